@@ -1,0 +1,1 @@
+"""Dual sparse training in JAX: sparse weights, sparse activation maps, exact counts."""

@@ -1,0 +1,71 @@
+"""How many zeros activation maps hold, in both averages the field uses."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+__all__ = ["Sparsity", "counts", "sparsity"]
+
+
+class Sparsity(NamedTuple):
+    """Zero fractions of activation maps, all in [0, 1]."""
+
+    per_layer: dict[str, Float[Array, ""]]
+    layer_mean: Float[Array, ""]
+    """The plain mean of the layers' fractions."""
+    element: Float[Array, ""]
+    """Zeros of all maps over elements of all maps."""
+
+
+def counts(activations: Mapping[str, Array]) -> dict[str, Int[Array, "batch"]]:
+    """Exact zeros of every map, per example.
+
+    Per example, so that int32 cannot overflow and sums over a set stay exact.
+
+    Args:
+      activations: maps (batch, ...) by name.
+
+    Returns:
+      int32 arrays (batch,) by name. Negative zero is a zero, NaN is not.
+
+    >>> counts({"relu": jnp.array([[0.0, 1.0], [0.0, 0.0]])})["relu"].tolist()
+    [1, 2]
+    """
+    return {
+        name: (x == 0).sum(range(1, x.ndim), dtype=jnp.int32)
+        for name, x in activations.items()
+    }
+
+
+def sparsity(activations: Mapping[str, Array]) -> Sparsity:
+    """Zero fractions: per layer, their plain mean, and element-weighted.
+
+    Yu & Tian 2024 (arXiv 2405.19652) call "percentage of zero values" what is most
+    likely the element-weighted fraction; the paper does not define the average.
+
+    Args:
+      activations: maps (batch, ...) by name, as `apply_with_activations` returns.
+
+    Returns:
+      Float32 fractions. For exact counts over a set, sum `counts`.
+
+    Raises:
+      ValueError: there are no maps.
+
+    >>> maps = {"a": jnp.array([[0.0, 1.0]]), "b": jnp.array([[0.0] * 6])}
+    >>> found = sparsity(maps)
+    >>> float(found.layer_mean), float(found.element)
+    (0.75, 0.875)
+    """
+    if not activations:
+        raise ValueError("activations is empty: the model has no Tap")
+    per_layer = {
+        name: zeros.astype(jnp.float32).mean() * (zeros.size / activations[name].size)
+        for name, zeros in counts(activations).items()
+    }
+    elements = sum(x.size for x in activations.values())
+    element = sum(per_layer[k] * (x.size / elements) for k, x in activations.items())
+    layer_mean = jnp.stack(list(per_layer.values())).mean()
+    return Sparsity(per_layer, layer_mean, jnp.asarray(element))

@@ -1,0 +1,44 @@
+"""The tap: an identity that lets an activation map be seen."""
+
+from typing import Any
+
+import flax.linen as nn
+from jaxtyping import Array
+
+__all__ = ["COLLECTION", "Tap"]
+
+COLLECTION = "activations"
+
+
+class Tap(nn.Module):
+    """Identity that offers its input to `apply_with_activations`.
+
+    Free when nobody collects: the compiled program is the same as without it. The
+    module's path names the map, so a tap is called once per pass.
+
+    >>> import jax.numpy as jnp
+    >>> Tap(name="relu1").apply({}, jnp.ones(2)).tolist()
+    [1.0, 1.0]
+    """
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """Returns `x`, any shape with the batch first."""
+        if not self.is_initializing():  # else init would return the maps as variables
+            self.sow(
+                COLLECTION,
+                "map",
+                x,
+                init_fn=lambda: None,
+                reduce_fn=lambda earlier, new: self._only(earlier, new),
+            )
+        return x
+
+    def _only(self, earlier: Any, new: Array) -> Any:
+        if earlier is not None:
+            path = "/".join(self.path)
+            raise ValueError(
+                f"tap {path!r} was called twice in one pass; give every call its own"
+                " Tap, or drop the 'activations' collection from the variables"
+            )
+        return new

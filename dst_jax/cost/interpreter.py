@@ -1,0 +1,146 @@
+"""Evaluates a jaxpr, and counts every convolution and matrix product on the way."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from jax.extend import core
+
+from dst_jax.cost.calls import Called, called
+from dst_jax.cost.convolution import conv_factors
+from dst_jax.cost.factors import Factors, op_counts
+from dst_jax.cost.matmul import dot_factors
+from dst_jax.cost.naming import Path, path_of
+from dst_jax.cost.operations import OpCounts
+from dst_jax.cost.roles import Role, equation_roles
+
+__all__ = ["Operation", "Value", "evaluate"]
+
+FACTORS: dict[str, Callable[[Any, Any, Any, dict[str, Any]], Factors]] = {
+    "conv_general_dilated": conv_factors,
+    "dot_general": dot_factors,
+}
+
+# These multiply matrices out of sight: to pass over them would undercount.
+OPAQUE = frozenset(
+    {
+        "bcoo_dot_general",
+        "bcoo_dot_general_sampled",
+        "bcoo_spdot_general",
+        "bcsr_dot_general",
+        "cudnn_fusion",
+        "dot_product_attention_bwd",
+        "dot_product_attention_fp8_bwd",
+        "dot_product_attention_fp8_fwd",
+        "dot_product_attention_fwd",
+        "ffi_call",
+        "mosaic_gpu_p",
+        "pallas_call",
+        "ragged_dot",
+        "ragged_dot_general",
+        "scaled_dot",
+        "scaled_matmul",
+        "scaled_matmul_wrapper",
+        "tpu_custom_call",
+    }
+)
+
+
+class Value(NamedTuple):
+    """An array, and which arguments it depends on."""
+
+    array: Any
+    role: Role
+
+
+class Operation(NamedTuple):
+    """One convolution or matrix product."""
+
+    path: Path
+    primitive: str
+    counts: OpCounts
+
+
+def evaluate(
+    program: Called, args: Sequence[Value], path: Path = ()
+) -> tuple[list[Value], list[Operation]]:
+    """The results of a jaxpr, and its operations in the order of execution.
+
+    Args:
+      program: the jaxpr and its constants.
+      args: one per invar.
+      path: of the equation that called the jaxpr; names inside are relative to it.
+
+    Raises:
+      ValueError: an equation multiplies matrices in a way that is not counted.
+    """
+    jaxpr, consts = program
+    env: dict[Any, Value] = dict(zip(jaxpr.invars, args, strict=True))
+    for var, const in zip(jaxpr.constvars, consts, strict=True):
+        env[var] = Value(const, Role.CONSTANT)
+
+    def read(atom: Any) -> Value:
+        if isinstance(atom, core.Literal):
+            return Value(atom.val, Role.CONSTANT)
+        return env[atom]
+
+    operations: list[Operation] = []
+    for eqn in jaxpr.eqns:
+        results, found = _step(eqn, [read(atom) for atom in eqn.invars], path)
+        env.update(zip(eqn.outvars, results, strict=True))
+        operations += found
+    return [read(atom) for atom in jaxpr.outvars], operations
+
+
+def _step(
+    eqn: core.JaxprEqn, args: list[Value], path: Path
+) -> tuple[list[Value], list[Operation]]:
+    name = eqn.primitive.name
+    here = (*path, *path_of(eqn.source_info.name_stack))
+    if name in FACTORS:
+        counts = _count(eqn, args)
+        return _bind(eqn, args), [Operation(here, name, counts)]
+    if name in OPAQUE:
+        raise ValueError(_unsupported(eqn, here))
+    if not _multiplies(eqn):
+        return _bind(eqn, args), []
+    inner = called(eqn)
+    if inner is None:
+        raise ValueError(_unsupported(eqn, here))
+    return evaluate(inner, args, here)
+
+
+def _count(eqn: core.JaxprEqn, args: list[Value]) -> OpCounts:
+    (lhs, rhs), out = args, eqn.outvars[0].aval
+    factors = FACTORS[eqn.primitive.name](lhs.array, rhs.array, out, eqn.params)
+    return op_counts(factors, lhs.role, rhs.role)
+
+
+def _bind(eqn: core.JaxprEqn, args: list[Value]) -> list[Value]:
+    """The results of one equation as it stands."""
+    bound = eqn.primitive.get_bind_params(eqn.params)
+    # jax 0.10 also returns functions that are bound ahead of the operands.
+    functions, params = bound if isinstance(bound, tuple) else ((), bound)
+    with eqn.ctx.manager:
+        out = eqn.primitive.bind(*functions, *(arg.array for arg in args), **params)
+    outs = out if eqn.primitive.multiple_results else [out]
+    roles = equation_roles(eqn, [arg.role for arg in args])
+    return [Value(array, role) for array, role in zip(outs, roles, strict=True)]
+
+
+def _multiplies(eqn: core.JaxprEqn) -> bool:
+    """Whether anything in the jaxprs of an equation has to be counted."""
+    return any(
+        inner.primitive.name in FACTORS
+        or inner.primitive.name in OPAQUE
+        or _multiplies(inner)
+        for jaxpr in core.jaxprs_in_params(eqn.params)
+        for inner in jaxpr.eqns
+    )
+
+
+def _unsupported(eqn: core.JaxprEqn, path: Path) -> str:
+    name, where = eqn.primitive.name, f" in {'/'.join(path)}" if path else ""
+    return (
+        f"cost.count cannot count the multiplications of {name!r}{where}: it counts "
+        f"{' and '.join(FACTORS)}, also inside jit, remat and custom derivatives"
+    )

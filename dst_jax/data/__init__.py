@@ -1,0 +1,30 @@
+"""Data sets, augmentation and batches: TFDS sources without TensorFlow, and Grain.
+
+    dataset = data.load("cifar100")
+    batches = data.train_iterator(dataset.train, batch_size=128, seed=0)
+    batch = next(batches)                      # uint8 images, int32 labels
+    image = data.normalise(batch["image"], dataset.mean, dataset.std)
+
+`python -m dst_jax.data prepare NAME` downloads and prepares a data set.
+"""
+
+from dst_jax.data.corrupt import CorruptLog, CorruptRecord
+from dst_jax.data.datasets import Dataset, Split, load
+from dst_jax.data.evaluation import EvalBatch, eval_batches
+from dst_jax.data.loader import steps_per_epoch, train_iterator
+from dst_jax.data.recipes import names
+from dst_jax.data.transforms import normalise
+
+__all__ = [
+    "CorruptLog",
+    "CorruptRecord",
+    "Dataset",
+    "EvalBatch",
+    "Split",
+    "eval_batches",
+    "load",
+    "names",
+    "normalise",
+    "steps_per_epoch",
+    "train_iterator",
+]

@@ -1,0 +1,174 @@
+"""A data set as the training loop sees it: three splits, and what they look like."""
+
+import os
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Int
+
+from dst_jax.data import sources
+from dst_jax.data.corrupt import CorruptLog, CorruptRecord
+from dst_jax.data.digits import load_digits
+from dst_jax.data.recipes import Recipe, recipe_of
+from dst_jax.data.records import EncodedRecords, Example, Records, decode_all
+
+__all__ = ["Dataset", "Split", "load"]
+
+_HOLDOUT_SEED = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Some of the records of a data set, by position.
+
+    Attributes:
+      name: such as `cifar100 train`; the hold-out is part of `train`.
+      records: what the positions point into.
+      indices: the record of each position.
+      corrupt: the corrupt records met so far, shared by all splits of a data set.
+    """
+
+    name: str
+    records: Records
+    indices: Int[np.ndarray, " n"]
+    corrupt: CorruptLog
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def example(self, position: int, rng: np.random.Generator | None = None) -> Example:
+        """The example at a position.
+
+        Args:
+          position: in [0, len(split)).
+          rng: augments the image; without it the image is as evaluation sees it.
+
+        Raises:
+          CorruptRecord: it cannot be read or decoded; it has been counted.
+          ValueError: it is one more than `corrupt.limit`.
+        """
+        try:
+            return self.records.example(int(self.indices[position]), rng)
+        except CorruptRecord as record:
+            self.corrupt.add(record)
+            raise
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A data set, opened.
+
+    Attributes:
+      name: as in `data.names()`.
+      num_classes: labels are in [0, num_classes).
+      image_shape: (h, w, c) of every image.
+      mean: per channel, of pixels / 255.
+      std: per channel, of pixels / 255.
+      train: what to train on.
+      holdout: part of the training split kept apart to choose by; None without one.
+      test: what to report on.
+    """
+
+    name: str
+    num_classes: int
+    image_shape: tuple[int, int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    train: Split
+    holdout: Split | None
+    test: Split
+
+
+def load(
+    name: str,
+    *,
+    data_dir: str | os.PathLike[str] | None = None,
+    image_size: int | None = None,
+    holdout: float | None = None,
+    corrupt_limit: int = 100,
+) -> Dataset:
+    """A data set, opened; small images are decoded here, into memory.
+
+    Args:
+      name: one of `data.names()`.
+      data_dir: where TFDS has prepared it; by default $TFDS_DATA_DIR, else
+        ~/tensorflow_datasets.
+      image_size: side of the images in pixels, at least 1; by default the recipe's.
+      holdout: fraction of the training split that is kept apart, in [0, 1): always
+        the same records, whatever the seed of a run. By default the recipe's.
+      corrupt_limit: how many distinct corrupt records are left out, at least 0; one
+        more is an error.
+
+    Raises:
+      FileNotFoundError: it is not prepared; gives the command that does it.
+      ValueError: an argument is out of range, or more than `corrupt_limit` records
+        are corrupt.
+
+    >>> dataset = load("digits", holdout=0.25)
+    >>> len(dataset.train), len(dataset.holdout), len(dataset.test)
+    (898, 300, 599)
+    >>> dataset.image_shape
+    (16, 16, 1)
+    """
+    recipe = recipe_of(name)
+    size = recipe.image_size if image_size is None else image_size
+    fraction = recipe.holdout if holdout is None else holdout
+    _check_options(size, fraction, corrupt_limit)
+    log = CorruptLog(corrupt_limit)
+    train, test = _open(name, recipe, data_dir, size, log)
+    kept, apart = _hold_out(len(train), fraction)
+    return Dataset(
+        name=name,
+        num_classes=recipe.num_classes,
+        image_shape=(size, size, recipe.channels),
+        mean=recipe.mean,
+        std=recipe.std,
+        train=Split(f"{name} train", train, kept, log),
+        holdout=Split(f"{name} holdout", train, apart, log) if len(apart) else None,
+        test=Split(f"{name} test", test, np.arange(len(test)), log),
+    )
+
+
+def _check_options(size: int, holdout: float, corrupt_limit: int) -> None:
+    if size < 1:
+        raise ValueError(f"image_size must be at least 1, got {size}")
+    if not 0 <= holdout < 1:
+        raise ValueError(f"holdout must be in [0, 1), got {holdout}")
+    if corrupt_limit < 0:
+        raise ValueError(f"corrupt_limit must be at least 0, got {corrupt_limit}")
+
+
+def _open(
+    name: str,
+    recipe: Recipe,
+    data_dir: str | os.PathLike[str] | None,
+    size: int,
+    log: CorruptLog,
+) -> tuple[Records, Records]:
+    """The records of the training and the test split."""
+    if recipe.tfds is None:
+        return load_digits(recipe, size=size)
+    builder = sources.find(name, recipe, data_dir)
+
+    def records(split: str) -> Records:
+        source = sources.open_split(builder, split)
+        label = f"{name} {split}"
+        if recipe.photographs:
+            return EncodedRecords(
+                label, source, recipe.num_classes, size, recipe.augment
+            )
+        return decode_all(source, name=label, recipe=recipe, size=size, log=log)
+
+    return records(recipe.train_split), records(recipe.test_split)
+
+
+def _hold_out(n: int, fraction: float) -> tuple[np.ndarray, np.ndarray]:
+    """`range(n)` in two parts: what to train on, and `fraction` of it kept apart.
+
+    A random choice, because a set may be stored sorted by class; a fixed one, so that
+    no run trains on what another has held out.
+    """
+    # RandomState, unlike Generator, promises the same numbers in every NumPy.
+    order = np.random.RandomState(_HOLDOUT_SEED).permutation(n)
+    kept, apart = np.split(order, [n - round(n * fraction)])
+    return np.sort(kept), np.sort(apart)

@@ -1,0 +1,94 @@
+"""Encoded images to uint8 arrays, with Pillow."""
+
+import io
+import math
+from collections.abc import Callable
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+from dst_jax.data.transforms import Box
+
+__all__ = ["decode", "decode_crop", "resize"]
+
+_MODES = {1: "L", 3: "RGB"}
+
+
+def decode(encoded: bytes, *, channels: int) -> UInt8[np.ndarray, "h w c"]:
+    """The pixels of a PNG or JPEG image.
+
+    Args:
+      encoded: the file's bytes.
+      channels: 1 for grey, 3 for RGB; any other colour space is converted.
+
+    Returns:
+      uint8[h, w, channels].
+    """
+    with Image.open(io.BytesIO(encoded)) as image:
+        pixels = np.asarray(image.convert(_MODES[channels]))
+    return pixels.reshape(*pixels.shape[:2], channels)
+
+
+def decode_crop(
+    encoded: bytes,
+    choose_box: Callable[[int, int], Box],
+    *,
+    size: int,
+    draft: bool = False,
+) -> UInt8[np.ndarray, "size size 3"]:
+    """A box of a PNG or JPEG image, resized to `size x size` in RGB.
+
+    Resizing is bilinear and antialiased. The box is cut while resizing, so that
+    pixels outside it are not wasted on.
+
+    Args:
+      encoded: the file's bytes.
+      choose_box: `(width, height) -> box`, called with the image's size in pixels.
+      size: side of the result in pixels.
+      draft: let JPEG decode at 1/2, 1/4 or 1/8 of its size where the box still has
+        at least `size` pixels a side. Faster, and not the same pixels: for training.
+
+    Returns:
+      uint8[size, size, 3].
+    """
+    with Image.open(io.BytesIO(encoded)) as image:
+        box = choose_box(*image.size)
+        if draft:
+            box = _draft(image, box, size)
+        resized = image.convert("RGB").resize(
+            (size, size), Image.Resampling.BILINEAR, box=box
+        )
+        return np.asarray(resized)
+
+
+def resize(
+    image: UInt8[np.ndarray, "h w c"], size: int
+) -> UInt8[np.ndarray, "size size c"]:
+    """A whole grey or RGB image resized to `size x size`, bilinear and antialiased.
+
+    >>> resize(np.full((8, 8, 1), 3, np.uint8), 16).shape
+    (16, 16, 1)
+    """
+    if image.shape[:2] == (size, size):
+        return image
+    channels = image.shape[2]
+    picture = Image.fromarray(image[:, :, 0] if channels == 1 else image)
+    resized = picture.resize((size, size), Image.Resampling.BILINEAR)
+    return np.asarray(resized).reshape(size, size, channels)
+
+
+def _draft(image: Image.Image, box: Box, size: int) -> Box:
+    """`box` in pixels of the image after asking its decoder for a smaller one."""
+    width, height = image.size
+    left, upper, right, lower = box
+    smallest = (
+        max(1, math.ceil(width * size / (right - left))),
+        max(1, math.ceil(height * size / (lower - upper))),
+    )
+    drafted = image.draft(None, smallest)
+    if drafted is None:
+        return box
+    _, (_, _, new_width, new_height) = drafted
+    x, y = new_width / width, new_height / height
+    return left * x, upper * y, right * x, lower * y

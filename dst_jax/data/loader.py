@@ -1,0 +1,119 @@
+"""Endless shuffled batches to train on, with Grain.
+
+Threads read by default. They start at once, give the same batches whatever their
+number, and an iterator's state is `{"next_index": batches taken}`.
+"""
+
+from functools import partial
+from typing import Any
+
+import grain
+import numpy as np
+from absl import flags
+
+from dst_jax.data.corrupt import CorruptRecord
+from dst_jax.data.datasets import Split
+from dst_jax.data.options import check_processes, check_range, choose_threads
+
+__all__ = ["steps_per_epoch", "train_iterator"]
+
+
+def steps_per_epoch(split: Split, batch_size: int) -> int:
+    """How many whole batches a split holds: `len(split) // batch_size`.
+
+    >>> from dst_jax import data
+    >>> steps_per_epoch(data.load("digits", holdout=0.0).train, 100)
+    11
+    """
+    return len(split) // batch_size
+
+
+def train_iterator(
+    split: Split,
+    *,
+    batch_size: int,
+    seed: int,
+    process_index: int = 0,
+    process_count: int = 1,
+    threads: int | None = None,
+    workers: int = 0,
+    prefetch: int = 4,
+) -> grain.DatasetIterator[Any]:
+    """Endless shuffled, augmented batches, this process's share of each.
+
+    Every epoch is another permutation of the split; the batch at its end goes on with
+    the next epoch, so no record is dropped. The records of a global batch and their
+    augmentation depend on `seed` alone, not on processes, threads or workers. A corrupt
+    record is replaced by the next readable one of the split.
+
+    Args:
+      split: what to draw from.
+      batch_size: over all processes; a multiple of `process_count`, at most
+        `len(split)`.
+      seed: of the order and the augmentation, in [0, 2**32).
+      process_index: this process, in [0, process_count).
+      process_count: how many processes share each batch.
+      threads: batches read at the same time, per worker; by default one per core, at
+        most 16.
+      workers: processes that read, for hosts where one interpreter is too slow; 0
+        reads in this one. A saved state is then good for this number only. The
+        program needs `if __name__ == "__main__"` and has to `close()` the iterator;
+        corrupt records are counted and limited in each worker by itself.
+      prefetch: batches kept ready, at least 1; never fewer than `threads`.
+
+    Returns:
+      An iterator over `{"image": uint8[b, h, w, c], "label": int32[b]}` with
+      `b = batch_size // process_count`. `get_state()` and `set_state()`, or
+      `grain.checkpoint.CheckpointSave`, save and restore it.
+
+    Raises:
+      ValueError: an argument is out of range. While iterating: more records are
+        corrupt than the data set's `corrupt_limit`.
+
+    >>> from dst_jax import data
+    >>> split = data.load("digits").train
+    >>> batch = next(train_iterator(split, batch_size=8, seed=0))
+    >>> batch["image"].shape, batch["label"].dtype
+    ((8, 16, 16, 1), dtype('int32'))
+    """
+    check_processes(batch_size, process_index, process_count)
+    check_range("seed", seed, 0, 2**32 - 1)
+    check_range("workers", workers, 0)
+    check_range("prefetch", prefetch, 1)
+    if batch_size > len(split):
+        raise ValueError(
+            f"batch_size must be at most the {len(split)} examples of {split.name}, "
+            f"got {batch_size}"
+        )
+    threads = choose_threads(threads, workers=workers)
+    # Augmented before the batch is shared out, so that the random numbers of a record
+    # do not depend on how many processes there are.
+    examples = (
+        grain.MapDataset.range(len(split))
+        .seed(seed)
+        .shuffle()
+        .repeat()
+        .random_map(partial(_training_example, split))
+    )
+    batches = examples[process_index::process_count].batch(batch_size // process_count)
+    # The buffer counts batches, and bounds how many threads can be busy.
+    reading = grain.ReadOptions(threads, max(prefetch, threads))
+    dataset = batches.to_iter_dataset(reading)
+    if workers:
+        if not flags.FLAGS.is_parsed():
+            flags.FLAGS.mark_as_parsed()  # or Grain's workers refuse to start
+        dataset = dataset.mp_prefetch(grain.MultiprocessingOptions(workers))
+    return iter(dataset)
+
+
+def _training_example(
+    split: Split, position: int, rng: np.random.Generator
+) -> dict[str, Any]:
+    """The example at `position`, or the next readable one."""
+    for offset in range(len(split)):
+        try:
+            example = split.example((position + offset) % len(split), rng)
+        except CorruptRecord:
+            continue
+        return {"image": example.image, "label": np.int32(example.label)}
+    raise ValueError(f"no record of {split.name} is readable")

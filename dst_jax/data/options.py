@@ -1,0 +1,41 @@
+"""Options that training and evaluation batches share, and their checks."""
+
+import os
+
+__all__ = ["check_processes", "check_range", "choose_threads"]
+
+_MOST_THREADS = 16
+"""By default: more wait for the interpreter lock, and each holds a whole batch."""
+
+
+def choose_threads(threads: int | None, *, workers: int = 0) -> int:
+    """`threads`, or the share of this machine's cores that one worker has.
+
+    >>> choose_threads(3)
+    3
+    """
+    if threads is not None:
+        check_range("threads", threads, 1)
+        return threads
+    affinity = getattr(os, "sched_getaffinity", None)  # Linux: what we may use
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    return max(1, min(_MOST_THREADS, cores // max(1, workers)))
+
+
+def check_processes(batch_size: int, process_index: int, process_count: int) -> None:
+    """Raises ValueError unless the processes can share a batch equally."""
+    check_range("process_count", process_count, 1)
+    check_range("process_index", process_index, 0, process_count - 1)
+    check_range("batch_size", batch_size, 1)
+    if batch_size % process_count:
+        raise ValueError(
+            f"batch_size must be a multiple of process_count={process_count}, "
+            f"got {batch_size}"
+        )
+
+
+def check_range(name: str, value: int, lowest: int, highest: int | None = None) -> None:
+    """Raises ValueError unless `lowest <= value <= highest`."""
+    if value < lowest or (highest is not None and value > highest):
+        allowed = f"at least {lowest}" if highest is None else f"{lowest} to {highest}"
+        raise ValueError(f"{name} must be {allowed}, got {value}")

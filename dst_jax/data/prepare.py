@@ -1,0 +1,78 @@
+"""Downloads and prepares a data set as TFDS does, in the array_record format."""
+
+import importlib.util
+import os
+from pathlib import Path
+
+import tensorflow_datasets as tfds
+
+from dst_jax.data import sources
+from dst_jax.data.recipes import Recipe, recipe_of
+
+__all__ = ["prepare"]
+
+
+def prepare(
+    name: str,
+    *,
+    data_dir: str | os.PathLike[str] | None = None,
+    manual_dir: str | os.PathLike[str] | None = None,
+) -> Path | None:
+    """The folder of a data set, downloaded and prepared unless it is there already.
+
+    This is the one place that needs TensorFlow: TFDS opens archives with it.
+
+    Args:
+      name: one of `data.names()`.
+      data_dir: where to; by default $TFDS_DATA_DIR, else ~/tensorflow_datasets.
+      manual_dir: where the archives lie that have to be downloaded by hand; by default
+        `downloads/manual` in `data_dir`.
+
+    Returns:
+      The folder, or None for a set that needs no preparation.
+
+    Raises:
+      ValueError: there is no such data set, or it is there in another format.
+      FileNotFoundError: an archive that has to be downloaded by hand is missing, or an
+        earlier preparation is incomplete.
+      ModuleNotFoundError: TensorFlow is not installed.
+
+    >>> prepare("digits") is None
+    True
+    """
+    recipe = recipe_of(name)
+    if recipe.tfds is None:
+        return None
+    root = sources.data_directory(data_dir)
+    if not sources.prepared_versions(recipe, root):
+        manual = Path(manual_dir or root / "downloads" / "manual").expanduser()
+        _check_archives(name, recipe, manual)
+        _check_tensorflow()
+        _download(recipe, root, manual)
+    return Path(sources.find(name, recipe, root).data_dir)
+
+
+def _check_archives(name: str, recipe: Recipe, manual_dir: Path) -> None:
+    missing = [f for f in recipe.manual_files if not (manual_dir / f).is_file()]
+    if missing:
+        raise FileNotFoundError(
+            f"{name!r} needs {' and '.join(missing)} in {manual_dir}: download them by"
+            " hand (image-net.org, after registration) and name their folder with"
+            " --manual-dir"
+        )
+
+
+def _check_tensorflow() -> None:
+    if importlib.util.find_spec("tensorflow") is None:
+        raise ModuleNotFoundError(
+            "preparing a data set needs TensorFlow (training does not):"
+            " pip install 'dst_jax[prepare]'"
+        )
+
+
+def _download(recipe: Recipe, root: Path, manual_dir: Path) -> None:
+    builder = tfds.builder(str(recipe.tfds), data_dir=root)
+    builder.download_and_prepare(
+        download_config=tfds.download.DownloadConfig(manual_dir=manual_dir),
+        file_format=tfds.core.FileFormat.ARRAY_RECORD,
+    )

@@ -1,0 +1,126 @@
+"""Where prepared data lies, and opening it: TFDS data sources without TensorFlow."""
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import tensorflow_datasets as tfds
+
+from dst_jax.data.recipes import Recipe
+
+__all__ = ["data_directory", "find", "open_split", "prepared_versions"]
+
+_FORMAT = tfds.core.FileFormat.ARRAY_RECORD
+_VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")
+
+
+def data_directory(data_dir: str | os.PathLike[str] | None = None) -> Path:
+    """`data_dir`, else $TFDS_DATA_DIR, else ~/tensorflow_datasets, as TFDS has it.
+
+    >>> data_directory("sets").name
+    'sets'
+    """
+    chosen = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+    return Path(chosen).expanduser().absolute()
+
+
+def find(
+    name: str, recipe: Recipe, data_dir: str | os.PathLike[str] | None = None
+) -> Any:
+    """The TFDS builder of the newest prepared version of a data set.
+
+    Only the disk is looked at: no dataset class is imported and no network asked.
+
+    Args:
+      name: of the data set, as in `data.names()`.
+      recipe: its recipe.
+      data_dir: as for `data_directory`.
+
+    Raises:
+      FileNotFoundError: the set is not prepared, or only in part; says where it was
+        looked for and gives the command that prepares it.
+      ValueError: it is prepared in another format, or is another data set.
+    """
+    root = data_directory(data_dir)
+    manual = " --manual-dir FOLDER" if recipe.manual_files else ""
+    remedy = f"python -m dst_jax.data prepare {name} --data-dir {root}{manual}"
+    versions = prepared_versions(recipe, root)
+    if not versions:
+        raise FileNotFoundError(
+            f"data set {name!r} is not prepared: no version of it lies in"
+            f" {root / str(recipe.tfds)}. (Its data_dir is {_origin(data_dir)}.)"
+            f" Prepare it with: {remedy}"
+        )
+    builder = _open(name, versions[-1], remedy)
+    for split in (recipe.train_split, recipe.test_split):
+        _check_split(name, builder, split, remedy)
+    classes = builder.info.features["label"].num_classes
+    if classes != recipe.num_classes:
+        raise ValueError(
+            f"data set {name!r} in {builder.data_dir} has {classes} classes, not"
+            f" {recipe.num_classes}"
+        )
+    return builder
+
+
+def prepared_versions(recipe: Recipe, root: Path) -> list[Path]:
+    """The version folders of a data set below `root`, oldest first.
+
+    A version that TFDS is still writing, or was when it was killed, has another name.
+    """
+    folder = root / str(recipe.tfds)
+    if not folder.is_dir():
+        return []
+    matches = [(_VERSION.fullmatch(path.name), path) for path in folder.iterdir()]
+    found = [(tuple(map(int, m.groups())), path) for m, path in matches if m]
+    return [path for _, path in sorted(found)]
+
+
+def open_split(builder: Any, split: str) -> Any:
+    """A TFDS data source whose images are left as encoded bytes."""
+    return builder.as_data_source(
+        split=split, decoders={"image": tfds.decode.SkipDecoding()}
+    )
+
+
+def _origin(data_dir: str | os.PathLike[str] | None) -> str:
+    if data_dir:
+        return "the one given"
+    if os.environ.get("TFDS_DATA_DIR"):
+        return "$TFDS_DATA_DIR"
+    return "the default; set the option or $TFDS_DATA_DIR for another"
+
+
+def _open(name: str, folder: Path, remedy: str) -> Any:
+    for file in ("dataset_info.json", "features.json"):
+        if not (folder / file).is_file():
+            raise _incomplete(name, folder / file, remedy)
+    builder: Any = tfds.builder_from_directory(folder)
+    formats = builder.info.available_file_formats()
+    if _FORMAT not in formats:
+        there = ", ".join(sorted(f.value for f in formats))
+        raise ValueError(
+            f"data set {name!r} in {folder} is prepared as {there}, not as"
+            f" {_FORMAT.value}. Remove that folder, or choose another data_dir, and"
+            f" run: {remedy}"
+        )
+    return tfds.builder_from_directory(folder, file_format=_FORMAT)
+
+
+def _check_split(name: str, builder: Any, split: str, remedy: str) -> None:
+    if split not in builder.info.splits:
+        raise ValueError(
+            f"data set {name!r} in {builder.data_dir} has no split {split!r}, only:"
+            f" {', '.join(sorted(builder.info.splits))}"
+        )
+    for path in map(Path, builder.info.splits[split].filepaths):
+        if not path.exists():
+            raise _incomplete(name, path, remedy)
+
+
+def _incomplete(name: str, missing: Path, remedy: str) -> FileNotFoundError:
+    return FileNotFoundError(
+        f"data set {name!r} is prepared only in part: {missing} is missing. Remove"
+        f" {missing.parent} and run: {remedy}"
+    )

@@ -1,0 +1,69 @@
+"""One penalty over all layers of a network."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from dst_jax import trees
+from dst_jax.typing import Penalty, Rules
+
+__all__ = ["total"]
+
+
+def total(
+    tree: Any,
+    penalty: Penalty,
+    *,
+    weights: jax.typing.ArrayLike | Rules | None = None,
+    batched: bool = True,
+) -> Float[Array, ""]:
+    """A penalty summed over layers, and for activations averaged over the batch.
+
+        batched:  1/m sum_i sum_l w_l R(x_l,i)      not batched:  sum_l w_l R(w_l)
+
+    Args:
+      tree: pytree of arrays by layer, `None` leaves left out. Activation maps have
+        shape (m, ...) with the batch first; under a global-view sharding `m` is the
+        global batch.
+      penalty: `(x, *, axis) -> Array`; bind options with `functools.partial`.
+      weights: the layers' weights `w_l`: None for 1, a number for all, or
+        `[(regex, value), ...]` over path names, first match wins and a layer that
+        nothing matches has weight 1. Values may be traced.
+      batched: whether the leading axis of every leaf is the batch.
+
+    Returns:
+      A scalar, float32 or wider.
+
+    Raises:
+      ValueError: a regex matches no layer, or a batched leaf has no batch axis.
+
+    Reference:
+      Yu & Tian 2024 (arXiv 2405.19652), equations 2 and 3. The paper's text leaves
+      sum or mean open; assumed here: sum over elements and layers, mean over the
+      batch, as in Georgiadis 2019.
+
+    >>> from dst_jax.penalties.l1 import l1
+    >>> maps = {"relu1": jnp.ones((2, 3)), "relu2": jnp.ones((2, 4))}
+    >>> float(total(maps, l1)), float(total(maps, l1, weights=[("relu1", 0.0)]))
+    (7.0, 4.0)
+    """
+    rules = [] if weights is None else weights
+    if not isinstance(rules, list | tuple):
+        rules = [("", rules)]
+    names = trees.named_leaves(tree)
+    by_layer = trees.named_leaves(trees.select(tree, rules, default=1.0))
+    values = [
+        by_layer[name] * _per_example_mean(name, leaf, penalty)
+        if batched
+        else by_layer[name] * penalty(leaf, axis=None)
+        for name, leaf in names.items()
+    ]
+    return jnp.asarray(sum(values), jnp.result_type(float, *values))
+
+
+def _per_example_mean(name: str, x: Array, penalty: Penalty) -> Float[Array, ""]:
+    if x.ndim == 0:
+        raise ValueError(f"{name} is a scalar; batched=True needs shape (batch, ...)")
+    return penalty(x, axis=tuple(range(1, x.ndim))).mean()

@@ -1,0 +1,114 @@
+"""The last link of an Optax chain: pruned weights are exactly 0 after every update."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from dst_jax.typing import Mask
+
+__all__ = ["MaskState", "apply_mask", "get_mask"]
+
+
+class MaskState(NamedTuple):
+    """The mask, in the optimizer state: saved, restored and sharded with it."""
+
+    mask: Mask
+
+
+def apply_mask(mask: Mask) -> optax.GradientTransformationExtraArgs:
+    """Holds pruned weights at exactly 0; put it last in the chain.
+
+    The update `u` of a weight `p` becomes `where(mask, u, -p)`: `p + u` is then `p - p`
+    whatever momentum, weight decay or clipping came before.
+
+    Args:
+      mask: pytree of bool arrays shaped like the parameters, `None` = never pruned.
+
+    Returns:
+      A transform whose state holds the mask; `update` needs `params`.
+
+    Raises:
+      ValueError: a leaf of `mask` is not a bool array, or (at `init`) its structure or
+        a shape differs from the parameters'.
+
+    >>> tx = optax.chain(optax.sgd(0.1), apply_mask({"w": jnp.array([True, False])}))
+    >>> params = {"w": jnp.ones(2)}
+    >>> updates, _ = tx.update({"w": jnp.ones(2)}, tx.init(params), params)
+    >>> optax.apply_updates(params, updates)["w"].tolist()
+    [0.899..., 0.0]
+    """
+    for leaf in jax.tree.leaves(mask):
+        if getattr(leaf, "dtype", None) != jnp.bool_:
+            raise ValueError(f"mask must hold bool arrays or None, got {leaf!r}")
+
+    def init(params: optax.Params) -> MaskState:
+        _check_like(mask, params)
+        return MaskState(jax.tree.map(jnp.copy, mask))  # survives donated states
+
+    def update(
+        updates: optax.Updates,
+        state: Any,
+        params: optax.Params | None = None,
+        **extra_args: Any,
+    ) -> tuple[optax.Updates, MaskState]:
+        del extra_args
+        if params is None:
+            raise ValueError(
+                "apply_mask needs params: call update(grads, state, params)"
+            )
+        masked = jax.tree.map(_hold, state.mask, updates, params, is_leaf=_is_none)
+        return masked, state
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+def get_mask(opt_state: optax.OptState) -> Mask:
+    """The mask in an optimizer state, however deep in the chain.
+
+    Raises:
+      ValueError: there is no mask in it, or more than one.
+
+    >>> tx = optax.chain(optax.adam(0.1), apply_mask({"w": jnp.array([True, False])}))
+    >>> get_mask(tx.init({"w": jnp.ones(2)}))["w"].tolist()
+    [True, False]
+    """
+    found = [s for s in jax.tree.leaves(opt_state, is_leaf=_is_state) if _is_state(s)]
+    if len(found) != 1:
+        raise ValueError(f"opt_state must hold one mask, found {len(found)}")
+    return found[0].mask
+
+
+def _hold(mask: Any, update: Any, param: Any) -> Any:
+    if mask is None or update is None:
+        return update
+    return jnp.where(mask, update, -param)
+
+
+def _check_like(mask: Mask, params: optax.Params) -> None:
+    masked, given = _shapes(mask), _shapes(params)
+    if masked.keys() != given.keys():
+        differing = sorted(masked.keys() ^ given.keys())
+        raise ValueError(f"mask is not shaped like the parameters: {differing} differ")
+    for name, shape in masked.items():
+        if shape is not None and shape != given[name]:
+            raise ValueError(f"mask at {name} has shape {shape}, params {given[name]}")
+
+
+def _shapes(tree: Any) -> dict[str, tuple[int, ...] | None]:
+    leaves = jax.tree_util.tree_leaves_with_path(tree, is_leaf=_is_none)
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): (
+            None if leaf is None else jnp.shape(leaf)
+        )
+        for path, leaf in leaves
+    }
+
+
+def _is_none(x: object) -> bool:
+    return x is None
+
+
+def _is_state(x: object) -> bool:
+    return isinstance(x, MaskState)

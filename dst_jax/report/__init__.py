@@ -1,0 +1,97 @@
+"""Reports of runs: in the terminal, as one HTML file, several side by side.
+
+    report.show([run_dir])               tables in the terminal
+    report.write(run_dir)                RUN_DIR/report.html and RUN_DIR/figures/
+    report.compare(run_dirs, output)     OUTPUT/comparison.html and OUTPUT/figures/
+    report.load(run_dir)                 the results as a value
+
+Everything is read from the run directories that `dst_jax.runs` describes. The same
+run gives the same bytes.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from dst_jax.report import comparison_plots, pages, plots, style, terminal
+from dst_jax.report.load import load
+
+__all__ = ["compare", "load", "show", "write"]
+
+StrPath = str | os.PathLike[str]
+
+
+def write(run_dir: StrPath) -> Path:
+    """Writes RUN_DIR/report.html and RUN_DIR/figures/*.png.
+
+    A run that is not finished is reported as far as it got, and marked.
+
+    Args:
+      run_dir: a run with at least one finished stage.
+
+    Returns:
+      The path of report.html.
+
+    Raises:
+      FileNotFoundError: no such run, or none of its stages is finished.
+      ValueError: a file of the run cannot be read as what it should be.
+    """
+    results = load(run_dir)
+    drawn = (plots.sparsity_per_layer, plots.training, plots.flops_per_layer)
+    figures = {plot.__name__: style.png(plot(results)) for plot in drawn}
+    page = pages.run_page(results, figures)
+    return _save(results.path / "report.html", page, figures)
+
+
+def compare(run_dirs: Sequence[StrPath], output: StrPath) -> Path:
+    """Writes OUTPUT/comparison.html and OUTPUT/figures/comparison_*.png.
+
+    Runs whose settings differ in the seed only are also averaged.
+
+    Args:
+      run_dirs: runs, each with at least one finished stage.
+      output: a directory, made if it is not there.
+
+    Returns:
+      The path of comparison.html.
+
+    Raises:
+      FileNotFoundError: as in `write`.
+      ValueError: as in `write`; or no run, or the same run twice.
+    """
+    if not run_dirs:
+        raise ValueError("run_dirs is empty: at least one run is needed")
+    runs = [load(run_dir) for run_dir in run_dirs]
+    drawn = {
+        "comparison_accuracy": comparison_plots.accuracy_against_sparsity,
+        "comparison_flops": comparison_plots.flops_drop,
+    }
+    figures = {name: style.png(plot(runs)) for name, plot in drawn.items()}
+    page = pages.comparison_page(runs, figures)
+    return _save(Path(output) / "comparison.html", page, figures)
+
+
+def show(run_dirs: Sequence[StrPath], console: Console | None = None) -> None:
+    """Prints the tables of one run, or of several side by side.
+
+    Args:
+      run_dirs: runs, each with at least one finished stage.
+      console: where to print; standard output by default.
+
+    Raises:
+      FileNotFoundError, ValueError: as in `compare`.
+    """
+    if not run_dirs:
+        raise ValueError("run_dirs is empty: at least one run is needed")
+    terminal.print_runs([load(run_dir) for run_dir in run_dirs], console or Console())
+
+
+def _save(path: Path, page: str, figures: Mapping[str, bytes]) -> Path:
+    directory = path.parent / "figures"
+    directory.mkdir(parents=True, exist_ok=True)
+    for name, png in figures.items():
+        (directory / f"{name}.png").write_bytes(png)
+    path.write_text(page, encoding="utf-8")
+    return path

@@ -1,0 +1,46 @@
+"""Rebuilds the reports of runs, and compares several.
+
+    python -m dst_jax.report RUN_DIR [RUN_DIR ...] [--output DIR]
+
+One run: its tables in the terminal, and its report.html anew. Several: each one's
+report.html, the tables side by side, and comparison.html in DIR, by default the
+current directory. Exit status: 0, or 2 with a message if a run cannot be read.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from dst_jax import report
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m dst_jax.report",
+        description="Rebuild the reports of runs and compare several side by side.",
+    )
+    parser.add_argument("run_dirs", metavar="RUN_DIR", nargs="+")
+    parser.add_argument(
+        "--output",
+        metavar="DIR",
+        default=".",
+        help="where comparison.html of several runs goes (default: here)",
+    )
+    options = parser.parse_args(arguments)
+    try:
+        report.show(options.run_dirs)
+        written = [report.write(run_dir) for run_dir in options.run_dirs]
+        if len(options.run_dirs) > 1:
+            written.append(report.compare(options.run_dirs, Path(options.output)))
+    except (OSError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    for path in written:
+        print(path)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,96 @@
+"""How figures look: one palette, light axes, the same bytes for the same data."""
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+__all__ = ["colour", "colours", "label_layers", "png", "styled", "subplots"]
+
+STYLE: dict[Any, Any] = {
+    "axes.axisbelow": True,
+    "axes.edgecolor": "#9aa0a6",
+    "axes.grid": True,
+    "axes.labelcolor": "#3c4043",
+    "axes.labelsize": 9,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 10,
+    "axes.titleweight": "bold",
+    "figure.constrained_layout.use": True,
+    "figure.dpi": 100,
+    "figure.titlesize": 11,
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "grid.color": "#e3e5e8",
+    "grid.linewidth": 0.8,
+    "legend.fontsize": 9,
+    "legend.frameon": False,
+    "lines.linewidth": 1.6,
+    "text.parse_math": False,  # a dollar sign in a name is a dollar sign
+    "xtick.color": "#9aa0a6",
+    "xtick.labelcolor": "#3c4043",
+    "xtick.labelsize": 8,
+    "ytick.color": "#9aa0a6",
+    "ytick.labelcolor": "#3c4043",
+    "ytick.labelsize": 8,
+}
+
+styled = matplotlib.rc_context(STYLE)
+"""Decorator of every function that draws: the style holds inside it alone."""
+
+STAGES = {
+    "dense baseline": "#7f868d",
+    "dense control": "#c9a227",
+    "pruned": "#2f6fb0",
+    "activation-sparse": "#2a9d6f",
+    "dual sparse": "#d1495b",
+}
+OTHERS = ("#7b4ea3", "#00798c", "#b5651d", "#e08dac", "#5f6caf", "#8a9a5b")
+
+
+def colours(titles: Sequence[str]) -> dict[str, str]:
+    """A colour for each stage title; the paper's stages always have the same.
+
+    >>> colours(["pruned", "rigl"])
+    {'pruned': '#2f6fb0', 'rigl': '#7b4ea3'}
+    """
+    others = [title for title in dict.fromkeys(titles) if title not in STAGES]
+    extra = {title: OTHERS[i % len(OTHERS)] for i, title in enumerate(others)}
+    return {title: (STAGES | extra)[title] for title in titles}
+
+
+def colour(i: int) -> str:
+    """The colour of the i-th run of a comparison."""
+    cycle = ("#2f6fb0", "#d1495b", "#2a9d6f", "#c9a227", *OTHERS)
+    return cycle[i % len(cycle)]
+
+
+def subplots(width: float, height: float, **options: Any) -> tuple[Figure, list[Axes]]:
+    """A figure in inches and the flat list of its axes, outside pyplot's state."""
+    figure = Figure(figsize=(width, height))
+    axes = figure.subplots(squeeze=False, **options)
+    return figure, list(axes.flat)
+
+
+def label_layers(axes: Axes, names: Sequence[str]) -> None:
+    """One row per layer, the network's input at the top."""
+    short = [name if len(name) <= 30 else f"…{name[-29:]}" for name in names]
+    axes.set_yticks(range(len(names)), short)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.tick_params(axis="y", length=0)
+    if len(names) > 30:
+        axes.tick_params(axis="x", top=True, labeltop=True)
+    axes.grid(visible=False, axis="y")
+
+
+@styled
+def png(figure: Figure) -> bytes:
+    """The figure as PNG at twice the screen's resolution, without metadata."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=200, metadata={"Software": None})
+    return buffer.getvalue()

@@ -1,0 +1,71 @@
+"""The same tables for the terminal."""
+
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from dst_jax.report import comparison, tables
+from dst_jax.report.pages import unfinished_note
+from dst_jax.report.results import Results
+from dst_jax.report.table import Table
+
+__all__ = ["print_runs", "render"]
+
+
+def render(content: Table, *, gap: int = 1) -> RichTable:
+    """A table for a rich console; its text is never read as markup.
+
+    Args:
+      content: the table.
+      gap: spaces between columns, at least 1.
+    """
+    table = RichTable(
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        padding=(0, gap - 1, 0, 0),
+        pad_edge=False,
+        header_style="",
+    )
+    for i, heading in enumerate(content.headings):
+        is_word = i < content.words
+        cells = [row[i] for row in content.rows]
+        breakable = [*heading.split(), *(" ".join(cells).split() if is_word else cells)]
+        table.add_column(
+            Text(heading),
+            justify="left" if is_word else "right",
+            min_width=max(map(len, breakable)),
+            max_width=max(map(len, (*cells, *heading.split()))),
+        )
+    for row in content.rows:
+        table.add_row(*map(Text, row))
+    return table
+
+
+def _print_whole(content: Table, console: Console) -> None:
+    """Prints as airy as the console's width allows; too narrow a one loses nothing."""
+    endless = console.options.update(width=10_000)
+    table = render(content, gap=2)
+    if Measurement.get(console, endless, table).maximum > console.width:
+        table = render(content, gap=1)
+    least = Measurement.get(console, endless, table).minimum
+    console.print(table, width=max(console.width, least), crop=False)
+
+
+def print_runs(runs: Sequence[Results], console: Console) -> None:
+    """Prints one run's stages and drift, or several runs side by side."""
+    if len(runs) == 1:
+        parts = [tables.stages(runs[0]), tables.drift(runs[0])]
+    else:
+        parts = [comparison.side_by_side(runs), comparison.over_seeds(runs)]
+    for part in parts:
+        if part.rows:
+            console.print(Text(part.title, style="bold"))
+            _print_whole(part, console)
+            console.print(Text(f"{part.note}\n" if part.note else "", style="dim"))
+    for name, run in zip(comparison.run_names(runs), runs, strict=True):
+        if run.unfinished:
+            console.print(Text(f"{name}: {unfinished_note(run)}", style="yellow"))

@@ -1,0 +1,109 @@
+"""A run directory on disk: train writes it, report reads it.
+
+    RUN_DIR/
+      config.json          config (nested), seed, command, versions, git, machine
+      metrics.jsonl        one JSON object per line: {"kind": ..., "stage": ..., ...}
+      stages/NAME.json     what the evaluation at the end of one stage found
+      summary.json         config, stages in order, params_sha256
+      checkpoints/STAGE/   Orbax
+      report.html, figures/
+
+Lines of metrics.jsonl carry `kind`: "train" (a log interval: step, epoch, loss,
+penalty terms, images_per_second, waiting) or "eval" (an epoch's end on the
+hold-out: step, epoch, top1, top5, loss, activation_sparsity). `step` counts from
+the stage's start, `epoch` is a float.
+"""
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+__all__ = ["Run"]
+
+
+class Run:
+    """Reads and writes the files of one run directory.
+
+    Only the process with `writer=True` touches the disk, so that every host of a
+    multi-host job can hold the same object.
+    """
+
+    def __init__(self, directory: str | os.PathLike[str], *, writer: bool = True):
+        self.path = Path(directory).absolute()
+        self.writer = writer
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where the stages' checkpoints lie."""
+        return self.path / "checkpoints"
+
+    def write_config(self, record: Mapping[str, Any]) -> None:
+        """Writes config.json."""
+        self._write("config.json", record)
+
+    def read_config(self) -> dict[str, Any] | None:
+        """config.json, or None before a run has started."""
+        return self._read("config.json")
+
+    def write_stage(self, name: str, record: Mapping[str, Any]) -> None:
+        """Writes stages/NAME.json, the evaluation at the end of a stage."""
+        self._write(f"stages/{name}.json", record)
+
+    def read_stage(self, name: str) -> dict[str, Any] | None:
+        """stages/NAME.json, or None while the stage is not finished."""
+        return self._read(f"stages/{name}.json")
+
+    def write_summary(self, record: Mapping[str, Any]) -> None:
+        """Writes summary.json, the last file of a finished run."""
+        self._write("summary.json", record)
+
+    def read_summary(self) -> dict[str, Any] | None:
+        """summary.json, or None while the run is not finished."""
+        return self._read("summary.json")
+
+    def log(self, record: Mapping[str, Any]) -> None:
+        """Appends one line to metrics.jsonl."""
+        if not self.writer:
+            return
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / "metrics.jsonl").open("a") as file:
+            file.write(json.dumps(record, allow_nan=True) + "\n")
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """The lines of metrics.jsonl; a line cut short by a kill is left out."""
+        path = self.path / "metrics.jsonl"
+        if not path.exists():
+            return []
+        records = []
+        for line in path.read_text().splitlines():
+            try:
+                records.append(json.loads(line))
+            except json.JSONDecodeError:
+                continue
+        return records
+
+    def keep_metrics(self, keep: Callable[[dict[str, Any]], bool]) -> None:
+        """Rewrites metrics.jsonl with the lines for which `keep` holds.
+
+        A resumed run drops the lines past the checkpoint it starts from.
+        """
+        if self.writer:
+            lines = [json.dumps(r) + "\n" for r in self.read_metrics() if keep(r)]
+            self._replace("metrics.jsonl", "".join(lines))
+
+    def _write(self, name: str, record: Mapping[str, Any]) -> None:
+        if self.writer:
+            self._replace(name, json.dumps(record, indent=2) + "\n")
+
+    def _replace(self, name: str, text: str) -> None:
+        path = self.path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        scratch = path.with_name(path.name + ".tmp")
+        scratch.write_text(text)
+        scratch.replace(path)
+
+    def _read(self, name: str) -> dict[str, Any] | None:
+        path = self.path / name
+        return json.loads(path.read_text()) if path.exists() else None

@@ -1,0 +1,144 @@
+"""The loop over steps. It knows nothing of stages, files or models."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+
+from dst_jax.train.interrupt import Interrupted
+from dst_jax.train.objective import Objective
+from dst_jax.train.state import TrainState
+from dst_jax.train.step import TrainStep
+
+__all__ = ["Interval", "NonFiniteLoss", "fit"]
+
+
+class NonFiniteLoss(ArithmeticError):
+    """The loss became NaN or infinite at `step`."""
+
+    def __init__(self, step: int, loss: float, where: str = ""):
+        super().__init__(f"the loss is {loss} at step {step}. {where}".rstrip(". "))
+        self.step = step
+        self.loss = loss
+
+
+class Interval(NamedTuple):
+    """What happened since the last time the loop looked."""
+
+    step: int
+    metrics: dict[str, float]
+    """Means over the interval's steps."""
+    steps: int
+    seconds: float
+    waiting: float
+    """Seconds in which the device stood still for want of data (an upper bound)."""
+
+
+def fit(
+    state: TrainState,
+    batches: Iterator[Any],
+    *,
+    train_step: TrainStep,
+    objective: Objective,
+    put: Callable[[Any], Any],
+    steps: int,
+    look: Callable[[int], bool],
+    visit: Callable[[int], bool],
+    on_look: Callable[[Interval], None],
+    on_visit: Callable[[TrainState, int], None],
+    stop: Callable[[int], bool],
+) -> TrainState:
+    """Trains from `state.step` to `steps`.
+
+    Losses are read from the device only when `look` says so; every one of them is
+    checked then, and always before `on_visit`, so that no checkpoint can hold a state
+    that came after a non-finite loss.
+
+    Args:
+      state: donated.
+      batches: host batches, for ever.
+      train_step: from `make_train_step`.
+      objective: passed to every step.
+      put: host batch to device arrays.
+      steps: where to end.
+      look: at which steps to read the metrics; `on_look` gets their means.
+      visit: after which steps to call `on_visit` (evaluation, checkpoints); the last
+        step is always visited.
+      stop: asked after every step; on True the state is visited and the loop ends.
+
+    Raises:
+      NonFiniteLoss: with the first step whose loss was not finite.
+      Interrupted: `stop` said so, after the visit.
+    """
+    step = int(state.step)
+    meter = _Meter()
+    while step < steps:
+        batch = meter.fetch(batches)
+        state, metrics = train_step(state, put(batch), objective)
+        step += 1
+        meter.add(step, metrics)
+        stopping = stop(step)
+        visiting = stopping or step == steps or visit(step)
+        if visiting or look(step):
+            on_look(meter.read())
+        if visiting:
+            on_visit(state, step)
+            meter.restart()
+        if stopping and step < steps:
+            raise Interrupted(f"interrupted at step {step}")
+    return state
+
+
+class _Meter:
+    """Times steps and keeps their metrics on the device until they are read."""
+
+    def __init__(self) -> None:
+        self._pending: list[tuple[int, dict[str, Any]]] = []
+        self._compiled = False
+        self.restart()
+
+    def restart(self) -> None:
+        self._since = time.perf_counter()
+        self._waiting = 0.0
+        self._timed_steps = 0
+
+    def fetch(self, batches: Iterator[Any]) -> Any:
+        before = time.perf_counter()
+        batch = next(batches)
+        took = time.perf_counter() - before
+        # The device stood still only if it had finished all it was given.
+        if self._compiled and (not self._pending or _is_ready(self._pending[-1][1])):
+            self._waiting += took
+        return batch
+
+    def add(self, step: int, metrics: dict[str, Any]) -> None:
+        self._pending.append((step, metrics))
+        self._timed_steps += 1
+        if not self._compiled:  # the first step compiles: not part of the throughput
+            jax.block_until_ready(metrics)
+            self._compiled = True
+            self.restart()
+        elif len(self._pending) > 1:  # two steps in flight are enough
+            jax.block_until_ready(self._pending[-2][1])
+
+    def read(self) -> Interval:
+        values = jax.device_get([metrics for _, metrics in self._pending])
+        for (step, _), metrics in zip(self._pending, values, strict=True):
+            if not math.isfinite(metrics["loss"]):
+                raise NonFiniteLoss(step, float(metrics["loss"]))
+        means = {
+            name: float(sum(m[name] for m in values) / len(values))
+            for name in (values[0] if values else {})
+        }
+        last = self._pending[-1][0]
+        seconds = time.perf_counter() - self._since
+        interval = Interval(last, means, self._timed_steps, seconds, self._waiting)
+        self._pending.clear()
+        self.restart()
+        return interval
+
+
+def _is_ready(metrics: dict[str, Any]) -> bool:
+    return all(x.is_ready() for x in metrics.values())

@@ -1,0 +1,126 @@
+"""Learning-rate schedules and optimizers whose last link holds the mask."""
+
+from typing import Literal, Protocol, get_args, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from dst_jax import pruning
+from dst_jax.typing import Mask, Params
+
+__all__ = ["Decay", "Optimizer", "Rule", "chain", "learning_rate"]
+
+Decay = Literal["cosine", "step", "constant"]
+Rule = Literal["sgd", "adamw"]
+
+
+@runtime_checkable
+class Optimizer(Protocol):
+    """Builds a stage's optimizer once its steps and its mask are known."""
+
+    def __call__(
+        self, *, steps: int, steps_per_epoch: int, mask: Mask
+    ) -> optax.GradientTransformation:
+        """The transform for so many steps, holding that mask if it is not None."""
+        ...
+
+
+def learning_rate(
+    peak: float,
+    *,
+    steps: int,
+    decay: Decay = "cosine",
+    warmup: int = 0,
+    milestones: tuple[float, ...] = (0.5, 0.75),
+    factor: float = 0.1,
+) -> optax.Schedule:
+    """Linear warm-up to `peak`, then a decay to the last step.
+
+    Args:
+      peak: the highest learning rate, > 0.
+      steps: updates in all, the warm-up included.
+      decay: "cosine" to 0, "step" (times `factor` at each milestone), "constant".
+      warmup: updates from 0 to `peak`.
+      milestones: shares of `steps` in (0, 1), for "step".
+      factor: for "step".
+
+    Raises:
+      ValueError: a value is out of range.
+
+    >>> float(learning_rate(0.1, steps=100, decay="step")(60).round(4))
+    0.01
+    """
+    if not peak > 0:
+        raise ValueError(f"peak must be > 0, got {peak}")
+    if decay not in get_args(Decay):
+        raise ValueError(f"decay must be one of {get_args(Decay)}, got {decay!r}")
+    if not 0 <= warmup <= steps:
+        raise ValueError(f"warmup must be in [0, steps={steps}], got {warmup}")
+    if not all(0 < m < 1 for m in milestones):
+        raise ValueError(f"milestones must be in (0, 1), got {milestones}")
+    rest = max(steps - warmup, 1)
+    if decay == "cosine":
+        after = optax.cosine_decay_schedule(peak, rest)
+    elif decay == "step":
+        at = [round(m * steps) - warmup for m in milestones]
+        after = optax.piecewise_constant_schedule(peak, dict.fromkeys(at, factor))
+    else:
+        after = optax.constant_schedule(peak)
+    if warmup == 0:
+        return after
+    return optax.join_schedules(
+        [optax.linear_schedule(peak / warmup, peak, warmup), after], [warmup]
+    )
+
+
+def chain(
+    schedule: optax.ScalarOrSchedule,
+    *,
+    mask: Mask = None,
+    rule: Rule = "sgd",
+    momentum: float = 0.9,
+    nesterov: bool = False,
+    weight_decay: float = 0.0,
+    clip: float | None = None,
+    accumulate: int = 1,
+) -> optax.GradientTransformation:
+    """Clipping, weight decay, SGD or AdamW, gradient accumulation, and the mask last.
+
+    Args:
+      schedule: learning rate per update.
+      mask: held by `pruning.apply_mask` if not None.
+      rule: "sgd" (decay is added to the gradient, as PyTorch does) or "adamw"
+        (decoupled).
+      momentum: of SGD.
+      nesterov: Nesterov momentum for SGD.
+      weight_decay: on leaves of two or more axes only.
+      clip: the largest global norm of a gradient, or None.
+      accumulate: batches averaged into one update.
+
+    Raises:
+      ValueError: a value is out of range.
+
+    >>> tx = chain(0.1, weight_decay=1e-4)
+    >>> _ = tx.init({"w": jnp.ones(2)})
+    """
+    if rule not in get_args(Rule):
+        raise ValueError(f"rule must be one of {get_args(Rule)}, got {rule!r}")
+    if accumulate < 1:
+        raise ValueError(f"accumulate must be at least 1, got {accumulate}")
+    links = [] if clip is None else [optax.clip_by_global_norm(clip)]
+    if rule == "adamw":
+        links.append(optax.adamw(schedule, weight_decay=weight_decay, mask=_kernels))
+    else:
+        links.append(optax.add_decayed_weights(weight_decay, mask=_kernels))
+        links.append(optax.sgd(schedule, momentum=momentum, nesterov=nesterov))
+    if mask is not None:
+        links.append(pruning.apply_mask(mask))
+    whole = optax.chain(*links)
+    if accumulate == 1:
+        return whole
+    return optax.MultiSteps(whole, accumulate).gradient_transformation()
+
+
+def _kernels(params: Params) -> Params:
+    return jax.tree.map(lambda w: jnp.ndim(w) >= 2, params)

@@ -1,0 +1,103 @@
+"""A list of stages, run from wherever an earlier run of the same list stopped."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from dst_jax.train import records
+from dst_jax.train.interrupt import Interrupt
+from dst_jax.train.progress import Events
+from dst_jax.train.setup import Setup
+from dst_jax.train.stage_run import run_stage
+from dst_jax.train.stages import Stage
+from dst_jax.train.state import Weights
+
+__all__ = ["train"]
+
+
+def train(
+    setup: Setup,
+    stages: Sequence[Stage],
+    *,
+    config: dict[str, Any],
+    init: Weights | None = None,
+) -> dict[str, Any]:
+    """Trains and evaluates all stages that are not finished, then writes summary.json.
+
+    The test set is read once per row, after the row's last phase.
+
+    Args:
+      setup: model, data, devices, run directory.
+      stages: in order; the first is the baseline that drift is measured from.
+      config: written into the summary.
+      init: weights for the first stage; fresh ones if None.
+
+    Returns:
+      The summary: `config`, `stages` (the rows in order), `params_sha256`.
+
+    Raises:
+      Interrupted: on SIGTERM or Ctrl-C, once the state is saved.
+      NonFiniteLoss: naming the stage, the step and the last good checkpoint.
+    """
+    events = Events(str(setup.run.path / "tensorboard"), enabled=setup.run.writer)
+    weights = init if init is not None else setup.fresh_weights()
+    ends: dict[str, Weights] = {}
+    rows: list[dict[str, Any]] = []
+    try:
+        with Interrupt() as interrupt:
+            for i, stage in enumerate(stages):
+                start = weights if stage.start is None else ends[stage.start]
+                weights, trained = run_stage(
+                    setup, stage, start, interrupt=interrupt, events=events
+                )
+                ends[stage.name] = weights
+                if _is_last_phase(stages, i):
+                    baseline = ends[stages[0].name] if rows else None
+                    row = None if trained else setup.run.read_stage(stage.name)
+                    rows.append(row or _row(setup, stage, weights, baseline, interrupt))
+    finally:
+        setup.narrator.finish()
+        events.close()
+    summary = {
+        "config": config,
+        "stages": [{k: v for k, v in row.items() if k != "layers"} for row in rows],
+        "params_sha256": records.params_sha256(weights.params),
+    }
+    setup.run.write_summary(summary)
+    return summary
+
+
+def _row(
+    setup: Setup,
+    stage: Stage,
+    weights: Weights,
+    baseline: Weights | None,
+    interrupt: Interrupt,
+) -> dict[str, Any]:
+    """Evaluates the end of a stage on the test set and writes its record."""
+    test = setup.evaluate(
+        weights, setup.dataset.test, count=True, check=interrupt.check
+    )
+    metrics = setup.run.read_metrics()
+    own = [m for m in metrics if m["kind"] == "eval" and m["stage"] == stage.name]
+    last = own[-1] if own else None
+    names = ("top1", "top5", "loss")
+    moved = None if baseline is None else records.drift(baseline.params, weights.params)
+    row = {
+        **records.row(stage.name, test),
+        "epochs": stage.epochs,
+        "holdout": None if last is None else {name: last[name] for name in names},
+        "drift": moved,
+        **records.throughput(metrics, stage.name, batch_size=setup.batch_size),
+    }
+    setup.run.write_stage(stage.name, row)
+    setup.narrator.say(
+        f"{stage.name}: top-1 {test.top1:.2%}, weight sparsity"
+        f" {test.weight_sparsity:.2%}, activation sparsity"
+        f" {test.element_sparsity:.2%}, FLOPs drop {test.drop('dense'):.2%}"
+        f" on {test.examples} test images"
+    )
+    return row
+
+
+def _is_last_phase(stages: Sequence[Stage], i: int) -> bool:
+    return i + 1 == len(stages) or stages[i + 1].name != stages[i].name

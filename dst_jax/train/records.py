@@ -1,0 +1,144 @@
+"""What a run writes down: rows, drift, the hash of the parameters, provenance."""
+
+import hashlib
+import platform
+import subprocess
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from dst_jax import cost
+from dst_jax.train.evaluate import Evaluation
+from dst_jax.trees import named_leaves
+from dst_jax.typing import Params
+
+__all__ = ["drift", "params_sha256", "provenance", "row", "throughput"]
+
+_PACKAGES = (
+    "dst_jax",
+    "jax",
+    "jaxlib",
+    "flax",
+    "optax",
+    "orbax-checkpoint",
+    "grain",
+    "tensorflow-datasets",
+    "numpy",
+)
+
+
+def row(name: str, test: Evaluation) -> dict[str, Any]:
+    """A stage's record: its line of the table, and the exact counts behind it."""
+    return {
+        "name": name,
+        "top1": test.top1,
+        "top5": test.top5,
+        "loss": test.loss,
+        "examples": test.examples,
+        "weight_sparsity": test.weight_sparsity,
+        "activation_sparsity": {
+            "element": test.element_sparsity,
+            "layer_mean": test.layer_mean_sparsity,
+        },
+        "flops_drop": {"dense": test.drop("dense"), "valid": test.drop("valid")},
+        "layers": {
+            "activations": _pairs(test.zeros, test.elements),
+            "weights": _pairs(test.weight_zeros, test.weight_elements),
+            "counts": cost.as_dict(test.counts),
+        },
+    }
+
+
+def drift(baseline: Params, params: Params) -> dict[str, float]:
+    """How far all parameters together have moved from the baseline.
+
+    Table 2 of Yu & Tian 2024; which parameters it takes is not said there: assumed
+    here, all of them as one vector, without batch statistics.
+
+    Returns:
+      `euclidean`, the l2 norm of the difference, and `cosine`, the similarity.
+
+    >>> drift({"w": np.array([3.0, 0.0])}, {"w": np.array([3.0, 4.0])})
+    {'euclidean': 4.0, 'cosine': 0.6}
+    """
+    a, b = _vector(baseline), _vector(params)
+    cosine = float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)))
+    return {"euclidean": float(np.linalg.norm(a - b)), "cosine": cosine}
+
+
+def params_sha256(params: Params) -> str:
+    """SHA-256 of the parameters' bytes in path order.
+
+    >>> params_sha256({"w": np.zeros(1, np.float32)})[:8]
+    'df3f6198'
+    """
+    digest = hashlib.sha256()
+    for leaf in named_leaves(params).values():
+        digest.update(np.ascontiguousarray(leaf).tobytes())
+    return digest.hexdigest()
+
+
+def throughput(
+    metrics: list[dict[str, Any]], stage: str, *, batch_size: int
+) -> dict[str, float | None]:
+    """Seconds, images/s and the share of time spent waiting for data in a stage."""
+    own = [m for m in metrics if m["kind"] == "train" and m["stage"] == stage]
+    lines = [m for m in own if m["steps"]]  # an interval may hold compilation alone
+    seconds = sum(m["seconds"] for m in lines)
+    if seconds == 0:
+        return {"seconds": 0.0, "images_per_second": None, "waiting": None}
+    images = batch_size * sum(m["steps"] for m in lines)
+    waiting = sum(m["waiting"] * m["seconds"] for m in lines) / seconds
+    return {
+        "seconds": seconds,
+        "images_per_second": images / seconds,
+        "waiting": waiting,
+    }
+
+
+def provenance() -> dict[str, Any]:
+    """Versions, git revision and machine."""
+    devices = jax.devices()
+    return {
+        "versions": {
+            "python": platform.python_version(),
+            **{name: metadata.version(name) for name in _PACKAGES},
+        },
+        "git": _git(Path(__file__).resolve().parent),
+        "machine": {
+            "devices": f"{len(devices)} x {devices[0].device_kind}",
+            "hosts": jax.process_count(),
+            "platform": platform.platform(),
+        },
+    }
+
+
+def _git(directory: Path) -> dict[str, Any] | None:
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(directory), *arguments],
+            capture_output=True,
+            check=True,
+            text=True,
+        ).stdout.strip()
+
+    try:
+        changed = git("status", "--porcelain", "--untracked-files=no")
+        return {"revision": git("rev-parse", "HEAD"), "dirty": bool(changed)}
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _pairs(
+    zeros: Mapping[str, int], elements: Mapping[str, int]
+) -> dict[str, dict[str, int]]:
+    return {k: {"zeros": zeros[k], "elements": elements[k]} for k in zeros}
+
+
+def _vector(params: Params) -> np.ndarray:
+    leaves = named_leaves(params).values()
+    return np.concatenate([np.asarray(x, np.float64).ravel() for x in leaves])

@@ -1,0 +1,159 @@
+"""Stages as values: the paper's pipeline is a list of them, and so is every other."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from dst_jax.train.objective import Objective, Term
+from dst_jax.train.optimizer import Optimizer
+from dst_jax.typing import Mask, Params
+
+__all__ = [
+    "Stage",
+    "control",
+    "initial",
+    "pretrain",
+    "sparsify_activations",
+    "sparsify_weights",
+]
+
+MaskRule = Callable[[Params, Mask], Mask]
+"""The mask a stage holds, from the weights it starts with and the mask so far."""
+
+
+def keep_mask(params: Params, mask: Mask) -> Mask:
+    """Goes on with the mask of the stage before."""
+    del params
+    return mask
+
+
+def no_mask(params: Params, mask: Mask) -> Mask:
+    """Trains all weights."""
+    del params, mask
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stretch of training.
+
+    Attributes:
+      name: the row it belongs to; the last phase of a name is evaluated on the test
+        set. Also names its checkpoints, with `phase`.
+      phase: distinguishes stages that share a name.
+      epochs: how long; 0 only evaluates what it starts from.
+      optimizer: builds the Optax transform once steps and mask are known.
+      objective: what is minimised.
+      mask: on entry, what is pruned.
+      start: the name of the stage whose weights it starts from, or None for the
+        stage before it in the list (fresh weights for the first).
+    """
+
+    name: str
+    phase: str
+    epochs: float
+    optimizer: Optimizer
+    objective: Objective = field(default_factory=Objective)
+    mask: MaskRule = keep_mask
+    start: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.epochs >= 0:
+            raise ValueError(f"{self.name}: epochs must be >= 0, got {self.epochs}")
+
+    @property
+    def path(self) -> str:
+        """The name of its checkpoint directory."""
+        return f"{self.name}.{self.phase}" if self.phase != self.name else self.name
+
+
+def initial(optimizer: Optimizer) -> Stage:
+    """The given weights as they are: the baseline row of a run that loads them."""
+    return Stage("initial", "initial", 0, optimizer)
+
+
+def pretrain(
+    *, epochs: float, optimizer: Optimizer, label_smoothing: float = 0.0
+) -> Stage:
+    """Dense training, stage one of the paper."""
+    objective = Objective(label_smoothing=label_smoothing)
+    return Stage("pretrain", "pretrain", epochs, optimizer, objective, no_mask)
+
+
+def control(
+    *,
+    epochs: float,
+    optimizer: Optimizer,
+    start: str,
+    label_smoothing: float = 0.0,
+) -> Stage:
+    """The dense control: the baseline trained as long, without penalties or pruning.
+
+    What a sparse network gains over its baseline may be due to the longer training;
+    what it gains over this is due to sparsity.
+    """
+    objective = Objective(label_smoothing=label_smoothing)
+    return Stage("control", "control", epochs, optimizer, objective, no_mask, start)
+
+
+def sparsify_weights(
+    *,
+    prune: Callable[[Params], Mask],
+    induce_epochs: float,
+    finetune_epochs: float,
+    optimizer: Optimizer,
+    penalty: Term | None,
+    start: str,
+    label_smoothing: float = 0.0,
+    prunable: tuple[tuple[str, bool], ...] = (),
+) -> list[Stage]:
+    """Stage two of the paper: a penalty on weights, pruning, fine-tuning.
+
+    Args:
+      prune: the mask from the weights after induction.
+      induce_epochs: with the penalty; 0 leaves induction out.
+      finetune_epochs: with the mask and no penalty.
+      optimizer: for both.
+      penalty: the term over prunable weights.
+      start: the name of the stage to start from.
+      label_smoothing: of both.
+      prunable: which weights the penalty sees.
+    """
+    finetune = Stage(
+        "sparsify_weights",
+        "finetune",
+        finetune_epochs,
+        optimizer,
+        Objective(label_smoothing=label_smoothing),
+        lambda params, _: prune(params),
+        start if induce_epochs == 0 else None,
+    )
+    if induce_epochs == 0:
+        return [finetune]
+    induction = Objective(
+        weight=penalty, label_smoothing=label_smoothing, prunable=prunable
+    )
+    return [
+        Stage(
+            "sparsify_weights",
+            "induce",
+            induce_epochs,
+            optimizer,
+            induction,
+            keep_mask,
+            start,
+        ),
+        finetune,
+    ]
+
+
+def sparsify_activations(
+    *,
+    epochs: float,
+    optimizer: Optimizer,
+    penalty: Term,
+    start: str,
+    label_smoothing: float = 0.0,
+) -> Stage:
+    """Stage three of the paper: a penalty on activation maps, the mask held."""
+    objective = Objective(activation=penalty, label_smoothing=label_smoothing)
+    name = "sparsify_activations"
+    return Stage(name, name, epochs, optimizer, objective, keep_mask, start)

@@ -1,0 +1,61 @@
+"""ResNet18 through the three stages of dual sparse training (Yu & Tian 2024, Table 3).
+
+COMMAND
+  python -m experiments.imagenet_resnet18                  ImageNet, 224 pixels
+  python -m experiments.imagenet_resnet18 --preset small   Imagenette, 64 pixels
+  python -m experiments.imagenet_resnet18 --preset demo    bundled digits, 16 pixels
+"""
+
+import sys
+
+from experiments.config import (
+    Activation,
+    Config,
+    Data,
+    Model,
+    Optim,
+    Pretrain,
+    Prune,
+    Run,
+)
+from experiments.launch import main
+
+PRESETS = {
+    "full": Config(
+        preset="full",
+        data=Data(name="imagenet2012", batch_size=256, eval_batch_size=256),
+        model=Model(name="resnet18", stem="imagenet"),
+        optim=Optim(warmup_epochs=5),
+        pretrain=Pretrain(epochs=90, lr=0.1),
+        prune=Prune(sparsity=0.6, strength=1e-5, induce_epochs=20, finetune_epochs=20),
+        activation=Activation(strength=1e-7, epochs=20),
+        run=Run(log_every=100),
+    ),
+    "small": Config(
+        preset="small",
+        data=Data(name="imagenette", image_size=64, batch_size=64, eval_batch_size=157),
+        model=Model(name="resnet18", stem="imagenet", width=0.5),
+        optim=Optim(warmup_epochs=1, weight_decay=5e-4),
+        pretrain=Pretrain(epochs=12, lr=0.05),
+        prune=Prune(
+            sparsity=0.6, strength=1e-5, induce_epochs=3, finetune_epochs=4, lr=0.01
+        ),
+        activation=Activation(strength=1e-5, epochs=5, lr=0.01),
+        run=Run(log_every=20),
+    ),
+    "demo": Config(
+        preset="demo",
+        data=Data(name="digits", image_size=16, batch_size=64, eval_batch_size=120),
+        model=Model(name="resnet18", stem="cifar", width=0.25),
+        optim=Optim(warmup_epochs=1, weight_decay=5e-4),
+        pretrain=Pretrain(epochs=15, lr=0.05),
+        prune=Prune(
+            sparsity=0.6, strength=1e-4, induce_epochs=5, finetune_epochs=5, lr=0.02
+        ),
+        activation=Activation(strength=1e-4, epochs=10, lr=0.02),
+        run=Run(log_every=10),
+    ),
+}
+
+if __name__ == "__main__":
+    sys.exit(main("imagenet_resnet18", PRESETS, doc=__doc__ or ""))

@@ -1,0 +1,49 @@
+"""LeNet5 on MNIST: activation sparsity by Transformed l1, against a dense control.
+
+COMMAND
+  python -m experiments.mnist_lenet5
+"""
+
+import sys
+from dataclasses import replace
+
+from experiments.config import (
+    Activation,
+    Config,
+    Data,
+    Model,
+    Optim,
+    Pretrain,
+    Prune,
+    Run,
+)
+from experiments.launch import main
+
+_FULL = Config(
+    preset="full",
+    data=Data(name="mnist", batch_size=128, eval_batch_size=500),
+    model=Model(name="lenet5"),
+    optim=Optim(weight_decay=5e-4),
+    pretrain=Pretrain(epochs=15, lr=0.05),
+    prune=Prune(sparsity=0.6, strength=1e-5, induce_epochs=3, finetune_epochs=3),
+    activation=Activation(strength=1e-4, epochs=15, lr=0.02),
+    run=Run(stages=("pretrain", "sparsify_activations"), control=True, log_every=100),
+)
+PRESETS = {
+    "full": _FULL,
+    "small": replace(
+        _FULL,
+        preset="small",
+        pretrain=Pretrain(epochs=4, lr=0.05),
+        activation=Activation(strength=1e-4, epochs=4, lr=0.02),
+    ),
+    "demo": replace(
+        _FULL,
+        preset="demo",
+        data=Data(name="digits", image_size=28, batch_size=64, eval_batch_size=120),
+        activation=Activation(strength=1e-3, epochs=15, lr=0.02),
+    ),
+}
+
+if __name__ == "__main__":
+    sys.exit(main("mnist_lenet5", PRESETS, doc=__doc__ or ""))

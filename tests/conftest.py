@@ -1,0 +1,20 @@
+"""Strict numerics and shape checks for every test."""
+
+import sys
+import types
+
+from beartype import BeartypeConf, beartype
+from hypothesis import settings
+from jaxtyping import install_import_hook
+
+# An int where a float is asked for is fine, as PEP 484 has it.
+checker = types.ModuleType("checker")
+checker.check = beartype(conf=BeartypeConf(is_pep484_tower=True))  # type: ignore
+sys.modules["checker"] = checker
+install_import_hook("dst_jax", "checker.check")
+
+import jax  # noqa: E402
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+settings.register_profile("busy machine", deadline=None)
+settings.load_profile("busy machine")

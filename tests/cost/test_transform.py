@@ -1,0 +1,157 @@
+import functools
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.experimental import pallas
+
+from dst_jax import cost
+
+
+def matmul(w, x):
+    return x @ w
+
+
+def as_ints(counts: Any) -> list[tuple[int, ...]]:
+    return [tuple(int(n) for n in op) for op in counts.values()]
+
+
+@jax.custom_jvp
+def with_jvp(w, x):
+    return matmul(w, x)
+
+
+with_jvp.defjvp(lambda primals, _: (with_jvp(*primals), with_jvp(*primals)))
+
+
+@jax.custom_vjp
+def with_vjp(w, x):
+    return matmul(w, x)
+
+
+with_vjp.defvjp(lambda w, x: (matmul(w, x), None), lambda _, g: (g, g))
+
+WRAPPED = {
+    "jit": jax.jit(matmul),
+    "jit of jit": jax.jit(jax.jit(matmul)),
+    "remat": jax.checkpoint(matmul),
+    "custom_jvp": with_jvp,
+    "custom_vjp": with_vjp,
+    "partial": functools.partial(jax.jit(matmul)),
+    "named_call": jax.named_call(matmul, name="fc"),
+    "closed_call": lambda w, x: jax.closure_convert(jax.jit(matmul), w, x)[0](w, x),
+}
+W = jnp.array([[1.0, 0.0], [0.0, 0.0]])
+X = jnp.ones((3, 2))
+
+
+@pytest.mark.parametrize("name", WRAPPED)
+@pytest.mark.parametrize("jit", [False, True])
+def test_operations_are_counted_inside(name, jit):
+    fn = cost.count(WRAPPED[name])
+    counts = (jax.jit(fn) if jit else fn)(W, X)
+    assert as_ints(counts) == [(12, 12, 12, 3, 3)]
+
+
+class Net(nn.Module):
+    @nn.compact
+    def __call__(self, x, *, scale=1.0):
+        x = nn.relu(nn.Conv(4, (3, 3), strides=2, name="conv1")(x))
+        x = nn.BatchNorm(use_running_average=True, name="bn1")(x)
+        return {"logits": nn.Dense(3, name="fc")(x.mean((1, 2))) * scale, "none": None}
+
+
+def test_the_output_is_that_of_the_function():
+    x = jax.random.normal(jax.random.key(0), (2, 6, 6, 3))
+    variables = Net().init(jax.random.key(1), x)
+    output, counts = cost.count(Net().apply, with_output=True)(variables, x, scale=2.0)
+    expected = Net().apply(variables, x, scale=2.0)
+    assert output["none"] is None
+    np.testing.assert_array_equal(output["logits"], expected["logits"])
+    jitted = jax.jit(cost.count(Net().apply))(variables, x)
+    assert list(jitted) == ["conv1", "fc"]
+    assert as_ints(jitted) == as_ints(counts)
+    assert as_ints(jax.device_get(jitted)) == as_ints(counts)
+
+
+def test_python_numbers_keys_and_constants_pass_through():
+    def fn(w, x, scale, key):
+        noise = jax.random.normal(key, x.shape)
+        return (x + 0 * noise) @ w * scale, scale, jnp.arange(3)
+
+    (y, scale, constant), counts = cost.count(fn, with_output=True)(
+        W, np.asarray(X, np.float64), 2.0, jax.random.key(0)
+    )
+    np.testing.assert_array_equal(y, 2 * X @ W)
+    assert scale == 2.0
+    assert constant.tolist() == [0, 1, 2]
+    assert as_ints(counts) == [(12, 12, 12, 3, 3)]
+
+
+def test_elementwise_products_are_not_counted():
+    assert cost.count(lambda w, x: x * jnp.sum(w))(W, X) == {}
+
+
+def test_loops_and_branches_without_products_pass():
+    def fn(w, x):
+        x = jax.lax.fori_loop(0, 3, lambda _, y: y + 1, x)
+        x = jax.lax.scan(lambda c, row: (c, row + c), 1.0, x)[1]
+        return matmul(w, jax.lax.cond(x[0, 0] > 0, jnp.sin, jnp.cos, x))
+
+    output, counts = cost.count(fn, with_output=True)(W, X)
+    np.testing.assert_allclose(output, np.sin(np.full((3, 2), 5.0)) @ W, rtol=1e-6)
+    assert as_ints(counts) == [(12, 12, 12, 3, 3)]
+
+
+def test_vmap_over_inputs_and_over_weights():
+    xs, ws = jnp.stack([X, X, 0 * X]), jnp.stack([W, W, W])
+    assert as_ints(cost.count(jax.vmap(matmul, (None, 0)))(W, xs)) == [
+        (36, 36, 24, 9, 6)
+    ]
+    assert as_ints(cost.count(jax.vmap(matmul))(ws, xs)) == [(36, 36, 24, 9, 6)]
+    per_example = jax.vmap(cost.count(matmul), (None, 0))(W, xs)["dot_general"]
+    assert [int(cost.Count(n)) for n in per_example.effectual.limbs] == [3, 3, 0]
+
+
+def test_custom_derivatives_without_products_stay():
+    fn = cost.count(lambda w, x: jax.nn.relu(matmul(w, x)).sum(), with_output=True)
+    # The gradient of jax.nn.relu at 0 is 0, that of jnp.maximum is 1/2.
+    gradient = jax.grad(lambda w: fn(w, X)[0])(jnp.zeros((2, 2)))
+    assert not gradient.any()
+
+
+def kernel(x, y):
+    y[...] = x[...]
+
+
+UNSUPPORTED = {
+    "scan": lambda w, x: jax.lax.scan(lambda c, _: (c @ w, None), x, None, length=2),
+    "while": lambda w, x: jax.lax.while_loop(lambda c: c[0, 0] > 0, lambda c: c @ w, x),
+    "cond": lambda w, x: jax.lax.cond(x[0, 0] > 0, lambda: x @ w, lambda: x),
+    "ragged_dot": lambda w, x: jax.lax.ragged_dot(x, w[None], jnp.array([3])),
+    "pallas_call": lambda w, x: pallas.pallas_call(
+        kernel, jax.ShapeDtypeStruct(x.shape, x.dtype)
+    )(x),
+    "ffi_call": lambda w, x: jax.ffi.ffi_call("gemm", jax.typeof(x))(x, w),
+}
+
+
+@pytest.mark.parametrize("name", UNSUPPORTED)
+def test_what_cannot_be_counted_is_named(name):
+    fn = jax.named_scope("block")(UNSUPPORTED[name])
+    with pytest.raises(ValueError, match=f"multiplications of '{name}.*in block: it"):
+        jax.jit(cost.count(fn)).trace(W, X)
+
+
+def test_weights_must_be_arguments():
+    with pytest.raises(ValueError, match=r"weights must be .* >= 0, got -1"):
+        cost.count(matmul, weights=-1)
+    with pytest.raises(ValueError, match=r"weights must be below .*2, got \(0, 2\)"):
+        cost.count(matmul, weights=(0, 2))(W, X)
+
+
+def test_the_function_keeps_its_name():
+    assert cost.count(matmul).__name__ == "matmul"

@@ -1,0 +1,133 @@
+import dataclasses
+import json
+
+import pytest
+
+from dst_jax.train import learning_rate
+from experiments import imagenet_resnet18, mnist_lenet5
+from experiments.build import build_stages
+from experiments.config import Config, check, differences, nested
+from experiments.launch import main, parse
+
+PRESETS = {
+    "imagenet_resnet18": imagenet_resnet18.PRESETS,
+    "mnist_lenet5": mnist_lenet5.PRESETS,
+}
+
+
+def _parse(*argv):
+    return parse(imagenet_resnet18.PRESETS, list(argv), prog="test", doc="")
+
+
+@pytest.mark.parametrize("experiment", PRESETS)
+@pytest.mark.parametrize("preset", ["full", "small", "demo"])
+def test_every_preset_is_valid(experiment, preset):
+    config = PRESETS[experiment][preset]
+    assert config.preset == preset
+    check(config)
+    assert build_stages(config)
+    assert json.loads(json.dumps(nested(config)))
+
+
+def test_dotted_overrides_on_a_preset():
+    config = _parse(
+        *("--preset", "small", "--prune.sparsity", "0.9", "--data.name", "cifar100"),
+        *("--activation.penalty", "l1", "--activation.strength", "1e-6"),
+        *("--init.from", "runs/a", "--run.control"),
+    )
+    assert config.prune.sparsity == 0.9
+    assert config.activation.penalty == "l1"
+    assert config.activation.strength == 1e-6
+    assert config.init.path == "runs/a"
+    assert config.run.control
+    small = imagenet_resnet18.PRESETS["small"]
+    assert config.pretrain == small.pretrain
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["--prune.sparsty", "0.5"],
+        ["--activation.penalty", "l7"],
+        ["--preset", "huge"],
+        ["--run.stages", "pretrian"],
+        ["--data.batch-size", "many"],
+    ],
+)
+def test_unknown_options_are_refused(argv, capsys):
+    with pytest.raises(SystemExit) as refused:
+        main("imagenet_resnet18", imagenet_resnet18.PRESETS, doc="", argv=argv)
+    assert refused.value.code == 2
+    said = capsys.readouterr()
+    assert argv[0].lstrip("-").split(".")[0] in said.err + said.out
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--prune.sparsity", "1.0"], "--prune.sparsity must be in [0, 1), got 1.0"),
+        (["--activation.strength", "-1"], "--activation.strength must be >= 0"),
+        (["--activation.strength", "nan"], "--activation.strength must be >= 0"),
+        (["--pretrain.lr", "0"], "--pretrain.lr must be > 0, got 0.0"),
+        (["--data.holdout", "1"], "--data.holdout must be in [0, 1), got 1.0"),
+        (["--activation.a", "0"], "--activation.a must be > 0, got 0.0"),
+        (["--prune.a", "1"], "--prune.a is for transformed_l1, not l1"),
+        (["--prune.threshold", "0.1"], "give one and set the other to None"),
+        (["--prune.rules", "conv1"], "--prune.rules: 'conv1' must be REGEX=VALUE"),
+        (["--prune.rules", "fc=maybe"], "must end in =true or =false"),
+        (["--activation.layers", "relu=x"], "'x' must be a number"),
+        (["--run.stages", "sparsify_weights"], "give --init.from its weights"),
+        (["--optim.accumulate", "0"], "--optim.accumulate must be at least 1, got 0"),
+    ],
+)
+def test_bad_values_are_refused_before_anything_is_loaded(
+    argv, message, capsys, tmp_path
+):
+    argv = [*argv, "--run.dir", str(tmp_path / "run"), "--data.dir", str(tmp_path)]
+    status = main("imagenet_resnet18", imagenet_resnet18.PRESETS, doc="", argv=argv)
+    assert status == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_help_explains_every_option(capsys):
+    with pytest.raises(SystemExit) as ended:
+        _parse("--help")
+    assert ended.value.code == 0
+    said = " ".join(capsys.readouterr().out.split())
+    for group in dataclasses.fields(Config):
+        if dataclasses.is_dataclass(group.default_factory):
+            for option in dataclasses.fields(group.default_factory):
+                name = {"path": "from"}.get(option.name, option.name)
+                assert f"--{group.name}.{name.replace('_', '-')}" in said
+
+
+def test_stages_follow_run_stages():
+    config = _parse(
+        *("--run.stages", "pretrain", "sparsify_activations", "sparsify_weights"),
+        "--run.control",
+    )
+    stages = build_stages(config)
+    assert [(s.path, s.start) for s in stages] == [
+        ("pretrain", None),
+        ("control", "pretrain"),
+        ("sparsify_activations", "pretrain"),
+        ("sparsify_weights.induce", "sparsify_activations"),
+        ("sparsify_weights.finetune", None),
+    ]
+    assert stages[1].epochs == sum(s.epochs for s in stages[2:])
+
+
+def test_learning_rate_of_a_stage_ends_at_its_end():
+    stage = build_stages(imagenet_resnet18.PRESETS["small"])[0]
+    optimizer = stage.optimizer(steps=100, steps_per_epoch=10, mask=None)
+    assert optimizer is not None
+    assert learning_rate(0.1, steps=100)(100) == pytest.approx(0)
+
+
+def test_differences_name_what_changes_the_result():
+    config = _parse("--preset", "demo")
+    same = nested(_parse("--preset", "demo", "--run.dir", "x", "--data.threads", "1"))
+    assert differences(config, same) == []
+    other = nested(_parse("--preset", "demo", "--run.seed", "3"))
+    assert differences(config, other) == ["--run.seed is 0, was 3"]

@@ -1,0 +1,168 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from dst_jax.report import layer_tables, tables
+from dst_jax.report.load import load
+from dst_jax.report.table import Table, number, percent, signed
+from dst_jax.report.terminal import print_runs, render
+
+
+def row(table, name):
+    (found,) = [cells for cells in table.rows if cells[0] == name]
+    return found[1:]
+
+
+def test_the_main_table_has_the_numbers_of_every_stage(make_run):
+    table = tables.stages(load(make_run()))
+    assert [cells[0] for cells in table.rows] == [
+        "dense baseline",
+        "dense control",
+        "pruned",
+        "dual sparse",
+    ]
+    assert row(table, "dense baseline") == (
+        *("90.00", "-", "99.00", "0.00"),
+        *("30.00", "37.50", "30.00", "22.22"),
+    )
+    assert row(table, "dual sparse") == (
+        *("90.50", "+0.50", "99.00", "60.00"),
+        *("76.00", "77.50", "59.00", "54.44"),
+    )
+
+
+def test_headings_say_which_convention(make_run):
+    table = tables.stages(load(make_run()))
+    text = " ".join(table.headings)
+    for convention in ("element", "layer mean", "of dense", "of valid"):
+        assert convention in text
+        assert convention in table.note.lower()
+
+
+def test_without_a_baseline_there_is_no_difference(make_run):
+    table = tables.stages(load(make_run(stages=("sparsify_weights",))))
+    assert row(table, "pruned")[1] == "-"
+
+
+def test_drift_leaves_out_the_baseline(make_run):
+    table = tables.drift(load(make_run()))
+    assert row(table, "pruned") == ("1.250", "0.9600")
+    assert "dense baseline" not in {cells[0] for cells in table.rows}
+
+
+def test_stage_costs(make_run):
+    table = tables.training(load(make_run()))
+    assert row(table, "pruned") == (
+        *("sparsify_weights", "4", "1 min 15 s", "512", "1.30"),
+        *("86.00", "98.00", "10"),
+    )
+    assert row(table, "dense baseline")[3:5] == ("-", "-")
+
+
+def test_the_note_says_whether_there_was_a_hold_out(make_run):
+    assert "No hold-out" not in tables.training(load(make_run("a"))).note
+    without = tables.training(load(make_run("b", holdout=False)))
+    assert "No hold-out" in without.note
+    assert row(without, "pruned")[5:7] == ("-", "-")
+
+
+def test_facts(make_run):
+    table = tables.facts(load(make_run(seed=3)))
+    assert row(table, "seed") == ("3",)
+    assert row(table, "versions") == ("jax 0.10.2, flax 0.12.8",)
+    assert row(table, "git revision") == ("0123abcd (with uncommitted changes)",)
+    assert row(table, "SHA-256 of the parameters") == ("ab" * 32,)
+
+
+def test_facts_that_were_not_recorded_are_dashes(make_run):
+    path = make_run(summary=False)
+    config = json.loads((path / "config.json").read_text())
+    (path / "config.json").write_text(json.dumps({"stages": config["stages"]}))
+    values = {cells[1] for cells in tables.facts(load(path)).rows}
+    assert values == {"-"}
+
+
+def test_settings_are_flat(make_run):
+    table = tables.settings(load(make_run()))
+    assert row(table, "model.name") == ("lenet5",)
+
+
+def test_maps_and_kernels_have_a_column_per_stage(make_run):
+    results = load(make_run())
+    assert row(layer_tables.maps(results), "relu1") == (
+        *("40", "25.00", "27.50"),
+        *("22.50", "75.00"),
+    )
+    assert row(layer_tables.kernels(results), "fc/kernel") == (
+        *("150", "0.00", "0.00"),
+        *("73.33", "73.33"),
+    )
+
+
+def test_a_layer_that_a_stage_does_not_have_is_a_dash(make_run):
+    path = make_run(stages=("pretrain", "sparsify_weights"))
+    file = path / "stages/sparsify_weights.json"
+    record = json.loads(file.read_text())
+    del record["layers"]["activations"]["relu2"]
+    file.write_text(json.dumps(record))
+    assert row(layer_tables.maps(load(path)), "relu2") == ("10", "50.00", "-")
+
+
+def test_products_per_layer_add_up_to_the_drop(make_run):
+    stage = load(make_run()).stages[-1]
+    table = layer_tables.products(stage)
+    assert row(table, "fc") == ("400", "100.00", "10.00", "25.00", "2.50", "10")
+    assert row(table, "all layers")[4] == percent(1 - stage.drop_dense)
+
+
+@given(st.floats(0, 1))
+def test_percent_is_within_half_a_hundredth(share):
+    assert float(percent(share)) == pytest.approx(100 * share, abs=0.005000001)
+
+
+@given(st.floats(-1, 1))
+def test_a_difference_always_has_a_sign(share):
+    assert signed(share)[0] in "+-"
+
+
+@given(st.integers(0, 10**15))
+def test_large_counts_are_exact(count):
+    assert int(number(count).replace(",", "")) == count
+
+
+@pytest.mark.parametrize("width", [20, 80, 200])
+def test_the_terminal_shows_every_number_at_any_width(make_run, width):
+    results = load(make_run())
+    console = Console(width=width)
+    with console.capture() as captured:
+        print_runs([results], console)
+    text = captured.get()
+    for cells in (*tables.stages(results).rows, *tables.drift(results).rows):
+        assert all(cell in text for cell in cells[1:])
+
+
+def test_the_main_table_fits_a_terminal_of_80_columns(make_run):
+    console = Console(width=80)
+    with console.capture() as captured:
+        print_runs([load(make_run())], console)
+    assert max(map(len, captured.get().splitlines())) <= 80
+    assert "dense baseline 90.00" in captured.get()
+
+
+def test_the_terminal_does_not_read_markup():
+    table = Table("[red]title", ("[b]a", "b"), (("[link=x]y[/link]", "[/]"),))
+    console = Console(width=80)
+    with console.capture() as captured:
+        console.print(render(table))
+    assert "[link=x]y[/link]" in captured.get()
+    assert "[b]a" in captured.get()
+
+
+def test_the_terminal_marks_an_unfinished_run(make_run):
+    console = Console(width=200)
+    with console.capture() as captured:
+        print_runs([load(make_run(finished=1))], console)
+    assert "Unfinished: stages/control.json" in captured.get()

@@ -1,0 +1,70 @@
+"""Imports run one way only, and Flax stays where it belongs."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "dst_jax"
+FLOORS = {"typing": -1, "trees": 0, "runs": 0}  # typing is what trees is typed with
+FLOORS |= dict.fromkeys(["penalties", "activations", "pruning", "cost", "data"], 1)
+FLOORS |= {"models": 2, "report": 2, "train": 3}
+SEES_LITTLE = {"penalties", "pruning", "cost"}
+OUTSIDE = {"jax", "jaxtyping", "numpy", "optax"}
+FLAX = ("models/", "activations/", "train/state.py")
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def _imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            found.add(node.module)
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def _wing(path: Path) -> str:
+    relative = path.relative_to(PACKAGE)
+    return relative.parts[0].removesuffix(".py")
+
+
+def _own(imports: set[str]) -> set[str]:
+    names = {i.split(".")[1] for i in imports if i.startswith("dst_jax.")}
+    return names & FLOORS.keys()
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_run_downwards(path):
+    wing = _wing(path)
+    if wing == "__init__":
+        assert _own(_imports(path)) == set()
+        return
+    for other in _own(_imports(path)) - {wing}:
+        assert FLOORS[other] < FLOORS[wing], f"{path} imports {other}"
+    if wing == "models":
+        assert _own(_imports(path)) <= {"models", "activations", "typing", "trees"}
+    if wing == "report":
+        assert _own(_imports(path)) <= {"report", "runs", "cost", "typing", "trees"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_flax_and_experiments_stay_out(path):
+    relative = str(path.relative_to(PACKAGE))
+    roots = {name.split(".")[0] for name in _imports(path)}
+    assert "experiments" not in roots
+    if "flax" in roots:
+        assert relative.startswith(FLAX), f"{relative} imports flax"
+    if "tensorflow" in roots:
+        assert relative == "data/prepare.py"
+    if _wing(path) in SEES_LITTLE:
+        third = roots - {"dst_jax"} - set(__import__("sys").stdlib_module_names)
+        assert third <= OUTSIDE, f"{relative} imports {third - OUTSIDE}"
+
+
+def test_every_wing_has_a_floor():
+    wings = {_wing(path) for path in FILES} - {"__init__"}
+    assert wings == set(FLOORS)

@@ -1,0 +1,196 @@
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from dst_jax import cost, train
+from dst_jax.train import records
+from dst_jax.train.interrupt import Interrupt
+from dst_jax.train.stages import Stage, control
+
+
+@pytest.fixture
+def finished(make_setup, three_stages):
+    setup = make_setup()
+    summary = train.train(setup, three_stages(), config={"note": "test"})
+    return setup, summary
+
+
+def test_three_stages_end_to_end(finished):
+    setup, summary = finished
+    names = [row["name"] for row in summary["stages"]]
+    assert names == ["pretrain", "sparsify_weights", "sparsify_activations"]
+    dense, pruned, dual = summary["stages"]
+    assert dense["weight_sparsity"] == 0
+    assert dense["drift"] is None
+    for row in (pruned, dual):
+        assert abs(row["weight_sparsity"] - 0.6) < 1e-4
+        assert row["drift"]["euclidean"] > 0
+        assert row["drift"]["cosine"] < 1
+    assert setup.run.read_summary() == json.loads(json.dumps(summary))
+
+
+def test_the_drop_is_the_one_of_the_saved_counts(finished):
+    setup, summary = finished
+    for row in summary["stages"]:
+        counts = setup.run.read_stage(row["name"])["layers"]["counts"]
+        for reference, found in row["flops_drop"].items():
+            total = {k: sum(c[k] for c in counts.values()) for k in counts["conv1"]}
+            assert found == 1 - total["effectual"] / total[reference]
+
+
+def test_the_saved_network_is_the_one_reported(finished):
+    setup, summary = finished
+    weights = train.load_weights(setup.run.path, sharding=setup.sharding)
+    assert records.params_sha256(weights.params) == summary["params_sha256"]
+    zeros = sum(int((w == 0).sum()) for w in jax.tree.leaves(weights.params))
+    held = sum(int((~m).sum()) for m in jax.tree.leaves(weights.mask))
+    assert held == round(0.6 * 44_190)
+    assert zeros >= held
+    found = setup.evaluate(weights, setup.dataset.test, count=True)
+    last = summary["stages"][-1]
+    assert found.top1 == last["top1"]
+    assert cost.drop(found.counts, reference="dense") == last["flops_drop"]["dense"]
+
+
+def test_a_second_run_is_bit_identical_and_another_seed_is_not(
+    make_setup, three_stages, finished, tmp_path
+):
+    again = train.train(make_setup(tmp_path / "again"), three_stages(), config={})
+    other = train.train(
+        make_setup(tmp_path / "other", seed=1), three_stages(), config={}
+    )
+    assert again["params_sha256"] == finished[1]["params_sha256"]
+    assert other["params_sha256"] != finished[1]["params_sha256"]
+
+
+def test_an_interrupted_run_ends_bit_identical(
+    make_setup, three_stages, finished, tmp_path, monkeypatch
+):
+    setup = make_setup(tmp_path / "interrupted")
+    rng = np.random.default_rng(0)
+    stops = set(rng.choice(np.arange(1, 8), 3, replace=False).tolist())
+    monkeypatch.setattr(Interrupt, "requested", lambda self, step: step in stops)
+    interruptions = 0
+    while True:
+        try:
+            summary = train.train(setup, three_stages(), config={})
+            break
+        except train.Interrupted:
+            interruptions += 1
+            if interruptions % 2:  # else the same step would stop every stage for ever
+                continue
+    assert interruptions >= 3
+    assert summary["params_sha256"] == finished[1]["params_sha256"]
+    steps = [m["step"] for m in setup.run.read_metrics() if m["kind"] == "train"]
+    assert len(steps) == len(set(enumerate(steps)))
+    for phase in ("pretrain", "induce", "finetune", "sparsify_activations"):
+        own = [
+            m["step"]
+            for m in setup.run.read_metrics()
+            if m["kind"] == "train" and m["phase"] == phase
+        ]
+        assert own == sorted(set(own))
+
+
+def _newest(setup, stage):
+    folder = setup.run.checkpoints / stage
+    return max(
+        (p for p in folder.iterdir() if p.name.isdigit()), key=lambda p: int(p.name)
+    )
+
+
+@pytest.mark.parametrize("damage", ["delete", "truncate"])
+@pytest.mark.parametrize("victim", range(8))
+def test_a_damaged_checkpoint_is_passed_over_and_said(
+    make_setup, three_stages, damage, victim, tmp_path
+):
+    setup = make_setup(save_every=3)
+    stages = three_stages()[:1]
+    expected = train.train(setup, stages, config={})["params_sha256"]
+    newest = _newest(setup, "pretrain")
+    files = sorted(p for p in newest.rglob("*") if p.is_file() and p.stat().st_size)
+    path = files[victim * (len(files) - 1) // 7]
+    if damage == "delete":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:-1])
+    said = []
+    object.__setattr__(setup.narrator, "say", said.append)
+    assert train.train(setup, stages, config={})["params_sha256"] == expected
+    assert any(str(newest) in line and "using the one before" in line for line in said)
+    assert any("resuming at step 6/8" in line for line in said)
+
+
+def test_a_non_finite_loss_names_step_and_checkpoint(make_setup, optimizer):
+    def diverging(*, steps, steps_per_epoch, mask):
+        import optax
+
+        return optax.chain(
+            optax.scale_by_schedule(lambda t: -1.0 * (t >= 10) * 1e38),
+        )
+
+    setup = make_setup(log_every=100)
+    stage = Stage("pretrain", "pretrain", 2, diverging)
+    with pytest.raises(train.NonFiniteLoss) as caught:
+        train.train(setup, [stage], config={})
+    assert caught.value.step == 12
+    newest = _newest(setup, "pretrain")
+    assert newest.name == "8"
+    assert f"the last good checkpoint is {newest}" in str(caught.value)
+
+
+def test_the_control_does_not_change_the_other_stages(
+    make_setup, three_stages, optimizer, finished, tmp_path
+):
+    stages = three_stages()
+    extra = control(epochs=1, optimizer=optimizer, start="pretrain")
+    setup = make_setup(tmp_path / "control")
+    summary = train.train(setup, [stages[0], extra, *stages[1:]], config={})
+    assert [r["name"] for r in summary["stages"]][:2] == ["pretrain", "control"]
+    assert summary["stages"][1]["weight_sparsity"] == 0
+    assert summary["params_sha256"] == finished[1]["params_sha256"]
+
+
+def test_a_stage_alone_starts_from_any_checkpoint(
+    make_setup, three_stages, optimizer, finished, tmp_path
+):
+    first, _ = finished
+    start = first.run.checkpoints / "sparsify_weights.finetune"
+    weights = train.load_weights(start, sharding=first.sharding)
+    setup = make_setup(tmp_path / "alone")
+    stages = [train.stages.initial(optimizer), three_stages()[-1]]
+    stages[-1] = Stage(**{**vars(stages[-1]), "start": "initial"})
+    summary = train.train(setup, stages, config={}, init=weights)
+    assert summary["params_sha256"] == finished[1]["params_sha256"]
+    initial = summary["stages"][0]
+    assert initial["top1"] == finished[1]["stages"][1]["top1"]
+    assert initial["weight_sparsity"] == finished[1]["stages"][1]["weight_sparsity"]
+
+
+def test_weights_of_another_model_are_refused(make_setup, finished):
+    setup, _ = finished
+    weights = train.load_weights(setup.run.path, sharding=setup.sharding)
+    wrong = weights._replace(params={**weights.params, "fc9": {}})
+    wrong.params["fc1"] = {"kernel": wrong.params["fc1"]["kernel"]}
+    with pytest.raises(ValueError, match=r"fc1/bias: the model has \(120,\)"):
+        setup.check_weights(wrong)
+
+
+def test_no_checkpoint_is_an_error(tmp_path, make_setup):
+    with pytest.raises(ValueError, match="no intact checkpoint at"):
+        train.load_weights(tmp_path, sharding=make_setup().sharding)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch_size": 0}, "batch_size must be a positive multiple of the 1 devices"),
+        ({"batch_size": 5000}, "batch_size must be at most the 1078 training"),
+        ({"eval_batch_size": -1}, "eval_batch_size must be a positive multiple"),
+    ],
+)
+def test_bad_batch_sizes_are_named(make_setup, options, message):
+    with pytest.raises(ValueError, match=message):
+        make_setup(**options)

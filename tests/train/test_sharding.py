@@ -1,0 +1,97 @@
+"""Four devices give what one gives."""
+
+import os
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+
+from dst_jax.train import make_mesh
+from dst_jax.train.sharding import check_batch
+
+PROGRAM = textwrap.dedent("""
+    import sys
+    from functools import partial
+    import jax, numpy as np
+    from dst_jax import data, models, penalties, pruning, runs
+    from dst_jax.train import (Narrator, Objective, Setup, Term, chain, make_mesh,
+                               make_train_step)
+    from dst_jax.train.sharding import put_batch
+    from dst_jax.train.state import Weights, enter, weights_of
+
+    out = sys.argv[1]
+    dataset = data.load("digits", image_size=8)
+    model = models.create("resnet18", num_classes=10, width=0.0625, stem="cifar")
+    found = {}
+    for devices in (1, 4):
+        mesh = make_mesh(jax.devices()[:devices])
+        setup = Setup(model=model, dataset=dataset, run=runs.Run(out + ".run"),
+                      batch_size=64, eval_batch_size=256, mesh=mesh,
+                      narrator=Narrator(quiet=True))
+        weights = setup.fresh_weights()
+        mask = pruning.masks.magnitude(weights.params, 0.5)
+        optimizer = chain(0.05, mask=mask)
+        objective = Objective(
+            activation=Term(penalties.transformed_l1, 1e-3, {"a": 1.0}),
+            weight=Term(penalties.l1, 1e-4))
+        step = make_train_step(model, optimizer, preprocess=setup.preprocess,
+                               out_sharding=setup.sharding)
+        state = jax.device_put(
+            enter(weights._replace(mask=mask), optimizer, jax.random.key(0)),
+            setup.sharding)
+        batches = setup.train_batches("test")
+        losses = []
+        for _ in range(3):
+            state, metrics = step(state, put_batch(next(batches), mesh), objective)
+            losses.append(float(metrics["loss"]))
+        batches.close()
+        leaf = jax.tree.leaves(state.params)[0]
+        assert len(leaf.sharding.device_set) == devices
+        weights = weights_of(state, masked=True)
+        for m in jax.tree.leaves(weights.mask):
+            shards = [np.asarray(s.data) for s in m.addressable_shards]
+            assert len(shards) == devices
+            assert all((s == shards[0]).all() for s in shards)
+        test = setup.evaluate(weights, dataset.test, count=True)
+        found[f"losses{devices}"] = losses
+        found[f"params{devices}"] = np.concatenate(
+            [np.ravel(x) for x in jax.tree.leaves(weights.params)])
+        found[f"stats{devices}"] = np.concatenate(
+            [np.ravel(x) for x in jax.tree.leaves(weights.model_state)])
+        # The same weights on every mesh: integers have to agree exactly.
+        start = jax.device_put(setup.fresh_weights(), setup.sharding)
+        same = setup.evaluate(start, dataset.test, count=True)
+        found[f"counts{devices}"] = [
+            int(getattr(c, f)) for c in same.counts.values() for f in c._fields]
+        found[f"examples{devices}"] = [same.examples, sum(same.elements.values())]
+        found[f"zeros{devices}"] = list(same.zeros.values())
+    np.savez(out, **found)
+""")
+
+
+@pytest.mark.slow
+def test_four_devices_equal_one(tmp_path):
+    out = tmp_path / "found.npz"
+    flags = "--xla_force_host_platform_device_count=4"
+    subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(out)],
+        env={**os.environ, "XLA_FLAGS": flags},
+        check=True,
+    )
+    found = np.load(out)
+    for name in ("losses", "params", "stats"):
+        np.testing.assert_allclose(
+            found[f"{name}4"], found[f"{name}1"], rtol=1e-5, atol=1e-5
+        )
+    assert (found["examples1"] == found["examples4"]).all()
+    # A sum in another order may move a value across 0: no more than a handful may.
+    for name in ("zeros", "counts"):
+        one, four = found[f"{name}1"], found[f"{name}4"]
+        np.testing.assert_allclose(four, one, rtol=1e-4)
+
+
+def test_a_batch_the_devices_cannot_share_is_named():
+    with pytest.raises(ValueError, match="batch_size must be a positive multiple"):
+        check_batch("batch_size", 0, make_mesh())
