@@ -36,7 +36,7 @@ PRESETS = {
         data=Data(name="imagenette", image_size=64, batch_size=64, eval_batch_size=157),
         model=Model(name="resnet18", stem="imagenet", width=0.5),
         optim=Optim(warmup_epochs=1, weight_decay=5e-4),
-        pretrain=Pretrain(epochs=12, lr=0.05),
+        pretrain=Pretrain(epochs=16, lr=0.05),
         prune=Prune(
             sparsity=0.6, strength=1e-5, induce_epochs=3, finetune_epochs=4, lr=0.01
         ),
@@ -52,7 +52,7 @@ PRESETS = {
         prune=Prune(
             sparsity=0.6, strength=1e-4, induce_epochs=5, finetune_epochs=5, lr=0.02
         ),
-        activation=Activation(strength=1e-4, epochs=10, lr=0.02),
+        activation=Activation(strength=1e-4, epochs=15, lr=0.05),
         run=Run(log_every=10),
     ),
 }

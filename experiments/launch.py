@@ -44,7 +44,7 @@ def main(
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    directory = config.run.dir or f"runs/{name}-{config.preset}"
+    directory = str(Path(config.run.dir or f"runs/{name}-{config.preset}").absolute())
     config = replace(config, run=replace(config.run, dir=directory))
     try:
         return _run(name, config, stages, argv)
@@ -68,8 +68,11 @@ def parse(
 
 
 def _run(name: str, config: Config, stages: list[train.Stage], argv: list[str]) -> int:
-    narrator = train.Narrator()
-    run = Run(str(config.run.dir))
+    if config.run.multihost:
+        jax.distributed.initialize()
+    first = jax.process_index() == 0
+    narrator = train.Narrator(quiet=not first)
+    run = Run(str(config.run.dir), writer=first)
     earlier = run.read_config()
     if earlier is not None:
         changed = differences(config, earlier["config"])
@@ -79,27 +82,35 @@ def _run(name: str, config: Config, stages: list[train.Stage], argv: list[str]) 
                 " --run.dir, or the same options to resume"
             )
     if run.read_summary() is None:
-        if config.run.multihost:
-            jax.distributed.initialize()
-        run = Run(run.path, writer=jax.process_index() == 0)
-        if config.run.compilation_cache is not None:
-            cache = str(Path(config.run.compilation_cache).absolute())
-            jax.config.update("jax_compilation_cache_dir", cache)
-        setup = _setup(config, run, narrator)
-        init = None
-        if config.init.path is not None:
-            init = train.load_weights(config.init.path, sharding=setup.sharding)
-            setup.check_weights(init)
-        if earlier is None:
-            run.write_config(_record(name, config, stages, argv))
-        narrator.say(_headline(setup, run))
-        train.train(setup, stages, config=nested(config), init=init)
+        _train(name, config, stages, argv, run, narrator)
     else:
         narrator.say(f"{run.path} is finished; this is its result")
-    if jax.process_index() == 0:
+    if first:
         report.show([run.path])
         narrator.say(f"report: {report.write(run.path)}")
     return 0
+
+
+def _train(
+    name: str,
+    config: Config,
+    stages: list[train.Stage],
+    argv: list[str],
+    run: Run,
+    narrator: train.Narrator,
+) -> None:
+    if config.run.compilation_cache is not None:
+        cache = str(Path(config.run.compilation_cache).absolute())
+        jax.config.update("jax_compilation_cache_dir", cache)
+    setup = _setup(config, run, narrator)
+    init = None
+    if config.init.path is not None:
+        init = train.load_weights(config.init.path, sharding=setup.sharding)
+        setup.check_weights(init)
+    if run.read_config() is None:
+        run.write_config(_record(name, config, stages, argv))
+    narrator.say(_headline(setup, run))
+    train.train(setup, stages, config=nested(config), init=init)
 
 
 def _setup(config: Config, run: Run, narrator: train.Narrator) -> train.Setup:

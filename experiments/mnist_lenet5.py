@@ -26,7 +26,7 @@ _FULL = Config(
     optim=Optim(weight_decay=5e-4),
     pretrain=Pretrain(epochs=15, lr=0.05),
     prune=Prune(sparsity=0.6, strength=1e-5, induce_epochs=3, finetune_epochs=3),
-    activation=Activation(strength=1e-4, epochs=15, lr=0.02),
+    activation=Activation(strength=2e-5, epochs=15, lr=0.02),
     run=Run(stages=("pretrain", "sparsify_activations"), control=True, log_every=100),
 )
 PRESETS = {
@@ -35,7 +35,7 @@ PRESETS = {
         _FULL,
         preset="small",
         pretrain=Pretrain(epochs=4, lr=0.05),
-        activation=Activation(strength=1e-4, epochs=4, lr=0.02),
+        activation=Activation(strength=2e-5, epochs=4, lr=0.02),
     ),
     "demo": replace(
         _FULL,

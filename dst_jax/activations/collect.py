@@ -1,12 +1,13 @@
 """Run a model and get its tapped activation maps. Flax's capture stays in here."""
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
+from flax.traverse_util import flatten_dict
 from jaxtyping import Array
 
-from dst_jax import trees
 from dst_jax.activations.tap import COLLECTION
 
 __all__ = ["apply_with_activations"]
@@ -18,7 +19,7 @@ def apply_with_activations(
     *args: Any,
     mutable: str | list[str] | tuple[str, ...] = (),
     **kwargs: Any,
-) -> tuple[Any, dict[str, Array], dict[str, Any]]:
+) -> tuple[Any, OrderedDict[str, Array], dict[str, Any]]:
     """`model.apply` that also returns the map at every `Tap`.
 
     Args:
@@ -30,7 +31,7 @@ def apply_with_activations(
 
     Returns:
       `(output, activations, updated_collections)`: `activations` maps module paths
-      such as `layer1/0/relu1` to arrays (batch, ...), in path order.
+      such as `layer1/0/relu1` to arrays (batch, ...), in order of execution.
 
     >>> import jax, jax.numpy as jnp
     >>> from dst_jax.activations.tap import Tap
@@ -47,7 +48,9 @@ def apply_with_activations(
     )
     updated = dict(updated)
     sown = updated.pop(COLLECTION, {})
-    maps = {
-        name.removesuffix("/map"): x for name, x in trees.named_leaves(sown).items()
-    }
+    # Flax keeps the order of execution; jit would sort a plain dict by key.
+    maps: OrderedDict[str, Any] = OrderedDict(
+        (name.removesuffix("/map"), x)
+        for name, x in flatten_dict(sown, sep="/").items()
+    )
     return output, maps, updated

@@ -1,5 +1,6 @@
 """How many zeros activation maps hold, in both averages the field uses."""
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -19,7 +20,7 @@ class Sparsity(NamedTuple):
     """Zeros of all maps over elements of all maps."""
 
 
-def counts(activations: Mapping[str, Array]) -> dict[str, Int[Array, "batch"]]:
+def counts(activations: Mapping[str, Array]) -> OrderedDict[str, Int[Array, "batch"]]:
     """Exact zeros of every map, per example.
 
     Per example, so that int32 cannot overflow and sums over a set stay exact.
@@ -33,10 +34,10 @@ def counts(activations: Mapping[str, Array]) -> dict[str, Int[Array, "batch"]]:
     >>> counts({"relu": jnp.array([[0.0, 1.0], [0.0, 0.0]])})["relu"].tolist()
     [1, 2]
     """
-    return {
-        name: (x == 0).sum(range(1, x.ndim), dtype=jnp.int32)
+    return OrderedDict(
+        (name, (x == 0).sum(range(1, x.ndim), dtype=jnp.int32))
         for name, x in activations.items()
-    }
+    )
 
 
 def sparsity(activations: Mapping[str, Array]) -> Sparsity:

@@ -85,6 +85,7 @@ def _read(path: Path, read: Callable[[], Any], parse: Callable[[Any], T]) -> T |
 def _title(name: str, so_far: Sequence[str]) -> str:
     """What a stage leaves behind, in the words of the paper's Table 3."""
     known = {"pretrain": "dense baseline", "control": "dense control"}
+    known["initial"] = "given weights"
     if name not in ("sparsify_weights", "sparsify_activations"):
         return known.get(name, name)
     if {"sparsify_weights", "sparsify_activations"} <= set(so_far):

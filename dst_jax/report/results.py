@@ -98,5 +98,6 @@ class Results:
 
     @property
     def baseline(self) -> Stage | None:
-        """The dense baseline, or None if the run has none."""
-        return next((s for s in self.stages if s.name == "pretrain"), None)
+        """What the run started from, trained or given; None if it has no such row."""
+        starts = ("pretrain", "initial")
+        return next((s for s in self.stages if s.name in starts), None)

@@ -1,6 +1,5 @@
 """Orbax checkpoints of one stage: asynchronous, atomic, verified before use."""
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -8,16 +7,12 @@ from typing import Any
 import grain
 import jax
 import orbax.checkpoint as ocp
-from jax.experimental import multihost_utils
 from jax.sharding import Sharding
 
+from dst_jax.train import integrity
 from dst_jax.train.state import TrainState, Weights
 
 __all__ = ["Checkpoints", "abstract_like", "load_weights"]
-
-_MANIFEST = "manifest.json"
-_COMMITTED = "commit_success.txt"
-_GROWS_ON_COMMIT = "_CHECKPOINT_METADATA"
 
 
 class Checkpoints:
@@ -31,7 +26,7 @@ class Checkpoints:
     def __init__(self, directory: Path):
         self.directory = Path(directory).absolute()
         # Before Orbax looks: it reads the metrics of every checkpoint it finds.
-        self._problems = _set_aside_damaged(self.directory)
+        self._problems = integrity.set_aside_damaged(self.directory)
         policies = ocp.checkpoint_managers
         best = policies.BestN(
             get_metric_fn=_top1, n=1, keep_checkpoints_without_metrics=False
@@ -119,8 +114,8 @@ class Checkpoints:
                 fault = f"cannot be read ({type(error).__name__}: {error})"
             problems.append(f"checkpoint {self.path(step)} {fault}")
             if jax.process_index() == 0:
-                _set_aside(self.path(step))
-            _synchronise(f"set aside {self.path(step)}")
+                integrity.set_aside(self.path(step))
+            integrity.synchronise(f"set aside {self.path(step)}")
             self._manager.reload()
         return None, problems
 
@@ -146,69 +141,9 @@ class Checkpoints:
 
     def _write_manifests(self) -> None:
         """Called by Orbax when all files of a save lie in its temporary directory."""
-        if jax.process_index() != 0:
-            return
-        for scratch in self.directory.glob("*.orbax-checkpoint-tmp"):
-            files = {
-                str(path.relative_to(scratch)): path.stat().st_size
-                for path in sorted(scratch.rglob("*"))
-                if path.is_file()
-            }
-            (scratch / _MANIFEST).write_text(json.dumps(files, indent=1))
-
-
-def find_fault(checkpoint: Path) -> str | None:
-    """What is wrong with the files of a checkpoint, or None if all are there whole."""
-    try:
-        manifest = json.loads((checkpoint / _MANIFEST).read_text())
-    except (OSError, json.JSONDecodeError):
-        return f"has no readable {_MANIFEST}"
-    for name, size in {**manifest, _COMMITTED: None}.items():
-        path = checkpoint / name
-        if not path.is_file():
-            return f"has lost its file {name}"
-        if not _is_whole(path, size):
-            return f"has a damaged file {name}"
-    return None
-
-
-def _is_whole(path: Path, size: int | None) -> bool:
-    found = path.stat().st_size
-    if path.name == _GROWS_ON_COMMIT:  # Orbax adds the time of the commit
-        try:
-            return bool(json.loads(path.read_text()))
-        except (UnicodeDecodeError, json.JSONDecodeError):
-            return False
-    return found > 0 if size is None else found == size
-
-
-def _set_aside_damaged(directory: Path) -> list[str]:
-    """Renames damaged checkpoints and says what was wrong with them (process 0)."""
-    problems = []
-    if jax.process_index() == 0:
-        for checkpoint in _numbered(directory):
-            fault = find_fault(checkpoint)
-            if fault is not None:
-                problems.append(f"checkpoint {checkpoint} {fault}")
-                _set_aside(checkpoint)
-    _synchronise(f"looked through {directory}")
-    return problems
-
-
-def _set_aside(checkpoint: Path) -> None:
-    """Out of the way, so that training can write that step again."""
-    target = checkpoint.with_name(f"{checkpoint.name}.damaged")
-    number = 1
-    while target.exists():
-        number += 1
-        target = checkpoint.with_name(f"{checkpoint.name}.damaged-{number}")
-    checkpoint.rename(target)
-
-
-def _numbered(directory: Path) -> list[Path]:
-    """The checkpoints in a stage's directory, newest first."""
-    found = [path for path in directory.glob("*") if path.name.isdigit()]
-    return sorted(found, key=lambda path: int(path.name), reverse=True)
+        if jax.process_index() == 0:
+            for scratch in self.directory.glob("*.orbax-checkpoint-tmp"):
+                integrity.write_manifest(scratch)
 
 
 def abstract_like(tree: Any, sharding: Sharding) -> Any:
@@ -247,9 +182,11 @@ def _find_checkpoint(path: Path) -> Path:
     else:
         stages = [path]
     for stage in stages:
-        candidates = [stage] if (stage / "weights").is_dir() else _numbered(stage)
+        candidates = (
+            [stage] if (stage / "weights").is_dir() else integrity.numbered(stage)
+        )
         for candidate in candidates:
-            if find_fault(candidate) is None:
+            if integrity.find_fault(candidate) is None:
                 return candidate
     raise ValueError(
         f"no intact checkpoint at {path}; give a run directory, a stage's directory"
@@ -263,8 +200,3 @@ def _training(state: TrainState) -> dict[str, Any]:
 
 def _top1(metrics: Any) -> float:
     return metrics["top1"]
-
-
-def _synchronise(what: str) -> None:
-    if jax.process_count() > 1:
-        multihost_utils.sync_global_devices(what)

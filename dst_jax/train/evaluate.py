@@ -95,9 +95,10 @@ def evaluate(
     sums: list[dict[str, Any]] = []
     for batch in batches:
         check()
-        on_device = put_batch(
-            {"image": batch.image, "label": batch.label}, mesh, sharded=batch.sharded
-        )
+        # Corrupt records may have left a batch too small for the devices to share.
+        shared = batch.sharded and len(batch.label) % mesh.local_mesh.size == 0
+        arrays = {"image": batch.image, "label": batch.label}
+        on_device = put_batch(arrays, mesh, sharded=shared)
         out = eval_step(weights.params, weights.model_state, on_device)
         sums.append(jax.device_get(out))
     if not sums:

@@ -53,7 +53,10 @@ def train(
                 if _is_last_phase(stages, i):
                     baseline = ends[stages[0].name] if rows else None
                     row = None if trained else setup.run.read_stage(stage.name)
-                    rows.append(row or _row(setup, stage, weights, baseline, interrupt))
+                    phases = [s for s in stages if s.name == stage.name]
+                    rows.append(
+                        row or _row(setup, phases, weights, baseline, interrupt)
+                    )
     finally:
         setup.narrator.finish()
         events.close()
@@ -68,30 +71,34 @@ def train(
 
 def _row(
     setup: Setup,
-    stage: Stage,
+    phases: Sequence[Stage],
     weights: Weights,
     baseline: Weights | None,
     interrupt: Interrupt,
 ) -> dict[str, Any]:
-    """Evaluates the end of a stage on the test set and writes its record."""
+    """Evaluates the end of a stage's last phase and writes the stage's record."""
+    name = phases[-1].name
     test = setup.evaluate(
         weights, setup.dataset.test, count=True, check=interrupt.check
     )
     metrics = setup.run.read_metrics()
-    own = [m for m in metrics if m["kind"] == "eval" and m["stage"] == stage.name]
+    own = [m for m in metrics if m["kind"] == "eval" and m["stage"] == name]
     last = own[-1] if own else None
-    names = ("top1", "top5", "loss")
     moved = None if baseline is None else records.drift(baseline.params, weights.params)
     row = {
-        **records.row(stage.name, test),
-        "epochs": stage.epochs,
-        "holdout": None if last is None else {name: last[name] for name in names},
+        **records.row(name, test),
+        "epochs": sum(phase.epochs for phase in phases),
+        "holdout": last and {k: last[k] for k in ("top1", "top5", "loss")},
         "drift": moved,
-        **records.throughput(metrics, stage.name, batch_size=setup.batch_size),
+        "corrupt_records": sorted(setup.dataset.train.corrupt.reasons),
+        **records.throughput(metrics, name, batch_size=setup.batch_size),
     }
-    setup.run.write_stage(stage.name, row)
+    setup.run.write_stage(name, row)
+    if row["corrupt_records"]:
+        names = ", ".join(row["corrupt_records"])
+        setup.narrator.say(f"{name}: left out corrupt records: {names}")
     setup.narrator.say(
-        f"{stage.name}: top-1 {test.top1:.2%}, weight sparsity"
+        f"{name}: top-1 {test.top1:.2%}, weight sparsity"
         f" {test.weight_sparsity:.2%}, activation sparsity"
         f" {test.element_sparsity:.2%}, FLOPs drop {test.drop('dense'):.2%}"
         f" on {test.examples} test images"

@@ -47,7 +47,7 @@ def row(name: str, test: Evaluation) -> dict[str, Any]:
         "flops_drop": {"dense": test.drop("dense"), "valid": test.drop("valid")},
         "layers": {
             "activations": _pairs(test.zeros, test.elements),
-            "weights": _pairs(test.weight_zeros, test.weight_elements),
+            "weights": _pairs(_by_operation(test), test.weight_elements),
             "counts": cost.as_dict(test.counts),
         },
     }
@@ -131,6 +131,16 @@ def _git(directory: Path) -> dict[str, Any] | None:
         return {"revision": git("rev-parse", "HEAD"), "dirty": bool(changed)}
     except (OSError, subprocess.CalledProcessError):
         return None
+
+
+def _by_operation(test: Evaluation) -> dict[str, int]:
+    """Weight zeros in the order in which the network uses the weights."""
+    order = {name: i for i, name in enumerate(test.counts)}
+
+    def place(name: str) -> int:
+        return order.get(name.rpartition("/")[0], len(order))
+
+    return {k: test.weight_zeros[k] for k in sorted(test.weight_zeros, key=place)}
 
 
 def _pairs(

@@ -36,12 +36,12 @@ def _three_stages(epochs=1, strength=1e-4):
     ]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def three_stages():
     return _three_stages
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def optimizer():
     return _optimizer
 
@@ -51,14 +51,14 @@ def digits():
     return data.load("digits", image_size=28)
 
 
-@pytest.fixture
-def make_setup(digits, tmp_path):
-    def make(directory=None, **options):
+@pytest.fixture(scope="session")
+def make_setup(digits):
+    def make(directory, **options):
         defaults = {"batch_size": 128, "eval_batch_size": 256, "log_every": 3}
         return Setup(
             model=models.create("lenet5", num_classes=10),
             dataset=digits,
-            run=Run(directory or tmp_path / "run"),
+            run=Run(directory),
             narrator=Narrator(quiet=True),
             **(defaults | options),
         )

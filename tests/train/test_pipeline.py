@@ -1,4 +1,6 @@
+import itertools
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -6,13 +8,14 @@ import pytest
 
 from dst_jax import cost, train
 from dst_jax.train import records
+from dst_jax.train.integrity import find_fault
 from dst_jax.train.interrupt import Interrupt
 from dst_jax.train.stages import Stage, control
 
 
-@pytest.fixture
-def finished(make_setup, three_stages):
-    setup = make_setup()
+@pytest.fixture(scope="module")
+def finished(make_setup, three_stages, tmp_path_factory):
+    setup = make_setup(tmp_path_factory.mktemp("finished"))
     summary = train.train(setup, three_stages(), config={"note": "test"})
     return setup, summary
 
@@ -55,43 +58,32 @@ def test_the_saved_network_is_the_one_reported(finished):
 
 
 def test_a_second_run_is_bit_identical_and_another_seed_is_not(
-    make_setup, three_stages, finished, tmp_path
+    make_setup, three_stages, trained, tmp_path
 ):
-    again = train.train(make_setup(tmp_path / "again"), three_stages(), config={})
-    other = train.train(
-        make_setup(tmp_path / "other", seed=1), three_stages(), config={}
-    )
-    assert again["params_sha256"] == finished[1]["params_sha256"]
-    assert other["params_sha256"] != finished[1]["params_sha256"]
+    stages = three_stages()[:1]
+    again = train.train(make_setup(tmp_path / "again"), stages, config={})
+    other = train.train(make_setup(tmp_path / "other", seed=1), stages, config={})
+    assert again["params_sha256"] == trained[1]["params_sha256"]
+    assert other["params_sha256"] != trained[1]["params_sha256"]
 
 
 def test_an_interrupted_run_ends_bit_identical(
     make_setup, three_stages, finished, tmp_path, monkeypatch
 ):
     setup = make_setup(tmp_path / "interrupted")
-    rng = np.random.default_rng(0)
-    stops = set(rng.choice(np.arange(1, 8), 3, replace=False).tolist())
-    monkeypatch.setattr(Interrupt, "requested", lambda self, step: step in stops)
-    interruptions = 0
-    while True:
-        try:
-            summary = train.train(setup, three_stages(), config={})
-            break
-        except train.Interrupted:
-            interruptions += 1
-            if interruptions % 2:  # else the same step would stop every stage for ever
-                continue
-    assert interruptions >= 3
+    asked = itertools.count()
+    stops = np.random.default_rng(0).choice(np.arange(3, 30), 3, replace=False)
+    monkeypatch.setattr(Interrupt, "requested", lambda *_: next(asked) in stops)
+    for _ in stops:
+        with pytest.raises(train.Interrupted):
+            train.train(setup, three_stages(), config={})
+    summary = train.train(setup, three_stages(), config={})
     assert summary["params_sha256"] == finished[1]["params_sha256"]
-    steps = [m["step"] for m in setup.run.read_metrics() if m["kind"] == "train"]
-    assert len(steps) == len(set(enumerate(steps)))
+    lines = [m for m in setup.run.read_metrics() if m["kind"] == "train"]
     for phase in ("pretrain", "induce", "finetune", "sparsify_activations"):
-        own = [
-            m["step"]
-            for m in setup.run.read_metrics()
-            if m["kind"] == "train" and m["phase"] == phase
-        ]
+        own = [m["step"] for m in lines if m["phase"] == phase]
         assert own == sorted(set(own))
+        assert own[-1] == 8
 
 
 def _newest(setup, stage):
@@ -101,29 +93,70 @@ def _newest(setup, stage):
     )
 
 
-@pytest.mark.parametrize("damage", ["delete", "truncate"])
-@pytest.mark.parametrize("victim", range(8))
-def test_a_damaged_checkpoint_is_passed_over_and_said(
-    make_setup, three_stages, damage, victim, tmp_path
-):
-    setup = make_setup(save_every=3)
-    stages = three_stages()[:1]
-    expected = train.train(setup, stages, config={})["params_sha256"]
-    newest = _newest(setup, "pretrain")
-    files = sorted(p for p in newest.rglob("*") if p.is_file() and p.stat().st_size)
-    path = files[victim * (len(files) - 1) // 7]
-    if damage == "delete":
+@pytest.fixture(scope="module")
+def trained(make_setup, three_stages, tmp_path_factory):
+    """A finished first stage with checkpoints at steps 6 and 8."""
+    setup = make_setup(tmp_path_factory.mktemp("trained"), save_every=3)
+    return setup.run.path, train.train(setup, three_stages()[:1], config={})
+
+
+def _damage(path, how):
+    if how == "delete":
         path.unlink()
     else:
         path.write_bytes(path.read_bytes()[:-1])
+
+
+@pytest.mark.parametrize("how", ["delete", "truncate"])
+def test_damage_to_any_file_is_seen(trained, tmp_path, how):
+    folder = trained[0] / "checkpoints" / "pretrain" / "8"
+    files = [p.relative_to(folder) for p in folder.rglob("*") if p.is_file()]
+    assert len(files) > 10
+    assert find_fault(folder) is None
+    for i, name in enumerate(files):
+        copy = tmp_path / str(i)
+        shutil.copytree(folder, copy)
+        _damage(copy / name, how)
+        fault = find_fault(copy)
+        # Truncated by a byte, the commit marker still says what it is there to say.
+        harmless = name.name == "commit_success.txt" and len(name.parts) == 1
+        assert fault is not None or (harmless and how == "truncate"), name
+
+
+@pytest.mark.parametrize("victim", ["params", "metrics"])
+def test_a_damaged_checkpoint_is_passed_over_and_said(
+    make_setup, three_stages, trained, tmp_path, victim
+):
+    path, expected = trained
+    shutil.copytree(path, tmp_path / "run")
+    setup = make_setup(tmp_path / "run", save_every=3)
+    newest = _newest(setup, "pretrain")
+    files = sorted(newest.rglob("*"), key=lambda p: p.is_file() and p.stat().st_size)
+    _damage(files[-1] if victim == "params" else newest / "metrics/metrics", "truncate")
     said = []
     object.__setattr__(setup.narrator, "say", said.append)
-    assert train.train(setup, stages, config={})["params_sha256"] == expected
+    summary = train.train(setup, three_stages()[:1], config={})
+    assert summary["params_sha256"] == expected["params_sha256"]
     assert any(str(newest) in line and "using the one before" in line for line in said)
     assert any("resuming at step 6/8" in line for line in said)
+    assert newest.with_name("8.damaged").is_dir()
 
 
-def test_a_non_finite_loss_names_step_and_checkpoint(make_setup, optimizer):
+def test_bytes_changed_in_place_are_passed_over_too(
+    make_setup, three_stages, trained, tmp_path
+):
+    path, expected = trained
+    shutil.copytree(path, tmp_path / "run")
+    setup = make_setup(tmp_path / "run", save_every=3)
+    for part in ("weights", "training"):
+        for file in (_newest(setup, "pretrain") / part).rglob("*"):
+            if file.is_file():
+                file.write_bytes(b"x" * file.stat().st_size)
+    summary = train.train(setup, three_stages()[:1], config={})
+    assert summary["params_sha256"] == expected["params_sha256"]
+
+
+def test_a_non_finite_loss_names_step_and_checkpoint(make_setup, tmp_path):
     def diverging(*, steps, steps_per_epoch, mask):
         import optax
 
@@ -131,7 +164,7 @@ def test_a_non_finite_loss_names_step_and_checkpoint(make_setup, optimizer):
             optax.scale_by_schedule(lambda t: -1.0 * (t >= 10) * 1e38),
         )
 
-    setup = make_setup(log_every=100)
+    setup = make_setup(tmp_path, log_every=100)
     stage = Stage("pretrain", "pretrain", 2, diverging)
     with pytest.raises(train.NonFiniteLoss) as caught:
         train.train(setup, [stage], config={})
@@ -180,7 +213,7 @@ def test_weights_of_another_model_are_refused(make_setup, finished):
 
 def test_no_checkpoint_is_an_error(tmp_path, make_setup):
     with pytest.raises(ValueError, match="no intact checkpoint at"):
-        train.load_weights(tmp_path, sharding=make_setup().sharding)
+        train.load_weights(tmp_path, sharding=make_setup(tmp_path).sharding)
 
 
 @pytest.mark.parametrize(
@@ -191,6 +224,6 @@ def test_no_checkpoint_is_an_error(tmp_path, make_setup):
         ({"eval_batch_size": -1}, "eval_batch_size must be a positive multiple"),
     ],
 )
-def test_bad_batch_sizes_are_named(make_setup, options, message):
+def test_bad_batch_sizes_are_named(make_setup, options, message, tmp_path):
     with pytest.raises(ValueError, match=message):
-        make_setup(**options)
+        make_setup(tmp_path, **options)
