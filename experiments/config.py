@@ -1,4 +1,4 @@
-"""The options of an experiment, and their checks. Only experiments know configs."""
+"""The options of an experiment. Only experiments know configs."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -7,7 +7,19 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-__all__ = ["Config", "check", "differences", "nested"]
+__all__ = [
+    "Activation",
+    "Config",
+    "Data",
+    "Init",
+    "Model",
+    "Optim",
+    "Pretrain",
+    "Prune",
+    "Run",
+    "differences",
+    "nested",
+]
 
 Penalty = Literal["l1", "hoyer_square", "transformed_l1"]
 StageName = Literal["pretrain", "sparsify_weights", "sparsify_activations"]
@@ -220,83 +232,3 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             out[prefix + key] = list(value) if isinstance(value, tuple) else value
     return out
-
-
-def check(config: Config) -> None:
-    """Refuses bad values before anything is loaded, naming the option.
-
-    Raises:
-      ValueError: an option is out of range, or two contradict each other.
-    """
-    prune, activation, run = config.prune, config.activation, config.run
-    _require(config.data.batch_size >= 1, "data.batch_size", config, "at least 1")
-    _require(
-        config.data.eval_batch_size >= 1, "data.eval_batch_size", config, "at least 1"
-    )
-    size = config.data.image_size
-    _require(size is None or size >= 8, "data.image_size", config, "at least 8")
-    share = config.data.holdout
-    _require(share is None or 0 <= share < 1, "data.holdout", config, "in [0, 1)")
-    _require(config.data.workers >= 0, "data.workers", config, "at least 0")
-    for name in ("pretrain.lr", "prune.lr", "activation.lr"):
-        _require(_get(config, name) > 0, name, config, "> 0")
-    for name in (
-        "pretrain.epochs",
-        "prune.induce_epochs",
-        "prune.finetune_epochs",
-        "prune.strength",
-        "activation.epochs",
-        "activation.strength",
-        "optim.weight_decay",
-        "optim.warmup_epochs",
-        "run.save_every",
-        "run.seed",
-    ):
-        _require(_get(config, name) >= 0, name, config, ">= 0")
-    for name in ("run.log_every", "run.eval_every", "optim.accumulate"):
-        _require(_get(config, name) >= 1, name, config, "at least 1")
-    _require(0 <= config.optim.momentum < 1, "optim.momentum", config, "in [0, 1)")
-    smoothing = config.optim.label_smoothing
-    _require(0 <= smoothing < 1, "optim.label_smoothing", config, "in [0, 1)")
-    _require(
-        prune.sparsity is None or 0 <= prune.sparsity < 1,
-        "prune.sparsity",
-        config,
-        "in [0, 1)",
-    )
-    _require(
-        prune.threshold is None or prune.threshold >= 0,
-        "prune.threshold",
-        config,
-        ">= 0",
-    )
-    if (prune.sparsity is None) == (prune.threshold is None):
-        raise ValueError(
-            "--prune.sparsity and --prune.threshold: give one and set the other to"
-            f" None, got {prune.sparsity} and {prune.threshold}"
-        )
-    for name, part in (("prune", prune), ("activation", activation)):
-        if part.a is not None:
-            _require(part.a > 0, f"{name}.a", config, "> 0")
-            if part.penalty != "transformed_l1":
-                raise ValueError(
-                    f"--{name}.a is for transformed_l1, not {part.penalty}"
-                )
-    if not run.stages or len(set(run.stages)) != len(run.stages):
-        raise ValueError(f"--run.stages must name stages once each, got {run.stages}")
-    if "pretrain" in run.stages[1:]:
-        raise ValueError(f"--run.stages: pretrain comes first, got {run.stages}")
-    if run.stages[0] != "pretrain" and config.init.path is None:
-        raise ValueError(
-            f"--run.stages starts with {run.stages[0]}: give --init.from its weights"
-        )
-
-
-def _get(config: Config, name: str) -> Any:
-    group, option = name.split(".")
-    return getattr(getattr(config, group), option)
-
-
-def _require(holds: bool, name: str, config: Config, allowed: str) -> None:
-    if not holds:
-        raise ValueError(f"--{name} must be {allowed}, got {_get(config, name)}")

@@ -36,11 +36,11 @@ PRESETS = {
         data=Data(name="imagenette", image_size=64, batch_size=64, eval_batch_size=157),
         model=Model(name="resnet18", stem="imagenet", width=0.5),
         optim=Optim(warmup_epochs=1, weight_decay=5e-4),
-        pretrain=Pretrain(epochs=16, lr=0.05),
+        pretrain=Pretrain(epochs=10, lr=0.05),
         prune=Prune(
-            sparsity=0.6, strength=1e-5, induce_epochs=3, finetune_epochs=4, lr=0.01
+            sparsity=0.6, strength=1e-5, induce_epochs=2, finetune_epochs=3, lr=0.01
         ),
-        activation=Activation(strength=1e-5, epochs=5, lr=0.01),
+        activation=Activation(strength=2e-5, epochs=4, lr=0.01),
         run=Run(log_every=20),
     ),
     "demo": Config(

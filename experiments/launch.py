@@ -15,7 +15,8 @@ import tyro
 from dst_jax import data, report, train
 from dst_jax.runs import Run
 from experiments import build
-from experiments.config import Config, check, differences, nested
+from experiments.checks import check
+from experiments.config import Config, differences, nested
 
 __all__ = ["main"]
 

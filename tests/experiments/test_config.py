@@ -6,7 +6,8 @@ import pytest
 from dst_jax.train import learning_rate
 from experiments import imagenet_resnet18, mnist_lenet5
 from experiments.build import build_stages
-from experiments.config import Config, check, differences, nested
+from experiments.checks import check
+from experiments.config import Config, differences, nested
 from experiments.launch import main, parse
 
 PRESETS = {
@@ -68,9 +69,9 @@ def test_unknown_options_are_refused(argv, capsys):
         (["--prune.sparsity", "1.0"], "--prune.sparsity must be in [0, 1), got 1.0"),
         (["--activation.strength", "-1"], "--activation.strength must be >= 0"),
         (["--activation.strength", "nan"], "--activation.strength must be >= 0"),
-        (["--pretrain.lr", "0"], "--pretrain.lr must be > 0, got 0.0"),
+        (["--pretrain.lr", "0"], "--pretrain.lr must be > 0 and finite, got 0.0"),
         (["--data.holdout", "1"], "--data.holdout must be in [0, 1), got 1.0"),
-        (["--activation.a", "0"], "--activation.a must be > 0, got 0.0"),
+        (["--activation.a", "0"], "--activation.a must be > 0 and finite, got 0.0"),
         (["--prune.a", "1"], "--prune.a is for transformed_l1, not l1"),
         (["--prune.threshold", "0.1"], "give one and set the other to None"),
         (["--prune.rules", "conv1"], "--prune.rules: 'conv1' must be REGEX=VALUE"),

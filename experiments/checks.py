@@ -1,0 +1,87 @@
+"""Checks of an experiment's options, before anything is loaded."""
+
+from typing import Any
+
+from experiments.config import Config
+
+__all__ = ["check"]
+
+_AT_LEAST_1 = (
+    "data.batch_size",
+    "data.eval_batch_size",
+    "run.log_every",
+    "run.eval_every",
+    "optim.accumulate",
+)
+_NOT_NEGATIVE = (
+    "data.workers",
+    "pretrain.epochs",
+    "prune.induce_epochs",
+    "prune.finetune_epochs",
+    "prune.strength",
+    "prune.threshold",
+    "activation.epochs",
+    "activation.strength",
+    "optim.weight_decay",
+    "optim.warmup_epochs",
+    "run.save_every",
+    "run.seed",
+)
+_POSITIVE = ("pretrain.lr", "prune.lr", "activation.lr", "prune.a", "activation.a")
+_SHARES = (
+    "data.holdout",
+    "prune.sparsity",
+    "optim.momentum",
+    "optim.label_smoothing",
+)
+
+
+def check(config: Config) -> None:
+    """Refuses bad values, naming the option, the value and what is allowed.
+
+    Raises:
+      ValueError: an option is out of range, or two contradict each other.
+    """
+    for name in _AT_LEAST_1:
+        _require(config, name, lambda x: x >= 1, "at least 1")
+    for name in _NOT_NEGATIVE:
+        _require(config, name, lambda x: 0 <= x < float("inf"), ">= 0 and finite")
+    for name in _POSITIVE:
+        _require(config, name, lambda x: 0 < x < float("inf"), "> 0 and finite")
+    for name in _SHARES:
+        _require(config, name, lambda x: 0 <= x < 1, "in [0, 1)")
+    _require(config, "data.image_size", lambda x: x >= 8, "at least 8")
+    _check_pruning(config)
+    _check_stages(config)
+
+
+def _require(config: Config, name: str, holds: Any, allowed: str) -> None:
+    """An option that is not given (None) is not checked."""
+    group, option = name.split(".")
+    value = getattr(getattr(config, group), option)
+    if value is not None and not holds(value):
+        raise ValueError(f"--{name} must be {allowed}, got {value}")
+
+
+def _check_pruning(config: Config) -> None:
+    prune = config.prune
+    if (prune.sparsity is None) == (prune.threshold is None):
+        raise ValueError(
+            "--prune.sparsity and --prune.threshold: give one and set the other to"
+            f" None, got {prune.sparsity} and {prune.threshold}"
+        )
+    for name, part in (("prune", prune), ("activation", config.activation)):
+        if part.a is not None and part.penalty != "transformed_l1":
+            raise ValueError(f"--{name}.a is for transformed_l1, not {part.penalty}")
+
+
+def _check_stages(config: Config) -> None:
+    stages = config.run.stages
+    if not stages or len(set(stages)) != len(stages):
+        raise ValueError(f"--run.stages must name stages once each, got {stages}")
+    if "pretrain" in stages[1:]:
+        raise ValueError(f"--run.stages: pretrain comes first, got {stages}")
+    if stages[0] != "pretrain" and config.init.path is None:
+        raise ValueError(
+            f"--run.stages starts with {stages[0]}: give --init.from its weights"
+        )

@@ -1,0 +1,33 @@
+"""README says what is so."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from dst_jax import data, models
+from experiments import imagenet_resnet18
+
+README = (Path(__file__).parent.parent / "README.md").read_text()
+
+
+def test_the_training_loop_runs(capsys):
+    (program,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    namespace = {}
+    exec(program, namespace)
+    effectual, drop = capsys.readouterr().out.split()
+    mask = namespace["mask"]["params"]["fc2"]["kernel"]
+    assert 0 < int(effectual) <= 32 * int(mask.sum())
+    assert float(drop) > 0.6
+
+
+@pytest.mark.parametrize("name", ["mnist", "imagenet2012"])
+def test_data_sets_it_names_exist(name):
+    assert f"prepare {name}" in README
+    assert name in data.names()
+
+
+def test_presets_it_names_exist():
+    named = set(re.findall(r"--preset (\w+)", README))
+    assert named <= imagenet_resnet18.PRESETS.keys()
+    assert "resnet18" in models.names()
