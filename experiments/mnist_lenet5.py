@@ -41,7 +41,7 @@ PRESETS = {
         _FULL,
         preset="demo",
         data=Data(name="digits", image_size=28, batch_size=64, eval_batch_size=120),
-        activation=Activation(strength=1e-3, epochs=15, lr=0.02),
+        activation=Activation(strength=1e-4, epochs=15, lr=0.02),
     ),
 }
 

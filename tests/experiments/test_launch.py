@@ -159,3 +159,39 @@ def test_missing_data_is_said_at_once(tmp_path):
     assert str(tmp_path) in refused.stderr
     assert "Traceback" not in refused.stderr
     assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.slow
+def test_the_other_options_work_together(tmp_path):
+    directory = tmp_path / "other"
+    run(
+        *TINY,
+        *(
+            "--model.dtype",
+            "bfloat16",
+            "--optim.rule",
+            "adamw",
+            "--pretrain.lr",
+            "1e-3",
+        ),
+        *("--optim.decay", "step", "--optim.accumulate", "2", "--optim.clip", "1.0"),
+        *("--optim.label-smoothing", "0.1", "--optim.warmup-epochs", "0.5"),
+        *("--prune.sparsity", "None", "--prune.threshold", "0.02"),
+        *("--prune.rules", "fc3/kernel=false", "--activation.layers", "relu1=2.0"),
+        *(
+            "--activation.penalty",
+            "hoyer_square",
+            "--run.control",
+            "--run.save-every",
+            "5",
+        ),
+        *("--data.holdout", "0", "--data.threads", "1"),
+        *("--run.dir", str(directory)),
+    )
+    summary = json.loads((directory / "summary.json").read_text())
+    assert [s["name"] for s in summary["stages"]][1] == "control"
+    assert 0 < summary["stages"][2]["weight_sparsity"] < 1
+    assert summary["stages"][0]["holdout"] is None
+    assert any((directory / "tensorboard").iterdir())
+    weights = json.loads((directory / "stages/sparsify_weights.json").read_text())
+    assert "fc3/kernel" not in weights["layers"]["weights"]
