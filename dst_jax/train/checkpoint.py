@@ -1,6 +1,6 @@
 """Orbax checkpoints of one stage: asynchronous, atomic, verified before use."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,7 @@ class Checkpoints:
         self,
         state: TrainState,
         weights: Weights,
-        position: Iterator[Any] | None,
+        position: grain.DatasetIterator[Any] | None,
         *,
         metrics: Mapping[str, float] | None = None,
     ) -> None:
@@ -92,7 +92,9 @@ class Checkpoints:
         self._manager.wait_until_finished()
 
     def restore(
-        self, template: tuple[TrainState, Weights], position: Iterator[Any] | None
+        self,
+        template: tuple[TrainState, Weights],
+        position: grain.DatasetIterator[Any] | None,
     ) -> tuple[TrainState | None, list[str]]:
         """The newest intact state, and a line for every checkpoint passed over.
 
@@ -107,12 +109,15 @@ class Checkpoints:
           `(state, problems)`; the state is None if there is nothing to restore.
         """
         problems = list(self._problems)
+        beginning = {} if position is None else position.get_state()
         while (step := self._manager.latest_step()) is not None:
             try:
                 return self._load(step, template, position), problems
             except (ValueError, OSError, KeyError, TypeError) as error:
                 fault = f"cannot be read ({type(error).__name__}: {error})"
             problems.append(f"checkpoint {self.path(step)} {fault}")
+            if position is not None:
+                position.set_state(beginning)  # what failed may have moved it
             if jax.process_index() == 0:
                 integrity.set_aside(self.path(step))
             integrity.synchronise(f"set aside {self.path(step)}")
@@ -123,7 +128,7 @@ class Checkpoints:
         self,
         step: int,
         template: tuple[TrainState, Weights],
-        position: Iterator[Any] | None,
+        position: grain.DatasetIterator[Any] | None,
     ) -> TrainState:
         state, weights = template
         items: dict[str, Any] = {

@@ -55,7 +55,9 @@ def run_stage(
             restored = _restore(setup, stage, plan, checkpoints, batches)
             if restored is not None and int(restored.step) == plan.steps:
                 return weights_of(restored, masked=plan.masked), False
-            state = restored or _enter(setup, stage, plan, start)
+            state = restored
+            if state is None:
+                state = _enter(setup, stage, plan, start)
             _forget_metrics_after(setup, stage, int(state.step))
             visits = Visits(
                 setup,
@@ -81,8 +83,9 @@ def _restore(
 ) -> TrainState | None:
     template = (plan.state, plan.weights)
     state, problems = checkpoints.restore(template, batches)
+    instead = "using the one before" if state is not None else "starting over"
     for problem in problems:
-        setup.narrator.say(f"{stage.path}: {problem}; using the one before")
+        setup.narrator.say(f"{stage.path}: {problem}; {instead}")
     if state is not None and int(state.step) < plan.steps:
         setup.narrator.say(f"{stage.path}: resuming at step {state.step}/{plan.steps}")
     return state

@@ -142,18 +142,24 @@ def test_a_damaged_checkpoint_is_passed_over_and_said(
     assert newest.with_name("8.damaged").is_dir()
 
 
+@pytest.mark.parametrize("all_of_them", [False, True])
 def test_bytes_changed_in_place_are_passed_over_too(
-    make_setup, three_stages, trained, tmp_path
+    make_setup, three_stages, trained, tmp_path, all_of_them
 ):
     path, expected = trained
     shutil.copytree(path, tmp_path / "run")
     setup = make_setup(tmp_path / "run", save_every=3)
-    for part in ("weights", "training"):
-        for file in (_newest(setup, "pretrain") / part).rglob("*"):
+    folder = setup.run.checkpoints / "pretrain"
+    for checkpoint in folder.glob("[68]" if all_of_them else "8"):
+        for file in (checkpoint / "weights").rglob("*"):
             if file.is_file():
                 file.write_bytes(b"x" * file.stat().st_size)
+    said = []
+    object.__setattr__(setup.narrator, "say", said.append)
     summary = train.train(setup, three_stages()[:1], config={})
     assert summary["params_sha256"] == expected["params_sha256"]
+    then = "starting over" if all_of_them else "using the one before"
+    assert any(str(folder / "8") in line and then in line for line in said)
 
 
 def test_a_non_finite_loss_names_step_and_checkpoint(make_setup, tmp_path):
