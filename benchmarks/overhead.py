@@ -6,7 +6,7 @@ COMMAND
 Measures, in one process and in turns:
 - a training step with Transformed l1 on every ReLU / without;
 - a training step with a mask in the optimizer / without;
-- an evaluation step with exact counts / without;
+- an evaluation step with exact counts / without, / with nothing but the logits;
 - the memory of a training step whose taps nobody collects / of one without taps.
 """
 
@@ -49,6 +49,7 @@ def main(batch: int = 64, size: int = 32, width: float = 1.0, rounds: int = 15) 
         "plain": _training(model, weights, inputs, Objective()),
         "penalty": _training(model, weights, inputs, PENALTY),
         "mask": _training(model, masked, inputs, Objective()),
+        "logits": _logits(model, weights, inputs),
         "evaluation": _evaluation(model, weights, inputs, count=False),
         "counts": _evaluation(model, weights, inputs, count=True),
     }
@@ -61,6 +62,7 @@ def main(batch: int = 64, size: int = 32, width: float = 1.0, rounds: int = 15) 
             "training step, Transformed l1 on every ReLU": ("penalty", "plain"),
             "training step, mask in the optimizer": ("mask", "plain"),
             "evaluation, exact counts": ("counts", "evaluation"),
+            "evaluation, zeros and exact counts": ("counts", "logits"),
         },
     )
     with_taps, without = _memory(model, weights, inputs)
@@ -86,6 +88,13 @@ def _training(model: Any, weights: Weights, inputs: Any, objective: Objective) -
 def _evaluation(model: Any, weights: Weights, inputs: Any, *, count: bool) -> Any:
     step = make_eval_step(model, preprocess=PREPROCESS, count=count)
     return lambda: step(weights.params, weights.model_state, inputs)
+
+
+def _logits(model: Any, weights: Weights, inputs: Any) -> Any:
+    """The forward pass alone: what an evaluation that measures nothing needs."""
+    variables = {"params": weights.params, **weights.model_state}
+    apply = jax.jit(lambda v, images: model.apply(v, PREPROCESS(images)))
+    return lambda: apply(variables, inputs["image"])
 
 
 def _memory(model: Any, weights: Weights, inputs: Any) -> tuple[int, int]:
