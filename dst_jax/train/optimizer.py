@@ -48,8 +48,9 @@ def learning_rate(
     Raises:
       ValueError: a value is out of range.
 
-    >>> float(learning_rate(0.1, steps=100, decay="step")(60).round(4))
-    0.01
+    >>> schedule = learning_rate(0.1, steps=100, decay="step")
+    >>> round(float(schedule(0) / schedule(60)), 3)
+    10.0
     """
     if not peak > 0:
         raise ValueError(f"peak must be > 0, got {peak}")

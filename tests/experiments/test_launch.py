@@ -16,6 +16,7 @@ COMMAND = [sys.executable, "-m", "experiments.mnist_lenet5"]
 TINY = [
     *("--data.name", "digits", "--data.image-size", "28", "--run.log-every", "1"),
     *("--pretrain.epochs", "3", "--activation.epochs", "3"),
+    *("--activation.strength", "1e-4"),
     *("--prune.induce-epochs", "2", "--prune.finetune-epochs", "3"),
     *("--run.stages", "pretrain", "sparsify_weights", "sparsify_activations"),
     *("--data.eval-batch-size", "120", "--run.no-control"),
