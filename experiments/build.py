@@ -7,13 +7,13 @@ from typing import Any
 import jax.numpy as jnp
 import optax
 
-from dst_jax import models, penalties, pruning
+from dst_jax import data, models, penalties, pruning
 from dst_jax.train import Stage, Term, chain, learning_rate, stages
 from dst_jax.train.optimizer import Optimizer
 from dst_jax.typing import Mask, Params
 from experiments.config import Activation, Config, Model, Prune
 
-__all__ = ["build_model", "build_stages", "prunable_rules"]
+__all__ = ["build_model", "build_stages", "prunable_rules", "rehearse"]
 
 _PENALTIES = {
     "l1": penalties.l1,
@@ -62,6 +62,21 @@ def build_stages(config: Config) -> list[Stage]:
         label_smoothing=smoothing,
     )
     return [baseline, control, *sparse]
+
+
+def rehearse(config: Config, stages: list[Stage]) -> None:
+    """Builds what needs no data, so that a bad value is refused before data is read.
+
+    Raises:
+      ValueError: from the library, naming the value and what is allowed.
+    """
+    if config.data.name not in data.names():
+        raise ValueError(
+            f"--data.name must be one of {data.names()}, got {config.data.name!r}"
+        )
+    build_model(config.model, num_classes=2)
+    for stage in stages:
+        stage.optimizer(steps=100, steps_per_epoch=10, mask=None)
 
 
 def prunable_rules(prune: Prune) -> tuple[tuple[str, bool], ...]:

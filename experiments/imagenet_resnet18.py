@@ -4,6 +4,11 @@ COMMAND
   python -m experiments.imagenet_resnet18                  ImageNet, 224 pixels
   python -m experiments.imagenet_resnet18 --preset small   Imagenette, 64 pixels
   python -m experiments.imagenet_resnet18 --preset demo    bundled digits, 16 pixels
+
+HARDWARE, TIME, RESULT (top-1 / weight sparsity / activation sparsity / FLOPs drop, %)
+  full    not yet run; the paper: 69.79 / 60 / 67.82 / 81.70 (baseline 69.76 top-1)
+  small   two CPU cores, 24 min: 72.41 / 60.00 / 51.00 / 70.35 (baseline 70.70)
+  demo    two CPU cores, 2 min:  98.66 / 60.00 / 71.93 / 85.37 (baseline 98.66)
 """
 
 import sys

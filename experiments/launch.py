@@ -42,6 +42,7 @@ def main(
     try:
         check(config)
         stages = build.build_stages(config)
+        build.rehearse(config, stages)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

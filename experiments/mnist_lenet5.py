@@ -2,6 +2,10 @@
 
 COMMAND
   python -m experiments.mnist_lenet5
+
+HARDWARE, TIME, RESULT (top-1 / activation sparsity, %)
+  two CPU cores, 4 min: 99.17 / 84.67 (baseline 99.17 / 71.48, control 99.15 / 69.71)
+  the paper: 99.39 / 85.99 (baseline 99.27 / 41.95)
 """
 
 import sys

@@ -78,6 +78,10 @@ def test_unknown_options_are_refused(argv, capsys):
         (["--prune.rules", "fc=maybe"], "must end in =true or =false"),
         (["--activation.layers", "relu=x"], "'x' must be a number"),
         (["--run.stages", "sparsify_weights"], "give --init.from its weights"),
+        (["--data.name", "imagenot"], "--data.name must be one of ("),
+        (["--model.name", "resnet19"], "got 'resnet19'"),
+        (["--model.width", "0"], "width must be in (0, 16], got 0.0"),
+        (["--optim.milestones", "2"], "milestones must be in (0, 1), got (2.0,)"),
         (["--optim.accumulate", "0"], "--optim.accumulate must be at least 1, got 0"),
     ],
 )
