@@ -10,10 +10,19 @@ from jaxtyping import Array, Bool, Int
 
 from dst_jax.typing import Rules
 
-__all__ = ["count", "map_named", "named_leaves", "select", "top_k"]
+__all__ = [
+    "count",
+    "is_none",
+    "map_named",
+    "named_leaves",
+    "path_name",
+    "select",
+    "top_k",
+]
 
 
-def _is_none(x: Any) -> bool:
+def is_none(x: Any) -> bool:
+    """For `is_leaf`: keeps `None` leaves, which JAX would drop."""
     return x is None
 
 
@@ -24,7 +33,7 @@ def named_leaves(tree: Any) -> dict[str, Any]:
     {'conv1/kernel': 1}
     """
     leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {_name(path): leaf for path, leaf in leaves}
+    return {path_name(path): leaf for path, leaf in leaves}
 
 
 def map_named(fn: Callable[..., Any], tree: Any, *rest: Any) -> Any:
@@ -35,9 +44,9 @@ def map_named(fn: Callable[..., Any], tree: Any, *rest: Any) -> Any:
     """
 
     def call(path: Any, leaf: Any, *leaves: Any) -> Any:
-        return None if leaf is None else fn(_name(path), leaf, *leaves)
+        return None if leaf is None else fn(path_name(path), leaf, *leaves)
 
-    return jax.tree_util.tree_map_with_path(call, tree, *rest, is_leaf=_is_none)
+    return jax.tree_util.tree_map_with_path(call, tree, *rest, is_leaf=is_none)
 
 
 def select(tree: Any, rules: Rules, *, default: Any) -> Any:
@@ -131,5 +140,6 @@ def _offsets(leaves: list[Any]) -> list[int]:
     return ends
 
 
-def _name(path: Any) -> str:
+def path_name(path: Any) -> str:
+    """A key path as a name: `layer1/0/conv1/kernel`."""
     return jax.tree_util.keystr(path, simple=True, separator="/")

@@ -4,7 +4,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from dst_jax.penalties._numerics import check_non_negative, check_positive, upcast
+from dst_jax.penalties._numerics import (
+    check_non_negative,
+    check_positive,
+    magnitude,
+    upcast,
+)
 from dst_jax.typing import Axis
 
 __all__ = ["prox_transformed_l1", "transformed_l1"]
@@ -59,7 +64,7 @@ def _transformed_abs_jvp(primals, tangents):
     """Slopes by hand: autodiff of the quotient squares `a + |x|` and overflows."""
     x, a = primals
     x_dot, a_dot = tangents
-    size = x * jnp.sign(x)
+    size = magnitude(x)
     near = a / (a + size)  # 1 at 0, falling to 0
     slope_x = (a + 1) / a * jnp.square(near) * jnp.sign(x)
     slope_a = (size / (a + size)) * ((size - 1) / (a + size))

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from dst_jax import trees
 from dst_jax.typing import Mask
 
 __all__ = ["MaskState", "apply_mask", "get_mask"]
@@ -58,7 +59,7 @@ def apply_mask(mask: Mask) -> optax.GradientTransformationExtraArgs:
             raise ValueError(
                 "apply_mask needs params: call update(grads, state, params)"
             )
-        masked = jax.tree.map(_hold, state.mask, updates, params, is_leaf=_is_none)
+        masked = jax.tree.map(_hold, state.mask, updates, params, is_leaf=trees.is_none)
         return masked, state
 
     return optax.GradientTransformationExtraArgs(init, update)
@@ -97,17 +98,11 @@ def _check_like(mask: Mask, params: optax.Params) -> None:
 
 
 def _shapes(tree: Any) -> dict[str, tuple[int, ...] | None]:
-    leaves = jax.tree_util.tree_leaves_with_path(tree, is_leaf=_is_none)
+    leaves = jax.tree_util.tree_leaves_with_path(tree, is_leaf=trees.is_none)
     return {
-        jax.tree_util.keystr(path, simple=True, separator="/"): (
-            None if leaf is None else jnp.shape(leaf)
-        )
+        trees.path_name(path): (None if leaf is None else jnp.shape(leaf))
         for path, leaf in leaves
     }
-
-
-def _is_none(x: object) -> bool:
-    return x is None
 
 
 def _is_state(x: object) -> bool:

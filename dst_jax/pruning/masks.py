@@ -35,7 +35,7 @@ def prunable(params: Params, rules: Rules = ()) -> Params:
             raise ValueError(f"rule {pattern!r} must be True or False, got {keep!r}")
     chosen = trees.select(params, rules, default=lambda _, w: jnp.ndim(w) >= 2)
     return jax.tree.map(
-        lambda w, prune: w if prune else None, params, chosen, is_leaf=_is_none
+        lambda w, prune: w if prune else None, params, chosen, is_leaf=trees.is_none
     )
 
 
@@ -115,7 +115,7 @@ def apply(mask: Mask, params: Params) -> Params:
         lambda m, w: w if m is None else jnp.where(m, w, jnp.zeros_like(w)),
         mask,
         params,
-        is_leaf=_is_none,
+        is_leaf=trees.is_none,
     )
 
 
@@ -136,7 +136,3 @@ def _checked(prunable_params: Params) -> Params:
     if not jax.tree.leaves(prunable_params):
         raise ValueError("params has nothing to prune: no leaf of two or more axes")
     return prunable_params
-
-
-def _is_none(x: object) -> bool:
-    return x is None

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from dst_jax.train import records
+from dst_jax.train.events import Events
 from dst_jax.train.interrupt import Interrupt
-from dst_jax.train.progress import Events
 from dst_jax.train.setup import Setup
 from dst_jax.train.stage_run import run_stage
 from dst_jax.train.stages import Stage

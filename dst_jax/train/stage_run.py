@@ -6,9 +6,9 @@ import jax
 import optax
 
 from dst_jax.train.checkpoint import Checkpoints, abstract_like
+from dst_jax.train.events import Events
 from dst_jax.train.interrupt import Interrupt
 from dst_jax.train.loop import NonFiniteLoss, fit
-from dst_jax.train.progress import Events
 from dst_jax.train.setup import Setup
 from dst_jax.train.sharding import put_batch
 from dst_jax.train.stages import Stage

@@ -4,8 +4,8 @@ from typing import Any
 
 from dst_jax.train.checkpoint import Checkpoints
 from dst_jax.train.evaluate import Evaluation
+from dst_jax.train.events import Events
 from dst_jax.train.loop import Interval
-from dst_jax.train.progress import Events
 from dst_jax.train.setup import Setup
 from dst_jax.train.stages import Stage
 from dst_jax.train.state import TrainState, weights_of

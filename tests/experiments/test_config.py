@@ -3,7 +3,6 @@ import json
 
 import pytest
 
-from dst_jax.train import learning_rate
 from experiments import imagenet_resnet18, mnist_lenet5
 from experiments.build import build_stages
 from experiments.checks import check
@@ -121,13 +120,6 @@ def test_stages_follow_run_stages():
         ("sparsify_weights.finetune", None),
     ]
     assert stages[1].epochs == sum(s.epochs for s in stages[2:])
-
-
-def test_learning_rate_of_a_stage_ends_at_its_end():
-    stage = build_stages(imagenet_resnet18.PRESETS["small"])[0]
-    optimizer = stage.optimizer(steps=100, steps_per_epoch=10, mask=None)
-    assert optimizer is not None
-    assert learning_rate(0.1, steps=100)(100) == pytest.approx(0)
 
 
 def test_differences_name_what_changes_the_result():
