@@ -11,7 +11,7 @@ demo: $(STAMP)
 	$(BIN)/python -m experiments.imagenet_resnet18 --preset demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .

@@ -1,11 +1,12 @@
 """A run directory on disk: train writes it, report reads it.
 
     RUN_DIR/
-      config.json          config (nested), seed, command, versions, git, machine
-      metrics.jsonl        one JSON object per line: {"kind": ..., "stage": ..., ...}
-      stages/NAME.json     what the evaluation at the end of one stage found
-      summary.json         config, stages in order, params_sha256
-      checkpoints/STAGE/   Orbax
+      config.json             config (nested), seed, command, versions, git, machine
+      metrics.jsonl           one JSON object per line: {"kind": ..., "stage": ..., ...}
+      stages/NAME.json        what the evaluation at the end of one stage found
+      accelerators/NAME.json  what modelled accelerators make of it, if asked for
+      summary.json            config, stages in order, params_sha256
+      checkpoints/STAGE/      Orbax
       report.html, figures/
 
 Lines of metrics.jsonl carry `kind`: "train" (a log interval: step, epoch, loss,
@@ -54,6 +55,14 @@ class Run:
     def read_stage(self, name: str) -> dict[str, Any] | None:
         """stages/NAME.json, or None while the stage is not finished."""
         return self._read(f"stages/{name}.json")
+
+    def write_accelerators(self, name: str, record: Mapping[str, Any]) -> None:
+        """Writes accelerators/NAME.json, estimates for the end of a stage."""
+        self._write(f"accelerators/{name}.json", record)
+
+    def read_accelerators(self, name: str) -> dict[str, Any] | None:
+        """accelerators/NAME.json, or None if the stage was not estimated."""
+        return self._read(f"accelerators/{name}.json")
 
     def write_summary(self, record: Mapping[str, Any]) -> None:
         """Writes summary.json, the last file of a finished run."""

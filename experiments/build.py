@@ -7,36 +7,72 @@ from typing import Any
 import jax.numpy as jnp
 import optax
 
-from dst_jax import data, models, penalties, pruning
-from dst_jax.train import Stage, Term, chain, learning_rate, stages
+from dst_jax import cost, data, models, penalties, pruning
+from dst_jax.runs import Run
+from dst_jax.train import (
+    Narrator,
+    Setup,
+    Stage,
+    Target,
+    Term,
+    chain,
+    learning_rate,
+    stages,
+)
 from dst_jax.train.optimizer import Optimizer
 from dst_jax.typing import Mask, Params
-from experiments.config import Activation, Config, Model, Prune
+from experiments.config import Activation, Config, Model, Optim, Prune, network
 
-__all__ = ["build_model", "build_stages", "prunable_rules", "rehearse"]
-
-_PENALTIES = {
-    "l1": penalties.l1,
-    "hoyer_square": penalties.hoyer_square,
-    "transformed_l1": penalties.transformed_l1,
-}
+__all__ = [
+    "build_model",
+    "build_optimizer",
+    "build_setup",
+    "build_stages",
+    "prunable_rules",
+    "rehearse",
+]
 
 
 def build_model(config: Model, *, num_classes: int) -> Any:
     """The network; options that are not given are left to the model."""
-    options = {"stem": config.stem, "width": config.width}
-    options["relu_logits"] = config.relu_logits
-    given = {name: value for name, value in options.items() if value is not None}
     dtype = jnp.dtype(config.dtype)
-    return models.create(config.name, num_classes=num_classes, dtype=dtype, **given)
+    return models.create(
+        config.name, num_classes=num_classes, dtype=dtype, **network(config)
+    )
+
+
+def build_setup(config: Config, run: Run, narrator: Narrator) -> Setup:
+    """Data, model and devices; reads the data."""
+    dataset = data.load(
+        config.data.name,
+        data_dir=config.data.dir,
+        image_size=config.data.image_size,
+        holdout=config.data.holdout,
+    )
+    return Setup(
+        model=build_model(config.model, num_classes=dataset.num_classes),
+        dataset=dataset,
+        run=run,
+        batch_size=config.data.batch_size,
+        eval_batch_size=config.data.eval_batch_size,
+        seed=config.run.seed,
+        dtype=config.model.dtype,
+        prunable=prunable_rules(config.prune),
+        log_every=config.run.log_every,
+        eval_every=config.run.eval_every,
+        save_every=config.run.save_every,
+        threads=config.data.threads,
+        workers=config.data.workers,
+        narrator=narrator,
+    )
 
 
 def build_stages(config: Config) -> list[Stage]:
     """The stages in the order of `run.stages`, the control after the baseline."""
     smoothing = config.optim.label_smoothing
-    if config.run.stages[0] == "pretrain":
+    if "pretrain" in config.run.stages:
         optimizer = build_optimizer(
-            config, lr=config.pretrain.lr, warmup=config.optim.warmup_epochs
+            config.optim, lr=config.pretrain.lr, warmup=config.optim.warmup_epochs
         )
         baseline = stages.pretrain(
             epochs=config.pretrain.epochs,
@@ -44,12 +80,17 @@ def build_stages(config: Config) -> list[Stage]:
             label_smoothing=smoothing,
         )
     else:
-        baseline = stages.initial(build_optimizer(config, lr=config.activation.lr))
+        baseline = stages.initial(
+            build_optimizer(config.optim, lr=config.activation.lr)
+        )
     sparse: list[Stage] = []
     start = baseline.name
     for name in config.run.stages:
         if name == "sparsify_weights":
             sparse += _weight_stages(config, start=start)
+        elif name == "sparsify_jointly":
+            activation = _term("activation", config.activation)
+            sparse += _weight_stages(config, start=start, activation=activation)
         elif name == "sparsify_activations":
             sparse.append(_activation_stage(config, start=start))
         start = name if name != "pretrain" else start
@@ -57,7 +98,7 @@ def build_stages(config: Config) -> list[Stage]:
         return [baseline, *sparse]
     control = stages.control(
         epochs=sum(stage.epochs for stage in sparse),
-        optimizer=build_optimizer(config, lr=config.activation.lr),
+        optimizer=build_optimizer(config.optim, lr=config.activation.lr),
         start=baseline.name,
         label_smoothing=smoothing,
     )
@@ -74,6 +115,8 @@ def rehearse(config: Config, stages: list[Stage]) -> None:
         raise ValueError(
             f"--data.name must be one of {data.names()}, got {config.data.name!r}"
         )
+    for name in config.run.accelerators:
+        cost.accelerators.create(name)
     build_model(config.model, num_classes=2)
     for stage in stages:
         stage.optimizer(steps=100, steps_per_epoch=10, mask=None)
@@ -91,15 +134,19 @@ def prunable_rules(prune: Prune) -> tuple[tuple[str, bool], ...]:
     return tuple((pattern, allowed[value]) for pattern, value in pairs)
 
 
-def _weight_stages(config: Config, *, start: str) -> list[Stage]:
+def _weight_stages(
+    config: Config, *, start: str, activation: Term | None = None
+) -> list[Stage]:
     prune = config.prune
     return stages.sparsify_weights(
         prune=_pruner(prune),
         induce_epochs=prune.induce_epochs,
         finetune_epochs=prune.finetune_epochs,
-        optimizer=build_optimizer(config, lr=prune.lr),
-        penalty=_term(prune),
+        optimizer=build_optimizer(config.optim, lr=prune.lr),
+        penalty=_term("prune", prune),
         start=start,
+        activation=activation,
+        flops_aware=activation is not None and config.activation.flops_aware,
         label_smoothing=config.optim.label_smoothing,
         prunable=prunable_rules(prune),
     )
@@ -108,9 +155,11 @@ def _weight_stages(config: Config, *, start: str) -> list[Stage]:
 def _activation_stage(config: Config, *, start: str) -> Stage:
     return stages.sparsify_activations(
         epochs=config.activation.epochs,
-        optimizer=build_optimizer(config, lr=config.activation.lr),
-        penalty=_term(config.activation),
+        optimizer=build_optimizer(config.optim, lr=config.activation.lr),
+        penalty=_term("activation", config.activation),
         start=start,
+        target=_target(config.activation),
+        flops_aware=config.activation.flops_aware,
         label_smoothing=config.optim.label_smoothing,
     )
 
@@ -127,22 +176,39 @@ def _pruner(prune: Prune) -> Callable[[Params], Mask]:
     )
 
 
-def _term(part: Prune | Activation) -> Term:
+def _term(group: str, part: Prune | Activation) -> Term:
     layers = part.layers if isinstance(part, Activation) else ()
     pairs = _pairs("activation.layers", layers)
+    options = {
+        name: _number(f"{group}.options", text)
+        for name, text in _pairs(f"{group}.options", part.options)
+    }
+    if part.a is not None:
+        options["a"] = part.a
+    try:
+        penalties.get(part.penalty, **options)
+    except ValueError as error:
+        raise ValueError(f"--{group}.penalty: {error}") from None
     return Term(
-        penalty=_PENALTIES[part.penalty],
+        penalty=penalties.get(part.penalty),
         strength=part.strength,
-        options={"a": part.a or 1.0} if part.penalty == "transformed_l1" else {},
+        options=options,
+        warmup=part.warmup_epochs if isinstance(part, Activation) else 0,
         layers=tuple(pattern for pattern, _ in pairs),
         layer_weights=tuple(_number("activation.layers", x) for _, x in pairs),
     )
 
 
+def _target(part: Activation) -> Target | None:
+    if part.target is None:
+        return None
+    return Target(part.target, part.max_loss, part.gain)
+
+
 def _pairs(option: str, texts: tuple[str, ...]) -> list[tuple[str, str]]:
     for text in texts:
         if "=" not in text:
-            raise ValueError(f"--{option}: {text!r} must be REGEX=VALUE")
+            raise ValueError(f"--{option}: {text!r} must be NAME=VALUE")
     return [(head, tail) for head, _, tail in (t.rpartition("=") for t in texts)]
 
 
@@ -153,9 +219,8 @@ def _number(option: str, text: str) -> float:
         raise ValueError(f"--{option}: {text!r} must be a number") from None
 
 
-def build_optimizer(config: Config, *, lr: float, warmup: float = 0.0) -> Optimizer:
+def build_optimizer(optim: Optim, *, lr: float, warmup: float = 0.0) -> Optimizer:
     """A stage's optimizer, once its steps and its mask are known."""
-    optim = config.optim
 
     def build(
         *, steps: int, steps_per_epoch: int, mask: Mask

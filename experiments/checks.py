@@ -1,8 +1,10 @@
 """Checks of an experiment's options, before anything is loaded."""
 
+from pathlib import Path
 from typing import Any
 
 from experiments.config import Config
+from experiments.init import is_torchvision
 
 __all__ = ["check"]
 
@@ -22,15 +24,25 @@ _NOT_NEGATIVE = (
     "prune.threshold",
     "activation.epochs",
     "activation.strength",
+    "activation.warmup_epochs",
     "optim.weight_decay",
     "optim.warmup_epochs",
     "run.save_every",
     "run.seed",
 )
-_POSITIVE = ("pretrain.lr", "prune.lr", "activation.lr", "prune.a", "activation.a")
+_POSITIVE = (
+    "pretrain.lr",
+    "prune.lr",
+    "prune.a",
+    "activation.lr",
+    "activation.a",
+    "activation.max_loss",
+    "activation.gain",
+)
 _SHARES = (
     "data.holdout",
     "prune.sparsity",
+    "activation.target",
     "optim.momentum",
     "optim.label_smoothing",
 )
@@ -52,6 +64,7 @@ def check(config: Config) -> None:
         _require(config, name, lambda x: 0 <= x < 1, "in [0, 1)")
     _require(config, "data.image_size", lambda x: x >= 8, "at least 8")
     _check_pruning(config)
+    _check_activation(config)
     _check_stages(config)
 
 
@@ -75,13 +88,41 @@ def _check_pruning(config: Config) -> None:
             raise ValueError(f"--{name}.a is for transformed_l1, not {part.penalty}")
 
 
+def _check_activation(config: Config) -> None:
+    part = config.activation
+    if part.flops_aware and part.layers:
+        raise ValueError(
+            "--activation.flops_aware weighs the maps itself: leave out"
+            f" --activation.layers, got {part.layers}"
+        )
+    if part.target is not None and not part.strength > 0:
+        raise ValueError(
+            "--activation.target adapts the strength by factors: --activation.strength"
+            f" must be > 0, got {part.strength}"
+        )
+    if part.target is not None and "sparsify_jointly" in config.run.stages:
+        raise ValueError(
+            "--activation.target is for the stage sparsify_activations, got"
+            " sparsify_jointly"
+        )
+
+
 def _check_stages(config: Config) -> None:
     stages = config.run.stages
-    if not stages or len(set(stages)) != len(stages):
+    if len(set(stages)) != len(stages):
         raise ValueError(f"--run.stages must name stages once each, got {stages}")
     if "pretrain" in stages[1:]:
         raise ValueError(f"--run.stages: pretrain comes first, got {stages}")
-    if stages[0] != "pretrain" and config.init.path is None:
+    if "sparsify_jointly" in stages and len(set(stages) - {"pretrain"}) > 1:
         raise ValueError(
-            f"--run.stages starts with {stages[0]}: give --init.from its weights"
+            "--run.stages: sparsify_jointly takes the place of the other two, got"
+            f" {stages}"
+        )
+    source = config.init.path
+    if source is not None and not is_torchvision(source) and not Path(source).exists():
+        raise ValueError(f"--init.from: {source} does not exist")
+    if "pretrain" not in stages and config.init.path is None:
+        first = stages[0] if stages else "nothing but evaluation"
+        raise ValueError(
+            f"--run.stages starts with {first}: give --init.from its weights"
         )

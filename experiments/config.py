@@ -1,7 +1,7 @@
 """The options of an experiment. Only experiments know configs."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
@@ -18,11 +18,14 @@ __all__ = [
     "Prune",
     "Run",
     "differences",
+    "from_nested",
     "nested",
+    "network",
 ]
 
-Penalty = Literal["l1", "hoyer_square", "transformed_l1"]
-StageName = Literal["pretrain", "sparsify_weights", "sparsify_activations"]
+StageName = Literal[
+    "pretrain", "sparsify_weights", "sparsify_activations", "sparsify_jointly"
+]
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class Model:
     """The network."""
 
     name: str = "resnet18"
-    """lenet5, resnet18, resnet34 or resnet50."""
+    """One of models.names(); `python -m dst_jax.models NAME` describes it."""
     stem: Literal["imagenet", "cifar"] | None = None
     """First layer of a ResNet: 7x7/2 with pooling, or 3x3."""
     width: float | None = None
@@ -105,12 +108,14 @@ class Pretrain:
 class Prune:
     """Stage two: a penalty on weights, pruning, fine-tuning."""
 
-    penalty: Penalty = "l1"
-    """Penalty on the prunable weights while inducing."""
+    penalty: str = "l1"
+    """Penalty on the prunable weights while inducing: a name of penalties.names()."""
     strength: float = 1e-5
     """Its strength lambda."""
     a: float | None = None
     """Shape parameter of transformed_l1; 1 if not given."""
+    options: tuple[str, ...] = ()
+    """The penalty's shape parameters: NAME=NUMBER; its defaults if not given."""
     induce_epochs: float = 20
     """Length of the induction; 0 prunes at once."""
     sparsity: float | None = 0.6
@@ -131,14 +136,27 @@ class Prune:
 class Activation:
     """Stage three: a penalty on activation maps, the mask held."""
 
-    penalty: Penalty = "transformed_l1"
-    """Penalty on every post-ReLU map."""
+    penalty: str = "transformed_l1"
+    """Penalty on every post-ReLU map: a name of penalties.names()."""
     strength: float = 1e-7
     """Its strength (alpha in the paper): sum over elements, mean over the batch."""
     a: float | None = None
     """Shape parameter of transformed_l1 (beta in the paper); 1 if not given."""
+    options: tuple[str, ...] = ()
+    """The penalty's shape parameters: NAME=NUMBER; its defaults if not given."""
     layers: tuple[str, ...] = ()
     """Weights of single maps: REGEX=NUMBER, first match wins; others have 1."""
+    flops_aware: bool = False
+    """Charge every activation the multiplications that it takes part in."""
+    target: float | None = None
+    """Sparsity to reach: the strength adapts itself to it, from `strength` on. With
+    flops_aware: share of the multiplications by penalised activations to save."""
+    max_loss: float = 0.1
+    """With a target: the cross-entropy of training batches may rise to this."""
+    gain: float = 0.05
+    """With a target: how fast the strength follows, per step."""
+    warmup_epochs: float = 0.0
+    """Over so many epochs the strength rises linearly from 0."""
     epochs: float = 20
     """Length."""
     lr: float = 0.01
@@ -150,7 +168,8 @@ class Init:
     """Trained weights to start from, instead of fresh ones."""
 
     path: Annotated[str | None, tyro.conf.arg(name="from")] = None
-    """A run directory, a stage's checkpoint directory or one checkpoint."""
+    """A run directory, a stage's checkpoints, one checkpoint, a .safetensors, .pth,
+    .pt or .bin file, or torchvision:NAME."""
 
 
 @dataclass(frozen=True)
@@ -166,7 +185,7 @@ class Run:
         "sparsify_weights",
         "sparsify_activations",
     )
-    """Which stages, in which order."""
+    """Which stages, in which order; sparsify_jointly is both of the others in one."""
     control: bool = False
     """Also train the dense control: the baseline for as many epochs, no penalties."""
     log_every: int = 50
@@ -175,6 +194,8 @@ class Run:
     """Epochs between evaluations on the hold-out."""
     save_every: int = 0
     """Steps between checkpoints within an epoch; 0 saves at epochs' ends only."""
+    accelerators: tuple[str, ...] = ()
+    """Modelled accelerators to estimate every stage on: see dst_jax.cost."""
     compilation_cache: str | None = None
     """Directory of XLA's persistent compilation cache."""
     multihost: bool = False
@@ -197,7 +218,14 @@ class Config:
     run: Run = field(default_factory=Run)
 
 
-def nested(config: Config) -> dict[str, Any]:
+def network(model: Model) -> dict[str, Any]:
+    """The options of `models.create` that are given; others are left to the model."""
+    values = dataclasses.asdict(model)
+    apart = ("name", "dtype")
+    return {k: v for k, v in values.items() if k not in apart and v is not None}
+
+
+def nested(config: Any) -> dict[str, Any]:
     """The configuration as JSON knows it."""
     return dataclasses.asdict(config)
 
@@ -213,10 +241,42 @@ _ANYWHERE = {
 }
 
 
-def differences(config: Config, earlier: Mapping[str, Any]) -> list[str]:
-    """The options that would make a resumed run another run than it was."""
+def from_nested(record: Mapping[str, Any]) -> Config:
+    """The configuration that `nested` wrote; options it lacks have their defaults.
+
+    Raises:
+      ValueError: it holds an option that there is not.
+    """
+    return _built(Config, record, "")
+
+
+def _built(kind: Any, record: Mapping[str, Any], prefix: str) -> Any:
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    unknown = sorted(record.keys() - fields.keys())
+    if unknown:
+        raise ValueError(f"there is no option --{prefix}{unknown[0]}")
+    values = {}
+    for name, value in record.items():
+        inner = fields[name].default_factory
+        if dataclasses.is_dataclass(inner):
+            values[name] = _built(inner, value, f"{prefix}{name}.")
+        else:
+            values[name] = tuple(value) if isinstance(value, list) else value
+    return kind(**values)
+
+
+def differences(
+    config: Any, earlier: Mapping[str, Any], *, free: Collection[str] = _ANYWHERE
+) -> list[str]:
+    """The options that would make a resumed run another run than it was.
+
+    Args:
+      config: the configuration now.
+      earlier: the configuration on disk.
+      free: dotted names of options that may differ.
+    """
     now, then = _flat(nested(config)), _flat(earlier)
-    names = sorted((now.keys() | then.keys()) - _ANYWHERE)
+    names = sorted((now.keys() | then.keys()) - set(free))
     return [
         f"--{name} is {now.get(name)}, was {then.get(name)}"
         for name in names

@@ -24,18 +24,10 @@ from experiments.config import (
     Run,
 )
 from experiments.launch import main
+from experiments.recipes import imagenet
 
 PRESETS = {
-    "full": Config(
-        preset="full",
-        data=Data(name="imagenet2012", batch_size=256, eval_batch_size=256),
-        model=Model(name="resnet18", stem="imagenet"),
-        optim=Optim(warmup_epochs=5),
-        pretrain=Pretrain(epochs=90, lr=0.1),
-        prune=Prune(sparsity=0.6, strength=1e-5, induce_epochs=20, finetune_epochs=20),
-        activation=Activation(strength=1e-7, epochs=20),
-        run=Run(log_every=100),
-    ),
+    "full": imagenet(Model(name="resnet18", stem="imagenet")),
     "small": Config(
         preset="small",
         data=Data(name="imagenette", image_size=64, batch_size=64, eval_batch_size=157),

@@ -8,17 +8,22 @@ import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import jax
 import tyro
 
-from dst_jax import data, report, train
+from dst_jax import report, train
 from dst_jax.runs import Run
 from experiments import build
+from experiments.accelerators import estimate_stages
 from experiments.checks import check
 from experiments.config import Config, differences, nested
+from experiments.init import init_weights
 
-__all__ = ["main"]
+__all__ = ["main", "parse"]
+
+T = TypeVar("T")
 
 
 def main(
@@ -58,15 +63,15 @@ def main(
         return 1
 
 
-def parse(
-    presets: Mapping[str, Config], argv: list[str], *, prog: str, doc: str
-) -> Config:
+def parse(presets: Mapping[str, T], argv: list[str], *, prog: str, doc: str) -> T:
     """The preset's configuration with the command line's overrides."""
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--preset", default="full")
     preset = first.parse_known_args(argv)[0].preset
     default = presets.get(preset, presets["full"])  # tyro refuses an unknown preset
-    return tyro.cli(Config, default=default, args=argv, prog=prog, description=doc)
+    return tyro.cli(
+        type(default), default=default, args=argv, prog=prog, description=doc
+    )
 
 
 def _run(name: str, config: Config, stages: list[train.Stage], argv: list[str]) -> int:
@@ -104,40 +109,14 @@ def _train(
     if config.run.compilation_cache is not None:
         cache = str(Path(config.run.compilation_cache).absolute())
         jax.config.update("jax_compilation_cache_dir", cache)
-    setup = _setup(config, run, narrator)
-    init = None
-    if config.init.path is not None:
-        init = train.load_weights(config.init.path, sharding=setup.sharding)
-        setup.check_weights(init)
+    setup = build.build_setup(config, run, narrator)
+    init = init_weights(config, setup)
     if run.read_config() is None:
         run.write_config(_record(name, config, stages, argv))
     narrator.say(_headline(setup, run))
     train.train(setup, stages, config=nested(config), init=init)
-
-
-def _setup(config: Config, run: Run, narrator: train.Narrator) -> train.Setup:
-    dataset = data.load(
-        config.data.name,
-        data_dir=config.data.dir,
-        image_size=config.data.image_size,
-        holdout=config.data.holdout,
-    )
-    return train.Setup(
-        model=build.build_model(config.model, num_classes=dataset.num_classes),
-        dataset=dataset,
-        run=run,
-        batch_size=config.data.batch_size,
-        eval_batch_size=config.data.eval_batch_size,
-        seed=config.run.seed,
-        dtype=config.model.dtype,
-        prunable=build.prunable_rules(config.prune),
-        log_every=config.run.log_every,
-        eval_every=config.run.eval_every,
-        save_every=config.run.save_every,
-        threads=config.data.threads,
-        workers=config.data.workers,
-        narrator=narrator,
-    )
+    if config.run.accelerators and run.writer:
+        estimate_stages(setup, stages, config.run.accelerators)
 
 
 def _record(
@@ -149,7 +128,7 @@ def _record(
         "command": shlex.join(["python", "-m", f"experiments.{name}", *argv]),
         "seed": config.run.seed,
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        **train.provenance(),
+        **train.records.provenance(),
     }
 
 

@@ -1,7 +1,42 @@
-"""Activation maps: collected with taps, measured exactly."""
+"""Activation maps: collected with taps, measured exactly, made sparse by functions."""
 
 from dst_jax.activations.collect import apply_with_activations
+from dst_jax.activations.schedules import relu_to_fat_relu, sine_stages
+from dst_jax.activations.search import FoundThresholds, search_thresholds
+from dst_jax.activations.spatial import (
+    apply_spatial,
+    channel_l1,
+    random_scores,
+    spatial_mask,
+)
 from dst_jax.activations.statistics import Sparsity, counts, sparsity
 from dst_jax.activations.tap import Tap
+from dst_jax.activations.threshold import (
+    fat_relu,
+    hard_threshold,
+    percentile_thresholds,
+    soft_threshold,
+)
+from dst_jax.activations.top_k import keep_top_k, sparsify_saved
 
-__all__ = ["Sparsity", "Tap", "apply_with_activations", "counts", "sparsity"]
+__all__ = [
+    "FoundThresholds",
+    "Sparsity",
+    "Tap",
+    "apply_spatial",
+    "apply_with_activations",
+    "channel_l1",
+    "counts",
+    "fat_relu",
+    "hard_threshold",
+    "keep_top_k",
+    "percentile_thresholds",
+    "random_scores",
+    "relu_to_fat_relu",
+    "search_thresholds",
+    "sine_stages",
+    "soft_threshold",
+    "sparsify_saved",
+    "sparsity",
+    "spatial_mask",
+]

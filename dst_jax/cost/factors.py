@@ -13,11 +13,12 @@ without zeros gives the other counts.
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import PartitionSpec
 from jaxtyping import Array, UInt32
 
 from dst_jax.cost.integers import Count, sum_products
@@ -58,7 +59,7 @@ def nonzeros(x: Array, axis: int | tuple[int, ...]) -> UInt32[Array, "..."]:
     # XLA:CPU vectorises an integer sum, the better the narrower, not always a float
     # one. The barrier keeps XLA from fusing the sum into its uses: a pass for each tap.
     counts = jnp.sum(x != 0, axes, dtype=np.min_scalar_type(most))
-    return jax.lax.optimization_barrier(counts).astype(jnp.uint32)
+    return _gathered(jax.lax.optimization_barrier(counts)).astype(jnp.uint32)
 
 
 def op_counts(factors: Factors, lhs: Role, rhs: Role) -> OpCounts:
@@ -93,6 +94,16 @@ def op_counts(factors: Factors, lhs: Role, rhs: Role) -> OpCounts:
     side = activation_side(lhs, rhs)
     by = {"lhs": (by_lhs, by_rhs), "rhs": (by_rhs, by_lhs), None: (effectual, valid)}
     return OpCounts(Count.of(factors.dense), valid, *by[side], effectual)
+
+
+def _gathered(x: Array) -> Array:
+    """Whole on every device, if axes of the mesh are explicit.
+
+    There JAX asks where every reshaped array should be. What is summed already is
+    small.
+    """
+    spec: Any = jax.typeof(x).sharding.spec
+    return jax.sharding.reshard(x, PartitionSpec()) if any(spec) else x
 
 
 def _rows(*arrays: UInt32[Array, "..."]) -> UInt32[Array, "rows n"]:

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, UInt32
+from jaxtyping import Array, Float, UInt32
 
 __all__ = ["Count", "sum_products"]
 
@@ -21,13 +21,14 @@ CHUNK = 1 << 16
 
 @jax.tree_util.register_pytree_node_class
 class Count:
-    """A nonnegative integer below 2^72: `sum_i limbs[i] * 2^(12 i)`.
+    """Nonnegative integers below 2^72: `sum_i limbs[..., i] * 2^(12 i)`.
 
     A pytree with one leaf, so that it comes out of `jax.jit` and `jax.device_get`.
-    `int(count)` is the Python integer, `a + b` stays on the device.
+    `int(count)` is the Python integer, `a + b` stays on the device. `jax.vmap` makes
+    arrays of them, which `tolist` turns into Python integers.
 
     Args:
-      limbs: uint32, every limb below 2^12, the lowest first.
+      limbs: uint32, every limb below 2^12, the lowest first; mostly one integer.
 
     >>> Count.of(2**40) + 1
     Count(1099511627777)
@@ -35,7 +36,7 @@ class Count:
 
     limbs: Any
 
-    def __init__(self, limbs: UInt32[Array | np.ndarray, "6"]):
+    def __init__(self, limbs: UInt32[Array | np.ndarray, "*batch 6"]):
         self.limbs = limbs
 
     @classmethod
@@ -53,7 +54,26 @@ class Count:
         limbs = [value >> BITS * i & MASK for i in range(LIMBS)]
         return cls(np.array(limbs, np.uint32))
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """() for one integer, (batch,) after one `jax.vmap`."""
+        return self.limbs.shape[:-1]
+
+    def tolist(self) -> Any:
+        """Python integers in nested lists, as `numpy.ndarray.tolist`.
+
+        >>> jax.vmap(lambda n: Count.of(2**40) + Count.of(1))(jnp.arange(2)).tolist()
+        [1099511627777, 1099511627777]
+        """
+        limbs = np.asarray(self.limbs).astype(object)
+        total = sum(limbs[..., i] << BITS * i for i in range(LIMBS))
+        return np.asarray(total, object).tolist()
+
     def __int__(self) -> int:
+        if self.shape:
+            raise TypeError(
+                f"a Count of shape {self.shape} is not one integer: use tolist()"
+            )
         return sum(int(limb) << BITS * i for i, limb in enumerate(self.limbs))
 
     __index__ = __int__
@@ -63,16 +83,41 @@ class Count:
             other = Count.of(other)
         if not isinstance(other, Count):
             return NotImplemented
-        limbs = jnp.asarray(self.limbs) + jnp.asarray(other.limbs)
-        return Count(_carry([limbs[i] for i in range(LIMBS)]))
+        a, b = jnp.broadcast_arrays(self.limbs, other.limbs)
+        return Count(a + b).carried()
 
     __radd__ = __add__
 
     def __repr__(self) -> str:
         try:
-            return f"Count({int(self)})"
-        except TypeError:  # traced, or a placeholder of a transformation
+            return f"Count({self.tolist()})"
+        except (
+            TypeError,
+            AttributeError,
+        ):  # traced, or a placeholder of a transformation
             return f"Count({self.limbs})"
+
+    def as_float(self) -> Float[Array, "*batch"]:
+        """In float32, for arithmetic on the device: exact to 2^24, then rounded.
+
+        >>> float(Count.of(2**40).as_float()) == 2**40
+        True
+        """
+        limbs = jnp.asarray(self.limbs).astype(jnp.float32)
+        # From the highest limb: a product by 4096 is exact, only the sum is rounded.
+        total = limbs[..., -1]
+        for i in reversed(range(LIMBS - 1)):
+            total = total * (1 << BITS) + limbs[..., i]
+        return total
+
+    def carried(self) -> "Count":
+        """The same integers, from limbs that are only below 2^31.
+
+        >>> Count(jnp.array([5000, 0, 0, 0, 0, 0], jnp.uint32)).carried()
+        Count(5000)
+        """
+        limbs = jnp.asarray(self.limbs)
+        return Count(_carry([limbs[..., i] for i in range(LIMBS)]))
 
     def tree_flatten(self) -> tuple[tuple[Any], None]:
         """The limbs, and nothing static."""

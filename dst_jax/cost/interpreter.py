@@ -1,19 +1,22 @@
 """Evaluates a jaxpr, and counts every convolution and matrix product on the way."""
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from jax.extend import core
 
 from dst_jax.cost.calls import Called, called
+from dst_jax.cost.control import SUMMED, Control
 from dst_jax.cost.convolution import conv_factors
 from dst_jax.cost.factors import Factors, op_counts
 from dst_jax.cost.matmul import dot_factors
 from dst_jax.cost.naming import Path, path_of
 from dst_jax.cost.operations import OpCounts
 from dst_jax.cost.roles import Role, equation_roles
+from dst_jax.cost.tallies import split_of, varying
+from dst_jax.cost.values import Evaluated, Operation, Value, arrays_of, typed
 
-__all__ = ["Operation", "Value", "evaluate"]
+__all__ = ["Visit", "bind", "evaluate", "exact_counts", "multiplies"]
 
 FACTORS: dict[str, Callable[[Any, Any, Any, dict[str, Any]], Factors]] = {
     "conv_general_dilated": conv_factors,
@@ -45,30 +48,36 @@ OPAQUE = frozenset(
 )
 
 
-class Value(NamedTuple):
-    """An array, and which arguments it depends on."""
-
-    array: Any
-    role: Role
+# Takes the equation of an operation, its operands and its results, and returns a tree
+# of arrays and `Count`s, which are added where the operation is executed repeatedly.
+Visit = Callable[[core.JaxprEqn, list[Value], list[Value]], Any]
 
 
-class Operation(NamedTuple):
-    """One convolution or matrix product."""
-
-    path: Path
-    primitive: str
-    counts: OpCounts
+def exact_counts(
+    eqn: core.JaxprEqn, args: list[Value], results: list[Value]
+) -> OpCounts:
+    """The counts of one operation; its results do not matter."""
+    del results
+    (lhs, rhs), out = args, eqn.outvars[0].aval
+    factors = FACTORS[eqn.primitive.name](lhs.array, rhs.array, out, eqn.params)
+    return op_counts(factors, lhs.role, rhs.role)
 
 
 def evaluate(
-    program: Called, args: Sequence[Value], path: Path = ()
-) -> tuple[list[Value], list[Operation]]:
+    program: Called,
+    args: Sequence[Value],
+    path: Path = (),
+    visit: Visit = exact_counts,
+    control: Mapping[str, Control] = SUMMED,
+) -> Evaluated:
     """The results of a jaxpr, and its operations in the order of execution.
 
     Args:
       program: the jaxpr and its constants.
       args: one per invar.
       path: of the equation that called the jaxpr; names inside are relative to it.
+      visit: called at every operation.
+      control: how to evaluate loops, branches and the like with operations inside.
 
     Raises:
       ValueError: an equation multiplies matrices in a way that is not counted.
@@ -85,37 +94,46 @@ def evaluate(
 
     operations: list[Operation] = []
     for eqn in jaxpr.eqns:
-        results, found = _step(eqn, [read(atom) for atom in eqn.invars], path)
+        here = (*path, *path_of(eqn.source_info.name_stack))
+        inputs = [read(atom) for atom in eqn.invars]
+        results, found = _step(eqn, inputs, here, visit, control)
         env.update(zip(eqn.outvars, results, strict=True))
         operations += found
     return [read(atom) for atom in jaxpr.outvars], operations
 
 
 def _step(
-    eqn: core.JaxprEqn, args: list[Value], path: Path
-) -> tuple[list[Value], list[Operation]]:
+    eqn: core.JaxprEqn,
+    args: list[Value],
+    path: Path,
+    visit: Visit,
+    control: Mapping[str, Control],
+) -> Evaluated:
     name = eqn.primitive.name
-    here = (*path, *path_of(eqn.source_info.name_stack))
     if name in FACTORS:
-        counts = _count(eqn, args)
-        return _bind(eqn, args), [Operation(here, name, counts)]
-    if name in OPAQUE:
-        raise ValueError(_unsupported(eqn, here))
-    if not _multiplies(eqn):
-        return _bind(eqn, args), []
+        results = bind(eqn, args)
+        split = split_of(arrays_of(args))
+        operation = Operation(path, name, visit(eqn, args, results))
+        return results, [varying(operation, split)]
+    if name not in OPAQUE and not multiplies(eqn):
+        return bind(eqn, args), []
+
+    def run(inner: Called, inputs: Sequence[Value]) -> Evaluated:
+        return evaluate(inner, inputs, path, visit, control)
+
+    if name in control:
+        typed_args = [
+            Value(typed(arg.array, atom.aval), arg.role)
+            for arg, atom in zip(args, eqn.invars, strict=True)
+        ]
+        return control[name](eqn, typed_args, run)
     inner = called(eqn)
     if inner is None:
-        raise ValueError(_unsupported(eqn, here))
-    return evaluate(inner, args, here)
+        raise ValueError(_unsupported(eqn, path))
+    return run(inner, args)
 
 
-def _count(eqn: core.JaxprEqn, args: list[Value]) -> OpCounts:
-    (lhs, rhs), out = args, eqn.outvars[0].aval
-    factors = FACTORS[eqn.primitive.name](lhs.array, rhs.array, out, eqn.params)
-    return op_counts(factors, lhs.role, rhs.role)
-
-
-def _bind(eqn: core.JaxprEqn, args: list[Value]) -> list[Value]:
+def bind(eqn: core.JaxprEqn, args: list[Value]) -> list[Value]:
     """The results of one equation as it stands."""
     bound = eqn.primitive.get_bind_params(eqn.params)
     # jax 0.10 also returns functions that are bound ahead of the operands.
@@ -127,12 +145,12 @@ def _bind(eqn: core.JaxprEqn, args: list[Value]) -> list[Value]:
     return [Value(array, role) for array, role in zip(outs, roles, strict=True)]
 
 
-def _multiplies(eqn: core.JaxprEqn) -> bool:
+def multiplies(eqn: core.JaxprEqn) -> bool:
     """Whether anything in the jaxprs of an equation has to be counted."""
     return any(
         inner.primitive.name in FACTORS
         or inner.primitive.name in OPAQUE
-        or _multiplies(inner)
+        or multiplies(inner)
         for jaxpr in core.jaxprs_in_params(eqn.params)
         for inner in jaxpr.eqns
     )
@@ -142,5 +160,6 @@ def _unsupported(eqn: core.JaxprEqn, path: Path) -> str:
     name, where = eqn.primitive.name, f" in {'/'.join(path)}" if path else ""
     return (
         f"cost.count cannot count the multiplications of {name!r}{where}: it counts "
-        f"{' and '.join(FACTORS)}, also inside jit, remat and custom derivatives"
+        f"{' and '.join(FACTORS)}, also inside jit, remat, custom derivatives, loops, "
+        "branches and shard_map"
     )

@@ -3,14 +3,21 @@
 import enum
 import functools
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
 from jax.extend import core
 
-from dst_jax.cost.calls import called
+from dst_jax.cost.calls import Called, called, opened, scan_parts, while_parts
 
-__all__ = ["Role", "activation_side", "equation_roles"]
+__all__ = [
+    "Role",
+    "activation_side",
+    "equation_roles",
+    "joined",
+    "scan_roles",
+    "while_roles",
+]
 
 
 class Role(enum.IntFlag):
@@ -46,20 +53,74 @@ def _rank(role: Role) -> int:
     return 0 if role & Role.WEIGHT else 1
 
 
+def joined(roles: Iterable[Role]) -> Role:
+    """The role of what depends on all of these.
+
+    >>> joined([Role.CONSTANT, Role.WEIGHT])
+    <Role.WEIGHT: 1>
+    """
+    return functools.reduce(operator.or_, roles, Role.CONSTANT)
+
+
 def equation_roles(eqn: core.JaxprEqn, roles: Sequence[Role]) -> list[Role]:
     """The roles of an equation's results.
 
-    Through a call each result is followed on its own; a result of any other equation
-    depends on all operands.
+    Through calls, loops and branches each result is followed on its own; a result of
+    any other equation depends on all operands. Only values are followed: a weight
+    stays one where data decide which branch hands it on, or when a loop ends.
     """
+    match eqn.primitive.name:
+        case "scan":
+            return scan_roles(eqn, roles)
+        case "while":
+            return while_roles(eqn, roles)
+        case "cond":
+            branches = (opened(branch) for branch in eqn.params["branches"])
+            results = [_jaxpr_roles(branch, roles[1:]) for branch in branches]
+            return [joined(same) for same in zip(*results, strict=True)]
+        case "shard_map":
+            return _jaxpr_roles(opened(eqn.params["jaxpr"]), roles)
     inner = called(eqn)
     if inner is not None:
-        return _jaxpr_roles(inner.jaxpr, roles)
-    joined = functools.reduce(operator.or_, roles, Role.CONSTANT)
-    return [joined] * len(eqn.outvars)
+        return _jaxpr_roles(inner, roles)
+    return [joined(roles)] * len(eqn.outvars)
 
 
-def _jaxpr_roles(jaxpr: core.Jaxpr, roles: Sequence[Role]) -> list[Role]:
+def scan_roles(eqn: core.JaxprEqn, roles: Sequence[Role]) -> list[Role]:
+    """The roles of the carry, in every iteration and at the end, and of the slices."""
+    body, n_consts, n_carry = scan_parts(eqn)
+    consts, xs = roles[:n_consts], roles[n_consts + n_carry :]
+
+    def once(carry: Sequence[Role]) -> list[Role]:
+        return _jaxpr_roles(body, [*consts, *carry, *xs])
+
+    carry = _fixpoint(lambda c: once(c)[:n_carry], roles[n_consts : n_consts + n_carry])
+    return [*carry, *once(carry)[n_carry:]]
+
+
+def while_roles(eqn: core.JaxprEqn, roles: Sequence[Role]) -> list[Role]:
+    """The roles of the carry, in every iteration and at the end."""
+    loop = while_parts(eqn)
+    n_consts = loop.test_consts + loop.body_consts
+    consts = roles[loop.test_consts : n_consts]
+    return _fixpoint(
+        lambda carry: _jaxpr_roles(loop.body, [*consts, *carry]), roles[n_consts:]
+    )
+
+
+def _fixpoint(
+    step: Callable[[Sequence[Role]], Sequence[Role]], carry: Sequence[Role]
+) -> list[Role]:
+    """What the carry depends on in some iteration. A role only ever grows."""
+    before, after = None, list(carry)
+    while after != before:
+        before = after
+        after = [a | b for a, b in zip(before, step(before), strict=True)]
+    return after
+
+
+def _jaxpr_roles(program: Called, roles: Sequence[Role]) -> list[Role]:
+    jaxpr = program.jaxpr
     known: dict[Any, Role] = dict(zip(jaxpr.invars, roles, strict=True))
     known |= dict.fromkeys(jaxpr.constvars, Role.CONSTANT)
 

@@ -1,7 +1,8 @@
-"""Layers with PyTorch's padding, statistics and initialisation."""
+"""Layers with PyTorch's padding, names and initialisation."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
@@ -11,19 +12,58 @@ from jaxtyping import Array, Float
 
 from dst_jax.activations.tap import Tap
 
-__all__ = ["batch_norm", "conv", "dense", "max_pool", "tapped_relu", "torch_uniform"]
+__all__ = [
+    "Chain",
+    "Stem",
+    "biased_conv",
+    "conv",
+    "default_kernel",
+    "dense",
+    "divisible",
+    "flatten",
+    "he_normal_fan_in",
+    "he_normal_fan_out",
+    "relu",
+    "scaled",
+    "tapped_relu",
+    "torch_uniform",
+]
 
+Stem = Literal["imagenet", "cifar"]
+
+# PyTorch's default for kernels, U(-1/sqrt(fan_in), 1/sqrt(fan_in)).
+default_kernel = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+he_normal_fan_in = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
 he_normal_fan_out = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 
 
 def torch_uniform(fan_in: int) -> nn.initializers.Initializer:
-    """U(-1/sqrt(fan_in), 1/sqrt(fan_in)): PyTorch's default for Conv and Linear."""
+    """U(-1/sqrt(fan_in), 1/sqrt(fan_in)): PyTorch's default for kernels and biases."""
     bound = fan_in**-0.5
 
     def init(key: jax.Array, shape: Sequence[int], dtype=jnp.float32) -> jax.Array:
         return jax.random.uniform(key, shape, dtype, -bound, bound)
 
     return init
+
+
+def scaled(channels: int, width: float) -> int:
+    """Channels times a width factor, at least 1.
+
+    >>> scaled(64, 0.25)
+    16
+    """
+    return max(round(channels * width), 1)
+
+
+def divisible(channels: float) -> int:
+    """The nearest multiple of 8, at least 8 and not below 90%: the MobileNets' rule.
+
+    >>> [divisible(c) for c in (3.2, 24.0, 44.8, 11.2)]
+    [8, 24, 48, 16]
+    """
+    nearest = max(8, int(channels + 4) // 8 * 8)
+    return nearest + 8 if nearest < 0.9 * channels else nearest
 
 
 def conv(
@@ -33,57 +73,105 @@ def conv(
     name: str,
     stride: int = 1,
     padding: int = 0,
+    groups: int = 1,
+    bias: nn.initializers.Initializer | None = None,
+    kernel_init: nn.initializers.Initializer = he_normal_fan_out,
     dtype: DTypeLike | None = None,
 ) -> nn.Conv:
-    """A square convolution without bias, padded by `padding` on every side.
+    """A square convolution, padded by `padding` on every side.
 
     'SAME' would pad a stride-2 convolution by (0, 1) where torchvision pads (1, 1).
+
+    Args:
+      features: output channels.
+      size: height and width of the kernel.
+      name: of the module.
+      stride: in both directions.
+      padding: zeros on every side.
+      groups: blocks of channels that do not mix.
+      bias: the bias's initialiser; None for no bias.
+      kernel_init: the kernel's initialiser.
+      dtype: the compute dtype.
     """
     return nn.Conv(
         features,
         (size, size),
         strides=stride,
         padding=[(padding, padding)] * 2,
-        use_bias=False,
+        feature_group_count=groups,
+        use_bias=bias is not None,
         dtype=dtype,
-        kernel_init=he_normal_fan_out,
+        kernel_init=kernel_init,
+        bias_init=bias or nn.initializers.zeros,
         name=name,
     )
 
 
-def batch_norm(
-    *, name: str, train: bool, dtype: DTypeLike | None = None
-) -> nn.BatchNorm:
-    """Batch normalisation with PyTorch's defaults (momentum 0.1 there is 0.9 here)."""
-    return nn.BatchNorm(
-        use_running_average=not train,
-        momentum=0.9,
-        epsilon=1e-5,
-        dtype=dtype,
-        name=name,
-    )
+def biased_conv(inputs: int, features: int, size: int, **options: Any) -> nn.Conv:
+    """`conv` of `inputs` channels with a bias, both initialised as PyTorch does."""
+    init = torch_uniform(inputs * size * size)
+    return conv(features, size, kernel_init=init, bias=init, **options)
 
 
 def dense(
-    features: int, *, fan_in: int, name: str, dtype: DTypeLike | None = None
+    features: int,
+    *,
+    fan_in: int,
+    name: str,
+    kernel_init: nn.initializers.Initializer | None = None,
+    bias_init: nn.initializers.Initializer | None = None,
+    dtype: DTypeLike | None = None,
 ) -> nn.Dense:
     """A fully connected layer with PyTorch's default initialisation."""
-    init = torch_uniform(fan_in)
-    return nn.Dense(features, dtype=dtype, kernel_init=init, bias_init=init, name=name)
+    default = torch_uniform(fan_in)
+    return nn.Dense(
+        features,
+        dtype=dtype,
+        kernel_init=kernel_init or default,
+        bias_init=bias_init or default,
+        name=name,
+    )
 
 
-def max_pool(
-    x: Float[Array, "batch height width channels"],
-    size: int,
-    *,
-    stride: int,
-    padding: int = 0,
-) -> Float[Array, "batch new_height new_width channels"]:
-    """The maximum over windows, padded with -inf on every side."""
-    pads: Any = [(padding, padding)] * 2  # Flax's annotation knows only strings
-    return nn.max_pool(x, (size, size), (stride, stride), pads)
+def flatten(x: Float[Array, "batch h w c"]) -> Float[Array, "batch chw"]:
+    """The images as vectors in PyTorch's order: channels, rows, columns."""
+    return x.transpose(0, 3, 1, 2).reshape(x.shape[0], -1)
 
 
-def tapped_relu(x: Float[Array, "*shape"], *, name: str) -> Float[Array, "*shape"]:
-    """ReLU, with a tap of that name on its output."""
-    return Tap(name=name)(nn.relu(x))
+def tapped_relu(
+    x: Float[Array, "*shape"], *, name: str, cap: float | None = None
+) -> Float[Array, "*shape"]:
+    """ReLU, or ReLU6 with `cap=6`, with a tap of that name on its output."""
+    y = nn.relu(x)
+    return Tap(name=name)(y if cap is None else jnp.minimum(y, cap))
+
+
+def relu(*, name: str, cap: float | None = None) -> Callable[[Array], Array]:
+    """`tapped_relu` as a step of a `Chain`."""
+    return partial(tapped_relu, name=name, cap=cap)
+
+
+class Chain(nn.Module):
+    """Steps one after another, named as `torch.nn.Sequential` names them.
+
+    Attributes:
+      steps: each a function that takes `name` and returns a module or a function of
+        the map: `partial(conv, 64, 3)`, `relu`.
+      names: one for each step; None for their positions.
+
+    >>> steps = (partial(nn.Dense, 2), relu, partial(nn.Dense, 1))
+    >>> x = jnp.ones((1, 3))
+    >>> list(Chain(steps).init(jax.random.key(0), x)["params"])
+    ['0', '2']
+    """
+
+    steps: Sequence[Callable[..., Callable[[Array], Array]]]
+    names: Sequence[str] | None = None
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "batch *map"]) -> Float[Array, "batch *out"]:
+        """Returns the last step's output."""
+        names = self.names or [str(i) for i in range(len(self.steps))]
+        for name, step in zip(names, self.steps, strict=True):
+            x = step(name=name)(x)
+        return x

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from dst_jax.models.layers import dense, max_pool, tapped_relu, torch_uniform
+from dst_jax.models.layers import biased_conv, dense, flatten, tapped_relu
+from dst_jax.models.pooling import max_pool
 
 __all__ = ["LeNet5"]
 
@@ -33,11 +34,11 @@ class LeNet5(nn.Module):
     ) -> Float[Array, "batch classes"]:
         """Logits in float32; there is nothing that `train` changes."""
         del train
-        x = self._conv(x, 6, name="conv1")
+        x = biased_conv(x.shape[-1], 6, 5, name="conv1", dtype=self.dtype)(x)
         x = max_pool(tapped_relu(x, name="relu1"), 2, stride=2)
-        x = self._conv(x, 16, name="conv2")
+        x = biased_conv(6, 16, 5, name="conv2", dtype=self.dtype)(x)
         x = max_pool(tapped_relu(x, name="relu2"), 2, stride=2)
-        x = x.transpose(0, 3, 1, 2).reshape(x.shape[0], -1)  # PyTorch's C, H, W
+        x = flatten(x)
         x = self._dense(x, 120, name="fc1")
         x = tapped_relu(x, name="relu3")
         x = self._dense(x, 84, name="fc2")
@@ -46,18 +47,6 @@ class LeNet5(nn.Module):
         if self.relu_logits:
             x = tapped_relu(x, name="relu5")
         return x.astype(jnp.float32)
-
-    def _conv(self, x: Array, features: int, *, name: str) -> Array:
-        init = torch_uniform(5 * 5 * x.shape[-1])
-        return nn.Conv(
-            features,
-            (5, 5),
-            padding="VALID",
-            dtype=self.dtype,
-            kernel_init=init,
-            bias_init=init,
-            name=name,
-        )(x)
 
     def _dense(self, x: Array, features: int, *, name: str) -> Array:
         return dense(features, fan_in=x.shape[-1], name=name, dtype=self.dtype)(x)

@@ -3,64 +3,127 @@
 from collections.abc import Callable
 from functools import partial
 from inspect import signature
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 import flax.linen as nn
 
+from dst_jax.models.cifar_googlenet import CifarGoogLeNet
+from dst_jax.models.cifar_resnet import CifarResNet, Shortcut
+from dst_jax.models.densenet import CifarDenseNet, DenseNet
+from dst_jax.models.googlenet import GoogLeNet
+from dst_jax.models.layers import Stem
 from dst_jax.models.lenet import LeNet5
-from dst_jax.models.resnet import BasicBlock, Bottleneck, ResNet, Stem
+from dst_jax.models.mlp import MLP
+from dst_jax.models.mobilenet_v1 import MobileNetV1
+from dst_jax.models.mobilenet_v2 import MobileNetV2
+from dst_jax.models.resnet import BasicBlock, Bottleneck, ResNet, WideBottleneck
+from dst_jax.models.unet import UNet
+from dst_jax.models.vgg import VGG
+from dst_jax.models.vit import VisionTransformer
+from dst_jax.models.wide_resnet import WideResNet
 
-__all__ = ["create", "names"]
+__all__ = ["Task", "create", "names", "options", "task"]
 
+# What tells networks of one class apart comes by position, so that it is no option.
+_NETWORKS: dict[str, Callable[..., nn.Module]] = {
+    "densenet121": partial(DenseNet, (6, 12, 24, 16)),
+    "densenet121_cifar": partial(CifarDenseNet, (6, 12, 24, 16)),
+    "googlenet": GoogLeNet,
+    "googlenet_cifar": CifarGoogLeNet,
+    "lenet5": LeNet5,
+    "mlp": MLP,
+    "mobilenet_v1": MobileNetV1,
+    "mobilenet_v2": MobileNetV2,
+    "resnet18": partial(ResNet, BasicBlock, (2, 2, 2, 2)),
+    "resnet34": partial(ResNet, BasicBlock, (3, 4, 6, 3)),
+    "resnet50": partial(ResNet, Bottleneck, (3, 4, 6, 3)),
+    **{f"resnet{6 * n + 2}": partial(CifarResNet, n) for n in (3, 5, 7, 9, 18)},
+    "unet": UNet,
+    "vgg16_bn": partial(VGG, (2, 2, 3, 3, 3)),
+    "vgg19_bn": partial(VGG, (2, 2, 4, 4, 4)),
+    "vit_small": partial(VisionTransformer, 6),
+    "vit_tiny": partial(VisionTransformer, 3),
+    "wide_resnet28_10": partial(WideResNet, 28, 10),
+    "wide_resnet50_2": partial(ResNet, WideBottleneck, (3, 4, 6, 3)),
+}
 
-def _resnet(
-    block: type[BasicBlock] | type[Bottleneck],
-    blocks: tuple[int, ...],
-    *,
-    num_classes: int,
-    stem: Stem = "imagenet",
-    width: float = 1.0,
-    dtype: Any = None,
-) -> ResNet:
-    if stem not in get_args(Stem):
-        raise ValueError(f"stem must be one of {get_args(Stem)}, got {stem!r}")
-    if not 0 < width <= 16:
-        raise ValueError(f"width must be in (0, 16], got {width}")
-    return ResNet(block, blocks, num_classes, stem, width, dtype)
+# Images that the networks were published for; 224x224x3 if not here.
+_IMAGES = {"lenet5": (28, 28, 1), "mlp": (28, 28, 1), "unet": (512, 512, 3)}
+_IMAGES |= dict.fromkeys(["densenet121_cifar", "googlenet_cifar"], (32, 32, 3))
+_IMAGES |= {f"resnet{6 * n + 2}": (32, 32, 3) for n in (3, 5, 7, 9, 18)}
+_IMAGES |= {"wide_resnet28_10": (32, 32, 3)}
 
+_CHOICES = {"stem": get_args(Stem), "shortcut": get_args(Shortcut)}
 
-def _lenet5(
-    *, num_classes: int, relu_logits: bool = False, dtype: Any = None
-) -> LeNet5:
-    return LeNet5(num_classes, relu_logits, dtype)
-
-
-_FACTORIES: dict[str, Callable[..., nn.Module]] = {
-    "lenet5": _lenet5,
-    "resnet18": partial(_resnet, BasicBlock, (2, 2, 2, 2)),
-    "resnet34": partial(_resnet, BasicBlock, (3, 4, 6, 3)),
-    "resnet50": partial(_resnet, Bottleneck, (3, 4, 6, 3)),
+_POSITIVE = (lambda x: x is None or x > 0, "positive")
+_RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "width": (lambda x: 0 < x <= 16, "in (0, 16]"),
+    "dropout": (lambda x: 0 <= x < 1, "in [0, 1)"),
+    "bn_eps": _POSITIVE,
+    "relu_cap": _POSITIVE,
+    "depth": (lambda x: x >= 1, "at least 1"),
+    "hidden": (lambda x: all(units >= 1 for units in x), "numbers of at least 1"),
 }
 
 
 def names() -> tuple[str, ...]:
-    """The names that `create` knows.
+    """The names that `create` knows, sorted.
 
-    >>> names()
-    ('lenet5', 'resnet18', 'resnet34', 'resnet50')
+    >>> [name for name in names() if name.startswith("resnet")]
+    ['resnet110', 'resnet18', 'resnet20', 'resnet32', 'resnet34', 'resnet44', ...]
     """
-    return tuple(_FACTORIES)
+    return tuple(sorted(_NETWORKS))
 
 
-def create(name: str, *, num_classes: int, **options: Any) -> nn.Module:
+def options(name: str) -> tuple[str, ...]:
+    """The options that `create` takes for a network, beside `num_classes`.
+
+    Raises:
+      ValueError: an unknown name.
+
+    >>> options("resnet18")
+    ('stem', 'width', 'dtype')
+    """
+    given = signature(_network(name)).parameters
+    return tuple(p for p in given if p not in ("num_classes", "parent", "name"))
+
+
+class Task(NamedTuple):
+    """What a network was published for: classes; height, width and channels."""
+
+    num_classes: int
+    image: tuple[int, int, int]
+
+
+def task(name: str, *, stem: str | None = None) -> Task:
+    """The classes and the images of a network's publication.
+
+    Args:
+      name: one of `names()`.
+      stem: "cifar" for the images of networks that have that option.
+
+    Raises:
+      ValueError: an unknown name.
+
+    >>> task("resnet50")
+    Task(num_classes=1000, image=(224, 224, 3))
+    >>> task("resnet50", stem="cifar").image
+    (32, 32, 3)
+    """
+    classes = signature(_network(name)).parameters["num_classes"].default
+    usual = (32, 32, 3) if stem == "cifar" else (224, 224, 3)
+    return Task(classes, _IMAGES.get(name, usual))
+
+
+def create(name: str, *, num_classes: int, **given: Any) -> nn.Module:
     """A network by name.
 
     Args:
       name: one of `names()`.
-      num_classes: outputs, at least 1.
-      **options: `dtype` for all (the compute dtype; parameters stay float32); `stem`
-        ("imagenet", "cifar") and `width` (factor on channels) for the ResNets;
-        `relu_logits` for lenet5.
+      num_classes: outputs, at least 1; of every pixel for the U-Net.
+      **given: some of `options(name)`, which the network's class describes. All have
+        `dtype` (the compute dtype; parameters stay float32); most have `width` (factor
+        on channels) and `stem` ("imagenet", or "cifar" for 32x32 images).
 
     Returns:
       A Linen module: `apply(variables, x, train=...)` gives logits.
@@ -71,13 +134,29 @@ def create(name: str, *, num_classes: int, **options: Any) -> nn.Module:
     >>> create("resnet18", num_classes=100, stem="cifar", width=0.5).num_classes
     100
     """
-    if name not in _FACTORIES:
-        raise ValueError(f"model must be one of {names()}, got {name!r}")
+    network, known = _network(name), options(name)
     if num_classes < 1:
         raise ValueError(f"num_classes must be at least 1, got {num_classes}")
-    factory = _FACTORIES[name]
-    known = [p for p in signature(factory).parameters if p != "num_classes"]
-    unknown = sorted(set(options) - set(known))
+    unknown = sorted(set(given) - set(known))
     if unknown:
-        raise ValueError(f"{name} has no option {unknown}; it takes {known}")
-    return factory(num_classes=num_classes, **options)
+        raise ValueError(f"{name} has no option {unknown}; it takes {list(known)}")
+    for option, value in given.items():
+        _check(option, value)
+    if "hidden" in given:
+        given["hidden"] = tuple(given["hidden"])  # jit hashes the module
+    return network(num_classes=num_classes, **given)
+
+
+def _network(name: str) -> Callable[..., nn.Module]:
+    if name not in _NETWORKS:
+        raise ValueError(f"model must be one of {names()}, got {name!r}")
+    return _NETWORKS[name]
+
+
+def _check(option: str, value: Any) -> None:
+    if option in _CHOICES and value not in _CHOICES[option]:
+        raise ValueError(f"{option} must be one of {_CHOICES[option]}, got {value!r}")
+    if option in _RANGES:
+        holds, allowed = _RANGES[option]
+        if not holds(value):
+            raise ValueError(f"{option} must be {allowed}, got {value}")

@@ -1,12 +1,15 @@
-"""What every penalty needs: float32 accumulation, an even `abs`, checked options."""
+"""What every penalty needs: float32 accumulation, safe norms, checked options."""
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from dst_jax.typing import is_traced
+from dst_jax.typing import Axis, is_traced
 
 
 def upcast(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
@@ -19,13 +22,93 @@ def magnitude(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     return x * jnp.sign(x)
 
 
+def log_one_plus(
+    size: Float[Array, "*shape"], unit: Any, *, power: int
+) -> Float[Array, "*shape"]:
+    """`log(1 + (size / unit)^power)` for `size >= 0`, where the ratio may overflow."""
+    # Selected with `where`: `maximum` would halve the derivatives at size == unit.
+    beyond = size > unit
+    larger = jnp.where(beyond, size, unit)
+    ratio = jnp.where(beyond, unit, size) / larger
+    return jnp.log1p(ratio**power) + power * (jnp.log(larger) - jnp.log(unit))
+
+
+def axes_of(x: Array, axis: Axis) -> tuple[int, ...]:
+    """`axis` as a tuple of non-negative axes; None is all of them."""
+    if axis is None:
+        return tuple(range(x.ndim))
+    axes = (axis,) if isinstance(axis, int) else tuple(axis)
+    if not all(-x.ndim <= i < x.ndim for i in axes):
+        raise ValueError(
+            f"axis must be axes of an array of shape {x.shape}, got {axis}"
+        )
+    return tuple(i % x.ndim for i in axes)
+
+
+def scale_of(
+    size: Float[Array, "..."], axis: Axis, *, least: Any
+) -> Float[Array, "..."]:
+    """The largest of `size` over `axis`, in a range where `1 / scale` is normal too.
+
+    XLA may divide by multiplying with the reciprocal, which beyond that would be 0.
+    """
+    largest = size.max(axis, keepdims=True)
+    return jnp.clip(largest, least, 0.5 / jnp.finfo(size.dtype).tiny)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(1,))
+def l2_norm(x: Float[Array, "..."], axes: tuple[int, ...]) -> Float[Array, "..."]:
+    """The Euclidean norm over `axes`, kept as axes of size 1; gradient 0 at 0."""
+    return _norm_and_unit(x, axes)[0]
+
+
+@l2_norm.defjvp
+def _l2_norm_jvp(axes: tuple[int, ...], primals, tangents):
+    (x,), (x_dot,) = primals, tangents
+    return l2_norm(x, axes), (_unit(x, axes) * x_dot).sum(axes, keepdims=True)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(1,))
+def _unit(x: Float[Array, "..."], axes: tuple[int, ...]) -> Float[Array, "..."]:
+    """`x / |x|`, 0 at 0."""
+    return _norm_and_unit(x, axes)[1]
+
+
+@_unit.defjvp
+def _unit_jvp(axes: tuple[int, ...], primals, tangents):
+    """By hand, since autodiff of the quotient forms `|x|^-2` and overflows."""
+    (x,), (x_dot,) = primals, tangents
+    norm, unit = _norm_and_unit(x, axes)
+    across = x_dot - unit * (unit * x_dot).sum(axes, keepdims=True)
+    normal = norm >= jnp.finfo(x.dtype).tiny
+    return unit, jnp.where(normal, across / jnp.where(normal, norm, 1), 0)
+
+
+def _norm_and_unit(x: Array, axes: tuple[int, ...]) -> tuple[Array, Array]:
+    # Squares of entries beyond 1e19 or below 1e-19 would leave float32.
+    scale = scale_of(jnp.abs(x), axes, least=jnp.finfo(x.dtype).tiny)
+    x = x / scale
+    norm = jnp.sqrt(jnp.square(x).sum(axes, keepdims=True))
+    return scale * norm, x / jnp.where(norm > 0, norm, 1)
+
+
+def check(name: str, value: Any, allowed: str, holds: Callable[[float], bool]) -> None:
+    """Refuses a number out of range; a traced value, unknown here, passes."""
+    if is_traced(value):
+        return
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be a number, got {value!r}") from None
+    if not (math.isfinite(number) and holds(number)):
+        raise ValueError(f"{name} must be a finite number {allowed}, got {value}")
+
+
 def check_positive(name: str, value: Any) -> None:
     """Refuses `value <= 0`; a traced value, unknown here, passes."""
-    if not is_traced(value) and not (math.isfinite(value) and value > 0):
-        raise ValueError(f"{name} must be a finite number > 0, got {value}")
+    check(name, value, "> 0", lambda v: v > 0)
 
 
 def check_non_negative(name: str, value: Any) -> None:
     """Refuses `value < 0`; a traced value, unknown here, passes."""
-    if not is_traced(value) and not (math.isfinite(value) and value >= 0):
-        raise ValueError(f"{name} must be a finite number >= 0, got {value}")
+    check(name, value, ">= 0", lambda v: v >= 0)

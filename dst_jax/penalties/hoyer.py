@@ -1,13 +1,21 @@
-"""The square Hoyer penalty."""
+"""Hoyer's ratio of l1 and l2 norm, plain and squared: scale-invariant counts."""
+
+import math
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from dst_jax.penalties._numerics import check_positive, magnitude, upcast
+from dst_jax.penalties._numerics import (
+    axes_of,
+    check_positive,
+    magnitude,
+    scale_of,
+    upcast,
+)
 from dst_jax.typing import Axis
 
-__all__ = ["hoyer_square"]
+__all__ = ["hoyer", "hoyer_square", "hoyer_square_batch"]
 
 
 def hoyer_square(
@@ -39,13 +47,83 @@ def hoyer_square(
     >>> float(hoyer_square(jnp.array([1.0, 1.0, 0.0, 0.0])))
     2.0
     """
+    l1_norm, square_l2_norm = _scaled_norms(x, axis, eps)
+    return (l1_norm * (l1_norm / square_l2_norm)).squeeze(axis)
+
+
+def hoyer(
+    x: Float[Array, "..."], *, axis: Axis = None, eps: jax.typing.ArrayLike = 1e-10
+) -> Float[Array, "..."]:
+    """The ratio of l1 and l2 norm, the square root of `hoyer_square`.
+
+        R(x) = sum_i |x_i| / sqrt(sum_i x_i^2 + eps)
+
+    Between 1 and sqrt(n) for `n` entries well above `sqrt(eps)`.
+
+    Args:
+      x: array of any shape; half precision accumulates in float32.
+      axis: axes to reduce; None reduces everything to a scalar.
+      eps: smooths the penalty where all of `x` is near 0, may be traced; slopes there
+        are up to `1 / sqrt(eps)`.
+
+    Returns:
+      `x` reduced over `axis`, float32 or wider. 0 where all entries are 0.
+
+    Raises:
+      ValueError: `eps` is not a finite number > 0.
+
+    Reference:
+      Hoyer 2004 (JMLR 5, 1457-1469).
+
+    >>> float(hoyer(jnp.array([1.0, 1.0, -1.0, 1.0])))
+    2.0
+    """
+    l1_norm, square_l2_norm = _scaled_norms(x, axis, eps)
+    return (l1_norm / jnp.sqrt(square_l2_norm)).squeeze(axis)
+
+
+def hoyer_square_batch(
+    x: Float[Array, "..."], *, axis: Axis = None, eps: jax.typing.ArrayLike = 1e-10
+) -> Float[Array, "..."]:
+    """`hoyer_square` of the whole array, in equal shares for the entries not reduced.
+
+        R(x)_j = hoyer_square(x) / m   for each of the m entries outside `axis`
+
+    Averaged over a batch by `total` this is the square Hoyer of the batch as one long
+    vector, divided by its size. It is not the mean of the examples' own values:
+    examples of small norm feel it more, and it depends on the batch size.
+
+    Args:
+      x: array of any shape; half precision accumulates in float32.
+      axis: axes to reduce; None reduces everything to a scalar.
+      eps: as in `hoyer_square`.
+
+    Returns:
+      Equal values in the shape of `x` reduced over `axis`, float32 or wider.
+
+    Raises:
+      ValueError: `eps` is not a finite number > 0.
+
+    Reference:
+      neuralmagic/sparseml, `modifier_as.py` (commit 1c04a01), computes it so.
+
+    >>> hoyer_square_batch(jnp.array([[1.0, 1.0], [1.0, 1.0]]), axis=1).tolist()
+    [2.0, 2.0]
+    """
+    reduced = axes_of(x, axis)
+    kept = tuple(n for i, n in enumerate(x.shape) if i not in reduced)
+    return jnp.broadcast_to(hoyer_square(x, eps=eps) / math.prod(kept), kept)
+
+
+def _scaled_norms(
+    x: Array, axis: Axis, eps: jax.typing.ArrayLike
+) -> tuple[Array, Array]:
+    """The l1 norm and the smoothed square of the l2 norm, of `x` over its scale."""
     check_positive("eps", eps)
     x = magnitude(upcast(x))
     # The ratio does not depend on the scale, so neither does its gradient; without
     # the scale, squares of large entries would overflow.
-    scale = jax.lax.stop_gradient(jnp.maximum(x.max(axis, keepdims=True), 1))
+    scale = jax.lax.stop_gradient(scale_of(x, axis, least=1.0))
     x = x / scale
-    l1_norm = x.sum(axis, keepdims=True)
     square_l2_norm = jnp.square(x).sum(axis, keepdims=True)
-    ratio = jnp.square(l1_norm) / (square_l2_norm + eps / jnp.square(scale))
-    return ratio.squeeze(axis)
+    return x.sum(axis, keepdims=True), square_l2_norm + eps / jnp.square(scale)

@@ -30,14 +30,17 @@ def total(
       penalty: `(x, *, axis) -> Array`; bind options with `functools.partial`.
       weights: the layers' weights `w_l`: None for 1, a number for all, or
         `[(regex, value), ...]` over path names, first match wins and a layer that
-        nothing matches has weight 1. Values may be traced.
+        nothing matches has weight 1. Values may be traced. An array of the shape of
+        one example's map (of the leaf, if not batched) weighs element by element; the
+        penalty must then be a sum over elements, which `axis=()` leaves apart.
       batched: whether the leading axis of every leaf is the batch.
 
     Returns:
       A scalar, float32 or wider.
 
     Raises:
-      ValueError: a regex matches no layer, or a batched leaf has no batch axis.
+      ValueError: a regex matches no layer, a batched leaf has no batch axis, or an
+        array of weights has another shape than its map.
 
     Reference:
       Yu & Tian 2024 (arXiv 2405.19652), equations 2 and 3. The paper's text leaves
@@ -55,15 +58,27 @@ def total(
     names = trees.named_leaves(tree)
     by_layer = trees.named_leaves(trees.select(tree, rules, default=1.0))
     values = [
-        by_layer[name] * _per_example_mean(name, leaf, penalty)
-        if batched
-        else by_layer[name] * penalty(leaf, axis=None)
+        _weighted(name, leaf, by_layer[name], penalty, batched=batched)
         for name, leaf in names.items()
     ]
     return jnp.asarray(sum(values), jnp.result_type(float, *values))
 
 
-def _per_example_mean(name: str, x: Array, penalty: Penalty) -> Float[Array, ""]:
-    if x.ndim == 0:
+def _weighted(
+    name: str, x: Array, weight: Any, penalty: Penalty, *, batched: bool
+) -> Float[Array, ""]:
+    if batched and x.ndim == 0:
         raise ValueError(f"{name} is a scalar; batched=True needs shape (batch, ...)")
-    return penalty(x, axis=tuple(range(1, x.ndim))).mean()
+    if jnp.ndim(weight) == 0:
+        axis = tuple(range(1, x.ndim)) if batched else None
+        return weight * penalty(x, axis=axis).mean()
+    expected = x.shape[1:] if batched else x.shape
+    if jnp.shape(weight) != expected:
+        raise ValueError(
+            f"weights of {name} must be a number or have shape {expected}, got shape "
+            f"{jnp.shape(weight)}"
+        )
+    # For an empty batch the mean is NaN either way.
+    return (penalty(x, axis=()) * jnp.broadcast_to(weight, x.shape)).sum() / (
+        x.shape[0] if batched else 1
+    )

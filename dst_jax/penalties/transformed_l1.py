@@ -4,12 +4,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from dst_jax.penalties._numerics import (
-    check_non_negative,
-    check_positive,
-    magnitude,
-    upcast,
-)
+from dst_jax.penalties._numerics import check_positive, magnitude, upcast
+from dst_jax.penalties._prox import signed, sizes
 from dst_jax.typing import Axis
 
 __all__ = ["prox_transformed_l1", "transformed_l1"]
@@ -81,6 +77,10 @@ def prox_transformed_l1(
 
         argmin_x (x - y)^2 / 2 + strength (a + 1) |x| / (a + |x|)
 
+        0 up to a threshold, beyond it
+        sign(y) (2/3 (a + |y|) cos(phi / 3) - 2/3 a + |y| / 3),
+        phi = arccos(1 - 27 strength a (a + 1) / (2 (a + |y|)^3))
+
     Continuous in `y` while `strength <= a^2 / (2 (a + 1))`; beyond that it jumps,
     as hard thresholding does.
 
@@ -102,16 +102,17 @@ def prox_transformed_l1(
     >>> [round(float(x), 3) for x in prox_transformed_l1(jnp.array([0.5, -4.0]), 0.6)]
     [0.0, -3.951]
     """
-    check_non_negative("strength", strength)
     check_positive("a", a)
-    dtype = jnp.promote_types(y.dtype, jnp.float32)
-    size, a = jnp.abs(y).astype(dtype), jnp.asarray(a, dtype)
-    pull = jnp.asarray(strength, dtype) * (a + 1)
+    size, strength = sizes(y, strength)
+    a = jnp.asarray(a, size.dtype)
+    pull = strength * (a + 1)
     subcritical = pull <= jnp.square(a) / 2
     threshold = jnp.where(subcritical, pull / a, jnp.sqrt(2 * pull) - a / 2)
     kept = size > threshold
-    reach = jnp.where(kept, a + size, a + threshold)  # keeps arccos in its domain
-    cosine = 1 - 27 * pull * a / (2 * reach**3)
-    angle = jnp.arccos(jnp.clip(cosine, -1, 1))
-    root = 2 / 3 * reach * jnp.cos(angle / 3) - 2 / 3 * a + size / 3
-    return jnp.where(kept, jnp.sign(y) * root, 0).astype(y.dtype)
+    reach = jnp.where(kept, a + size, a + threshold)  # keeps arcsin in its domain
+    # As |y| - 4/3 (a + |y|) sin(phi / 6)^2 with phi = 2 arcsin(sqrt(q)): for small q or
+    # large a the formula of the docstring would cancel.
+    q = 27 / 4 * (pull / reach) * (a / reach) / reach
+    sine = jnp.sin(jnp.arcsin(jnp.sqrt(jnp.clip(q, 1e-30, 1))) / 3)
+    root = jnp.maximum(size - 4 / 3 * reach * jnp.square(sine), 0)
+    return signed(y, jnp.where(kept, root, 0))

@@ -7,18 +7,29 @@ import jax.numpy as jnp
 import optax
 
 from dst_jax import trees
-from dst_jax.typing import Mask
+from dst_jax.pruning import masks, packing
+from dst_jax.typing import Mask, Params
 
-__all__ = ["MaskState", "apply_mask", "get_mask"]
+__all__ = [
+    "MaskState",
+    "apply_mask",
+    "check_mask",
+    "get_mask",
+    "hold",
+    "sparse_params",
+]
 
 
 class MaskState(NamedTuple):
     """The mask, in the optimizer state: saved, restored and sharded with it."""
 
-    mask: Mask
+    mask: Any
+    """bool arrays or `packing.PackedLeaf`, `None` where nothing is pruned."""
 
 
-def apply_mask(mask: Mask) -> optax.GradientTransformationExtraArgs:
+def apply_mask(
+    mask: Mask, *, packed: bool = False
+) -> optax.GradientTransformationExtraArgs:
     """Holds pruned weights at exactly 0; put it last in the chain.
 
     The update `u` of a weight `p` becomes `where(mask, u, -p)`: `p + u` is then `p - p`
@@ -26,6 +37,7 @@ def apply_mask(mask: Mask) -> optax.GradientTransformationExtraArgs:
 
     Args:
       mask: pytree of bool arrays shaped like the parameters, `None` = never pruned.
+      packed: whether the state holds a bit instead of a byte per weight.
 
     Returns:
       A transform whose state holds the mask; `update` needs `params`.
@@ -45,8 +57,9 @@ def apply_mask(mask: Mask) -> optax.GradientTransformationExtraArgs:
             raise ValueError(f"mask must hold bool arrays or None, got {leaf!r}")
 
     def init(params: optax.Params) -> MaskState:
-        _check_like(mask, params)
-        return MaskState(jax.tree.map(jnp.copy, mask))  # survives donated states
+        check_mask(mask, params)
+        copied = jax.tree.map(jnp.copy, mask)  # survives donated states
+        return MaskState(packing.pack(copied) if packed else copied)
 
     def update(
         updates: optax.Updates,
@@ -59,10 +72,18 @@ def apply_mask(mask: Mask) -> optax.GradientTransformationExtraArgs:
             raise ValueError(
                 "apply_mask needs params: call update(grads, state, params)"
             )
-        masked = jax.tree.map(_hold, state.mask, updates, params, is_leaf=trees.is_none)
-        return masked, state
+        return hold(packing.unpack(state.mask), updates, params), state
 
     return optax.GradientTransformationExtraArgs(init, update)
+
+
+def hold(mask: Mask, updates: optax.Updates, params: Params) -> optax.Updates:
+    """`where(mask, u, -p)`: updates after which pruned weights are exactly 0.
+
+    >>> hold({"w": jnp.array([False])}, {"w": jnp.ones(1)}, {"w": jnp.full(1, 3.0)})
+    {'w': Array([-3.], dtype=float32)}
+    """
+    return jax.tree.map(_hold, mask, updates, params, is_leaf=trees.is_none)
 
 
 def get_mask(opt_state: optax.OptState) -> Mask:
@@ -78,16 +99,24 @@ def get_mask(opt_state: optax.OptState) -> Mask:
     found = [s for s in jax.tree.leaves(opt_state, is_leaf=_is_state) if _is_state(s)]
     if len(found) != 1:
         raise ValueError(f"opt_state must hold one mask, found {len(found)}")
-    return found[0].mask
+    return packing.unpack(found[0].mask)
 
 
-def _hold(mask: Any, update: Any, param: Any) -> Any:
-    if mask is None or update is None:
-        return update
-    return jnp.where(mask, update, -param)
+def sparse_params(params: Params, opt_state: optax.OptState) -> Params:
+    """`params` under the mask in `opt_state`: the weights the network computes with.
+
+    Call it once after `init`, so that the first forward pass is sparse already; every
+    update keeps it so.
+
+    >>> tx = apply_mask({"w": jnp.array([True, False])})
+    >>> sparse_params({"w": jnp.ones(2)}, tx.init({"w": jnp.ones(2)}))["w"].tolist()
+    [1.0, 0.0]
+    """
+    return masks.apply(get_mask(opt_state), params)
 
 
-def _check_like(mask: Mask, params: optax.Params) -> None:
+def check_mask(mask: Mask, params: Params) -> None:
+    """Refuses a mask that is not shaped like the parameters, naming the leaf."""
     masked, given = _shapes(mask), _shapes(params)
     if masked.keys() != given.keys():
         differing = sorted(masked.keys() ^ given.keys())
@@ -95,6 +124,12 @@ def _check_like(mask: Mask, params: optax.Params) -> None:
     for name, shape in masked.items():
         if shape is not None and shape != given[name]:
             raise ValueError(f"mask at {name} has shape {shape}, params {given[name]}")
+
+
+def _hold(mask: Any, update: Any, param: Any) -> Any:
+    if mask is None or update is None:
+        return update
+    return jnp.where(mask, update, -param)
 
 
 def _shapes(tree: Any) -> dict[str, tuple[int, ...] | None]:

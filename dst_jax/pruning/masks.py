@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from dst_jax import trees
-from dst_jax.pruning import distributions, scores
+from dst_jax.pruning import distributions, scores, selection
 from dst_jax.typing import Mask, Params, Rules, is_traced
 
 __all__ = ["apply", "magnitude", "prunable", "sparsity", "threshold"]
@@ -74,12 +74,8 @@ def magnitude(
         raise ValueError(f"scope must be one of {get_args(Scope)}, got {scope!r}")
     importance = scores.magnitude(_checked(prunable(params, rules)))
     shapes = {name: w.shape for name, w in trees.named_leaves(importance).items()}
-    if scope == "global":
-        total = {"": (trees.count(importance),)}
-        return trees.top_k(importance, distributions.uniform(total, sparsity)[""])
-    share_out = distributions.erk if scope == "erk" else distributions.uniform
-    kept = share_out(shapes, sparsity)
-    return trees.map_named(lambda name, w: trees.top_k(w, kept[name]), importance)
+    share_out = distributions.by_name("uniform" if scope == "layer" else scope)
+    return selection.top_k(importance, share_out(shapes, sparsity))
 
 
 def threshold(params: Params, t: Any, *, rules: Rules = ()) -> Mask:

@@ -1,11 +1,29 @@
-"""Scores: how important every weight is. The lowest are pruned first."""
+"""Scores: how important every weight is. The lowest are pruned first.
+
+Every score is `(params, *, ...) -> scores`; with what else it needs bound by
+`functools.partial` it is a `dst_jax.typing.Score`. Trees may hold `None`.
+"""
+
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
+from dst_jax import trees
 from dst_jax.typing import Params
 
-__all__ = ["magnitude"]
+__all__ = [
+    "gradient",
+    "grasp",
+    "input_norms",
+    "magnitude",
+    "movement",
+    "random",
+    "snip",
+    "taylor",
+    "wanda",
+]
 
 
 def magnitude(params: Params) -> Params:
@@ -14,4 +32,149 @@ def magnitude(params: Params) -> Params:
     >>> magnitude({"kernel": jnp.array([-2.0, 1.0])})["kernel"].tolist()
     [2.0, 1.0]
     """
-    return jax.tree.map(lambda w: jnp.abs(w.astype(jnp.float32)), params)
+    return jax.tree.map(lambda w: jnp.abs(_wide(w)), params)
+
+
+def random(params: Params, *, key: jax.Array) -> Params:
+    """Uniform in [0, 1), the same on every device and for every sharding.
+
+    >>> random({"w": jnp.ones(2)}, key=jax.random.key(0))["w"].shape
+    (2,)
+    """
+    leaves, treedef = jax.tree.flatten(params)
+    keys = [jax.random.fold_in(key, i) for i in range(len(leaves))]
+    # Drawn flat: XLA:CPU takes ten times as long to compile a draw with four axes.
+    drawn = [
+        jax.random.uniform(k, (w.size,), jnp.float32).reshape(w.shape)
+        for k, w in zip(keys, leaves, strict=True)
+    ]
+    return jax.tree.unflatten(treedef, drawn)
+
+
+def gradient(params: Params, *, grads: Params) -> Params:
+    """`|g|`: where RigL grows.
+
+    Args:
+      params: only its structure is used.
+      grads: dense gradients, shaped like `params`.
+
+    >>> gradient({"w": jnp.ones(2)}, grads={"w": jnp.array([-3.0, 1.0])})["w"].tolist()
+    [3.0, 1.0]
+    """
+    return jax.tree.map(lambda _, g: jnp.abs(_wide(g)), params, grads)
+
+
+def snip(params: Params, *, grads: Params) -> Params:
+    """`|w * g|`, the sensitivity of the loss to removing a weight.
+
+    Args:
+      params: pytree of float arrays.
+      grads: gradients of the loss, shaped like `params`.
+
+    Reference:
+      Lee et al. 2019 (SNIP, arXiv 1810.02340); its division by the sum does not
+      change the order and is left out.
+
+    >>> snip({"w": jnp.array([2.0])}, grads={"w": jnp.array([-3.0])})["w"].tolist()
+    [6.0]
+    """
+    return jax.tree.map(lambda w, g: jnp.abs(_wide(w) * _wide(g)), params, grads)
+
+
+def taylor(params: Params, *, grads: Params) -> Params:
+    """`(w * g)^2`, the squared first-order change of the loss.
+
+    Args:
+      params: pytree of float arrays.
+      grads: gradients of the loss, shaped like `params`.
+
+    Reference:
+      Molchanov et al. 2019 (arXiv 1906.10771).
+
+    >>> taylor({"w": jnp.array([2.0])}, grads={"w": jnp.array([-3.0])})["w"].tolist()
+    [36.0]
+    """
+    return jax.tree.map(lambda w, g: jnp.square(_wide(w) * _wide(g)), params, grads)
+
+
+def movement(params: Params, *, accumulated: Params) -> Params:
+    """`-sum_t w_t * g_t`: high for weights that moved away from 0.
+
+    Args:
+      params: only its structure is used.
+      accumulated: the sum of `w * g` over the steps so far, shaped like `params`.
+
+    Reference:
+      Sanh et al. 2020 (movement pruning, arXiv 2005.07683).
+
+    >>> moved = {"w": jnp.array([-1.0, 2.0])}  # descent enlarges the first weight
+    >>> movement({"w": jnp.ones(2)}, accumulated=moved)["w"].tolist()
+    [1.0, -2.0]
+    """
+    return jax.tree.map(lambda _, a: -_wide(a), params, accumulated)
+
+
+def grasp(params: Params, *, hessian_gradient: Params) -> Params:
+    """`w * (H g)`: what GraSP keeps; it removes the highest of `-w * (H g)`.
+
+    Public code often gets this sign wrong: a weight whose removal lowers the gradient
+    norm the least (`-w H g` small) stays. See `at_init.grasp` for `H g`.
+
+    Args:
+      params: pytree of float arrays.
+      hessian_gradient: the loss's Hessian times its gradient, shaped like `params`.
+
+    Reference:
+      Wang et al. 2020 (GraSP, arXiv 2002.07376).
+
+    >>> grasp({"w": jnp.ones(2)}, hessian_gradient={"w": jnp.array([2.0, -1.0])})
+    {'w': Array([ 2., -1.], dtype=float32)}
+    """
+    return jax.tree.map(lambda w, h: _wide(w) * _wide(h), params, hessian_gradient)
+
+
+def wanda(params: Params, *, norms: Params) -> Params:
+    """`|w| * ||x||_2` with the norm of the input channel that the weight reads.
+
+    The paper compares weights of one output: use `structures.constant_fan_in`.
+
+    Args:
+      params: kernels of shape (..., in, out).
+      norms: shaped like `params`, leaves of shape (in,), see `input_norms`.
+
+    Raises:
+      ValueError: a norm's length is not the kernel's input axis (grouped
+        convolutions have none that fits).
+
+    Reference:
+      Sun et al. 2024 (Wanda, arXiv 2306.11695).
+
+    >>> w, x = jnp.array([[1.0, -2.0], [3.0, 1.0]]), jnp.array([10.0, 1.0])
+    >>> wanda({"fc": w}, norms={"fc": x})["fc"].tolist()
+    [[10.0, 20.0], [3.0, 1.0]]
+    """
+
+    def score(name: str, w: Any, norm: Any) -> Array:
+        if w.ndim < 2 or norm.shape != w.shape[-2:-1]:
+            raise ValueError(
+                f"norms at {name} must have the shape (in,) of a kernel (..., in, out)"
+                f" = {w.shape}, got {norm.shape}"
+            )
+        column = norm.reshape((1,) * (w.ndim - 2) + (-1, 1))
+        return jnp.abs(_wide(w)) * _wide(column)
+
+    return trees.map_named(score, params, norms)
+
+
+def input_norms(x: Float[Array, "*batch channels"]) -> Float[Array, "channels"]:
+    """`||x||_2` of every channel over a batch: what `wanda` asks for.
+
+    >>> input_norms(jnp.array([[3.0, 0.0], [4.0, 1.0]])).tolist()
+    [5.0, 1.0]
+    """
+    squares = jnp.square(x.astype(jnp.float32))
+    return jnp.sqrt(squares.sum(tuple(range(x.ndim - 1))))
+
+
+def _wide(x: Any) -> Array:
+    return jnp.asarray(x, jnp.float32)

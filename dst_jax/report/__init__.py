@@ -15,7 +15,14 @@ from pathlib import Path
 
 from rich.console import Console
 
-from dst_jax.report import comparison_plots, pages, plots, style, terminal
+from dst_jax.report import (
+    comparison_plots,
+    machine_plots,
+    pages,
+    plots,
+    style,
+    terminal,
+)
 from dst_jax.report.load import load
 
 __all__ = ["compare", "load", "show", "write"]
@@ -39,7 +46,10 @@ def write(run_dir: StrPath) -> Path:
       ValueError: a file of the run cannot be read as what it should be.
     """
     results = load(run_dir)
-    drawn = (plots.sparsity_per_layer, plots.training, plots.flops_per_layer)
+    drawn = [plots.sparsity_per_layer, plots.training, plots.flops_per_layer]
+    if any(stage.machines for stage in results.stages):
+        drawn += [machine_plots.speed_up, machine_plots.rooflines]
+        drawn += [machine_plots.energy_by_part]
     figures = {plot.__name__: style.png(plot(results)) for plot in drawn}
     page = pages.run_page(results, figures)
     return _save(results.path / "report.html", page, figures)

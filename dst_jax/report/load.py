@@ -2,11 +2,12 @@
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from dst_jax.report.machines import Machine, machines
 from dst_jax.report.results import Drift, Products, Results, Scores, Stage, Zeros
 from dst_jax.report.series import phases
 from dst_jax.runs import Run
@@ -60,7 +61,13 @@ def _stages(run: Run, names: list[str]) -> tuple[tuple[Stage, ...], list[str]]:
     stages, missing = [], []
     for i, name in enumerate(names):
         file = f"stages/{name}.json"
-        parse = partial(_stage, title=_title(name, names[: i + 1]))
+        estimates = _read(
+            run.path / f"accelerators/{name}.json",
+            partial(run.read_accelerators, name),
+            machines,
+        )
+        title = _title(name, names[: i + 1])
+        parse = partial(_stage, title=title, estimates=estimates or {})
         stage = _read(run.path / file, partial(run.read_stage, name), parse)
         if stage is None:
             missing.append(file)
@@ -85,7 +92,7 @@ def _read(path: Path, read: Callable[[], Any], parse: Callable[[Any], T]) -> T |
 def _title(name: str, so_far: Sequence[str]) -> str:
     """What a stage leaves behind, in the words of the paper's Table 3."""
     known = {"pretrain": "dense baseline", "control": "dense control"}
-    known["initial"] = "given weights"
+    known |= {"initial": "given weights", "sparsify_jointly": "dual sparse"}
     if name not in ("sparsify_weights", "sparsify_activations"):
         return known.get(name, name)
     if {"sparsify_weights", "sparsify_activations"} <= set(so_far):
@@ -93,7 +100,9 @@ def _title(name: str, so_far: Sequence[str]) -> str:
     return "pruned" if name == "sparsify_weights" else "activation-sparse"
 
 
-def _stage(record: dict[str, Any], title: str) -> Stage:
+def _stage(
+    record: dict[str, Any], *, title: str, estimates: Mapping[str, Machine]
+) -> Stage:
     layers = record["layers"]
     sparsity, drop = record["activation_sparsity"], record["flops_drop"]
     return Stage(
@@ -115,6 +124,7 @@ def _stage(record: dict[str, Any], title: str) -> Stage:
         activations={k: _zeros(v) for k, v in layers["activations"].items()},
         weights={k: _zeros(v) for k, v in layers["weights"].items()},
         products={k: _products(v) for k, v in layers["counts"].items()},
+        machines=estimates,
     )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from dst_jax.report import comparison, html, layer_tables, tables
+from dst_jax.report import comparison, html, layer_tables, machine_tables, tables
 from dst_jax.report.results import Results
 from dst_jax.report.table import percent, signed
 
@@ -23,6 +23,21 @@ FIGURES = {
         "FLOPs per layer",
         "A multiplication remains if neither its activation nor its weight is zero. "
         "Dense counts products with padding too; they never remain.",
+    ),
+    "speed_up": (
+        "Speed-up on modelled accelerators",
+        "Cycles of the first stage's network over those of a later one, on the same "
+        "machine. A machine that cannot use a kind of sparsity shows none for it.",
+    ),
+    "rooflines": (
+        "Rooflines",
+        "A dot is a layer, the larger the more cycles it takes. Under the slope the "
+        "memory sets the time, under the level the multipliers do.",
+    ),
+    "energy_by_part": (
+        "Energy by part",
+        "Multipliers, gated multipliers, the memories beside them, the on-chip "
+        "buffer, DRAM and what flows whatever is computed.",
     ),
     "comparison_accuracy": (
         "Accuracy against activation sparsity",
@@ -49,6 +64,7 @@ def run_page(results: Results, figures: Mapping[str, bytes]) -> str:
         html.paragraph(unfinished_note(results), "warning"),
         html.paragraph(_headline(results), "lead"),
         html.table(tables.stages(results)),
+        html.table(machine_tables.on_machines(results)),
         *_figures(figures),
         html.table(tables.drift(results)),
         html.table(tables.training(results)),
@@ -57,6 +73,10 @@ def run_page(results: Results, figures: Mapping[str, bytes]) -> str:
         html.details(layer_tables.maps(results)),
         html.details(layer_tables.kernels(results)),
         *(html.details(layer_tables.products(s)) for s in results.stages),
+        *(
+            html.details(machine_tables.per_layer(results, name))
+            for name in machine_tables.machine_names(results)
+        ),
         html.details(tables.settings(results)),
     )
     return html.page(results.name, "\n".join(part for part in body if part))

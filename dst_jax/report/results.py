@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dst_jax.report.machines import Machine
 from dst_jax.report.series import Phase
 
 __all__ = ["Drift", "Products", "Results", "Scores", "Stage", "Zeros"]
@@ -78,6 +79,8 @@ class Stage:
     activations: Mapping[str, Zeros]
     weights: Mapping[str, Zeros]
     products: Mapping[str, Products]
+    machines: Mapping[str, Machine]
+    """Estimates by accelerator; empty if the stage was not estimated."""
 
 
 @dataclass(frozen=True)

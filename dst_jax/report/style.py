@@ -6,9 +6,19 @@ from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
-__all__ = ["colour", "colours", "label_layers", "png", "styled", "subplots"]
+__all__ = [
+    "colour",
+    "colours",
+    "label_layers",
+    "plain_ticks",
+    "png",
+    "styled",
+    "subplots",
+]
 
 STYLE: dict[Any, Any] = {
     "axes.axisbelow": True,
@@ -75,6 +85,13 @@ def subplots(width: float, height: float, **options: Any) -> tuple[Figure, list[
     figure = Figure(figsize=(width, height))
     axes = figure.subplots(squeeze=False, **options)
     return figure, list(axes.flat)
+
+
+def plain_ticks(*axes: Axis) -> None:
+    """Plain numbers on the labels of a logarithmic axis: mathtext is switched off."""
+    for axis in axes:
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_minor_formatter(NullFormatter())
 
 
 def label_layers(axes: Axes, names: Sequence[str]) -> None:

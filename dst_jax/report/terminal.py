@@ -9,6 +9,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from dst_jax.report import comparison, tables
+from dst_jax.report.machine_tables import on_machines
 from dst_jax.report.pages import unfinished_note
 from dst_jax.report.results import Results
 from dst_jax.report.table import Table
@@ -58,7 +59,8 @@ def _print_whole(content: Table, console: Console) -> None:
 def print_runs(runs: Sequence[Results], console: Console) -> None:
     """Prints one run's stages and drift, or several runs side by side."""
     if len(runs) == 1:
-        parts = [tables.stages(runs[0]), tables.drift(runs[0])]
+        run = runs[0]
+        parts = [tables.stages(run), on_machines(run), tables.drift(run)]
     else:
         parts = [comparison.side_by_side(runs), comparison.over_seeds(runs)]
     for part in parts:

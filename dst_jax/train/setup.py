@@ -1,10 +1,10 @@
 """What stays the same from stage to stage of a run."""
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
-from functools import cached_property, partial
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,8 @@ from dst_jax.train.step import EvalStep, Preprocess, make_eval_step
 from dst_jax.trees import named_leaves
 
 __all__ = ["Setup"]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +44,8 @@ class Setup:
       workers: processes of the data loader; 0 uses threads.
       mesh: devices; all by default.
       narrator: where lines go.
+      compiled: steps made so far. Setups of the same model, data and devices may
+        share it, as `dataclasses.replace` with another run or seed does.
     """
 
     model: Model
@@ -59,6 +63,7 @@ class Setup:
     workers: int = 0
     mesh: Mesh = field(default_factory=make_mesh)
     narrator: Narrator = field(default_factory=Narrator)
+    compiled: dict[Hashable, Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         check_batch("batch_size", self.batch_size, self.mesh)
@@ -146,7 +151,7 @@ class Setup:
             threads=self.threads,
         )
         return evaluate(
-            self._counting_step if count else self._plain_step,
+            self.once(("evaluate", count), lambda: self._make_eval_step(count=count)),
             weights,
             batches,
             mesh=self.mesh,
@@ -154,13 +159,11 @@ class Setup:
             check=check,
         )
 
-    @cached_property
-    def _counting_step(self) -> EvalStep:
-        return self._make_eval_step(count=True)
-
-    @cached_property
-    def _plain_step(self) -> EvalStep:
-        return self._make_eval_step(count=False)
+    def once(self, key: Hashable, make: Callable[[], T]) -> T:
+        """`make()`, or what it returned when this key was last asked for."""
+        if key not in self.compiled:
+            self.compiled[key] = make()
+        return self.compiled[key]
 
     def _make_eval_step(self, *, count: bool) -> EvalStep:
         return make_eval_step(

@@ -1,14 +1,19 @@
 """One stage: restored or entered, trained, saved."""
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import optax
 
+from dst_jax import pruning
 from dst_jax.train.checkpoint import Checkpoints, abstract_like
 from dst_jax.train.events import Events
+from dst_jax.train.flops_aware import flops_aware
 from dst_jax.train.interrupt import Interrupt
 from dst_jax.train.loop import NonFiniteLoss, fit
+from dst_jax.train.objective import Objective
 from dst_jax.train.setup import Setup
 from dst_jax.train.sharding import put_batch
 from dst_jax.train.stages import Stage
@@ -28,7 +33,12 @@ class _Plan(NamedTuple):
     weights: Weights
     """Abstract."""
     optimizer: optax.GradientTransformation
-    masked: bool
+    masks: Any
+    """The structure of the mask; None if there is none."""
+
+    @property
+    def masked(self) -> bool:
+        return self.masks is not None
 
 
 def run_stage(
@@ -40,6 +50,13 @@ def run_stage(
     events: Events,
 ) -> tuple[Weights, bool]:
     """Trains a stage to its end, from its newest intact checkpoint if it has one.
+
+    Args:
+      setup: model, data, devices, run directory.
+      stage: what to train.
+      start: the weights it starts from.
+      interrupt: asked after every step.
+      events: where scalars go besides metrics.jsonl.
 
     Returns:
       The weights at the stage's end, and whether anything was left to train.
@@ -71,7 +88,10 @@ def run_stage(
             if plan.steps == 0:
                 visits.save(state, None)
             else:
-                state = _train(setup, stage, plan, state, batches, visits, interrupt)
+                objective = _objective(setup, stage, start)
+                state = _train(
+                    setup, stage, plan, objective, state, batches, visits, interrupt
+                )
             return weights_of(state, masked=plan.masked), True
     finally:
         if batches is not None:
@@ -102,8 +122,9 @@ def _plan(setup: Setup, stage: Stage, start: Weights) -> _Plan:
         lambda weights: _build(setup, stage, steps, weights), abstract
     )
     state = abstract_like(state, setup.sharding)
-    masked = mask is not None
-    return _Plan(steps, state, weights_of(state, masked=masked), optimizer, masked)
+    masks = None if mask is None else jax.tree.structure(mask)
+    weights = weights_of(state, masked=masks is not None)
+    return _Plan(steps, state, weights, optimizer, masks)
 
 
 def _enter(setup: Setup, stage: Stage, plan: _Plan, start: Weights) -> TrainState:
@@ -121,23 +142,45 @@ def _build(setup: Setup, stage: Stage, steps: int, start: Weights) -> TrainState
         steps=steps, steps_per_epoch=setup.steps_per_epoch, mask=mask
     )
     pruned = Weights(start.params, start.model_state, mask)
-    return enter(pruned, optimizer, setup.stage_key(stage.path))
+    key = setup.stage_key(stage.path)
+    return enter(pruned, optimizer, key, stage.objective.start())
+
+
+def _objective(setup: Setup, stage: Stage, start: Weights) -> Objective:
+    """The stage's objective; FLOPs-aware weights follow from what it starts from."""
+    if not stage.flops_aware:
+        return stage.objective
+    mask = stage.mask(start.params, start.mask)
+    params = start.params if mask is None else pruning.masks.apply(mask, start.params)
+    example = jnp.zeros((1, *setup.dataset.image_shape), setup.dtype)
+    term = flops_aware(
+        stage.objective.activation,
+        setup.model,
+        Weights(params, start.model_state, mask),
+        example,
+    )
+    return replace(stage.objective, activation=term)
 
 
 def _train(
     setup: Setup,
     stage: Stage,
     plan: _Plan,
+    objective: Objective,
     state: TrainState,
     batches: Any,
     visits: Visits,
     interrupt: Interrupt,
 ) -> TrainState:
-    train_step = make_train_step(
-        setup.model,
-        plan.optimizer,
-        preprocess=setup.preprocess,
-        out_sharding=setup.sharding,
+    train_step = setup.once(
+        ("train", stage.optimizer, plan.steps, plan.masks),
+        lambda: make_train_step(
+            setup.model,
+            plan.optimizer,
+            preprocess=setup.preprocess,
+            steps_per_epoch=setup.steps_per_epoch,
+            out_sharding=setup.sharding,
+        ),
     )
     setup.narrator.start(stage.path, step=int(state.step), steps=plan.steps)
     try:
@@ -145,7 +188,7 @@ def _train(
             state,
             batches,
             train_step=train_step,
-            objective=stage.objective,
+            objective=objective,
             put=lambda batch: put_batch(batch, setup.mesh),
             steps=plan.steps,
             look=lambda step: step % setup.log_every == 0,

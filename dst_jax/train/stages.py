@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from dst_jax.train.objective import Objective, Term
+from dst_jax.train.objective import Objective, Target, Term
 from dst_jax.train.optimizer import Optimizer
 from dst_jax.typing import Mask, Params
 
@@ -45,6 +45,8 @@ class Stage:
       mask: on entry, what is pruned.
       start: the name of the stage whose weights it starts from, or None for the
         stage before it in the list (fresh weights for the first).
+      flops_aware: whether the activation term charges every element what it costs in
+        multiplications with the weights that the stage starts from.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Stage:
     objective: Objective = field(default_factory=Objective)
     mask: MaskRule = keep_mask
     start: str | None = None
+    flops_aware: bool = False
 
     def __post_init__(self) -> None:
         if not self.epochs >= 0:
@@ -102,47 +105,58 @@ def sparsify_weights(
     optimizer: Optimizer,
     penalty: Term | None,
     start: str,
+    activation: Term | None = None,
+    flops_aware: bool = False,
     label_smoothing: float = 0.0,
     prunable: tuple[tuple[str, bool], ...] = (),
 ) -> list[Stage]:
     """Stage two of the paper: a penalty on weights, pruning, fine-tuning.
 
+    With `activation`, activations are sparsified at the same time: joint training,
+    a stage named `sparsify_jointly`.
+
     Args:
       prune: the mask from the weights after induction.
       induce_epochs: with the penalty; 0 leaves induction out.
-      finetune_epochs: with the mask and no penalty.
+      finetune_epochs: with the mask and no penalty on weights.
       optimizer: for both.
       penalty: the term over prunable weights.
       start: the name of the stage to start from.
+      activation: a term over activation maps in both, or None.
+      flops_aware: as in `Stage`, for that term.
       label_smoothing: of both.
       prunable: which weights the penalty sees.
     """
+    name = "sparsify_weights" if activation is None else "sparsify_jointly"
     finetune = Stage(
-        "sparsify_weights",
+        name,
         "finetune",
         finetune_epochs,
         optimizer,
-        Objective(label_smoothing=label_smoothing),
+        Objective(activation=activation, label_smoothing=label_smoothing),
         lambda params, _: prune(params),
         start if induce_epochs == 0 else None,
+        flops_aware,
     )
     if induce_epochs == 0:
         return [finetune]
     induction = Objective(
-        weight=penalty, label_smoothing=label_smoothing, prunable=prunable
+        activation=activation,
+        weight=penalty,
+        label_smoothing=label_smoothing,
+        prunable=prunable,
     )
-    return [
-        Stage(
-            "sparsify_weights",
-            "induce",
-            induce_epochs,
-            optimizer,
-            induction,
-            keep_mask,
-            start,
-        ),
-        finetune,
-    ]
+    induce = Stage(
+        name,
+        "induce",
+        induce_epochs,
+        optimizer,
+        induction,
+        keep_mask,
+        start,
+        flops_aware,
+    )
+    return [induce, finetune]
 
 
 def sparsify_activations(
@@ -151,9 +165,25 @@ def sparsify_activations(
     optimizer: Optimizer,
     penalty: Term,
     start: str,
+    target: Target | None = None,
+    flops_aware: bool = False,
     label_smoothing: float = 0.0,
 ) -> Stage:
-    """Stage three of the paper: a penalty on activation maps, the mask held."""
-    objective = Objective(activation=penalty, label_smoothing=label_smoothing)
+    """Stage three of the paper: a penalty on activation maps, the mask held.
+
+    Args:
+      epochs: how long.
+      optimizer: of the stage.
+      penalty: the term over activation maps.
+      start: the name of the stage to start from.
+      target: adapts the strength to a sparsity, starting from the term's.
+      flops_aware: as in `Stage`.
+      label_smoothing: of the cross-entropy.
+    """
+    objective = Objective(
+        activation=penalty, label_smoothing=label_smoothing, target=target
+    )
     name = "sparsify_activations"
-    return Stage(name, name, epochs, optimizer, objective, keep_mask, start)
+    return Stage(
+        name, name, epochs, optimizer, objective, keep_mask, start, flops_aware
+    )

@@ -39,6 +39,8 @@ class TrainState:
     opt_state: optax.OptState
     key: Any
     """Root of the stage's random keys; step `t` uses `fold_in(key, t)`."""
+    adaptive: Any = None
+    """Feedback to the strength of the activation penalty; None if it is constant."""
 
 
 def init_weights(model: Model, example: Any, key: jax.Array) -> Weights:
@@ -48,7 +50,10 @@ def init_weights(model: Model, example: Any, key: jax.Array) -> Weights:
 
 
 def enter(
-    weights: Weights, optimizer: optax.GradientTransformation, key: jax.Array
+    weights: Weights,
+    optimizer: optax.GradientTransformation,
+    key: jax.Array,
+    adaptive: Any = None,
 ) -> TrainState:
     """The state at a stage's step 0: pruned weights are exactly 0 from the start."""
     params = weights.params
@@ -60,6 +65,7 @@ def enter(
         model_state=weights.model_state,
         opt_state=optimizer.init(params),
         key=key,
+        adaptive=adaptive,
     )
 
 

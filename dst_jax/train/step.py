@@ -29,6 +29,7 @@ def make_train_step(
     optimizer: optax.GradientTransformation,
     *,
     preprocess: Preprocess,
+    steps_per_epoch: int = 1,
     out_sharding: NamedSharding | None = None,
 ) -> TrainStep:
     """`(state, batch, objective) -> (state, metrics)`, jitted; `state` is donated.
@@ -40,6 +41,7 @@ def make_train_step(
       model: a Linen module, `(x, train=...) -> logits`.
       optimizer: its last link holds the mask, if there is one.
       preprocess: uint8 images to the network's input.
+      steps_per_epoch: for what the objective counts in epochs.
       out_sharding: of the new state and the metrics.
     """
     tx = optax.with_extra_args_support(optimizer)
@@ -49,6 +51,7 @@ def make_train_step(
     ) -> tuple[TrainState, dict[str, Array]]:
         x = preprocess(batch["image"])
         dropout_key = jax.random.fold_in(state.key, state.step)
+        adapted = objective.adapted(state.adaptive)
 
         def loss_fn(params: Any) -> tuple[Array, Any]:
             logits, maps, model_state = _forward(
@@ -59,8 +62,12 @@ def make_train_step(
                 mutable=list(state.model_state),
                 rngs={"dropout": dropout_key},
             )
-            loss, parts = objective(
-                logits, batch["label"], activations=maps, params=params
+            loss, parts = adapted(
+                logits,
+                batch["label"],
+                activations=maps,
+                params=params,
+                epoch=state.step / steps_per_epoch,
             )
             return loss, (parts, logits, model_state)
 
@@ -72,12 +79,16 @@ def make_train_step(
             **parts,
             "accuracy": (logits.argmax(-1) == batch["label"]).mean(),
         }
+        adaptive = objective.adapt(state.adaptive, metrics)
+        if adaptive is not None:
+            metrics["strength"] = adaptive.levels
         new = TrainState(
             step=state.step + 1,
             params=optax.apply_updates(state.params, updates),
             model_state=model_state,
             opt_state=opt_state,
             key=state.key,
+            adaptive=adaptive,
         )
         return new, metrics
 

@@ -1,3 +1,5 @@
+"""T12: limb arithmetic against the integers of Python, at the extremes too."""
+
 import operator
 
 import jax
@@ -49,7 +51,37 @@ def test_counts_pass_through_jit_and_vmap():
     counts = [Count.of(n) for n in (4095, 2**50)]
     batch = jax.tree.map(lambda *limbs: jnp.stack(limbs), *counts)
     doubled = jax.vmap(lambda count: count + count)(batch)
-    assert [int(Count(limbs)) for limbs in doubled.limbs] == [2 * 4095, 2**51]
+    assert doubled.tolist() == [2 * 4095, 2**51]
+    assert doubled.shape == (2,)
+    # A count is added to every element.
+    assert (batch + Count.of(1)).tolist() == [4096, 2**50 + 1]
+    assert sum([batch, batch]).tolist() == doubled.tolist()
+
+
+def test_many_counts_are_no_integer():
+    many = Count(np.zeros((2, 6), np.uint32))
+    with pytest.raises(TypeError, match=r"shape \(2,\) is not one integer: use tolist"):
+        int(many)
+    assert repr(many) == "Count([0, 0])"
+    assert Count(np.zeros((0, 6), np.uint32)).tolist() == []
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.lists(st.integers(0, 2**72 - 1), min_size=3, max_size=3))
+@example([0, 2**72 - 1, 1])
+def test_lists_are_the_integers(numbers):
+    counts = [Count.of(n) for n in numbers]
+    batch = jax.tree.map(lambda *limbs: np.stack(limbs), *counts)
+    assert batch.tolist() == numbers
+    assert counts[0].tolist() == numbers[0]
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.lists(st.integers(0, 2**31 - 1), min_size=6, max_size=6))
+@example([2**31 - 1] * 5 + [0])
+def test_carrying_keeps_the_integer(limbs):
+    expected = sum(n << 12 * i for i, n in enumerate(limbs)) % 2**72
+    assert int(Count(np.array(limbs, np.uint32)).carried()) == expected
 
 
 def test_a_traced_count_can_be_printed():

@@ -1,14 +1,23 @@
+"""T1 and T2 for matrix products: brute force over all products; XLA's own count.
+
+Independent checks.
+"""
+
 import math
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from jax import lax
 
 from dst_jax import cost
+
+QUICK = {"xla_backend_optimization_level": 0}
+# Twenty cases that fail together need no smaller example: the message has the one.
+NO_SHRINKING = [Phase.explicit, Phase.reuse, Phase.generate]
 
 
 def ints(op: cost.OpCounts) -> tuple[int, ...]:
@@ -20,16 +29,20 @@ def sparse(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def brute_force(lhs, rhs, dimension_numbers) -> tuple[int, ...]:
-    """The dot product of two 0/1 masks counts the products; lhs is the activation."""
-    masks = (np.ones_like(lhs), np.ones_like(rhs)), (lhs != 0, np.ones_like(rhs))
-    masks += (np.ones_like(lhs), rhs != 0), (lhs != 0, rhs != 0)
-
-    def products(a, w) -> int:
-        out = lax.dot_general(a.astype(np.int32), w.astype(np.int32), dimension_numbers)
-        return int(out.sum())
-
-    valid, *others = [products(*pair) for pair in masks]
-    return (valid, valid, *others)
+    """Every product, one by one; lhs is the activation."""
+    (left, right), (left_batch, right_batch) = dimension_numbers
+    counts = np.zeros(3, int)
+    dense = 0
+    for i in np.ndindex(*lhs.shape):
+        for j in np.ndindex(*rhs.shape):
+            if any(i[a] != j[b] for a, b in zip(left, right, strict=True)):
+                continue
+            if any(i[a] != j[b] for a, b in zip(left_batch, right_batch, strict=True)):
+                continue
+            a, w = lhs[i] != 0, rhs[j] != 0
+            dense += 1
+            counts += [a, w, a & w]
+    return (dense, dense, *counts.tolist())
 
 
 def count_dot(lhs, rhs, dimension_numbers) -> tuple[int, ...]:
@@ -40,25 +53,41 @@ def count_dot(lhs, rhs, dimension_numbers) -> tuple[int, ...]:
     return ints(counts["dot_general"])
 
 
-@settings(max_examples=12, deadline=None)
-@given(data=st.data())
-def test_any_matrix_product_matches_its_masks(data):
-    batch, contracted, left, right = (data.draw(st.integers(0, 2)) for _ in range(4))
-    sizes = data.draw(st.lists(st.integers(1, 4), min_size=8, max_size=8))
+@st.composite
+def random_dot(draw):
+    batch, contracted, left, right = (draw(st.integers(0, 2)) for _ in range(4))
+    sizes = draw(st.lists(st.integers(1, 3), min_size=8, max_size=8))
     common = [f"k{i}" for i in range(batch + contracted)]
     size = dict(zip([*common, "l0", "l1", "r0", "r1"], sizes, strict=False))
-    lhs_axes = data.draw(st.permutations([*common, "l0", "l1"][: len(common) + left]))
-    rhs_axes = data.draw(st.permutations([*common, *["r0", "r1"][:right]]))
-    rng = np.random.default_rng(data.draw(st.integers(0, 99)))
+    lhs_axes = draw(st.permutations([*common, *["l0", "l1"][:left]]))
+    rhs_axes = draw(st.permutations([*common, *["r0", "r1"][:right]]))
+    rng = np.random.default_rng(draw(st.integers(0, 99)))
     lhs = sparse(rng, tuple(size[a] for a in lhs_axes))
     rhs = sparse(rng, tuple(size[a] for a in rhs_axes))
-    positions = [[axes.index(k) for k in common] for axes in (lhs_axes, rhs_axes)]
+    order = draw(st.permutations(common))
+    positions = [[axes.index(k) for k in order] for axes in (lhs_axes, rhs_axes)]
     dimension_numbers = (
         (positions[0][batch:], positions[1][batch:]),
         (positions[0][:batch], positions[1][:batch]),
     )
-    expected = brute_force(lhs, rhs, dimension_numbers)
-    assert count_dot(lhs, rhs, dimension_numbers) == expected
+    return lhs, rhs, dimension_numbers
+
+
+@settings(max_examples=6, deadline=None, phases=NO_SHRINKING)
+@given(cases=st.lists(random_dot(), min_size=20, max_size=20))
+def test_random_matrix_products_match_a_loop(cases):
+    """Twenty at a time: one compilation, which drops the products themselves."""
+
+    def products(ws, xs):
+        return [
+            lax.dot_general(x, w, numbers)
+            for w, x, (_, _, numbers) in zip(ws, xs, cases, strict=True)
+        ]
+
+    lhs, rhs = ([case[i] for case in cases] for i in (0, 1))
+    counts = jax.jit(cost.count(products), compiler_options=QUICK)(rhs, lhs)
+    for case, op in zip(cases, counts.values(), strict=True):
+        assert ints(op) == brute_force(*case), case[2]
 
 
 def test_valid_is_what_xla_counts():

@@ -1,3 +1,5 @@
+"""Which operand is the weight, followed through a program."""
+
 from typing import Any
 
 import jax
@@ -88,3 +90,48 @@ def test_the_result_of_an_operation_is_data():
     counts = cost.count(lambda w, x: (x @ w) @ w)(W, X)
     assert int(counts["dot_general_1"].by_activation) == 3 * 2
     assert int(counts["dot_general_1"].by_weight) == 3
+
+
+def test_a_carry_that_meets_data_later_is_data_from_the_start():
+    def swap(w, x):
+        # The first matrix multiplies as the weight, later as the activation.
+        return jax.lax.scan(
+            lambda c, _: ((c[1], c[0]), c[0] @ W), (w, x), None, length=2
+        )
+
+    def keep(w, x):
+        return jax.lax.scan(lambda c, _: (c, c[1] @ c[0]), (w, x), None, length=2)
+
+    assert by(keep, W, jnp.ones((2, 2))) == (2 * 8, 2 * 2)
+    # The constant is the weight of both.
+    assert by(swap, W, jnp.ones((2, 2))) == (2 + 8, 2 * 2)
+
+
+def test_a_while_loop_keeps_weights_and_data_apart():
+    def fn(w, x):
+        return jax.lax.while_loop(
+            lambda c: c[2] < 2, lambda c: (c[0], c[1] @ c[0], c[2] + 1), (w, x, 0)
+        )
+
+    assert by(fn, W, jnp.ones((3, 2))) == (12 + 6, 2 * 3)
+
+
+def test_a_weight_that_data_select_stays_a_weight():
+    def fn(w, x):
+        return x @ jax.lax.cond(x[0, 0] > 0, lambda: w, lambda: 2 * w)
+
+    assert by(fn, W, X) == WEIGHT_FOUND
+
+
+def test_operands_keep_their_roles_inside_a_branch():
+    def fn(w, x):
+        return jax.lax.cond(x[0, 0] > 0, lambda: x @ w, lambda: x)
+
+    assert by(fn, W, X) == WEIGHT_FOUND
+
+
+def test_a_branch_that_may_return_data_returns_data():
+    def fn(w, x):
+        return x @ jax.lax.cond(True, lambda: w, lambda: w * x[0, 0])
+
+    assert by(fn, W, X) == NO_WEIGHT

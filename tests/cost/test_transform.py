@@ -1,3 +1,5 @@
+"""The transformation itself: what it takes, what it returns, what it refuses."""
+
 import functools
 from typing import Any
 
@@ -9,6 +11,7 @@ import pytest
 from jax.experimental import pallas
 
 from dst_jax import cost
+from dst_jax.cost.visits import argument_positions
 
 
 def matmul(w, x):
@@ -106,16 +109,6 @@ def test_loops_and_branches_without_products_pass():
     assert as_ints(counts) == [(12, 12, 12, 3, 3)]
 
 
-def test_vmap_over_inputs_and_over_weights():
-    xs, ws = jnp.stack([X, X, 0 * X]), jnp.stack([W, W, W])
-    assert as_ints(cost.count(jax.vmap(matmul, (None, 0)))(W, xs)) == [
-        (36, 36, 24, 9, 6)
-    ]
-    assert as_ints(cost.count(jax.vmap(matmul))(ws, xs)) == [(36, 36, 24, 9, 6)]
-    per_example = jax.vmap(cost.count(matmul), (None, 0))(W, xs)["dot_general"]
-    assert [int(cost.Count(n)) for n in per_example.effectual.limbs] == [3, 3, 0]
-
-
 def test_custom_derivatives_without_products_stay():
     fn = cost.count(lambda w, x: jax.nn.relu(matmul(w, x)).sum(), with_output=True)
     # The gradient of jax.nn.relu at 0 is 0, that of jnp.maximum is 1/2.
@@ -127,10 +120,16 @@ def kernel(x, y):
     y[...] = x[...]
 
 
+@jax.custom_batching.custom_vmap
+def with_vmap(w, x):
+    return matmul(w, x)
+
+
+with_vmap.def_vmap(lambda size, batched, w, x: (matmul(w, x), True))
+
 UNSUPPORTED = {
-    "scan": lambda w, x: jax.lax.scan(lambda c, _: (c @ w, None), x, None, length=2),
-    "while": lambda w, x: jax.lax.while_loop(lambda c: c[0, 0] > 0, lambda c: c @ w, x),
-    "cond": lambda w, x: jax.lax.cond(x[0, 0] > 0, lambda: x @ w, lambda: x),
+    "custom_vmap_call": with_vmap,
+    "custom_linear_solve": lambda w, x: jnp.linalg.solve(w, x.T),
     "ragged_dot": lambda w, x: jax.lax.ragged_dot(x, w[None], jnp.array([3])),
     "pallas_call": lambda w, x: pallas.pallas_call(
         kernel, jax.ShapeDtypeStruct(x.shape, x.dtype)
@@ -139,18 +138,77 @@ UNSUPPORTED = {
 }
 
 
+@pytest.mark.parametrize("looped", [False, True])
 @pytest.mark.parametrize("name", UNSUPPORTED)
-def test_what_cannot_be_counted_is_named(name):
-    fn = jax.named_scope("block")(UNSUPPORTED[name])
+def test_what_cannot_be_counted_is_named(name, looped):
+    def fn(w, x):
+        with jax.named_scope("block"):
+            return UNSUPPORTED[name](w, x)
+
+    def loop(w, x):
+        return jax.lax.scan(lambda c, _: (c, fn(w, x)), x, None, length=2)
+
     with pytest.raises(ValueError, match=f"multiplications of '{name}.*in block: it"):
-        jax.jit(cost.count(fn)).trace(W, X)
+        jax.jit(cost.count(loop if looped else fn)).trace(W, X)
+
+
+DTYPES = [jnp.bool, jnp.int4, jnp.int8, jnp.uint32, jnp.float8_e4m3fn]
+DTYPES += [jnp.float8_e5m2, jnp.bfloat16, jnp.float16, jnp.complex64]
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.__name__)
+def test_operands_of_any_type(dtype):
+    w, x = W.astype(dtype), jnp.array([[0, 1], [1, 1], [0, 0]], dtype)
+    assert as_ints(jax.jit(cost.count(matmul))(w, x)) == [(12, 12, 6, 3, 1)]
+
+
+def test_an_imaginary_number_is_nonzero():
+    assert as_ints(cost.count(matmul)(1j * W, X)) == [(12, 12, 12, 3, 3)]
+
+
+def test_nan_and_infinity_are_nonzero_and_negative_zero_is_zero():
+    w, x = W * jnp.nan, jnp.array([[jnp.inf, -0.0]] * 3)
+    # nan * 0 is nan: all weights are nonzero.
+    assert as_ints(cost.count(matmul)(w, x)) == [(12, 12, 6, 12, 6)]
+
+
+@pytest.mark.parametrize(("n", "k", "m"), [(0, 2, 2), (3, 0, 2), (3, 2, 0), (0, 0, 0)])
+def test_operands_without_elements(n, k, m):
+    counts = cost.count(matmul)(jnp.ones((k, m)), jnp.ones((n, k)))
+    assert as_ints(counts) == [(0, 0, 0, 0, 0)]
+
+
+def test_dense_and_valid_are_known_while_tracing():
+    seen = []
+
+    def fn(w, x):
+        (op,) = cost.count(matmul)(w, x).values()
+        seen.append((int(op.dense), int(op.valid)))
+
+    jax.eval_shape(fn, *[jax.ShapeDtypeStruct((2**16, 2**16), jnp.float32)] * 2)
+    assert seen == [(2**48, 2**48)]
 
 
 def test_weights_must_be_arguments():
     with pytest.raises(ValueError, match=r"weights must be .* >= 0, got -1"):
         cost.count(matmul, weights=-1)
-    with pytest.raises(ValueError, match=r"weights must be below .*2, got \(0, 2\)"):
+    with pytest.raises(ValueError, match=r"weights must be below .*2, got 2"):
         cost.count(matmul, weights=(0, 2))(W, X)
+    with pytest.raises(TypeError, match="argument positions, got 'params'"):
+        argument_positions.__wrapped__("params")
+    with pytest.raises(ValueError, match=r"argument 0, which holds no arrays: \{\}"):
+        cost.count(lambda w, x: x)({}, X)
+
+
+def test_weights_that_do_not_fit_fail_as_in_the_function():
+    with pytest.raises(TypeError, match="dot_general"):
+        cost.count(matmul)(jnp.ones((3, 3)), X)
+
+
+def test_weights_need_not_reach_a_product():
+    assert as_ints(cost.count(lambda w, x: x @ x.T + w)(1.0, X)) == [
+        (18, 18, 18, 18, 18)
+    ]
 
 
 def test_the_function_keeps_its_name():

@@ -1,17 +1,30 @@
 import dataclasses
+import importlib
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from experiments import imagenet_resnet18, mnist_lenet5
-from experiments.build import build_stages
+import experiments
+from experiments import imagenet_resnet18
+from experiments.build import build_stages, rehearse
 from experiments.checks import check
-from experiments.config import Config, differences, nested
+from experiments.config import Config, Init, differences, from_nested, nested
 from experiments.launch import main, parse
 
 PRESETS = {
-    "imagenet_resnet18": imagenet_resnet18.PRESETS,
-    "mnist_lenet5": mnist_lenet5.PRESETS,
+    name: importlib.import_module(f"experiments.{name}").PRESETS
+    for name in (
+        "cifar100_densenet121",
+        "cifar100_googlenet",
+        "cifar100_resnet18",
+        "evaluate",
+        "imagenet_resnet18",
+        "imagenet_resnet34",
+        "imagenet_resnet50",
+        "mnist_lenet5",
+    )
 }
 
 
@@ -19,14 +32,26 @@ def _parse(*argv):
     return parse(imagenet_resnet18.PRESETS, list(argv), prog="test", doc="")
 
 
-@pytest.mark.parametrize("experiment", PRESETS)
-@pytest.mark.parametrize("preset", ["full", "small", "demo"])
+@pytest.mark.parametrize(
+    ("experiment", "preset"),
+    [(name, preset) for name, presets in PRESETS.items() for preset in presets],
+)
 def test_every_preset_is_valid(experiment, preset):
     config = PRESETS[experiment][preset]
     assert config.preset == preset
+    if experiment == "evaluate":
+        config = replace(config, init=Init(path="torchvision:resnet18"))
     check(config)
-    assert build_stages(config)
-    assert json.loads(json.dumps(nested(config)))
+    stages = build_stages(config)
+    assert stages
+    rehearse(config, stages)
+    assert from_nested(json.loads(json.dumps(nested(config)))) == config
+
+
+def test_every_experiment_is_in_the_list_of_presets():
+    files = Path(experiments.__path__[0]).glob("*.py")
+    launched = [f.stem for f in files if "PRESETS, doc=__doc__" in f.read_text()]
+    assert sorted(launched) == sorted([*PRESETS, "compare_penalties"])
 
 
 def test_dotted_overrides_on_a_preset():
@@ -48,7 +73,6 @@ def test_dotted_overrides_on_a_preset():
     "argv",
     [
         ["--prune.sparsty", "0.5"],
-        ["--activation.penalty", "l7"],
         ["--preset", "huge"],
         ["--run.stages", "pretrian"],
         ["--data.batch-size", "many"],
@@ -73,14 +97,33 @@ def test_unknown_options_are_refused(argv, capsys):
         (["--activation.a", "0"], "--activation.a must be > 0 and finite, got 0.0"),
         (["--prune.a", "1"], "--prune.a is for transformed_l1, not l1"),
         (["--prune.threshold", "0.1"], "give one and set the other to None"),
-        (["--prune.rules", "conv1"], "--prune.rules: 'conv1' must be REGEX=VALUE"),
+        (["--prune.rules", "conv1"], "--prune.rules: 'conv1' must be NAME=VALUE"),
         (["--prune.rules", "fc=maybe"], "must end in =true or =false"),
         (["--activation.layers", "relu=x"], "'x' must be a number"),
+        (["--init.from", "nowhere"], "--init.from: nowhere does not exist"),
+        (["--run.stages"], "nothing but evaluation: give --init.from its weights"),
+        (["--run.accelerators", "tpu9"], "accelerator must be one of"),
+        (["--activation.target", "1.5"], "--activation.target must be in [0, 1)"),
+        (
+            ["--activation.target", "0.5", "--activation.strength", "0"],
+            "--activation.strength must be > 0, got 0.0",
+        ),
+        (
+            ["--activation.flops-aware", "--activation.layers", "relu=2"],
+            "leave out --activation.layers",
+        ),
         (["--run.stages", "sparsify_weights"], "give --init.from its weights"),
         (["--data.name", "imagenot"], "--data.name must be one of ("),
         (["--model.name", "resnet19"], "got 'resnet19'"),
         (["--model.width", "0"], "width must be in (0, 16], got 0.0"),
         (["--optim.milestones", "2"], "milestones must be in (0, 1), got (2.0,)"),
+        (["--activation.penalty", "l7"], "--activation.penalty: penalty must be one"),
+        (["--activation.options", "b=1"], "transformed_l1 has no option ['b']"),
+        (["--activation.options", "a"], "--activation.options: 'a' must be NAME"),
+        (
+            ["--run.stages", "pretrain", "sparsify_jointly", "sparsify_weights"],
+            "sparsify_jointly takes the place of the other two",
+        ),
         (["--optim.accumulate", "0"], "--optim.accumulate must be at least 1, got 0"),
     ],
 )
@@ -120,6 +163,22 @@ def test_stages_follow_run_stages():
         ("sparsify_weights.finetune", None),
     ]
     assert stages[1].epochs == sum(s.epochs for s in stages[2:])
+
+
+def test_joint_training_has_both_penalties_and_then_the_mask():
+    config = _parse(
+        *("--run.stages", "pretrain", "sparsify_jointly"),
+        *("--activation.penalty", "mcp", "--activation.options", "gamma=2"),
+    )
+    _, induce, finetune = build_stages(config)
+    assert (induce.path, finetune.path) == (
+        "sparsify_jointly.induce",
+        "sparsify_jointly.finetune",
+    )
+    assert induce.objective.activation.options == {"gamma": 2.0}
+    assert induce.objective.weight is not None
+    assert finetune.objective.activation == induce.objective.activation
+    assert finetune.objective.weight is None
 
 
 def test_differences_name_what_changes_the_result():

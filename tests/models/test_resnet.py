@@ -5,12 +5,12 @@ import pytest
 from dst_jax import cost, models, trees
 from dst_jax.activations import apply_with_activations
 
-# Parameters: torchvision's model pages. MACs: sums over the layers' shapes, with and
-# without the products that only read padding. Map elements per image: likewise.
+# MACs: sums over the layers' shapes, with and without the products that only read
+# padding. Parameters and maps of these and the others are in test_published.py.
 PUBLISHED = {
-    "resnet18": (11_689_512, 1_814_073_344, 1_680_390_912, 17, 2_308_096),
-    "resnet34": (21_797_672, 3_663_761_408, 3_374_922_496, 33, 3_562_496),
-    "resnet50": (25_557_032, 4_089_184_256, 3_948_251_904, 49, 9_608_704),
+    "resnet18": (1_814_073_344, 1_680_390_912),
+    "resnet34": (3_663_761_408, 3_374_922_496),
+    "resnet50": (4_089_184_256, 3_948_251_904),
 }
 
 
@@ -21,26 +21,16 @@ def _abstract(name, size=224, **options):
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_parameters_and_maps_are_the_published_ones(name):
-    parameters, _, _, taps, elements = PUBLISHED[name]
-    model, x, variables = _abstract(name)
-    assert trees.count(variables["params"]) == parameters
-    maps = jax.eval_shape(
-        lambda v, x: apply_with_activations(model, v, x)[1], variables, x
-    )
-    assert len(maps) == taps
-    assert sum(m.size for m in maps.values()) == elements
-
-
-@pytest.mark.parametrize("name", PUBLISHED)
 def test_macs_at_224_are_the_published_ones(name):
-    _, dense, valid, _, _ = PUBLISHED[name]
+    dense, valid = PUBLISHED[name]
     model, x, variables = _abstract(name)
-    ones = jax.tree.map(lambda s: jnp.ones(s.shape, s.dtype), variables)
-    counted = jax.jit(cost.count(model.apply))(ones, jnp.ones(x.shape))
-    total = cost.total(counted)
-    assert int(total.dense) == dense
-    assert int(total.valid) == valid
+    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), (variables, x))
+
+    def static(variables, x):  # all else is dropped before it is compiled
+        total = cost.total(cost.count(model.apply)(variables, x))
+        return total.dense, total.valid
+
+    assert tuple(map(int, jax.jit(static)(*zeros))) == (dense, valid)
 
 
 def test_names_are_torchvisions():
@@ -67,21 +57,3 @@ def test_stem_and_width():
     assert maps["relu"].shape == (1, 32, 32, 32)
     assert maps["layer4/1/relu2"].shape == (1, 4, 4, 256)
     assert variables["params"]["conv1"]["kernel"].shape == (3, 3, 3, 32)
-
-
-def test_training_updates_statistics_and_bfloat16_keeps_float32_parameters():
-    model = models.create("resnet18", num_classes=3, width=0.0625, dtype=jnp.bfloat16)
-    x = jax.random.normal(jax.random.key(1), (4, 32, 32, 3))
-    variables = model.init(jax.random.key(0), x)
-    assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
-    logits, maps, updated = jax.jit(
-        lambda v, x: apply_with_activations(
-            model, v, x, train=True, mutable=["batch_stats"]
-        )
-    )(variables, x)
-    assert logits.dtype == jnp.float32
-    assert maps["relu"].dtype == jnp.bfloat16
-    moved = jax.tree.map(
-        lambda a, b: (a != b).any(), variables["batch_stats"], updated["batch_stats"]
-    )
-    assert jax.tree.all(moved)

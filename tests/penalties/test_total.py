@@ -57,3 +57,32 @@ def test_strength_and_layer_weights_do_not_recompile():
 
 def test_empty_tree_is_zero():
     assert total({}, l1) == 0
+
+
+@pytest.mark.parametrize("penalty", [l1, partial(transformed_l1, a=0.5)])
+def test_an_array_weighs_element_by_element(penalty):
+    rng = np.random.default_rng(0)
+    weights = jnp.asarray(rng.uniform(size=(2, 2)))
+    x = MAPS["layer1/relu1"] * jnp.arange(3.0)[:, None, None]
+    expected = np.mean(
+        [
+            sum(
+                float(weights[i]) * float(penalty(example[i])) for i in np.ndindex(2, 2)
+            )
+            for example in x
+        ]
+    )
+    rules = [("relu1", weights)]
+    np.testing.assert_allclose(
+        total({"relu1": x}, penalty, weights=rules), expected, rtol=1e-6
+    )
+    np.testing.assert_allclose(
+        total({"relu1": x[1]}, penalty, weights=rules, batched=False),
+        sum(float(weights[i]) * float(penalty(x[1][i])) for i in np.ndindex(2, 2)),
+        rtol=1e-6,
+    )
+
+
+def test_an_array_of_another_shape_is_refused():
+    with pytest.raises(ValueError, match=r"must be a number or have shape \(2, 2\)"):
+        total(MAPS, l1, weights=[("layer1/relu1", jnp.ones((3, 2, 2)))])

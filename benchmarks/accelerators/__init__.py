@@ -1,0 +1,1 @@
+"""Accelerator models and published numbers: `python -m benchmarks.accelerators`."""

@@ -1,0 +1,107 @@
+"""How far the accelerator models are from published numbers, good and bad.
+
+COMMAND
+  python -m benchmarks.accelerators            two CPU cores: about 2 minutes
+  python -m benchmarks.accelerators --sources  where the presets' numbers are from
+
+Prints the tables of docs/accelerators.md. Zeros are drawn independently of each other
+at published densities, with fixed seeds.
+"""
+
+import itertools
+from collections.abc import Iterable
+
+import numpy as np
+import tyro
+
+from benchmarks.accelerators import convolutions, eyeriss, products
+from benchmarks.accelerators.comparison import Row
+from benchmarks.accelerators.published import EYERISS_LAYERS
+from dst_jax.cost import accelerators
+
+SECTIONS = {
+    "Eyeriss v2: one element on real masks": products.element_rows,
+    "The same by densities": products.density_rows,
+    "Tensor cores: ResNet50's products on 1024 multipliers": products.tensor_core_rows,
+    "Dual-side tensor core: 4096^3": products.dstc_rows,
+    "EIE": products.eie_rows,
+    "SCNN: synthetic densities": convolutions.scnn_rows,
+    "SCNN: few large elements or many small ones": convolutions.scnn_grid_rows,
+    "Whole networks, convolutions": convolutions.network_rows,
+    "SparTen: expected against counted": convolutions.popcount_rows,
+    "Eyeriss: compression of DRAM words": eyeriss.dram_ratio_rows,
+    "Eyeriss: lower bound of DRAM traffic": eyeriss.one_pass_rows,
+    "Eyeriss: traffic": eyeriss.traffic_rows,
+    "Eyeriss: time": eyeriss.time_rows,
+    "Eyeriss: chip energy by the table fitted to these rows": eyeriss.energy_rows,
+}
+
+
+def main(sources: bool = False) -> None:
+    """Prints the errors, or the sources.
+
+    Args:
+      sources: whether to print where the presets' numbers come from instead.
+    """
+    if sources:
+        show_sources()
+        return
+    for title, rows in SECTIONS.items():
+        show(title, rows())
+    print("\n### Eyeriss: chip energy, held out\n")
+    vgg = [row for row in EYERISS_LAYERS if row.name.startswith("V")]
+    alexnet = [row for row in EYERISS_LAYERS if row.name.startswith("A")]
+    one_out = eyeriss.leave_one_out()
+    print(f"- leave one layer out: {summary(one_out)}")
+    transfer = eyeriss.fit_errors(vgg, alexnet)
+    errors = ", ".join(f"{100 * e:+.1f}" for e in transfer)
+    print(f"- fitted to VGG16, tried on AlexNet: {errors} %")
+
+
+def show_sources() -> None:
+    """Prints the numbers of every preset, those that all share in a table of theirs."""
+    presets = {name: accelerators.sources(name) for name in accelerators.names()}
+    shared = {
+        field: row
+        for field, row in presets["dense"].items()
+        if all(found[field] == row for found in presets.values() if field in found)
+        and all(field in found for found in presets.values())
+    }
+    for name, rows in {"all presets": shared, **presets}.items():
+        print(f"\n### {name}\n\n| number | default | status | source |")
+        print("|---|---|---|---|")
+        for field, row in rows.items():
+            if name != "all presets" and shared.get(field) == row:
+                continue
+            value = f"{row.value:g}" if isinstance(row.value, float) else row.value
+            print(f"| {field} | {value} | {row.status} | {row.source} |")
+
+
+def show(title: str, rows: Iterable[Row]) -> None:
+    """Prints a section as a Markdown table, and a line of errors per preset."""
+    found = list(rows)
+    print(f"\n### {title}\n\n| preset | what | published | model | error |")
+    print("|---|---|---|---|---|")
+    for row in found:
+        numbers = f"{plain(row.published)} | {plain(row.model)}"
+        error = f"{100 * row.error:+.1f} %"
+        print(f"| {row.design} | {row.what} | {numbers} | {error} |")
+    print()
+    ordered = sorted(found, key=lambda row: row.design)
+    for design, group in itertools.groupby(ordered, key=lambda row: row.design):
+        print(f"- {design}: {summary(np.array([row.error for row in group]))}")
+
+
+def plain(x: float) -> str:
+    """Four digits, or all before the point."""
+    return f"{x:,.0f}" if x >= 1000 else f"{x:.4g}"
+
+
+def summary(errors: np.ndarray) -> str:
+    """The mean and the largest absolute error."""
+    size = 100 * np.abs(errors)
+    return f"mean |error| {size.mean():.1f} %, largest {size.max():.1f} %"
+
+
+if __name__ == "__main__":
+    tyro.cli(main)

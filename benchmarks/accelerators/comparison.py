@@ -1,0 +1,18 @@
+"""One published number beside what a model makes of it."""
+
+from typing import NamedTuple
+
+__all__ = ["Row"]
+
+
+class Row(NamedTuple):
+    """One comparison; the error is relative to what was published."""
+
+    design: str
+    what: str
+    published: float
+    model: float
+
+    @property
+    def error(self) -> float:
+        return self.model / self.published - 1

@@ -1,0 +1,21 @@
+"""Models of accelerators: what a machine makes of an operation's zeros.
+
+accelerator = accelerators.create("scnn", kappa=1.2)
+accelerator.cycles(profile)             one operation, on the multipliers alone
+cost.estimate(profiles, accelerator)    a network, with memory and energy
+"""
+
+from dst_jax.cost.accelerators.base import Accelerator
+from dst_jax.cost.accelerators.registry import Source, create, names, sources
+from dst_jax.cost.accelerators.work import Bits, Measured, Work
+
+__all__ = [
+    "Accelerator",
+    "Bits",
+    "Measured",
+    "Source",
+    "Work",
+    "create",
+    "names",
+    "sources",
+]

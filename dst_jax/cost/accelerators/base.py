@@ -1,0 +1,136 @@
+"""What every model of an accelerator has: memory, energy, and how work is measured.
+
+A model splits in two. `measure` reduces the masks of an operation to what the design
+depends on, and reads no swept number; `work` turns that into cycles. So a sweep over
+configurations reduces the masks once.
+"""
+
+import abc
+import dataclasses
+from dataclasses import field
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from dst_jax.cost import energy as energies
+from dst_jax.cost import formats
+from dst_jax.cost.accelerators.provenance import assumed
+from dst_jax.cost.accelerators.work import (
+    SPARSE,
+    Bits,
+    Macs,
+    Measured,
+    Work,
+    shape_of,
+)
+from dst_jax.cost.profiles import OpProfile
+
+__all__ = ["Accelerator", "dense_bits"]
+
+Number = Any
+"""A number or, in a sweep, an array of them; JAX also puts placeholders here."""
+
+
+DDR4 = "one channel of DDR4-3200, 25.6 GB/s, the same for every preset"
+SRAM = "no preset states it; infinite = the buffer never binds"
+BUFFER = "half a megabyte for either operand, the same for every preset without a size"
+TABLE = "energy.create('accelergy45_eyeriss'), the same for every preset"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Accelerator(abc.ABC):
+    """A machine; `accelerators.create` makes one and checks its numbers.
+
+    Frozen dataclass and pytree: numbers are leaves, so that `jax.vmap` and
+    `cost.sweep` run over arrays of them; fields marked static set shapes.
+
+    Attributes:
+      clock: Hz.
+      activation_buffer, weight_buffer: on-chip bytes; the larger operand of the two
+        is read from DRAM once if the other fits.
+      dram_bandwidth: bytes per second.
+      sram_bandwidth: bytes per cycle of the on-chip buffer.
+      energy: pJ per action, see `dst_jax.cost.energy`.
+      value_bits: of a stored value. Static.
+    """
+
+    clock: Number
+    activation_buffer: Number = field(default=512 * 1024, metadata=assumed(BUFFER))
+    weight_buffer: Number = field(default=512 * 1024, metadata=assumed(BUFFER))
+    dram_bandwidth: Number = field(default=25.6e9, metadata=assumed(DDR4))
+    sram_bandwidth: Number = field(default=float("inf"), metadata=assumed(SRAM))
+    energy: energies.Table = field(
+        default_factory=lambda: energies.create("accelergy45_eyeriss"),
+        metadata=assumed(TABLE),
+    )
+    value_bits: int = field(
+        default=16, metadata=assumed("16-bit values throughout", static=True)
+    )
+
+    stores_weights: ClassVar[bool] = True
+    """Whether weights are prepared ahead of time: data-dependent ones run dense."""
+
+    @property
+    @abc.abstractmethod
+    def multipliers(self) -> Number:
+        """Products that the machine can start in one cycle."""
+
+    @abc.abstractmethod
+    def reduce(self, profile: OpProfile) -> Any:
+        """What `sparse_work` reads: sums over the masks, free of swept numbers."""
+
+    @abc.abstractmethod
+    def sparse_work(self, measured: Measured) -> Work:
+        """The work of an operation that runs as the design intends."""
+
+    @abc.abstractmethod
+    def storage(self, profile: OpProfile) -> Bits:
+        """Bits of both operands and the output in the design's own format."""
+
+    def refusal(self, profile: OpProfile) -> str | None:
+        """Why an operation cannot run sparsely, or None if it can."""
+        if profile.geometry.dynamic and self.stores_weights:
+            return "both operands depend on data"
+        return None
+
+    def measure(self, profile: OpProfile) -> Measured:
+        """The masks reduced to what the design depends on."""
+        refusal = self.refusal(profile)
+        counts: Any = profile.counts
+        return Measured(
+            macs=Macs(*(count.as_float() for count in counts)),
+            detail=() if refusal else self.reduce(profile),
+            shape=shape_of(profile),
+            mode=f"dense: {refusal}" if refusal else SPARSE,
+        )
+
+    def work(self, measured: Measured) -> Work:
+        """The work of one operation, sparse where the design can."""
+        if measured.mode == SPARSE:
+            return self.sparse_work(measured)
+        return self.dense_work(measured)
+
+    def dense_work(self, measured: Measured) -> Work:
+        """All products, on all multipliers at once."""
+        cycles = jnp.ceil(jnp.float32(measured.shape.macs) / self.multipliers)
+        return Work(cycles, measured.macs.dense, jnp.float32(0), 1, 1)
+
+    def cycles(self, profile: OpProfile) -> Float[Array, "..."]:
+        """Cycles of the multipliers on one operation, as if memory were free.
+
+        Exact to 2^24, then rounded to float32.
+        """
+        return _cycles(self, profile)
+
+
+@jax.jit
+def _cycles(accelerator: Accelerator, profile: OpProfile) -> Float[Array, "..."]:
+    return accelerator.work(accelerator.measure(profile)).cycles
+
+
+def dense_bits(profile: OpProfile, value_bits: int) -> Bits:
+    """Every element of every array, zeros included."""
+    masks = profile.activation, profile.weight, profile.output
+    return Bits(*(formats.dense(m, value_bits=value_bits).as_float() for m in masks))

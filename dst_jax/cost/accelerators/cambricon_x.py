@@ -1,0 +1,79 @@
+"""Cambricon-X: processing elements that skip zero weights."""
+
+import dataclasses
+from dataclasses import field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Int
+
+from dst_jax.cost import formats
+from dst_jax.cost.accelerators.arithmetic import (
+    ceil_div,
+    exact_sum,
+    nonzeros,
+    pad_to,
+)
+from dst_jax.cost.accelerators.base import Accelerator, dense_bits
+from dst_jax.cost.accelerators.provenance import assumed, memory, read
+from dst_jax.cost.accelerators.work import Bits, Measured, Work
+from dst_jax.cost.profiles import OpProfile
+
+__all__ = ["CambriconX"]
+
+PAPER = "Zhang et al., MICRO 2016"
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CambriconX(Accelerator):
+    """Filter k runs on element k mod pes, its nonzero weights `lanes` at a time.
+
+        cycles = images * positions * max over elements of
+                 sum over its filters k of ceil(nonzeros of k / lanes)
+
+    Elements do not wait for each other within an operation. Zero activations save
+    nothing.
+
+    Attributes:
+      lanes: multipliers per element.
+      pes: elements. Static.
+    """
+
+    lanes: Any = field(default=16, metadata=memory(PAPER))
+    pes: int = field(default=16, metadata=read(f"{PAPER}, abstract", static=True))
+    clock: Any = field(default=1e9, metadata=assumed("544 GOP/s at 256 multipliers"))
+
+    @property
+    def multipliers(self) -> Any:
+        """`lanes` in each element."""
+        return self.pes * self.lanes
+
+    def storage(self, profile: OpProfile) -> Bits:
+        """Weights with a bit for every place, all else dense."""
+        weight = formats.bitmask(profile.weight, value_bits=self.value_bits)
+        return dense_bits(profile, self.value_bits)._replace(weight=weight.as_float())
+
+    def reduce(self, profile: OpProfile) -> Int[Array, "rounds pes"]:
+        """Nonzero weights of every filter; column k mod pes is an element's."""
+        axes = tuple(range(profile.weight.ndim - 1))
+        counts = pad_to(nonzeros(profile.weight, axes), 0, self.pes)
+        return counts.reshape(-1, self.pes)
+
+    def sparse_work(self, measured: Measured) -> Work:
+        """The busiest element."""
+        shape = measured.shape
+        steps = ceil_div(measured.detail, self.lanes).sum(0).max(keepdims=True)
+        return Work(
+            cycles=exact_sum(
+                steps,
+                jnp.array([shape.rows], jnp.int32),
+                most=shape.contracted * shape.filters * shape.groups,
+                most_y=shape.rows,
+            ),
+            executed=measured.macs.by_weight,
+            gated=jnp.float32(0),
+            activation_reads=ceil_div(shape.filters, self.pes),
+            weight_reads=shape.images,
+        )

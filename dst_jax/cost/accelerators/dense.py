@@ -1,0 +1,89 @@
+"""Machines that compute every product: the reference for all others."""
+
+import dataclasses
+from dataclasses import field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from dst_jax.cost.accelerators.arithmetic import ceil_div, exact_sum
+from dst_jax.cost.accelerators.base import Accelerator, dense_bits
+from dst_jax.cost.accelerators.provenance import assumed, read
+from dst_jax.cost.accelerators.work import Bits, Measured, Shape, Work
+from dst_jax.cost.profiles import OpProfile
+
+__all__ = ["Dense", "array_cycles"]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Dense(Accelerator):
+    """An output-stationary array of multipliers that skips nothing.
+
+        cycles = images * groups * ceil(K / columns) * ceil(P / rows) * taps * C
+
+    with K filters and C channels of one group and P output positions of one image; a
+    matrix product has one image, whose rows are the positions. `ideal` keeps every
+    multiplier busy: ceil(products / (rows * columns)).
+
+    Attributes:
+      rows: output positions computed at once.
+      columns: filters computed at once.
+      ideal: whether tiles that do not fill the array cost nothing. Static.
+    """
+
+    rows: Any = field(
+        default=32,
+        metadata=read("1024 multipliers, as in the Sparseloop artifact, fig. 15"),
+    )
+    columns: Any = field(
+        default=32, metadata=read("1024 multipliers, as in the Sparseloop artifact")
+    )
+    ideal: bool = field(
+        default=False, metadata=assumed("tiles are not ideal", static=True)
+    )
+    clock: Any = field(default=1e9, metadata=assumed("a round number"))
+
+    stores_weights = False
+
+    @property
+    def multipliers(self) -> Any:
+        """Rows times columns."""
+        return self.rows * self.columns
+
+    def storage(self, profile: OpProfile) -> Bits:
+        """Dense."""
+        return dense_bits(profile, self.value_bits)
+
+    def reduce(self, profile: OpProfile) -> tuple[()]:
+        """Nothing: the masks do not matter."""
+        return ()
+
+    def sparse_work(self, measured: Measured) -> Work:
+        """All products; the activation is read per tile of filters, and vice versa."""
+        shape = measured.shape
+        if self.ideal:
+            cycles = self.dense_work(measured).cycles
+        else:
+            cycles = array_cycles(shape, self.rows, self.columns)
+        return Work(
+            cycles=cycles,
+            executed=measured.macs.dense,
+            gated=jnp.float32(0),
+            activation_reads=ceil_div(shape.filters, self.columns),
+            weight_reads=shape.images * ceil_div(shape.positions, self.rows),
+        )
+
+
+def array_cycles(shape: Shape, rows: Any, columns: Any) -> Float[Array, "..."]:
+    """Cycles of an output-stationary array; see `Dense`."""
+    tiles = ceil_div(shape.filters, columns) * ceil_div(shape.positions, rows)
+    steps = shape.images * shape.groups * shape.contracted
+    return exact_sum(
+        jnp.atleast_1d(jnp.asarray(tiles, jnp.int32)),
+        jnp.array([steps], jnp.int32),
+        most=shape.filters * shape.positions,
+        most_y=steps,
+    )

@@ -1,0 +1,154 @@
+"""EIE: a compressed matrix-vector product, for fully connected layers."""
+
+import dataclasses
+from dataclasses import field
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Bool, Float, Int
+
+from dst_jax.cost import formats
+from dst_jax.cost.accelerators.arithmetic import exact_sum, pad_to
+from dst_jax.cost.accelerators.base import Accelerator, dense_bits
+from dst_jax.cost.accelerators.lowering import is_matmul
+from dst_jax.cost.accelerators.provenance import memory, read
+from dst_jax.cost.accelerators.work import Bits, Measured, Work
+from dst_jax.cost.profiles import OpProfile
+
+__all__ = ["Eie"]
+
+PAPER = "Han et al., ISCA 2016 (arXiv 1602.01528)"
+
+
+class Detail(NamedTuple):
+    """Attributes: cycles with the queues, and entries read by all elements."""
+
+    cycles: Float[Array, ""]
+    entries: Float[Array, ""]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Eie(Accelerator):
+    """Output i belongs to element i mod pes; nonzero inputs are broadcast in turn.
+
+    Element p reads e[p, j] entries for input j: its nonzero weights, and fillers
+    where a run of zeros exceeds 2^run_bits - 1. A queue of `queue` inputs lets
+    elements run apart:
+
+        end_j[p] = max(end_{j-1}[p], max over p' of end_{j-queue}[p']) + e[p, j]
+        cycles   = max over p of end_last[p]
+
+    The rows of a batch run one after another. Convolutions and grouped products run
+    as if dense, one product per element and cycle.
+
+    Attributes:
+      pes: elements. Static.
+      queue: inputs that wait at an element. Static.
+      run_bits, weight_bits: of a run of zeros and of a weight. Static.
+    """
+
+    pes: int = field(
+        default=64, metadata=read(f"{PAPER} (through cucapra/fodlam)", static=True)
+    )
+    queue: int = field(default=8, metadata=memory(PAPER, static=True))
+    run_bits: int = field(default=4, metadata=memory(PAPER, static=True))
+    weight_bits: int = field(
+        default=4, metadata=memory(f"{PAPER}: index of a shared weight", static=True)
+    )
+    clock: Any = field(
+        default=800e6, metadata=read(f"{PAPER} (through cucapra/fodlam)")
+    )
+
+    @property
+    def multipliers(self) -> Any:
+        """One in each element."""
+        return self.pes
+
+    def storage(self, profile: OpProfile) -> Bits:
+        """Interleaved columns of shared weights; dense activations."""
+        dense = dense_bits(profile, self.value_bits)
+        if self.refusal(profile):
+            return dense
+        weight = formats.csc(
+            _interleaved(profile.weight, self.pes),
+            value_bits=self.weight_bits,
+            run_bits=self.run_bits,
+        )
+        return dense._replace(weight=weight.as_float())
+
+    def refusal(self, profile: OpProfile) -> str | None:
+        """A convolution, or a product with batch axes."""
+        if not is_matmul(profile):
+            return "no convolutions"
+        if profile.geometry.groups > 1:
+            return "no grouped products"
+        return super().refusal(profile)
+
+    def reduce(self, profile: OpProfile) -> Detail:
+        """Both cycle counts of all rows of the batch."""
+        entries = self.entries(profile.weight)
+        rows = profile.activation
+        ends = jax.vmap(self._end, in_axes=(0, None))(rows, entries)
+        reads = rows.sum(0, dtype=jnp.int32)
+        return Detail(
+            cycles=exact_sum(ends, most=profile.weight.size),
+            entries=exact_sum(
+                reads, entries.sum(0), most=len(rows), most_y=profile.filters
+            ),
+        )
+
+    def sparse_work(self, measured: Measured) -> Work:
+        """The slowest element."""
+        return Work(
+            cycles=measured.detail.cycles,
+            # Fillers take a slot too.
+            executed=measured.detail.entries,
+            gated=jnp.float32(0),
+            activation_reads=1,
+            weight_reads=measured.shape.rows,
+        )
+
+    def entries(
+        self, weight: Bool[Array, "inputs outputs"]
+    ) -> Int[Array, "pes inputs"]:
+        """What each element reads for each input, fillers included."""
+        lines = _interleaved(weight, self.pes)
+        index = jnp.arange(lines.shape[-1], dtype=jnp.int32)[None, None]
+        latest = lax.cummax(jnp.where(lines, index, -1), axis=2)
+        before = jnp.pad(latest, ((0, 0), (0, 0), (1, 0)), constant_values=-1)
+        gaps = index - 1 - before[..., :-1]
+        return jnp.where(lines, 1 + (gaps >> self.run_bits), 0).sum(-1)
+
+    def theoretical_cycles(self, profile: OpProfile) -> Float[Array, ""]:
+        """Cycles if the entries were spread evenly: all entries read / elements."""
+        return self.reduce(profile).entries / self.pes
+
+    def _end(
+        self, row: Bool[Array, " inputs"], entries: Int[Array, "pes inputs"]
+    ) -> Int[Array, ""]:
+        """The cycle in which the last element is done with one vector."""
+
+        def step(carry: Any, inputs: Any) -> tuple[Any, None]:
+            end, queued = carry  # queued: when the last `queue` inputs were done
+            nonzero, reads = inputs
+            after = jnp.maximum(end, queued[0]) + reads
+            shifted = jnp.append(queued[1:], after.max())
+            return (
+                jnp.where(nonzero, after, end),
+                jnp.where(nonzero, shifted, queued),
+            ), None
+
+        start = jnp.zeros(self.pes, jnp.int32), jnp.zeros(self.queue, jnp.int32)
+        (end, _), _ = lax.scan(step, start, (row, entries.T))
+        return end.max()
+
+
+def _interleaved(
+    weight: Bool[Array, "inputs outputs"], pes: int
+) -> Bool[Array, "pes inputs lines"]:
+    """The outputs of each element, for every input."""
+    weight = pad_to(weight, 1, pes)
+    return weight.reshape(weight.shape[0], -1, pes).transpose(2, 0, 1)

@@ -1,0 +1,104 @@
+"""Eyeriss: a row-stationary array that gates zero activations and skips nothing."""
+
+import dataclasses
+from dataclasses import field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from dst_jax.cost import formats
+from dst_jax.cost.accelerators.arithmetic import ceil_div
+from dst_jax.cost.accelerators.base import Accelerator, dense_bits
+from dst_jax.cost.accelerators.provenance import memory, read
+from dst_jax.cost.accelerators.work import Bits, Measured, Work
+from dst_jax.cost.profiles import OpProfile
+
+__all__ = ["EyerissV1"]
+
+CHIP = "Chen et al., JSSC 2017, tables V and VI (through cucapra/fodlam)"
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EyerissV1(Accelerator):
+    """Zero activations cost a cycle but little energy; run lengths in DRAM.
+
+        cycles = ceil(products / (multipliers * utilisation))
+
+    Activations and outputs are stored as runs of at most 2^run_bits - 1 zeros with a
+    value, or densely if that is smaller; weights densely.
+
+    Attributes:
+      pes: multipliers.
+      utilisation: products per cycle and multiplier, in (0, 1].
+      tile_filters, tile_rows: filters and output positions between two reads of an
+        operand from the buffer.
+      tile_channels: channels between two moves of a partial sum; more of them, and it
+        is written to the buffer and read again.
+      run_bits: of a run length. Static.
+    """
+
+    pes: Any = field(default=168, metadata=read(CHIP))
+    utilisation: Any = field(
+        default=0.77, metadata=read(f"{CHIP}: AlexNet's products / (168 * cycles)")
+    )
+    tile_filters: Any = field(
+        default=64, metadata=read("mapping of the Sparseloop artifact, table 7 setup")
+    )
+    tile_rows: Any = field(
+        default=676,
+        metadata=read("mapping of the Sparseloop artifact: 4 times 13 x 13"),
+    )
+    tile_channels: Any = field(
+        default=4, metadata=read("mapping of the Sparseloop artifact, table 7 setup")
+    )
+    clock: Any = field(default=200e6, metadata=read(CHIP))
+    activation_buffer: Any = field(default=108 * 1024, metadata=memory("108 KB"))
+    weight_buffer: Any = field(
+        default=8 * 1024, metadata=memory("weight part of the buffer")
+    )
+    run_bits: int = field(
+        default=5,
+        metadata=read("Sparseloop artifact: 5 bits beside a 16-bit word", static=True),
+    )
+
+    stores_weights = False
+
+    @property
+    def multipliers(self) -> Any:
+        """One in each processing element."""
+        return self.pes
+
+    def storage(self, profile: OpProfile) -> Bits:
+        """Activation and output in run lengths, the weight dense."""
+        dense = dense_bits(profile, self.value_bits)
+
+        def coded(mask: Any, limit: Any) -> Any:
+            bits = formats.run_length(
+                mask, value_bits=self.value_bits, run_bits=self.run_bits
+            )
+            return jnp.minimum(bits.as_float(), limit)
+
+        return dense._replace(
+            activation=coded(profile.activation, dense.activation),
+            output=coded(profile.output, dense.output),
+        )
+
+    def reduce(self, profile: OpProfile) -> tuple[()]:
+        """Nothing: the number of gated products is among the counts."""
+        return ()
+
+    def sparse_work(self, measured: Measured) -> Work:
+        """All products take their cycle; those of zero activations are gated."""
+        shape, macs = measured.shape, measured.macs
+        rate = self.pes * self.utilisation
+        return Work(
+            cycles=jnp.ceil(jnp.float32(shape.macs) / rate),
+            executed=macs.by_activation,
+            # The zeros of the padding are activations that are zero.
+            gated=macs.dense - macs.by_activation,
+            activation_reads=ceil_div(shape.filters, self.tile_filters),
+            weight_reads=ceil_div(shape.rows, self.tile_rows),
+            psum_moves=2 * (ceil_div(shape.channels, self.tile_channels) - 1),
+        )

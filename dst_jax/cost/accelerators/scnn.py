@@ -1,0 +1,117 @@
+"""SCNN: planar tiles, and the Cartesian product of nonzero operands."""
+
+import dataclasses
+import math
+from dataclasses import field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from dst_jax.cost import formats
+from dst_jax.cost.accelerators.arithmetic import (
+    ceil_div,
+    exact_dot,
+    exact_sum,
+)
+from dst_jax.cost.accelerators.base import Accelerator
+from dst_jax.cost.accelerators.lowering import is_matmul
+from dst_jax.cost.accelerators.provenance import assumed, read
+from dst_jax.cost.accelerators.scnn_tiles import Tiles, matmul_tiles, planar_tiles
+from dst_jax.cost.accelerators.work import Bits, Measured, Work
+from dst_jax.cost.profiles import OpProfile
+
+__all__ = ["Scnn"]
+
+PAPER = "Parashar et al., ISCA 2017 (through reading notes)"
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Scnn(Accelerator):
+    """Each element multiplies all its nonzero activations by all nonzero weights.
+
+        cycles of a block of filters = halo + max over elements of
+            sum over channels and phases of
+                ceil(nA / activation_lanes) * ceil(nW / weight_lanes) * kappa
+
+    with nA the nonzero activations in the element's tile of the input plane, nW the
+    nonzero weights of the block; a stride splits both into phases that do not meet.
+    Elements wait for each other after each block; a block is as many filters as the
+    accumulators hold for a tile of the output. A matrix product has no plane:
+    elements share out its filters, and one lane of activations is busy.
+
+    Attributes:
+      activation_lanes, weight_lanes: sides of an element's multiplier array.
+      kappa: slowdown by conflicts in the accumulator banks; 1 = none.
+      pe_rows, pe_columns: elements. Static.
+      accumulators: per element. Static.
+      run_bits: of a run of zeros. Static.
+    """
+
+    activation_lanes: Any = field(default=4, metadata=read(PAPER))
+    weight_lanes: Any = field(default=4, metadata=read(PAPER))
+    kappa: Any = field(default=1.0, metadata=assumed("bank conflicts are left out"))
+    pe_rows: int = field(default=8, metadata=read(PAPER, static=True))
+    pe_columns: int = field(default=8, metadata=read(PAPER, static=True))
+    accumulators: int = field(
+        default=1024, metadata=read(f"{PAPER}: 32 banks of 32 entries", static=True)
+    )
+    run_bits: int = field(
+        default=4, metadata=read(f"{PAPER}: 4-bit indices", static=True)
+    )
+    clock: Any = field(default=1e9, metadata=assumed("a round number"))
+    activation_buffer: Any = field(
+        default=64 * 10 * 1024, metadata=read(f"{PAPER}: 10 KB per element")
+    )
+    weight_buffer: Any = field(
+        default=64 * 100, metadata=read(f"{PAPER}: 50 entries of 16 bits per element")
+    )
+
+    @property
+    def multipliers(self) -> Any:
+        """An array of lanes in each element."""
+        lanes = self.activation_lanes * self.weight_lanes
+        return self.pe_rows * self.pe_columns * lanes
+
+    def storage(self, profile: OpProfile) -> Bits:
+        """Run lengths for everything, along channels and filters."""
+
+        def coded(mask: Any) -> Any:
+            bits = formats.run_length(
+                mask, value_bits=self.value_bits, run_bits=self.run_bits
+            )
+            return bits.as_float()
+
+        return Bits(*map(coded, (profile.activation, profile.weight, profile.output)))
+
+    def reduce(self, profile: OpProfile) -> Tiles:
+        """Nonzeros by tile, phase and block.
+
+        Raises:
+          ValueError: the operation has three or more spatial axes.
+        """
+        grid = self.pe_rows, self.pe_columns
+        if is_matmul(profile):
+            return matmul_tiles(profile, math.prod(grid))
+        return planar_tiles(profile, grid, self.accumulators)
+
+    def sparse_work(self, measured: Measured) -> Work:
+        """All blocks of all images, one after the other."""
+        tiles: Tiles = measured.detail
+        shape = measured.shape
+        products = exact_dot(
+            ceil_div(tiles.activation, self.activation_lanes),
+            ceil_div(tiles.weight, self.weight_lanes).mT,
+            most=tiles.most,
+        )
+        # The blocks of a matrix product are its elements.
+        slowest = products.max(-2 if shape.axes else -1).astype(jnp.int32)
+        steps = exact_sum(slowest.reshape(-1), most=tiles.most)
+        return Work(
+            cycles=steps * self.kappa + jnp.float32(shape.images * tiles.halo),
+            executed=measured.macs.effectual,
+            gated=jnp.float32(0),
+            activation_reads=tiles.weight.shape[1] if shape.axes else 1,
+            weight_reads=shape.images,
+        )

@@ -1,0 +1,188 @@
+"""Energy per action, from published tables, and the energy of an operation by part.
+
+    energy = executed * (mac + scratchpads) + gated * gate
+           + buffer bits * e_buffer + DRAM bits * e_dram + seconds * static power
+
+Absolute numbers of different tables differ by factors (Aladdin's 32-bit multiplier at
+40 nm takes four times Horowitz' at 45 nm): compare designs under one table, and say
+which one.
+"""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+from jaxtyping import Array, Float
+
+__all__ = ["Actions", "Energy", "Table", "create", "names", "split"]
+
+Number = Any
+"""A number or, in a sweep, an array of them; JAX also puts placeholders here."""
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Table:
+    """Energy of every action. All numbers are leaves, so that a sweep can vary them.
+
+    Attributes:
+      mac: of one multiplication and addition, in `unit`.
+      gated: of a multiplier that idles for a cycle.
+      activation_spad, weight_spad, psum_spad: of one access to the small memory beside
+        the multiplier; a product makes one, one and two of them.
+      buffer: per bit from or to the on-chip buffer.
+      dram: per bit.
+      static_power: `unit` per picosecond: watts if the unit is pJ.
+      name, unit, source: static.
+    """
+
+    mac: Number
+    gated: Number = 0.0
+    activation_spad: Number = 0.0
+    weight_spad: Number = 0.0
+    psum_spad: Number = 0.0
+    buffer: Number
+    dram: Number
+    static_power: Number = 0.0
+    name: str = dataclasses.field(metadata={"static": True})
+    unit: str = dataclasses.field(default="pJ", metadata={"static": True})
+    source: str = dataclasses.field(metadata={"static": True})
+
+
+class Actions(NamedTuple):
+    """How often each action happens.
+
+    Attributes:
+      executed, gated: products computed, and slots kept idle.
+      buffer_bits, dram_bits: moved.
+      seconds: until the operation is done.
+    """
+
+    executed: Any
+    gated: Any
+    buffer_bits: Any
+    dram_bits: Any
+    seconds: Any
+
+
+class Energy(NamedTuple):
+    """Energy by part, in the table's unit.
+
+    Attributes:
+      mac: multiplications and additions.
+      gated: idle multipliers.
+      scratchpad: memories beside the multipliers.
+      buffer: on-chip buffer.
+      dram: off-chip memory.
+      static: what flows whatever is computed.
+    """
+
+    mac: Float[Array, "..."] | float
+    gated: Float[Array, "..."] | float
+    scratchpad: Float[Array, "..."] | float
+    buffer: Float[Array, "..."] | float
+    dram: Float[Array, "..."] | float
+    static: Float[Array, "..."] | float
+
+    @property
+    def total(self) -> Float[Array, "..."] | float:
+        """The sum of the parts."""
+        return sum(self)
+
+
+_TABLES = {
+    "horowitz45": Table(
+        # Half precision: the table has no 16-bit integers. No register file either.
+        mac=1.1 + 0.4,
+        buffer=10 / 64,
+        dram=(1300 + 2600) / 2 / 64,
+        name="horowitz45",
+        source="Horowitz, ISSCC 2014, 45 nm: fp16 multiply 1.1 and add 0.4 pJ; 8 KB "
+        "SRAM 10 pJ and DRAM 1300 to 2600 pJ per 64 bits (the middle is taken)",
+    ),
+    "eyeriss_rel": Table(
+        mac=1.0,
+        activation_spad=1.0,
+        weight_spad=1.0,
+        psum_spad=1.0,
+        buffer=6 / 16,
+        dram=200 / 16,
+        name="eyeriss_rel",
+        unit="MAC",
+        source="Chen et al. (Eyeriss), 16-bit accesses relative to a MAC: register "
+        "file 1, buffer 6, DRAM 200; traffic between PEs (2) is not modelled",
+    ),
+    "accelergy45_eyeriss": Table(
+        mac=2.20,
+        gated=0.066 + 0.006,
+        activation_spad=0.197,
+        weight_spad=0.710,
+        psum_spad=0.253,
+        buffer=(49.17 + 37.16) / 2 / 64,
+        dram=512 / 64,
+        name="accelergy45_eyeriss",
+        source="Accelergy tables of the Sparseloop artifact (MICRO 2022, table 7 "
+        "setup), 45 nm, 16 bits; a buffer access is the mean of read and write",
+    ),
+    "eyeriss_v1_fit": Table(
+        mac=5.72,
+        gated=0.60,
+        buffer=5.47 / 8,
+        dram=0.0,
+        static_power=0.187,
+        name="eyeriss_v1_fit",
+        source="least squares over the 18 layers measured on the Eyeriss chip (JSSC "
+        "2017, tables V and VI), without DRAM; predicts the chip, not its parts",
+    ),
+}
+
+
+def names() -> tuple[str, ...]:
+    """The tables that `create` knows.
+
+    >>> names()
+    ('horowitz45', 'eyeriss_rel', 'accelergy45_eyeriss', 'eyeriss_v1_fit')
+    """
+    return tuple(_TABLES)
+
+
+def create(name: str, **overrides: Number) -> Table:
+    """An energy table by name, with other numbers where given.
+
+    Args:
+      name: one of `names()`.
+      **overrides: fields of `Table`. A table with overrides should carry its own
+        `name`.
+
+    Raises:
+      ValueError: an unknown name or field.
+
+    >>> create("horowitz45", dram=20.0).dram
+    20.0
+    """
+    if name not in _TABLES:
+        raise ValueError(f"energy table must be one of {names()}, got {name!r}")
+    known = [field.name for field in dataclasses.fields(Table)]
+    unknown = sorted(set(overrides) - set(known))
+    if unknown:
+        raise ValueError(f"a table has no {unknown}; it has {known}")
+    return dataclasses.replace(_TABLES[name], **overrides)
+
+
+def split(table: Table, actions: Actions) -> Energy:
+    """The energy of some actions, by part.
+
+    >>> table = create("eyeriss_rel")
+    >>> split(table, Actions(10, 2, 0, 16, 0.0)).dram
+    200.0
+    """
+    spads = table.activation_spad + table.weight_spad + 2 * table.psum_spad
+    return Energy(
+        mac=actions.executed * table.mac,
+        gated=actions.gated * table.gated,
+        # A flag tells of the zero: gated products read no operand.
+        scratchpad=actions.executed * spads,
+        buffer=actions.buffer_bits * table.buffer,
+        dram=actions.dram_bits * table.dram,
+        static=actions.seconds * table.static_power * 1e12,
+    )

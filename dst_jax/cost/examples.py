@@ -1,0 +1,67 @@
+"""A function of a batch, applied to every example by itself."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+__all__ = ["each_example"]
+
+
+def each_example(
+    fn: Callable[..., Any], *, shared: tuple[int, ...]
+) -> Callable[..., Any]:
+    """`fn` vmapped over the examples, each of which it gets as a batch of one.
+
+    Args:
+      fn: a function of batches, whose leading axes are the examples.
+      shared: positions of the arguments that hold no examples.
+
+    Returns:
+      A function of the arguments of `fn`. Arrays without axes are shared too. Every
+      leaf of its result has a leading axis: the examples.
+
+    Raises:
+      ValueError: at the call, if the leading axes differ or there is none.
+
+    >>> import jax.numpy as jnp
+    >>> each_example(lambda x: x.sum(), shared=())(jnp.ones((2, 3))).tolist()
+    [3.0, 3.0]
+    """
+
+    @functools.wraps(fn)
+    def apart(*args: Any, **kwargs: Any) -> Any:
+        leaves, tree = jax.tree.flatten((args, kwargs))
+        paths = [path for path, _ in jax.tree.leaves_with_path((args, kwargs))]
+        axes = [
+            None if _is_shared(path, leaf, shared) else 0
+            for path, leaf in zip(paths, leaves, strict=True)
+        ]
+        _check_batch([x for x, axis in zip(leaves, axes, strict=True) if axis == 0])
+
+        def one(*example: Any) -> Any:
+            batches = [
+                x if axis is None else x[None]
+                for x, axis in zip(example, axes, strict=True)
+            ]
+            args, kwargs = jax.tree.unflatten(tree, batches)
+            return fn(*args, **kwargs)
+
+        return jax.vmap(one, in_axes=tuple(axes))(*leaves)
+
+    return apart
+
+
+def _is_shared(path: Any, leaf: Any, shared: tuple[int, ...]) -> bool:
+    kind, argument, *_ = path
+    return getattr(leaf, "ndim", 0) == 0 or (kind.idx == 0 and argument.idx in shared)
+
+
+def _check_batch(data: list[Any]) -> None:
+    sizes = sorted({len(x) for x in data})
+    if len(sizes) != 1:
+        raise ValueError(
+            "per_example needs data arguments with one leading axis of examples, got "
+            f"{', '.join(map(str, sizes)) or 'no arrays'}"
+        )

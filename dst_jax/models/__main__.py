@@ -1,0 +1,101 @@
+"""Prints what a network is made of.
+
+    python -m dst_jax.models NAME [--width W] [--num-classes N] [--image-size S] ...
+
+A row for every layer and every tap: the output's shape, parameters, multiplications
+(MACs, padding included) and the elements of post-ReLU maps, for one image; then the
+totals. Exit status: 0, or 2 with a message if there is no such network.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
+
+from dst_jax.models import registry
+from dst_jax.models.summary import Layer, grouped, layers
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit status."""
+    given = _parser().parse_args(arguments)
+    options = {"width": given.width, "stem": given.stem}
+    options = {name: value for name, value in options.items() if value is not None}
+    try:
+        rows = _rows(given, options)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    console = Console()
+    table = _table(rows)
+    endless = console.options.update(width=10_000)
+    width = max(console.width, Measurement.get(console, endless, table).maximum)
+    console.print(table, width=width, crop=False)
+    return 0
+
+
+def _rows(given: argparse.Namespace, options: dict[str, Any]) -> list[Layer]:
+    classes, (height, width, channels) = registry.task(given.name, stem=given.stem)
+    for option in ("image_size", "depth"):
+        value = getattr(given, option)
+        if value is not None and value < 1:
+            name = option.replace("_", "-")
+            raise ValueError(f"--{name} must be at least 1, got {value}")
+    if given.image_size is not None:
+        height = width = given.image_size
+    if given.num_classes is not None:
+        classes = given.num_classes
+    model = registry.create(given.name, num_classes=classes, **options)
+    rows = layers(model, (height, width, channels))
+    return rows if given.depth is None else grouped(rows, given.depth)
+
+
+def _table(rows: Sequence[Layer]) -> Table:
+    table = Table(
+        box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, show_footer=True
+    )
+    totals = [sum(values) for values in zip(*map(_numbers, rows), strict=True)]
+    table.add_column("layer", footer="total", no_wrap=True)
+    table.add_column("output", no_wrap=True)
+    headings = ("parameters", "MACs", "activations")
+    for heading, total in zip(headings, totals, strict=True):
+        table.add_column(heading, footer=f"{total:,}", justify="right")
+    for row in rows:
+        numbers = [f"{number:,}" if number else "" for number in _numbers(row)]
+        shape = " x ".join(map(str, row.shape))
+        table.add_row(row.name or "(network)", shape, *numbers)
+    return table
+
+
+def _numbers(row: Layer) -> tuple[int, int, int]:
+    return row.parameters, row.macs, row.activations
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m dst_jax.models",
+        description="Print a network's layers, shapes, parameters, MACs and maps.",
+    )
+    names = ", ".join(registry.names())
+    parser.add_argument("name", metavar="NAME", help=f"one of: {names}")
+    parser.add_argument("--width", type=float, help="factor on the channels")
+    parser.add_argument("--stem", help="imagenet or cifar")
+    parser.add_argument(
+        "--num-classes", type=int, help="outputs (default: as published)"
+    )
+    parser.add_argument("--image-size", type=int, help="pixels (default: as published)")
+    parser.add_argument(
+        "--depth", type=int, help="sum over the first so many parts of the names"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

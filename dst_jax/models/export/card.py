@@ -1,0 +1,76 @@
+"""A model card: what a network is, what it scores, what it saves, how it was made."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+__all__ = ["model_card"]
+
+
+def model_card(
+    run: Mapping[str, Any],
+    stage: Mapping[str, Any],
+    *,
+    num_classes: int,
+    input: Mapping[str, Any],
+    params_sha256: str,
+    files: Sequence[Mapping[str, Any]] = (),
+) -> dict[str, Any]:
+    """The card of one stage of a run, as JSON knows it.
+
+    Args:
+      run: config.json of the run directory: `config`, `command`, `seed`, `versions`,
+        `git`, `machine`.
+      stage: stages/NAME.json: what the evaluation at the stage's end found.
+      num_classes: outputs of the network.
+      input: what the network takes, for instance `shape`, `mean`, `std`.
+      params_sha256: of the parameters, as in summary.json.
+      files: what was exported, each with `name`, `bytes`, `sha256`.
+
+    Returns:
+      `model`, `input`, `data`, `accuracy` (shares in [0, 1] on the test set),
+      `sparsity` (shares of zeros in [0, 1]: of the prunable weights, of the activation
+      maps in both averages, and per layer), `multiplications` (exact, summed over the
+      test set; in all and per layer) and `drop`, `params_sha256`, `files`, `training`.
+
+    Raises:
+      ValueError: a record lacks an entry.
+    """
+    try:
+        config = run["config"]
+        return {
+            "model": {**_given(config["model"]), "num_classes": num_classes},
+            "input": dict(input),
+            "data": config["data"]["name"],
+            "stage": stage["name"],
+            "accuracy": _take(stage, "top1", "top5", "loss", "examples"),
+            "sparsity": {
+                "weights": stage["weight_sparsity"],
+                "activations": stage["activation_sparsity"],
+                "layers": _take(stage["layers"], "weights", "activations"),
+            },
+            "multiplications": {
+                **_totals(stage["layers"]["counts"]),
+                "layers": stage["layers"]["counts"],
+            },
+            "drop": stage["flops_drop"],
+            "params_sha256": params_sha256,
+            "files": [dict(file) for file in files],
+            "training": _take(
+                run, "config", "command", "seed", "versions", "git", "machine"
+            ),
+        }
+    except KeyError as error:
+        raise ValueError(f"the run's records have no entry {error}") from None
+
+
+def _given(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _take(record: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {name: record[name] for name in names}
+
+
+def _totals(counts: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
+    kinds = ("dense", "valid", "by_activation", "by_weight", "effectual")
+    return {kind: sum(layer[kind] for layer in counts.values()) for kind in kinds}

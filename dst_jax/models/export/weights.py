@@ -1,0 +1,174 @@
+"""A network's weights as PyTorch names and lays them out, in safetensors files."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, get_args
+
+import numpy as np
+
+from dst_jax.models import torch_safetensors, torch_sparse
+from dst_jax.models.torch_layout import Layout, layout_of, to_torch
+from dst_jax.trees import named_leaves
+from dst_jax.typing import Mask
+
+__all__ = ["Format", "Saved", "save_safetensors", "state_dict"]
+
+Format = Literal["dense", "bitmask", "csr"]
+
+
+class Saved(NamedTuple):
+    """What was written, with the sizes that the file system reports."""
+
+    path: Path
+    bytes: int
+    masks_path: Path | None
+    masks_bytes: int | None
+
+
+def state_dict(
+    model_name: str,
+    variables: Mapping[str, Any],
+    **network: Any,
+) -> dict[str, np.ndarray]:
+    """A network's arrays as PyTorch names and lays them out.
+
+    `net.load_state_dict({k: torch.from_numpy(v) for k, v in state_dict(...).items()})`
+    is strict and succeeds: PyTorch itself fills in `num_batches_tracked`.
+
+    Args:
+      model_name: one of `models.names()`.
+      variables: `{"params": ..., "batch_stats": ...}` of that network.
+      **network: `num_classes`, `input_shape` and the options of `models.create`, as
+        for `torch_import.variables`.
+
+    Returns:
+      Contiguous NumPy arrays by PyTorch name, of the dtypes in `variables`.
+
+    Raises:
+      ValueError: the variables are not that network's: all missing and unknown names
+        and wrong shapes.
+    """
+    return _state_dict(layout_of(model_name, **network), variables, model_name)
+
+
+def save_safetensors(
+    path: str | os.PathLike[str],
+    model_name: str,
+    variables: Mapping[str, Any],
+    *,
+    masks: Mask = None,
+    format: Format = "dense",
+    **network: Any,
+) -> Saved:
+    """Writes a network as a safetensors file, and its masks beside it.
+
+    A dense file loads into PyTorch as it is. In the compressed formats every tensor of
+    two or more axes that gets smaller is stored without its zeros, see
+    `dst_jax.models.torch_sparse`; `load_compressed` and `torch_import.load` restore it
+    bit by bit.
+
+    Args:
+      path: of the file; ends in `.safetensors`.
+      model_name: one of `models.names()`.
+      variables: `{"params": ..., "batch_stats": ...}` of that network.
+      masks: shaped like the parameters, `None` = never pruned. Written to
+        `NAME.masks.safetensors`, bool, under the names of the weights they belong to.
+      format: "dense", "bitmask" or "csr".
+      **network: `num_classes`, `input_shape` and the options of `models.create`, as
+        for `torch_import.variables`.
+
+    Returns:
+      Paths and sizes in bytes, as measured on disk.
+
+    Raises:
+      ValueError: the variables are not that network's, a weight that its mask has
+        pruned is not 0, or an argument is out of range.
+
+    >>> import tempfile
+    >>> from dst_jax.models import torch_import
+    >>> leaves = layout_of("lenet5").leaves
+    >>> ones = {name: np.ones(leaf.torch_shape) for name, leaf in leaves.items()}
+    >>> variables = torch_import.variables("lenet5", ones)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = f"{folder}/lenet5.safetensors"
+    ...     saved = save_safetensors(path, "lenet5", variables)
+    >>> saved.bytes > 4 * 44_426  # parameters of float32, and a header
+    True
+    """
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise ValueError(f"path must end in .safetensors, got {path}")
+    if format not in get_args(Format):
+        raise ValueError(f"format must be one of {get_args(Format)}, got {format!r}")
+    layout = layout_of(model_name, **network)
+    tensors = _state_dict(layout, variables, model_name)
+    pruned = None if masks is None else _mask_dict(layout, masks, tensors)
+    # "pt" is what Hugging Face's loaders look for: tensors in PyTorch's layout.
+    metadata = {"format": "pt", "model": model_name}
+    if format == "dense":
+        size = torch_safetensors.write(path, tensors, metadata)
+    else:
+        stored, names = _compressed(tensors, format)
+        about = {"compression": format, "compressed": json.dumps(names)}
+        size = torch_safetensors.write(path, stored, {**metadata, **about})
+    if pruned is None:
+        return Saved(path, size, None, None)
+    beside = path.with_suffix(".masks.safetensors")
+    return Saved(path, size, beside, torch_safetensors.write(beside, pruned, metadata))
+
+
+def _compressed(
+    tensors: Mapping[str, np.ndarray], form: torch_sparse.Compression
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """The tensors with parts in place of those that get smaller, and their names."""
+    stored: dict[str, np.ndarray] = {}
+    names = []
+    for name, array in tensors.items():
+        parts = torch_sparse.compress(array, form) if array.ndim >= 2 else {}
+        if parts and sum(part.nbytes for part in parts.values()) < array.nbytes:
+            stored |= {f"{name}.{part}": value for part, value in parts.items()}
+            names.append(name)
+        else:
+            stored[name] = array
+    return stored, names
+
+
+def _mask_dict(
+    layout: Layout, masks: Mask, tensors: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """The masks in PyTorch's layout, checked against the weights."""
+    leaves = {leaf.path: leaf for leaf in layout.leaves.values()}
+    out: dict[str, np.ndarray] = {}
+    for path, mask in named_leaves({"params": masks}).items():
+        leaf = leaves.get(path)
+        if leaf is None or mask.shape != leaf.shape or mask.dtype != bool:
+            allowed = f"must be bool {leaf.shape}" if leaf else "is no parameter"
+            raise ValueError(f"masks: {path} is {mask.dtype} {mask.shape}, {allowed}")
+        out[leaf.name] = to_torch(mask, leaf)
+        alive = np.count_nonzero(tensors[leaf.name][~out[leaf.name]])
+        if alive:
+            raise ValueError(
+                f"masks: {alive} weights of {path} are pruned by the mask and not 0;"
+                " apply it first (dst_jax.pruning.masks.apply)"
+            )
+    return out
+
+
+def _state_dict(
+    layout: Layout, variables: Mapping[str, Any], model_name: str
+) -> dict[str, np.ndarray]:
+    found = named_leaves(dict(variables))
+    needed = {leaf.path: leaf.shape for leaf in layout.leaves.values()}
+    have = {path: array.shape for path, array in found.items()}
+    wrong = [
+        f"{path}: the network has {needed.get(path)}, the variables {have.get(path)}"
+        for path in sorted(needed.keys() | have.keys())
+        if needed.get(path) != have.get(path)
+    ]
+    if wrong:
+        raise ValueError(f"variables do not fit {model_name}: {'; '.join(wrong)}")
+    return {
+        leaf.name: to_torch(found[leaf.path], leaf) for leaf in layout.leaves.values()
+    }

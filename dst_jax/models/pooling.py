@@ -1,0 +1,87 @@
+"""Pooling with PyTorch's windows."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+__all__ = ["adaptive_mean_pool", "max_pool", "max_pooling", "mean_pooling"]
+
+
+def max_pool(
+    x: Float[Array, "batch height width channels"],
+    size: int,
+    *,
+    stride: int,
+    padding: int = 0,
+    ceil: bool = False,
+) -> Float[Array, "batch new_height new_width channels"]:
+    """The maximum over windows, padded with -inf on every side.
+
+    Args:
+      x: a map.
+      size: height and width of a window.
+      stride: between windows, in both directions.
+      padding: rows and columns of -inf on every side.
+      ceil: whether a window that begins inside the map may end beyond it (PyTorch's
+        `ceil_mode`).
+
+    >>> x = jnp.arange(4.0).reshape(1, 4, 1, 1).repeat(4, 2)
+    >>> max_pool(x, 3, stride=2).shape, max_pool(x, 3, stride=2, ceil=True).shape
+    ((1, 1, 1, 1), (1, 2, 2, 1))
+    """
+
+    def pads(length: int) -> tuple[int, int]:
+        # The last window begins at the last multiple of the stride inside the map.
+        last = (length + padding - 1) // stride * stride
+        end = min(last, -(-(length + 2 * padding - size) // stride) * stride) + size
+        return padding, max(padding, end - padding - length) if ceil else padding
+
+    both: Any = [pads(x.shape[1]), pads(x.shape[2])]  # Flax annotates only strings
+    return nn.max_pool(x, (size, size), (stride, stride), both)
+
+
+def max_pooling(
+    size: int, *, name: str, stride: int, padding: int = 0
+) -> Callable[[Array], Array]:
+    """`max_pool` as a step of a `Chain`; there is nothing to name."""
+    del name
+    return partial(max_pool, size=size, stride=stride, padding=padding)
+
+
+def mean_pooling(size: int, *, name: str) -> Callable[[Array], Array]:
+    """The mean over disjoint windows, as a step of a `Chain`.
+
+    Rows and columns that do not fill a window are left out.
+    """
+    del name
+    window = (size, size)
+    return partial(nn.avg_pool, window_shape=window, strides=window)
+
+
+def adaptive_mean_pool(
+    x: Float[Array, "batch height width channels"], size: int
+) -> Float[Array, "batch size size channels"]:
+    """The mean over `size` x `size` windows that cover the map.
+
+    Window i of n reaches from floor(i * length / n) to ceil((i + 1) * length / n), as
+    PyTorch's does: windows overlap, or repeat, where n does not divide the length.
+
+    >>> x = jnp.array([1.0, 2.0, 6.0]).reshape(1, 3, 1, 1).repeat(3, 2)
+    >>> adaptive_mean_pool(x, 2)[0, :, 0, 0].tolist()
+    [1.5, 4.0]
+    """
+    for axis in (1, 2):
+        length = x.shape[axis]
+        if length == size:
+            continue
+        windows = [
+            (i * length // size, -(-(i + 1) * length // size)) for i in range(size)
+        ]
+        parts = [jax.lax.slice_in_dim(x, a, b, axis=axis) for a, b in windows]
+        x = jnp.stack([part.mean(axis) for part in parts], axis)
+    return x

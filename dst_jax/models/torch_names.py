@@ -1,0 +1,130 @@
+"""Names in the checkpoints that circulate -> torchvision's, which are this library's.
+
+Known beside torchvision's own: timm (whose ResNets have torchvision's names), Hugging
+Face `ResNetForImageClassification` and `ResNetModel`, weiaicunzai/pytorch-cifar100 for
+ResNets, the `norm.1` of torchvision's older DenseNet files, and the prefixes that
+wrappers put before every name.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+
+__all__ = ["is_counter", "translate"]
+
+Rule = tuple[str, str | Callable[[re.Match[str]], str]]
+
+WRAPPERS = ("module.", "_orig_mod.")
+"""What `torch.nn.DataParallel` and `torch.compile` put before every name."""
+
+
+def _group(match: re.Match[str]) -> str:
+    return f"layer{int(match['stage']) + 1}.{match['block']}"
+
+
+def _numbered(match: re.Match[str]) -> str:
+    kind = "conv" if match["kind"] == "convolution" else "bn"
+    return f"{_group(match)}.{kind}{int(match['i']) + 1}."
+
+
+def _projection(match: re.Match[str]) -> str:
+    return f"{_group(match)}.downsample.{int(match['kind'] == 'normalization')}."
+
+
+_KIND = r"(?P<kind>convolution|normalization)\."
+_BLOCK = r"^(resnet\.)?encoder\.stages\.(?P<stage>\d+)\.layers\.(?P<block>\d+)\."
+_HUGGING_FACE: tuple[Rule, ...] = (
+    (r"^(resnet\.)?embedder\.embedder\.convolution\.", "conv1."),
+    (r"^(resnet\.)?embedder\.embedder\.normalization\.", "bn1."),
+    (_BLOCK + r"layer\.(?P<i>\d+)\." + _KIND, _numbered),
+    (_BLOCK + r"shortcut\." + _KIND, _projection),
+    (r"^classifier\.1\.", "fc."),
+)
+
+
+def _residual(match: re.Match[str]) -> str:
+    names = {"0": "conv1", "1": "bn1", "3": "conv2", "4": "bn2", "6": "conv3"}
+    layer = names.get(match["i"], "bn3")
+    return f"layer{int(match['stage']) - 1}.{match['block']}.{layer}."
+
+
+_STAGE = r"^conv(?P<stage>[2-5])_x\.(?P<block>\d+)\."
+_PYTORCH_CIFAR100: tuple[Rule, ...] = (
+    (r"^conv1\.0\.", "conv1."),
+    (r"^conv1\.1\.", "bn1."),
+    (_STAGE + r"residual_function\.(?P<i>[013467])\.", _residual),
+    (
+        _STAGE + r"shortcut\.",
+        lambda m: f"layer{int(m['stage']) - 1}.{m['block']}.downsample.",
+    ),
+)
+_OLD_DENSENET: tuple[Rule, ...] = (
+    (r"(denselayer\d+\.(norm|conv))\.(?=[12]\.)", r"\1"),
+)
+
+_RULES: Mapping[str, tuple[Rule, ...]] = {
+    "resnet": _HUGGING_FACE + _PYTORCH_CIFAR100,
+    "densenet": _OLD_DENSENET,
+}
+
+
+def translate(names: Iterable[str], model_name: str) -> dict[str, str]:
+    """Each name in a checkpoint with its name in torchvision.
+
+    A wrapper's prefix is taken off when every name has it. What no rule knows keeps
+    its name.
+
+    Args:
+      names: of the checkpoint's tensors.
+      model_name: one of `models.names()`.
+
+    Raises:
+      ValueError: two names mean the same tensor.
+
+    >>> translate(["module.resnet.embedder.embedder.convolution.weight"], "resnet18")
+    {'module.resnet.embedder.embedder.convolution.weight': 'conv1.weight'}
+    """
+    names = list(names)
+    rules = [
+        rule
+        for family, found in _RULES.items()
+        if model_name.startswith(family)
+        for rule in found
+    ]
+    start = _wrapping(names)
+    translated = {name: _apply(rules, name[start:]) for name in names}
+    earlier: dict[str, str] = {}
+    for name, torchvision in translated.items():
+        if torchvision in earlier:
+            raise ValueError(
+                f"{earlier[torchvision]!r} and {name!r} both mean {torchvision!r}"
+            )
+        earlier[torchvision] = name
+    return translated
+
+
+def is_counter(name: str) -> bool:
+    """Whether a name is PyTorch's count of batches seen, which nothing here reads.
+
+    >>> is_counter("bn1.num_batches_tracked")
+    True
+    """
+    return name.rpartition(".")[2] == "num_batches_tracked"
+
+
+def _wrapping(names: list[str]) -> int:
+    """The length of the prefix of wrappers that all names share."""
+    start = 0
+    while names:
+        found = [w for w in WRAPPERS if all(n.startswith(w, start) for n in names)]
+        if not found:
+            break
+        start += len(found[0])
+    return start
+
+
+def _apply(rules: list[Rule], name: str) -> str:
+    for pattern, replacement in rules:
+        new, times = re.subn(pattern, replacement, name, count=1)
+        if times:
+            return new
+    return name

@@ -1,0 +1,89 @@
+"""What a sparse training step costs, next to what inference costs.
+
+A forward pass costs F multiply-adds; the backward pass two more of its kind, one for
+the gradients of the inputs and one for those of the weights. With `f_S` of the sparse
+network and `f_D` of the dense one:
+
+    static, SET        3 f_S                         gradients of kept weights only
+    dense gradients    2 f_S + f_D                   of all weights, at every step
+    RigL               (3 f_S dT + 2 f_S + f_D) / (dT + 1)   at every dT-th step
+
+As in the papers, the optimizer, normalisation and the mask update itself are left out,
+and the first layer's input gradient is counted although it is not needed.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+
+from dst_jax.pruning import _checks
+
+__all__ = ["TrainingFlops", "training_flops"]
+
+
+class TrainingFlops(NamedTuple):
+    """Multiply-adds of one example, averaged over steps; of all layers together."""
+
+    forward: Any
+    input_gradients: Any
+    weight_gradients: Any
+    dense: Any
+    """Of a dense training step: `3 f_D`."""
+
+    @property
+    def total(self) -> Any:
+        """Of a training step."""
+        return self.forward + self.input_gradients + self.weight_gradients
+
+    @property
+    def relative(self) -> Any:
+        """`total` over a dense training step."""
+        return self.total / self.dense
+
+
+def training_flops(
+    dense_macs: Mapping[str, jax.typing.ArrayLike],
+    densities: Mapping[str, jax.typing.ArrayLike],
+    *,
+    dense_gradient_every: int | None = None,
+) -> TrainingFlops:
+    """Multiply-adds of one training step, averaged over steps.
+
+    Args:
+      dense_macs: multiply-adds of a dense forward pass by layer, for one example.
+      densities: kept weights over all, in [0, 1]; layers not named are dense. Numbers
+        or arrays, for instance from `statistics`.
+      dense_gradient_every: how often gradients of all weights are computed: None =
+        never (static, SET), 1 = every step, or RigL's interval dT between updates,
+        which gives the average over dT + 1 steps of the paper.
+
+    Raises:
+      ValueError: a density of a layer that is not in `dense_macs`, or out of range.
+
+    Reference:
+      Evci et al. 2020 (RigL, arXiv 1911.11134), appendix on FLOPs.
+
+    >>> cost = training_flops({"conv": 100, "fc": 10}, {"conv": 0.1})
+    >>> cost.forward, cost.total, cost.dense
+    (20.0, 60.0, 330)
+    >>> training_flops({"conv": 100}, {"conv": 0.1}, dense_gradient_every=9).total
+    39.0
+    """
+    unknown = sorted(densities.keys() - dense_macs.keys())
+    if unknown:
+        raise ValueError(f"densities names {unknown}, not in {list(dense_macs)}")
+    for name, density in densities.items():
+        _checks.share(f"density of {name}", density)
+    if dense_gradient_every is not None:
+        _checks.at_least("dense_gradient_every", dense_gradient_every, 1)
+    sparse: Any = sum(macs * densities.get(k, 1) for k, macs in dense_macs.items())
+    dense: Any = sum(dense_macs.values())
+    if dense_gradient_every is None:
+        weight_gradients = sparse
+    elif dense_gradient_every == 1:
+        weight_gradients = dense
+    else:
+        steps = dense_gradient_every
+        weight_gradients = (sparse * steps + dense) / (steps + 1)
+    return TrainingFlops(sparse, sparse, weight_gradients, 3 * dense)

@@ -1,0 +1,161 @@
+"""GaP: scheduled grow-and-prune, one part of the network dense at a time."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dst_jax import trees
+from dst_jax.pruning import _checks, schedules, scores, updates
+from dst_jax.pruning.distributions import Distribution, by_name
+from dst_jax.pruning.protocol import Method, Step
+from dst_jax.pruning.selection import JOINT, Counts
+from dst_jax.pruning.structures import select
+from dst_jax.pruning.transform import method
+from dst_jax.typing import Mask, Params, Rules
+
+__all__ = ["gap", "gap_copies", "gap_merge"]
+
+Partitions = int | Rules
+"""How many, in path order, or `[(regex, part), ...]` with parts from 0."""
+
+
+@method
+def gap(
+    *,
+    sparsity: Any,
+    interval: Any,
+    partitions: Partitions = 4,
+    rounds: Any = 1,
+    distribution: str | Distribution = "uniform",
+) -> Method:
+    """S-GaP: the parts of the network take turns at being dense.
+
+    In phase i of `interval` steps part `i mod parts` is dense and the others sparse;
+    then it is pruned by magnitude while the next one grows. After `rounds` turns of all
+    parts everything is sparse, and training goes on with that mask.
+
+    Args:
+      sparsity: of the sparse parts, in [0, 1).
+      interval: steps of a phase.
+      partitions: how many parts of about as many layers, or `[(regex, part), ...]`.
+      rounds: how often every part has its turn.
+      distribution: of the weights between layers; not "global".
+
+    Reference:
+      Ma et al. 2022 (GaP, arXiv 2106.09857).
+
+    >>> import optax
+    >>> tx = gap(optax.sgd(0.1), sparsity=0.9, interval=20_000, rounds=2)
+    """
+    _checks.fraction("sparsity", sparsity)
+    _checks.at_least("rounds", rounds, 1)
+    parts = _number(partitions)
+    end = rounds * parts * interval
+    share_out = by_name(distribution)
+
+    def kept(params: Params) -> Counts:
+        shapes = {k: w.shape for k, w in trees.named_leaves(params).items()}
+        shared = share_out(shapes, sparsity)
+        if JOINT in shared:
+            raise ValueError(
+                "distribution must give every layer its number, got global"
+            )
+        return shared
+
+    def first(params: Params, key: jax.Array) -> Mask:
+        values = scores.random(params, key=key)
+        sparse = select(values, kept(params))
+        return _dense_part(sparse, jnp.int32(0), partitions)
+
+    def refresh(step: Step) -> tuple[Mask, Any]:
+        inside = updates.restrict(scores.magnitude(step.params), step.mask)
+        pruned = select(inside, kept(step.params))
+        part = jnp.where(step.step < end, step.step // interval % parts, parts)
+        return _dense_part(pruned, part, partitions), step.memory
+
+    return Method(first, refresh, schedules.every(interval, end=end, at_end=True))
+
+
+def gap_copies(
+    params: Params, mask: Mask, partitions: Partitions
+) -> tuple[Params, Mask]:
+    """P-GaP: a copy of the network for every part, with that part dense.
+
+    Train the copies side by side with `jax.vmap` over the leading axis of parameters,
+    masks and optimizer state, each on data of its own, then `gap_merge` them and prune.
+
+    Args:
+      params: the sparse network.
+      mask: its mask.
+      partitions: as in `gap`.
+
+    Returns:
+      Parameters and masks with a leading axis, one entry per part.
+
+    >>> params = {"a": jnp.ones((1, 2)), "b": jnp.ones((1, 2))}
+    >>> mask = jax.tree.map(lambda w: jnp.array([[True, False]]), params)
+    >>> _, masks = gap_copies(params, mask, 2)
+    >>> masks["a"].tolist()
+    [[[True, True]], [[True, False]]]
+    """
+    parts = _number(partitions)
+    masks = [_dense_part(mask, jnp.int32(i), partitions) for i in range(parts)]
+    copies = jax.tree.map(lambda w: jnp.broadcast_to(w, (parts, *w.shape)), params)
+    return copies, jax.tree.map(lambda *m: jnp.stack(m), *masks)
+
+
+def gap_merge(copies: Params, mask: Mask, partitions: Partitions) -> Params:
+    """P-GaP: each part from the copy in which it was dense; all else averaged.
+
+    Args:
+      copies: parameters with a leading axis, as trained.
+      mask: of one network; leaves that are `None` belong to no part.
+      partitions: as in `gap`.
+
+    >>> copies = {"a": jnp.array([[1.0], [2.0]]), "b": jnp.array([[3.0], [4.0]])}
+    >>> mask = {"a": jnp.ones(1, bool), "b": jnp.ones(1, bool)}
+    >>> merged = gap_merge(copies, mask, 2)
+    >>> merged["a"].tolist(), merged["b"].tolist()
+    ([1.0], [4.0])
+    """
+    part_of = _parts(mask, partitions)
+
+    def merge(name: str, leaf: Any) -> Any:
+        return leaf[part_of[name]] if name in part_of else leaf.mean(0)
+
+    return trees.map_named(merge, copies)
+
+
+def _number(partitions: Partitions) -> int:
+    if isinstance(partitions, int):
+        _checks.at_least("partitions", partitions, 1)
+        return partitions
+    parts = {part for _, part in partitions}
+    if parts != set(range(len(parts))) or not parts:
+        raise ValueError(f"partitions must be numbered from 0, got {sorted(parts)}")
+    return len(parts)
+
+
+def _parts(mask: Mask, partitions: Partitions) -> dict[str, int]:
+    """The part that every prunable layer belongs to."""
+    names = list(trees.named_leaves(mask))
+    if isinstance(partitions, int):
+        if partitions > len(names):
+            raise ValueError(
+                f"partitions must be at most the {len(names)} layers, got {partitions}"
+            )
+        groups: Sequence[Any] = np.array_split(np.array(names), partitions)
+        return {str(name): i for i, group in enumerate(groups) for name in group}
+    chosen = trees.named_leaves(trees.select(mask, partitions, default=-1))
+    homeless = [name for name, part in chosen.items() if part < 0]
+    if homeless:
+        raise ValueError(f"partitions must place every layer, not {homeless}")
+    return chosen
+
+
+def _dense_part(mask: Mask, part: jax.Array, partitions: Partitions) -> Mask:
+    part_of = _parts(mask, partitions)
+    return trees.map_named(lambda name, m: m | (part_of[name] == part), mask)

@@ -1,0 +1,196 @@
+"""Gradual pruning: from dense to the target along a schedule."""
+
+import dataclasses
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from dst_jax.pruning import _checks, schedules, scores
+from dst_jax.pruning.distributions import Distribution, by_name
+from dst_jax.pruning.protocol import Method, Step
+from dst_jax.pruning.schedules import Due, constant, every
+from dst_jax.pruning.structures import Structure
+from dst_jax.pruning.transform import method
+from dst_jax.pruning.updates import (
+    Importance,
+    dense_mask,
+    importance,
+    keep,
+    prune,
+)
+from dst_jax.typing import Mask, Params
+
+__all__ = ["gradual_magnitude", "gradual_movement", "one_shot"]
+
+Curve = Literal["cubic", "exponential", "cosine", "linear"]
+_CURVES = {
+    "cubic": schedules.cubic,
+    "exponential": schedules.exponential,
+    "cosine": schedules.cosine,
+    "linear": schedules.linear,
+}
+
+
+@method
+def gradual_magnitude(
+    *,
+    sparsity: Any,
+    end: Any,
+    start: Any = 0,
+    interval: Any = 1000,
+    initial_sparsity: Any = 0.0,
+    curve: Curve = "cubic",
+    distribution: str | Distribution = "uniform",
+    structure: Structure | None = None,
+    score: str | Importance = "magnitude",
+) -> Method:
+    """Gradual magnitude pruning: more and more of the smallest weights go for good.
+
+        s(t) = s_f + (s_i - s_f) (1 - (t - start) / (end - start))^3
+
+    at `start`, `start + interval`, ..., and at `end`, when the target is met.
+
+    Args:
+      sparsity: the target `s_f`, in [0, 1).
+      end: the step of the last update.
+      start: the step at which pruning starts, at most `end`.
+      interval: steps between updates.
+      initial_sparsity: `s_i`, from `init` on, in [0, sparsity].
+      curve: "cubic", "exponential", "cosine" or "linear".
+      distribution: between layers: the authors' "uniform", "erk", "global".
+      structure: what goes together; None = single weights.
+      score: by name ("magnitude", "snip", "taylor", "random") or a function of `Step`.
+
+    Reference:
+      Zhu & Gupta 2017 (arXiv 1710.01878).
+
+    >>> import optax
+    >>> tx = gradual_magnitude(optax.adam(1e-3), sparsity=0.9, end=50_000)
+    """
+    target = _curve(curve, initial_sparsity, sparsity, start, end)
+    due = every(interval, start=start, end=end, at_end=True)
+    return _gradual(
+        target,
+        due,
+        initial_sparsity,
+        distribution,
+        structure,
+        importance("score", score),
+    )
+
+
+@method
+def gradual_movement(
+    *,
+    sparsity: Any,
+    end: Any,
+    start: Any = 0,
+    interval: Any = 1000,
+    curve: Curve = "cubic",
+    distribution: str | Distribution = "global",
+    structure: Structure | None = None,
+) -> Method:
+    """Gradual pruning of the weights that move towards 0: for fine-tuning.
+
+        score = -sum of w * g over all steps so far
+
+    Pruned weights stay at 0 here and never return; the paper's straight-through scores
+    let them.
+
+    Args:
+      sparsity, end, start, interval, curve, structure: as in `gradual_magnitude`.
+      distribution: between layers.
+
+    Reference:
+      Sanh et al. 2020 (arXiv 2005.07683).
+
+    >>> import optax
+    >>> tx = gradual_movement(optax.adam(1e-5), sparsity=0.85, end=10_000)
+    """
+    target = _curve(curve, 0.0, sparsity, start, end)
+    due = every(interval, start=start, end=end, at_end=True)
+
+    def score(step: Step) -> Params:
+        return scores.movement(step.params, accumulated=step.memory)
+
+    def zeros(params: Params, mask: Mask) -> Params:
+        del mask
+        return jax.tree.map(lambda w: jnp.zeros(w.shape, jnp.float32), params)
+
+    def observe(step: Step) -> Params:
+        return jax.tree.map(
+            lambda a, w, g: a + w.astype(jnp.float32) * g.astype(jnp.float32),
+            step.memory,
+            step.params,
+            step.grads,
+        )
+
+    plain = _gradual(target, due, 0.0, distribution, structure, score)
+    return dataclasses.replace(plain, memory=zeros, observe=observe)
+
+
+@method
+def one_shot(
+    *,
+    sparsity: Any,
+    at: Any,
+    distribution: str | Distribution = "global",
+    structure: Structure | None = None,
+    score: str | Importance = "magnitude",
+) -> Method:
+    """Dense training up to a step, then everything at once.
+
+    Args:
+      sparsity: from then on, in [0, 1).
+      at: the step after which the mask is taken, at least 1.
+      distribution: between layers.
+      structure: what goes together; None = single weights.
+      score: as in `gradual_magnitude`.
+
+    >>> import optax
+    >>> tx = one_shot(optax.adam(1e-3), sparsity=0.5, at=1000)
+    """
+    _checks.fraction("sparsity", sparsity)
+    _checks.at_least("at", at, 1)
+    due = every(1, start=at, end=at, at_end=True)
+    return _gradual(
+        constant(sparsity),
+        due,
+        0.0,
+        distribution,
+        structure,
+        importance("score", score),
+    )
+
+
+def _curve(name: str, initial: Any, final: Any, start: Any, end: Any) -> optax.Schedule:
+    _checks.fraction("sparsity", final)
+    _checks.fraction("initial_sparsity", initial)
+    _checks.at_least("sparsity", final, initial)
+    _checks.one_of("curve", name, _CURVES)
+    return _CURVES[name](initial, final, start=start, end=end)
+
+
+def _gradual(
+    target: optax.Schedule,
+    due: Due,
+    initial_sparsity: Any,
+    distribution: str | Distribution,
+    structure: Structure | None,
+    score: Importance,
+) -> Method:
+    share_out = by_name(distribution)
+
+    def first(params: Params, key: jax.Array) -> Mask:
+        del key
+        if isinstance(initial_sparsity, int | float) and initial_sparsity == 0:
+            return dense_mask(params)
+        return keep(scores.magnitude(params), initial_sparsity, share_out, structure)
+
+    def refresh(step: Step) -> tuple[Mask, Any]:
+        wanted = target(step.step)
+        return prune(score(step), step.mask, wanted, share_out, structure), step.memory
+
+    return Method(first, refresh, due)

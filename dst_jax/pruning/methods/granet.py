@@ -1,0 +1,82 @@
+"""GraNet: gradual pruning with regeneration."""
+
+from typing import Any
+
+import jax
+
+from dst_jax.pruning import _checks, schedules, scores
+from dst_jax.pruning.distributions import Distribution, by_name
+from dst_jax.pruning.protocol import Method, Step
+from dst_jax.pruning.transform import method
+from dst_jax.pruning.updates import (
+    dense_mask,
+    drop_and_grow,
+    prune,
+    random_mask,
+)
+from dst_jax.typing import Mask, Params
+
+__all__ = ["granet"]
+
+
+@method
+def granet(
+    *,
+    sparsity: Any,
+    prune_end: Any,
+    end: Any,
+    start: Any = 0,
+    interval: Any = 1000,
+    initial_sparsity: Any = 0.5,
+    drop_fraction: Any = 0.5,
+    final_fraction: Any = 0.005,
+    first_distribution: str | Distribution = "erk",
+    distribution: str | Distribution = "global",
+) -> Method:
+    """GraNet: prunes gradually, and at every update lets some weights be reborn.
+
+    At every update, first the smallest weights of all layers go until the sparsity is
+    `s_f + (s_i - s_f) (1 - p)^3`, then each layer drops a fraction `r` of its smallest
+    weights and grows as many by gradient; `r` falls along a cosine until `end`. That it
+    goes on after `prune_end` is from memory of the authors' code, not verified.
+
+    Args:
+      sparsity: the target `s_f`, in [0, 1).
+      prune_end: the step from which the target is met, an update in any case.
+      end: the steps of the whole training; the first without updates.
+      start: the step at which pruning starts.
+      interval: steps between updates.
+      initial_sparsity: `s_i`: 0.5 sparse to sparse, 0 dense to sparse.
+      drop_fraction: `r` at the start, in [0, 1].
+      final_fraction: `r` at `end`.
+      first_distribution: of the first, random mask.
+      distribution: of the pruning.
+
+    Reference:
+      Liu et al. 2021 (GraNet, arXiv 2106.10404).
+
+    >>> import optax
+    >>> tx = granet(optax.sgd(0.1), sparsity=0.9, prune_end=31_000, end=62_500)
+    """
+    _checks.fraction("sparsity", sparsity)
+    _checks.fraction("initial_sparsity", initial_sparsity)
+    _checks.at_least("sparsity", sparsity, initial_sparsity)
+    _checks.at_least("end", end, prune_end)
+    target = schedules.cubic(initial_sparsity, sparsity, start=start, end=prune_end)
+    fraction = schedules.decay("cosine", drop_fraction, final_fraction, end=end)
+    regular = schedules.every(interval, start=start, end=end)
+    share_out, share_out_first = by_name(distribution), by_name(first_distribution)
+
+    def first(params: Params, key: jax.Array) -> Mask:
+        if isinstance(initial_sparsity, int | float) and initial_sparsity == 0:
+            return dense_mask(params)
+        return random_mask(params, key, initial_sparsity, share_out_first)
+
+    def refresh(step: Step) -> tuple[Mask, Any]:
+        size = scores.magnitude(step.params)
+        steep = scores.gradient(step.params, grads=step.grads)
+        pruned = prune(size, step.mask, target(step.step), share_out)
+        mask = drop_and_grow(size, steep, pruned, fraction(step.step))
+        return mask, step.memory
+
+    return Method(first, refresh, lambda step: regular(step) | (step == prune_end))

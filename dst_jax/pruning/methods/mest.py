@@ -1,0 +1,91 @@
+"""MEST: memory-economic sparse training, with or without a soft memory bound."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from dst_jax import trees
+from dst_jax.pruning import _checks, schedules, updates
+from dst_jax.pruning.distributions import Distribution, by_name
+from dst_jax.pruning.protocol import Method, Step
+from dst_jax.pruning.transform import method
+from dst_jax.typing import Mask, Params
+
+__all__ = ["mest"]
+
+
+@method
+def mest(
+    *,
+    sparsity: Any,
+    end: Any,
+    interval: Any = 1000,
+    bound: Any = 0.05,
+    soft: bool = True,
+    decay: str = "cosine",
+    gradient_weight: Any = 1.0,
+    distribution: str | Distribution = "erk",
+    grow: str | updates.Importance = "random",
+) -> Method:
+    """MEST: prunes to one density and grows to another, the two meeting at `end`.
+
+        delta(t) = bound (1 + cos(pi t / end)) / 2
+        soft:      prune to d,             grow to d + delta(t)      (EM&S)
+        otherwise: prune to d - delta(t),  grow to d                 (EM)
+
+    with `d = 1 - sparsity`. Softly bound, the weights grown in excess are trained until
+    the next update decides who stays; the density is exactly `d` from `end` on. The
+    score is `|w| + gradient_weight |g|`.
+
+    That the score has a weight of 1 and that growth is random is from memory of the
+    paper, not verified; Chase, which takes its soft bound from here, grows by
+    "gradient". The paper's bounds fall in steps; a cosine is Chase's.
+
+    Args:
+      sparsity: the target, in [0, 1).
+      end: the step of the last update.
+      interval: steps between updates.
+      bound: the largest excess (or lack) of density, in [0, 1]; `d + bound <= 1`, and
+        `d - bound >= 0` if not soft.
+      soft: whether memory may exceed the budget for a while.
+      decay: of the bound, "cosine", "linear" or "constant".
+      gradient_weight: of `|g|` in the score, at least 0.
+      distribution: of the budget between layers, at every density.
+      grow: the score of what grows, by name or as a function of `Step`.
+
+    Reference:
+      Yuan et al. 2021 (arXiv 2110.14032).
+
+    >>> import optax
+    >>> tx = mest(optax.sgd(0.1), sparsity=0.9, end=60_000)
+    """
+    _checks.fraction("sparsity", sparsity)
+    _checks.share("bound", bound)
+    _checks.at_least("gradient_weight", gradient_weight, 0)
+    _checks.share("sparsity - bound" if soft else "sparsity + bound",
+                  sparsity - bound if soft else sparsity + bound)  # fmt: skip
+    delta = schedules.decay(decay, bound, end=end)
+    due = schedules.every(interval, end=end, at_end=True)
+    share_out, highest = by_name(distribution), updates.importance("grow", grow)
+
+    def first(params: Params, key: jax.Array) -> Mask:
+        return updates.random_mask(params, key, sparsity, share_out)
+
+    def refresh(step: Step) -> tuple[Mask, Any]:
+        slack = jnp.where(step.step >= end, 0, delta(step.step))
+        target = jnp.asarray(sparsity, jnp.float32)
+        lower, upper = (target, target - slack) if soft else (target + slack, target)
+        importance = jax.tree.map(
+            lambda w, g: (
+                jnp.abs(w).astype(jnp.float32)
+                + gradient_weight * jnp.abs(g).astype(jnp.float32)
+            ),
+            step.params,
+            step.grads,
+        )
+        kept = updates.prune(importance, step.mask, lower, share_out)
+        shapes = {k: w.shape for k, w in trees.named_leaves(step.params).items()}
+        return updates.grow(highest(step), kept, share_out(shapes, upper)), step.memory
+
+    return Method(first, refresh, due)

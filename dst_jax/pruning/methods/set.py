@@ -1,0 +1,53 @@
+"""SET: sparse evolutionary training."""
+
+from typing import Any
+
+from dst_jax.pruning import schedules
+from dst_jax.pruning.distributions import Distribution
+from dst_jax.pruning.methods.rigl import exploration
+from dst_jax.pruning.protocol import Method
+from dst_jax.pruning.structures import Structure
+from dst_jax.pruning.transform import method
+from dst_jax.pruning.updates import Importance, Scope
+
+__all__ = ["set_"]
+
+
+@method
+def set_(
+    *,
+    sparsity: Any,
+    interval: Any = 100,
+    end: Any = None,
+    drop_fraction: Any = 0.3,
+    distribution: str | Distribution = "er",
+    structure: Structure | None = None,
+    scope: Scope = "layer",
+    drop: str | Importance = "magnitude",
+) -> Method:
+    """SET: every so many steps the smallest weights go and random ones come.
+
+    In the form of RigL's comparison: by `|w|`, where the authors drop the smallest
+    positive and the largest negative weights apart.
+
+    Args:
+      sparsity: of the prunable weights, in [0, 1); the number never changes.
+      interval: steps between updates; the authors update after every epoch.
+      end: the first step without updates; None = never stops.
+      drop_fraction: of each layer's active weights, in [0, 1], constant.
+      distribution: of the first, random mask.
+      structure: what is dropped and grown together.
+      scope: "layer" keeps each layer's number, "global" lets layers compete.
+      drop: the score, by name or as a function of `Step`.
+
+    Reference:
+      Mocanu et al. 2018 (arXiv 1707.04780).
+
+    >>> import optax
+    >>> tx = set_(optax.sgd(0.01, momentum=0.9), sparsity=0.9, interval=500)
+    """
+    fraction = schedules.decay("constant", drop_fraction, end=0)
+    due = schedules.every(interval, end=end)
+    return exploration(
+        sparsity, fraction, due, drop, "random", distribution, structure, scope
+    )

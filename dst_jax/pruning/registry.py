@@ -1,0 +1,92 @@
+"""Methods by name."""
+
+import inspect
+from typing import Any
+
+import optax
+
+from dst_jax.pruning.methods.gap import gap
+from dst_jax.pruning.methods.gradual import (
+    gradual_magnitude,
+    gradual_movement,
+    one_shot,
+)
+from dst_jax.pruning.methods.granet import granet
+from dst_jax.pruning.methods.mest import mest
+from dst_jax.pruning.methods.rigl import rigl, rigl_itop
+from dst_jax.pruning.methods.set import set_
+from dst_jax.pruning.methods.srigl import srigl
+from dst_jax.pruning.methods.static import random, static
+from dst_jax.pruning.transform import Factory
+
+__all__ = ["create", "names", "options"]
+
+_METHODS: dict[str, Factory] = {
+    "static": static,
+    "random": random,
+    "one_shot": one_shot,
+    "gradual_magnitude": gradual_magnitude,
+    "gradual_movement": gradual_movement,
+    "set": set_,
+    "rigl": rigl,
+    "rigl_itop": rigl_itop,
+    "mest": mest,
+    "granet": granet,
+    "gap": gap,
+    "srigl": srigl,
+}
+
+
+def names() -> tuple[str, ...]:
+    """The names that `create` knows.
+
+    >>> "rigl" in names()
+    True
+    """
+    return tuple(_METHODS)
+
+
+def options(name: str) -> dict[str, inspect.Parameter]:
+    """The options of a method, with their defaults.
+
+    Raises:
+      ValueError: an unknown name.
+
+    >>> options("rigl")["interval"].default
+    100
+    """
+    parameters = inspect.signature(_find(name)).parameters
+    return {k: p for k, p in parameters.items() if k != "inner"}
+
+
+def create(
+    name: str, inner: optax.GradientTransformation, **options: Any
+) -> optax.GradientTransformationExtraArgs:
+    """A method around an optimizer, by name.
+
+    Args:
+      name: one of `names()`.
+      inner: any Optax optimizer.
+      **options: the method's (see `options(name)`) and those of `sparsify`.
+
+    Raises:
+      ValueError: an unknown name or option, a missing one, or a value out of range.
+
+    >>> tx = create("set", optax.sgd(0.1), sparsity=0.9, interval=100)
+    """
+    factory = _find(name)
+    known = inspect.signature(factory).parameters
+    unknown = sorted(options.keys() - known.keys())
+    if unknown:
+        raise ValueError(f"{name} has no option {unknown}; it takes {list(known)[1:]}")
+    needed = [k for k, p in known.items() if p.default is p.empty and k != "inner"]
+    missing = [k for k in needed if k not in options]
+    if missing:
+        raise ValueError(f"{name} needs {missing}; it takes {list(known)[1:]}")
+    return factory(inner, **options)
+
+
+def _find(name: str) -> Factory:
+    if name not in _METHODS:
+        raise ValueError(f"method must be one of {names()}, got {name!r}")
+    return _METHODS[name]

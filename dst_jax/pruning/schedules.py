@@ -1,0 +1,265 @@
+"""Schedules: sparsity, or the fraction to drop, as a function of the step.
+
+Each returns an Optax schedule, `step -> float32`. `step` counts optimizer steps: the
+masks that a method sets right after the first step see 1. Hyper-parameters may be
+traced. Every ramp is at its final value from `end` on, to the bit.
+"""
+
+from collections.abc import Callable
+from typing import Literal, get_args
+
+import jax.numpy as jnp
+import optax
+from jax.typing import ArrayLike
+from jaxtyping import Array, Bool, Float
+
+from dst_jax.pruning import _checks
+
+__all__ = [
+    "Due",
+    "constant",
+    "cosine",
+    "cubic",
+    "cyclic",
+    "decay",
+    "every",
+    "exponential",
+    "linear",
+    "one_shot",
+]
+
+Due = Callable[[ArrayLike], Bool[Array, ""]]
+Decay = Literal["constant", "cosine", "linear"]
+Wave = Literal["cosine", "triangular"]
+
+
+def constant(value: ArrayLike) -> optax.Schedule:
+    """`value` at every step.
+
+    >>> float(constant(0.5)(7))
+    0.5
+    """
+    return lambda step: jnp.asarray(value, jnp.float32)
+
+
+def one_shot(value: ArrayLike, *, at: ArrayLike) -> optax.Schedule:
+    """0 before step `at`, then `value`.
+
+    >>> [float(one_shot(0.5, at=10)(t)) for t in (9, 10)]
+    [0.0, 0.5]
+    """
+    return lambda step: jnp.where(jnp.asarray(step) < at, 0, _real(value))
+
+
+def linear(
+    initial: ArrayLike, final: ArrayLike, *, end: ArrayLike, start: ArrayLike = 0
+) -> optax.Schedule:
+    """From `initial` at `start` to `final` at `end` in equal steps.
+
+    >>> [float(linear(0.5, 0.0, end=10)(t)) for t in (0, 5, 10, 11)]
+    [0.5, 0.25, 0.0, 0.0]
+    """
+    return _ramp(initial, final, start, end, lambda p: 1 - p)
+
+
+def cosine(
+    initial: ArrayLike, final: ArrayLike, *, end: ArrayLike, start: ArrayLike = 0
+) -> optax.Schedule:
+    """Half a cosine from `initial` at `start` to `final` at `end`.
+
+        final + (initial - final) (1 + cos(pi p)) / 2,  p = (t - start) / (end - start)
+
+    RigL's drop fraction `alpha/2 (1 + cos(pi t / T_end))` is `cosine(alpha, 0, end=)`.
+
+    Reference:
+      Evci et al. 2020 (RigL, arXiv 1911.11134).
+
+    >>> [round(float(cosine(0.5, 0.005, end=4)(t)), 5) for t in range(5)]
+    [0.5, 0.42751, 0.2525, 0.07749, 0.005]
+    """
+    return _ramp(initial, final, start, end, lambda p: (1 + jnp.cos(jnp.pi * p)) / 2)
+
+
+def cubic(
+    initial: ArrayLike, final: ArrayLike, *, end: ArrayLike, start: ArrayLike = 0
+) -> optax.Schedule:
+    """Fast at first, slow towards the end, as gradual magnitude pruning does.
+
+        final + (initial - final) (1 - p)^3,  p = (t - start) / (end - start)
+
+    Reference:
+      Zhu & Gupta 2017 (arXiv 1710.01878), equation 1.
+
+    >>> [round(float(cubic(0.0, 0.5, end=4)(t)), 5) for t in range(5)]
+    [0.0, 0.28906, 0.4375, 0.49219, 0.5]
+    """
+    return _ramp(initial, final, start, end, lambda p: (1 - p) ** 3)
+
+
+def exponential(
+    initial: ArrayLike, final: ArrayLike, *, end: ArrayLike, start: ArrayLike = 0
+) -> optax.Schedule:
+    """The density shrinks by the same factor in every step.
+
+        1 - (1 - initial)^(1 - p) (1 - final)^p,  p = (t - start) / (end - start)
+
+    Args:
+      initial, final: sparsities in [0, 1).
+      end, start: where the ramp ends and starts.
+
+    Reference:
+      Tanaka et al. 2020 (SynFlow, arXiv 2006.05467): d^(k/n).
+
+    >>> [round(float(exponential(0.0, 0.99, end=2)(t)), 3) for t in range(3)]
+    [0.0, 0.9, 0.99]
+    """
+    _checks.fraction("initial", initial)
+    _checks.fraction("final", final)
+    _checks.at_least("end", end, start)
+
+    def schedule(step: ArrayLike) -> Float[Array, ""]:
+        p = _progress(step, start, end)
+        density = (1 - _real(initial)) ** (1 - p) * (1 - _real(final)) ** p
+        return jnp.where(p >= 1, _real(final), 1 - density)
+
+    return schedule
+
+
+def cyclic(
+    sparsity: ArrayLike,
+    *,
+    period: ArrayLike,
+    cycles: int = 2,
+    growth: ArrayLike = 1.0,
+    relaxation: ArrayLike = 3.0,
+    wave: Wave = "cosine",
+) -> optax.Schedule:
+    """Starts at the target, relaxes in mid-cycle, and is back at every cycle's end.
+
+        density = d (1 + (relaxation - 1) f(phase)),  d = 1 - sparsity
+        f = (1 - cos(2 pi phase)) / 2,  or triangular: 1 - |2 phase - 1|
+
+    Args:
+      sparsity: the target, in [0, 1).
+      period: steps of the first cycle.
+      cycles: how many; the target holds afterwards.
+      growth: each cycle is so many times as long as the one before.
+      relaxation: the largest density over the target's; no density passes 1.
+      wave: "cosine" or "triangular".
+
+    Reference:
+      EAST (TMLR submission 5122); formula and defaults as in its released code.
+
+    >>> schedule = cyclic(0.9, period=4)
+    >>> [round(float(schedule(t)), 3) for t in range(5)]
+    [0.9, 0.8, 0.7, 0.8, 0.9]
+    """
+    _checks.fraction("sparsity", sparsity)
+    _checks.at_least("period", period, 1)
+    _checks.at_least("cycles", cycles, 1)
+    _checks.at_least("relaxation", relaxation, 1)
+    _checks.one_of("wave", wave, get_args(Wave))
+
+    def schedule(step: ArrayLike) -> Float[Array, ""]:
+        lengths = _real(period) * _real(growth) ** jnp.arange(cycles)
+        ends = jnp.cumsum(lengths)
+        step = _real(step)
+        cycle = jnp.sum(step >= ends)
+        inside = jnp.minimum(cycle, cycles - 1)
+        phase = (step - (ends - lengths)[inside]) / lengths[inside]
+        smooth = (1 - jnp.cos(2 * jnp.pi * phase)) / 2
+        f = smooth if wave == "cosine" else 1 - jnp.abs(2 * phase - 1)
+        f = jnp.where(cycle < cycles, f, 0)
+        density = (1 - _real(sparsity)) * (1 + (_real(relaxation) - 1) * f)
+        return jnp.where(f == 0, _real(sparsity), jnp.maximum(1 - density, 0))
+
+    return schedule
+
+
+def decay(
+    name: str, initial: ArrayLike, final: ArrayLike = 0.0, *, end: ArrayLike
+) -> optax.Schedule:
+    """A drop fraction by name: "constant", "cosine" or "linear" from step 0 to `end`.
+
+    Raises:
+      ValueError: an unknown name, or a fraction outside [0, 1].
+
+    >>> float(decay("linear", 0.5, end=10)(5))
+    0.25
+    """
+    _checks.one_of("decay", name, get_args(Decay))
+    _checks.share("drop_fraction", initial)
+    _checks.share("final_fraction", final)
+    if name == "constant":
+        return constant(initial)
+    ramp = cosine if name == "cosine" else linear
+    return ramp(initial, final, end=end)
+
+
+def every(
+    interval: ArrayLike,
+    *,
+    start: ArrayLike = 0,
+    end: ArrayLike | None = None,
+    at_end: bool = False,
+) -> Due:
+    """When masks are updated: `step -> bool`.
+
+    At `start`, `start + interval`, ... before `end`; with `at_end` also at `end`
+    itself, whether or not it is a multiple of the interval.
+
+    Args:
+      interval: steps between updates, at least 1.
+      start, end: the first step and the one that is too late; None = never.
+      at_end: whether the last update comes at `end`.
+
+    Raises:
+      ValueError: a value is out of range.
+
+    >>> due = every(4, end=10, at_end=True)
+    >>> [t for t in range(1, 12) if due(t)]
+    [4, 8, 10]
+    """
+    _checks.at_least("interval", interval, 1)
+    _checks.at_least("start", start, 0)
+    if end is not None:
+        _checks.at_least("end", end, start)
+
+    def due(step: ArrayLike) -> Bool[Array, ""]:
+        step = jnp.asarray(step)
+        regular = (step >= start) & ((step - start) % interval == 0)
+        if end is None:
+            return regular
+        return (regular & (step < end)) | (at_end & (step == end))
+
+    return due
+
+
+def _ramp(
+    initial: ArrayLike,
+    final: ArrayLike,
+    start: ArrayLike,
+    end: ArrayLike,
+    remaining: Callable[[Array], Array],
+) -> optax.Schedule:
+    _checks.at_least("start", start, 0)
+    _checks.at_least("end", end, start)
+
+    def schedule(step: ArrayLike) -> Float[Array, ""]:
+        p = _progress(step, start, end)
+        left = jnp.where(p >= 1, 0, remaining(p))
+        return _real(final) + (_real(initial) - _real(final)) * left
+
+    return schedule
+
+
+def _progress(step: ArrayLike, start: ArrayLike, end: ArrayLike) -> Array:
+    """0 up to `start`, 1 from `end` on; a step at `start == end` is 1."""
+    step, start, end = jnp.asarray(step), jnp.asarray(start), jnp.asarray(end)
+    length = jnp.maximum(end - start, 1)
+    p = _real(jnp.clip(step - start, 0, length)) / _real(length)
+    return jnp.where(step >= end, 1.0, p)
+
+
+def _real(x: ArrayLike) -> Float[Array, "..."]:
+    return jnp.asarray(x, jnp.float32)

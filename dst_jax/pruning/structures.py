@@ -1,0 +1,233 @@
+"""Structures: which weights of a layer go together.
+
+A structure turns the scores of one leaf and a number of weights to keep into a mask.
+Scores of a unit (a block, a channel) are averaged and the best units are kept. What a
+structure cannot meet to one weight it rounds: `block` to the nearest block, `channel`
+to the nearest channel, `constant_fan_in` down to the same number for every output;
+`n_m` keeps n of m whatever number is asked for.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from dst_jax import trees
+from dst_jax.pruning import _checks
+from dst_jax.pruning.selection import JOINT, Count, Counts, top_k, top_k_along
+from dst_jax.typing import Mask, Params
+
+__all__ = [
+    "Structure",
+    "block",
+    "channel",
+    "constant_fan_in",
+    "n_m",
+    "select",
+    "unstructured",
+]
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Structure:
+    """How the weights of a leaf group into units that are kept or pruned together.
+
+    Attributes:
+      name: for messages.
+      units: the shape of the grid of units of a leaf; raises ValueError if the leaf
+        does not divide into units.
+      pool: scores of a leaf to scores of its units.
+      expand: a mask of units to a mask of the leaf's shape.
+      choose: in place of the three, `(scores, kept) -> mask` of one leaf, for
+        structures that do not rank units against each other.
+    """
+
+    name: str
+    units: Callable[[Shape], Shape] = lambda shape: shape
+    pool: Callable[[Array], Array] = lambda scores: scores
+    expand: Callable[[Array, Shape], Array] = lambda mask, shape: mask
+    choose: Callable[[Array, Any], Array] | None = None
+
+    def __call__(
+        self, scores: Float[Array, "*shape"], kept: Count
+    ) -> Bool[Array, "*shape"]:
+        """The mask of one leaf that keeps about `kept` weights."""
+        return select({"leaf": scores}, {"leaf": kept}, self)["leaf"]
+
+    def size(self, shape: Shape) -> int:
+        """Weights in a unit."""
+        return math.prod(shape) // max(math.prod(self.units(shape)), 1)
+
+
+def select(scores: Params, kept: Counts, structure: Structure | None = None) -> Mask:
+    """The best units of every layer, or of all layers together.
+
+    Args:
+      scores: pytree of float arrays; `None` leaves stay `None`.
+      kept: the number of weights by layer, as in `selection.top_k`.
+      structure: what goes together; None = single weights.
+
+    Raises:
+      ValueError: a leaf does not divide into units, or layers shall compete whose
+        units differ in size.
+
+    >>> scores = {"w": jnp.array([[4.0, 0.0], [3.0, 2.0]])}
+    >>> select(scores, {"w": 2}, block((2, 1)))["w"].tolist()
+    [[True, False], [True, False]]
+    """
+    structure = structure or unstructured()
+    if choose := structure.choose:
+        if JOINT in kept:
+            raise ValueError(f"{structure.name} needs a number for every layer")
+        return trees.map_named(lambda name, s: choose(s, kept[name]), scores)
+    shapes = {name: leaf.shape for name, leaf in trees.named_leaves(scores).items()}
+    sizes = {name: structure.size(shape) for name, shape in shapes.items()}
+    competing = {sizes[name] for name in sizes if name not in kept}
+    if len(competing) > 1:
+        raise ValueError(
+            f"layers can only compete if their units are equal: {structure.name} has"
+            f" units of {sorted(competing)} weights; use a distribution by layer"
+        )
+    sizes[JOINT] = next(iter(competing), 1)
+    units = {k: (n + sizes[k] // 2) // sizes[k] for k, n in kept.items()}
+    pooled = jax.tree.map(structure.pool, scores)
+    return jax.tree.map(
+        lambda mask, s: structure.expand(mask, s.shape), top_k(pooled, units), scores
+    )
+
+
+def unstructured() -> Structure:
+    """Single weights.
+
+    >>> unstructured()(jnp.array([1.0, 3.0, 2.0]), 2).tolist()
+    [False, True, True]
+    """
+    return Structure("unstructured")
+
+
+def block(shape: tuple[int, ...]) -> Structure:
+    """Blocks over the trailing axes, `(4, 1)` for four inputs of one output.
+
+    Args:
+      shape: the block's extent along the last axes of a leaf; each divides its axis.
+
+    >>> block((2,))(jnp.array([1.0, 3.0, 2.0, 2.5]), 2).tolist()
+    [False, False, True, True]
+    """
+    if not shape or not all(isinstance(b, int) and b >= 1 for b in shape):
+        raise ValueError(f"shape must be integers >= 1, got {shape}")
+
+    def full(leaf: Shape) -> Shape:
+        extent = (1,) * (len(leaf) - len(shape)) + tuple(shape)
+        if len(extent) > len(leaf) or any(
+            n % b for n, b in zip(leaf, extent, strict=True)
+        ):
+            raise ValueError(
+                f"block{shape} does not divide a kernel of shape {leaf}; exclude the"
+                " layer by rules"
+            )
+        return extent
+
+    def units(leaf: Shape) -> Shape:
+        return tuple(n // b for n, b in zip(leaf, full(leaf), strict=True))
+
+    def pool(scores: Array) -> Array:
+        pairs = zip(units(scores.shape), full(scores.shape), strict=True)
+        split = scores.reshape([n for pair in pairs for n in pair])
+        return split.mean(tuple(range(1, split.ndim, 2)))
+
+    def expand(mask: Array, leaf: Shape) -> Array:
+        for axis, b in enumerate(full(leaf)):
+            mask = jnp.repeat(mask, b, axis)
+        return mask
+
+    return Structure(f"block{shape}", units, pool, expand)
+
+
+def channel(axis: Literal["in", "out"] = "out") -> Structure:
+    """Whole input or output channels of kernels of shape (..., in, out).
+
+    >>> channel("in")(jnp.array([[1.0, 3.0], [2.5, 2.0]]), 2).tolist()
+    [[False, False], [True, True]]
+    """
+    _checks.one_of("axis", axis, ("in", "out"))
+
+    def kept(leaf: Shape) -> int:
+        if axis == "in" and len(leaf) < 2:
+            raise ValueError(f"a leaf of shape {leaf} has no input axis")
+        return len(leaf) - (1 if axis == "out" else 2)
+
+    def units(leaf: Shape) -> Shape:
+        return tuple(n if i == kept(leaf) else 1 for i, n in enumerate(leaf))
+
+    def pool(scores: Array) -> Array:
+        others = tuple(i for i in range(scores.ndim) if i != kept(scores.shape))
+        return scores.mean(others, keepdims=True)
+
+    return Structure(f"channel({axis})", units, pool, jnp.broadcast_to)
+
+
+def n_m(n: int, m: int, *, axis: int = -2) -> Structure:
+    """Exactly `n` of every `m` consecutive weights along an axis: 2:4 is `n_m(2, 4)`.
+
+    Args:
+      n: kept in each group, in [1, m].
+      m: the group; divides the axis.
+      axis: -2 is the input axis of kernels (..., in, out), which hardware asks for.
+
+    Reference:
+      Zhou et al. 2021 (arXiv 2102.04010).
+
+    >>> n_m(1, 2, axis=-1)(jnp.array([1.0, 3.0, 2.0, 2.0]), 2).tolist()
+    [False, True, True, False]
+    """
+    if not 1 <= n <= m:
+        raise ValueError(f"n must be in [1, m={m}], got {n}")
+
+    def choose(scores: Array, kept: Any) -> Array:
+        del kept
+        if not -scores.ndim <= axis < scores.ndim or scores.shape[axis] % m:
+            raise ValueError(
+                f"{n}:{m} does not divide axis {axis} of a kernel of shape"
+                f" {scores.shape}; exclude the layer by rules"
+            )
+        at = axis % scores.ndim
+        shape = (*scores.shape[:at], scores.shape[at] // m, m, *scores.shape[at + 1 :])
+        return _n_largest(scores.reshape(shape), n, at + 1).reshape(scores.shape)
+
+    return Structure(f"{n}:{m}", choose=choose)
+
+
+def constant_fan_in() -> Structure:
+    """The same number of weights for every output: `kept // outputs`, the last axis.
+
+    >>> scores = jnp.array([[1.0, 9.0], [2.0, 8.0], [3.0, 7.0]])
+    >>> constant_fan_in()(scores, 3).tolist()
+    [[False, True], [False, False], [True, False]]
+    """
+
+    def choose(scores: Array, kept: Any) -> Array:
+        lines = scores.reshape(-1, scores.shape[-1])
+        mask = top_k_along(lines, kept // scores.shape[-1], axis=0)
+        return mask.reshape(scores.shape)
+
+    return Structure("constant_fan_in", choose=choose)
+
+
+def _n_largest(scores: Array, n: int, axis: int) -> Array:
+    """By comparing every pair: for short axes faster than sorting, and it fuses."""
+    scores = jnp.where(jnp.isnan(scores), -jnp.inf, scores)
+    m = scores.shape[axis]
+    place = jax.lax.broadcasted_iota(jnp.int32, scores.shape, axis)
+    better = jnp.zeros(scores.shape, jnp.int32)
+    for j in range(m):
+        other = jax.lax.slice_in_dim(scores, j, j + 1, axis=axis)
+        ahead = (other > scores) | ((other == scores) & (j < place))
+        better += ahead.astype(jnp.int32)
+    return better < n

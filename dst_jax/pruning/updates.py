@@ -1,0 +1,213 @@
+"""The mask updates that methods are made of: a first mask, pruning, drop and grow."""
+
+from collections.abc import Callable
+from typing import Any, Literal, get_args
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from dst_jax import trees
+from dst_jax.pruning import _checks, distributions, scores
+from dst_jax.pruning.distributions import Distribution
+from dst_jax.pruning.protocol import Step
+from dst_jax.pruning.selection import JOINT, Count
+from dst_jax.pruning.structures import Structure, select
+from dst_jax.typing import Mask, Params
+
+__all__ = [
+    "Importance",
+    "Scope",
+    "active",
+    "dense_mask",
+    "drop_and_grow",
+    "floor",
+    "grow",
+    "importance",
+    "keep",
+    "prune",
+    "random_mask",
+    "restrict",
+]
+
+Importance = Callable[[Step], Params]
+"""Scores of all prunable weights at a step."""
+Scope = Literal["layer", "global"]
+
+
+_IMPORTANCE: dict[str, Importance] = {
+    "magnitude": lambda s: scores.magnitude(s.params),
+    "gradient": lambda s: scores.gradient(s.params, grads=s.grads),
+    "random": lambda s: scores.random(s.params, key=s.key),
+    "snip": lambda s: scores.snip(s.params, grads=s.grads),
+    "taylor": lambda s: scores.taylor(s.params, grads=s.grads),
+}
+
+
+def importance(argument: str, value: str | Importance) -> Importance:
+    """A score during training by name, or a function of `Step` as it is.
+
+    Raises:
+      ValueError: an unknown name.
+    """
+    if callable(value):
+        return value
+    _checks.one_of(argument, value, _IMPORTANCE)
+    return _IMPORTANCE[value]
+
+
+def dense_mask(params: Params) -> Mask:
+    """Everything is kept.
+
+    >>> dense_mask({"w": jnp.zeros(2), "b": None})["w"].tolist()
+    [True, True]
+    """
+    return jax.tree.map(lambda w: jnp.ones(w.shape, bool), params)
+
+
+def keep(
+    importances: Params,
+    sparsity: Any,
+    distribution: str | Distribution,
+    structure: Structure | None = None,
+) -> Mask:
+    """The mask that keeps the highest scores at a sparsity.
+
+    >>> keep({"w": jnp.array([[1.0, 2.0]])}, 0.5, "uniform")["w"].tolist()
+    [[False, True]]
+    """
+    share_out = distributions.by_name(distribution)
+    return select(importances, share_out(_shapes(importances), sparsity), structure)
+
+
+def random_mask(
+    params: Params,
+    key: Array,
+    sparsity: Any,
+    distribution: str | Distribution,
+    structure: Structure | None = None,
+) -> Mask:
+    """A mask with the distribution's number of weights in every layer, drawn evenly.
+
+    >>> params = {"w": jnp.ones((4, 5))}
+    >>> int(random_mask(params, jax.random.key(0), 0.9, "erk")["w"].sum())
+    2
+    """
+    return keep(scores.random(params, key=key), sparsity, distribution, structure)
+
+
+def prune(
+    importances: Params,
+    mask: Mask,
+    sparsity: Any,
+    distribution: str | Distribution,
+    structure: Structure | None = None,
+) -> Mask:
+    """The active weights of highest score: what is pruned never comes back.
+
+    A layer that the distribution would give more weights than are active keeps what it
+    has, and the others make up for it.
+
+    >>> w = {"w": jnp.array([[1.0, 2.0, 3.0, 4.0]])}
+    >>> mask = {"w": jnp.array([[True, True, True, False]])}
+    >>> prune(w, mask, 0.5, "uniform")["w"].tolist()
+    [[False, True, True, False]]
+    """
+    wanted = distributions.by_name(distribution)(_shapes(importances), sparsity)
+    kept = distributions.within(wanted, active(mask, wanted))
+    return select(restrict(importances, mask), kept, structure)
+
+
+def grow(
+    importances: Params, mask: Mask, kept: Any, structure: Structure | None = None
+) -> Mask:
+    """The mask and the pruned weights of highest score, `kept[layer]` in all.
+
+    >>> mask = {"w": jnp.array([True, False, False])}
+    >>> grow({"w": jnp.array([0.0, 1.0, 2.0])}, mask, {"w": 2})["w"].tolist()
+    [True, False, True]
+    """
+    return select(_highest_inside(mask, importances), kept, structure)
+
+
+def drop_and_grow(
+    drop_scores: Params,
+    grow_scores: Params,
+    mask: Mask,
+    fraction: Any,
+    *,
+    scope: Scope = "layer",
+    structure: Structure | None = None,
+) -> Mask:
+    """Drops the lowest active weights and grows as many: the number stays the same.
+
+    What is dropped may grow again in the same update; such a weight keeps its value.
+
+    Args:
+      drop_scores: low = dropped first; of active weights.
+      grow_scores: high = grown first; of all others.
+      mask: the present mask.
+      fraction: of the active weights, rounded down; may be traced.
+      scope: "layer" keeps every layer's number, "global" only the number of all.
+      structure: what is dropped and grown together.
+
+    Reference:
+      Evci et al. 2020 (RigL, arXiv 1911.11134).
+
+    >>> mask = {"w": jnp.array([True, True, False, False])}
+    >>> w, g = {"w": jnp.array([3.0, 1.0, 0, 0])}, {"w": jnp.array([0, 0, 1.0, 2.0])}
+    >>> drop_and_grow(w, g, mask, 0.5)["w"].tolist()
+    [True, False, False, True]
+    """
+    _checks.one_of("scope", scope, get_args(Scope))
+    names = trees.named_leaves(mask) if scope == "layer" else [JOINT]
+    before = active(mask, names)
+    kept = {k: n - floor(fraction, n) for k, n in before.items()}
+    remaining = select(restrict(drop_scores, mask), kept, structure)
+    return grow(grow_scores, remaining, before, structure)
+
+
+def active(mask: Mask, names: Any) -> dict[str, Array]:
+    """The number of active weights by layer; `JOINT` counts layers not in `names`.
+
+    >>> mask = {"a": jnp.array([True, True]), "b": jnp.array([True, False])}
+    >>> {k: int(n) for k, n in active(mask, ["a", ""]).items()}
+    {'a': 2, '': 1}
+    """
+    found = {k: jnp.zeros((), jnp.int32) for k in names}
+    for name, leaf in trees.named_leaves(mask).items():
+        group = name if name in found else JOINT
+        found[group] += leaf.sum(dtype=jnp.int32)
+    return found
+
+
+def floor(fraction: Any, n: Count) -> Array:
+    """`floor(fraction * n)`, not one less where float32 has 0.3 * 10 a little below 3.
+
+    >>> int(floor(0.3, 10))
+    3
+    """
+    exact = jnp.asarray(fraction, jnp.float32) * n
+    return jnp.floor(exact * (1 + 1e-6)).astype(jnp.int32)
+
+
+def restrict(importances: Params, mask: Mask) -> Params:
+    """The scores of active weights, and of all others the lowest there is.
+
+    >>> mask = {"w": jnp.array([True, False])}
+    >>> restrict({"w": jnp.array([1.0, 2.0])}, mask)["w"].tolist()
+    [1.0, -inf]
+    """
+    return jax.tree.map(lambda s, m: jnp.where(m, s, -jnp.inf), importances, mask)
+
+
+def _highest_inside(mask: Mask, values: Params) -> Params:
+    """A score that overflowed must not displace what is in the mask."""
+    largest = jnp.finfo(jnp.float32).max
+    return jax.tree.map(
+        lambda m, s: jnp.where(m, jnp.inf, jnp.minimum(s, largest)), mask, values
+    )
+
+
+def _shapes(tree: Params) -> dict[str, tuple[int, ...]]:
+    return {name: leaf.shape for name, leaf in trees.named_leaves(tree).items()}

@@ -1,0 +1,104 @@
+"""A finished run on modelled accelerators: what its sparsity is worth there.
+
+COMMAND
+  python -m experiments.accelerators RUN_DIR
+
+Writes RUN_DIR/accelerators/STAGE.json for every stage and the report anew. A run does
+the same by itself with `--run.accelerators NAME ...`.
+"""
+
+import logging
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated
+
+import tyro
+
+from dst_jax import report, train
+from dst_jax.cost import accelerators
+from dst_jax.runs import Run
+from experiments import build
+from experiments.config import from_nested
+
+__all__ = ["Options", "estimate_stages", "main"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """Which run, and which machines."""
+
+    run_dir: Annotated[str, tyro.conf.Positional]
+    """A finished run."""
+    names: tuple[str, ...] = accelerators.names()
+    """Presets of dst_jax.cost.accelerators."""
+    examples: int = train.EXAMPLES
+    """Test images that an estimate is the mean of."""
+    data_dir: str | None = None
+    """Where prepared data sets lie, if not where the run had them."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command line; returns the exit status."""
+    options = tyro.cli(
+        Options,
+        args=argv,
+        prog="python -m experiments.accelerators",
+        description=__doc__,
+    )
+    logging.getLogger("absl").setLevel(logging.ERROR)
+    try:
+        _estimate(options)
+        report.show([options.run_dir])
+        print(f"report: {report.write(options.run_dir)}")
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def estimate_stages(
+    setup: train.Setup,
+    stages: Sequence[train.Stage],
+    names: Sequence[str],
+    *,
+    examples: int = train.EXAMPLES,
+) -> None:
+    """Writes the estimates for every stage's end, from its checkpoint.
+
+    Args:
+      setup: of the run that trained them.
+      stages: all phases, in order.
+      names: of accelerators.
+      examples: test images.
+    """
+    last = {stage.name: stage for stage in stages}
+    for name, stage in last.items():
+        setup.narrator.say(f"{name}: estimating {len(names)} accelerator(s)")
+        path = setup.run.checkpoints / stage.path
+        weights = train.load_weights(path, sharding=setup.sharding)
+        found = train.machines(setup, weights, names, examples=examples)
+        setup.run.write_accelerators(name, found)
+
+
+def _estimate(options: Options) -> None:
+    for name in options.names:
+        accelerators.create(name)
+    if options.examples < 1:
+        raise ValueError(f"--examples must be at least 1, got {options.examples}")
+    run = Run(options.run_dir)
+    record = run.read_config()
+    if record is None:
+        raise ValueError(f"{run.path} is not a run: it has no config.json")
+    if run.read_summary() is None:
+        raise ValueError(f"{run.path} is not finished: the same command resumes it")
+    config = from_nested(record["config"])
+    if options.data_dir is not None:
+        config = replace(config, data=replace(config.data, dir=options.data_dir))
+    setup = build.build_setup(config, run, train.Narrator())
+    stages = build.build_stages(config)
+    estimate_stages(setup, stages, options.names, examples=options.examples)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,142 @@
+"""Trains the cells of a comparison, each from its seed's baseline, and tests a few."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from dst_jax import train
+from dst_jax.runs import Run
+from dst_jax.train import Setup, Stage, Weights
+from experiments.comparison.grid import Setting
+from experiments.comparison.records import Record, Records
+
+__all__ = ["Plan", "evaluate_on_test", "of_seed", "train_cells"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is trained for every seed.
+
+    Attributes:
+      baseline: dense training, where every other cell starts.
+      control: the baseline trained as long as a cell, without a penalty.
+      cells: a setting and its stage each.
+      seeds: of initialisation and data order.
+    """
+
+    baseline: Stage
+    control: Stage
+    cells: Sequence[tuple[Setting, Stage]]
+    seeds: Sequence[int]
+
+
+def train_cells(setup: Setup, plan: Plan, records: Records) -> None:
+    """Trains every cell that has no record yet, and records what the hold-out says.
+
+    Raises:
+      Interrupted: on SIGTERM or Ctrl-C, once the state is saved.
+      NonFiniteLoss: names the cell; the cells before it are on record.
+    """
+    stages = [plan.control, *(stage for _, stage in plan.cells)]
+    settings = {stage.name: setting for setting, stage in plan.cells}
+    events = train.Events(str(setup.run.path / "tensorboard"), enabled=False)
+    with train.Interrupt() as interrupt:
+        for seed in plan.seeds:
+            missing = [s for s in stages if records.get(s.name, seed) is None]
+            if not missing:
+                continue
+            own = of_seed(setup, seed)
+            run_stage = partial(
+                train.run_stage, own, interrupt=interrupt, events=events
+            )
+            baseline, _ = run_stage(plan.baseline, own.fresh_weights())
+            if records.get(plan.baseline.name, seed) is None:
+                records.add(_holdout(own, plan.baseline, baseline, None))
+            for stage in missing:
+                weights, _ = run_stage(stage, baseline)
+                record = _holdout(own, stage, weights, baseline)
+                records.add(record | _described(settings.get(stage.name)))
+                own.narrator.say(_line(record))
+
+
+def evaluate_on_test(
+    setup: Setup, stages: Sequence[Stage], seeds: Sequence[int], tests: Records
+) -> None:
+    """Evaluates the ends of stages on the test set: once, ever, for each and seed.
+
+    Args:
+      setup: as for `train_cells`.
+      stages: trained by it; the first is the baseline that drift is measured from.
+      seeds: as for `train_cells`.
+      tests: where the results are kept.
+    """
+    for seed in seeds:
+        missing = [s for s in stages if tests.get(s.name, seed) is None]
+        if not missing:
+            continue
+        own = of_seed(setup, seed)
+        baseline = _weights(own, stages[0])
+        for stage in missing:
+            weights = _weights(own, stage)
+            found = own.evaluate(weights, own.dataset.test, count=True)
+            row = train.records.row(stage.name, found)
+            drift = train.records.drift(baseline.params, weights.params)
+            place = {"cell": row.pop("name"), "seed": seed}
+            tests.add({**place, **row, "drift": drift})
+
+
+def of_seed(setup: Setup, seed: int) -> Setup:
+    """The same setup for another seed, with a run directory of its own."""
+    run = Run(setup.run.path / f"seed{seed}", writer=setup.run.writer)
+    return replace(setup, seed=seed, run=run)
+
+
+def _weights(setup: Setup, stage: Stage) -> Weights:
+    path = setup.run.checkpoints / stage.path
+    return train.load_weights(path, sharding=setup.sharding)
+
+
+def _holdout(
+    setup: Setup, stage: Stage, weights: Weights, baseline: Weights | None
+) -> Record:
+    holdout = setup.dataset.holdout
+    if holdout is None:
+        raise ValueError("a comparison chooses on a hold-out: --data.holdout is 0")
+    found = setup.evaluate(weights, holdout, count=False)
+    moved = None
+    if baseline is not None:
+        moved = train.records.drift(baseline.params, weights.params)
+    metrics = setup.run.read_metrics()
+    return {
+        "cell": stage.name,
+        "seed": setup.seed,
+        "examples": found.examples,
+        "top1": found.top1,
+        "loss": found.loss,
+        "activation_sparsity": {
+            "element": found.element_sparsity,
+            "layer_mean": found.layer_mean_sparsity,
+            "layers": {k: z / found.elements[k] for k, z in found.zeros.items()},
+        },
+        "drift": moved,
+        "epochs": stage.epochs,
+        **train.records.throughput(metrics, stage.name, batch_size=setup.batch_size),
+    }
+
+
+def _described(setting: Setting | None) -> dict[str, Any]:
+    if setting is None:
+        return {}
+    return {
+        "penalty": setting.penalty,
+        "strength": setting.strength,
+        "options": dict(setting.options),
+    }
+
+
+def _line(record: Record) -> str:
+    return (
+        f"seed {record['seed']}, {record['cell']}: hold-out top-1 {record['top1']:.2%},"
+        f" activation sparsity {record['activation_sparsity']['element']:.2%}"
+    )

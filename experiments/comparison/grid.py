@@ -1,0 +1,100 @@
+"""What is compared: penalties at strengths and shape parameters."""
+
+import itertools
+from dataclasses import dataclass
+
+from dst_jax import penalties
+from dst_jax.train import Term
+
+__all__ = ["Setting", "parse"]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One penalty, fully specified.
+
+    Attributes:
+      penalty: a name of `penalties.names()`.
+      strength: alpha in Yu & Tian 2024: sum over elements, mean over the batch.
+      options: the shape parameters that are given, such as `(("a", 1.0),)`.
+    """
+
+    penalty: str
+    strength: float
+    options: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def name(self) -> str:
+        """A name that is also a file's.
+
+        >>> Setting("transformed_l1", 2e-5, (("a", 0.1),)).name
+        'transformed_l1_a0.1_2e-05'
+        """
+        shape = "".join(f"_{name}{value:g}" for name, value in self.options)
+        return f"{self.penalty}{shape}_{self.strength:g}"
+
+    def term(self, *, warmup: float) -> Term:
+        """The term of the objective; settings of one penalty compile once.
+
+        Args:
+          warmup: epochs.
+        """
+        return Term(
+            penalties.get(self.penalty),
+            self.strength,
+            options=dict(self.options),
+            warmup=warmup,
+        )
+
+
+def parse(lines: tuple[str, ...]) -> list[Setting]:
+    """The settings of a grid.
+
+    Args:
+      lines: `PENALTY strength=NUMBER,... [OPTION=NUMBER,...]` each; all combinations
+        of a line are meant.
+
+    Raises:
+      ValueError: a line that is not of this form, or a value that is not allowed.
+
+    >>> [s.name for s in parse(("l1 strength=1e-5,1e-4",))]
+    ['l1_1e-05', 'l1_0.0001']
+    """
+    settings = [setting for line in lines for setting in _line(line)]
+    names = [setting.name for setting in settings]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"--grid names {', '.join(twice)} more than once")
+    return settings
+
+
+def _line(line: str) -> list[Setting]:
+    penalty, *pairs = line.split()
+    axes: dict[str, list[float]] = {}
+    for pair in pairs:
+        name, _, values = pair.partition("=")
+        axes[name] = [_number(line, value) for value in values.split(",")]
+    if not axes.get("strength"):
+        raise ValueError(f"--grid: {line!r} needs strength=NUMBER,...")
+    strengths = axes.pop("strength")
+    if min(strengths) <= 0:
+        raise ValueError(f"--grid: {line!r}: strengths must be > 0")
+    shapes = [
+        tuple(zip(axes, values, strict=True))
+        for values in itertools.product(*axes.values())
+    ]
+    for shape in shapes:
+        try:
+            penalties.get(penalty, **dict(shape))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"--grid: {line!r}: {error}") from None
+    return [
+        Setting(penalty, strength, shape) for shape in shapes for strength in strengths
+    ]
+
+
+def _number(line: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"--grid: {line!r}: {text!r} must be a number") from None

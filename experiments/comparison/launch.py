@@ -1,0 +1,136 @@
+"""From a command line to a comparison and its report."""
+
+import logging
+import shlex
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from dst_jax import train
+from dst_jax.runs import Run
+from dst_jax.train import Stage, stages
+from dst_jax.train.objective import Objective
+from experiments import build
+from experiments.comparison import cells, report
+from experiments.comparison.choice import choose
+from experiments.comparison.grid import Setting
+from experiments.comparison.options import FREE, Compare, base, checked
+from experiments.comparison.records import Record, Records
+from experiments.config import differences, nested
+from experiments.launch import parse
+
+__all__ = ["main"]
+
+
+def main(
+    presets: Mapping[str, Compare], *, doc: str, argv: list[str] | None = None
+) -> int:
+    """Runs or continues a comparison; returns the exit status.
+
+    Args:
+      presets: options by name; those on the command line override.
+      doc: shown by `--help`.
+      argv: the arguments; the command line's by default.
+    """
+    argv = sys.argv[1:] if argv is None else argv
+    prog = "python -m experiments.compare_penalties"
+    options = parse(presets, argv, prog=prog, doc=doc)
+    logging.getLogger("absl").setLevel(logging.ERROR)
+    try:
+        plan = _plan(options, checked(options))
+        build.rehearse(base(options), [plan.baseline, plan.control])
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    out = Path(options.dir or f"runs/compare_penalties-{options.preset}").absolute()
+    try:
+        _run(options, plan, Run(out), command=f"{prog} {shlex.join(argv)}".strip())
+    except train.Interrupted as error:
+        print(f"{error}; the same command continues: {out}")
+    except (ValueError, OSError, train.NonFiniteLoss) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _run(options: Compare, plan: cells.Plan, run: Run, *, command: str) -> None:
+    earlier = run.read_config()
+    if earlier is None:
+        made = {"config": nested(options), "command": command}
+        run.write_config(made | train.records.provenance())
+    else:
+        _refuse_another(options, earlier["config"], run)
+    narrator = train.Narrator()
+    setup = build.build_setup(base(options), run, narrator)
+    records, tests = Records(run.path / "cells.jsonl"), Records(run.path / "test.jsonl")
+    cells.train_cells(setup, plan, records)
+    settings = [setting for setting, _ in plan.cells]
+    names = [s.name for s in (plan.baseline, plan.control)]
+    own = _of(records, [*names, *(s.name for s in settings)], plan)
+    margin = options.margin / 100
+    choices = choose(settings, own, margin=margin)
+    stage_of = dict(plan.cells)
+    final = [plan.baseline, plan.control, *(stage_of[c.setting] for c in choices)]
+    cells.evaluate_on_test(setup, final, plan.seeds, tests)
+    narrator.finish()
+    first = cells.of_seed(setup, plan.seeds[0]).run.read_metrics()
+    evals = {
+        stage.name: [
+            m for m in first if (m["kind"], m["stage"]) == ("eval", stage.name)
+        ]
+        for stage in final[1:]
+    }
+    path = report.write(
+        run.path,
+        settings,
+        choices,
+        margin=margin,
+        records=own,
+        tests=_of(tests, [stage.name for stage in final], plan),
+        evals=evals,
+    )
+    narrator.say(f"report: {path}")
+
+
+def _of(records: Records, names: list[str], plan: cells.Plan) -> list[Record]:
+    """Those that the plan asks for: a directory may hold more seeds and settings."""
+    found = [records.get(name, seed) for name in names for seed in plan.seeds]
+    return [record for record in found if record is not None]
+
+
+def _plan(options: Compare, settings: list[Setting]) -> cells.Plan:
+    smoothing = options.optim.label_smoothing
+    first = build.build_optimizer(
+        options.optim, lr=options.pretrain.lr, warmup=options.optim.warmup_epochs
+    )
+    baseline = replace(
+        stages.pretrain(
+            epochs=options.pretrain.epochs, optimizer=first, label_smoothing=smoothing
+        ),
+        name="baseline",
+        phase="baseline",
+    )
+    # One optimizer for all cells: they share one compiled step per penalty.
+    optimizer = build.build_optimizer(options.optim, lr=options.cells.lr)
+    epochs, warmup = options.cells.epochs, options.cells.warmup_epochs
+    control = stages.control(
+        epochs=epochs, optimizer=optimizer, start="baseline", label_smoothing=smoothing
+    )
+
+    def cell(setting: Setting) -> Stage:
+        term = setting.term(warmup=warmup)
+        objective = Objective(activation=term, label_smoothing=smoothing)
+        return Stage(setting.name, setting.name, epochs, optimizer, objective)
+
+    pairs = [(setting, cell(setting)) for setting in settings]
+    return cells.Plan(baseline, control, pairs, options.seeds)
+
+
+def _refuse_another(options: Compare, earlier: Mapping[str, object], run: Run) -> None:
+    changed = differences(options, earlier, free=FREE)
+    if changed:
+        raise ValueError(
+            f"{run.path} holds another comparison: {'; '.join(changed)}. Give another"
+            " --dir, or the same options to continue"
+        )

@@ -1,0 +1,144 @@
+"""The tables of a comparison."""
+
+from collections.abc import Callable, Sequence
+
+from dst_jax.report.table import Table
+from experiments.comparison.choice import Choice, sparsity, top1
+from experiments.comparison.records import Record, Spread, matching, spread
+
+__all__ = ["chosen", "grid", "layers", "markdown"]
+
+
+def chosen(
+    choices: Sequence[Choice], tests: Sequence[Record], *, margin: float
+) -> Table:
+    """The test set's verdict on the baseline, the control and each penalty's choice."""
+    rows = [
+        _row("dense baseline", "baseline", "", tests),
+        _row("dense control", "control", "", tests),
+        *(_chosen_row(choice, tests) for choice in choices),
+    ]
+    return Table(
+        title="Test set: each penalty at the strength that the hold-out chose",
+        headings=(
+            "penalty",
+            "setting",
+            "top-1 %",
+            "activation sparsity %",
+            "layer mean %",
+            "FLOPs drop %",
+            "of valid %",
+            "distance",
+            "cosine",
+        ),
+        rows=tuple(rows),
+        note=(
+            "Mean ± sample standard deviation over seeds. Chosen: the most sparse "
+            f"setting whose hold-out accuracy is at most {100 * margin:g} points below "
+            "the dense control's; * if none is, then the most accurate. Distance and "
+            "cosine: from the baseline's parameters."
+        ),
+        words=2,
+    )
+
+
+def grid(choices: Sequence[Choice], records: Sequence[Record]) -> Table:
+    """The hold-out's verdict on every cell, averaged over seeds."""
+    ringed = {choice.setting.name for choice in choices}
+    cells = dict.fromkeys(record["cell"] for record in records)
+    rows = []
+    for cell in cells:
+        own = matching(records, cell)
+        mark = "chosen" if cell in ringed else ""
+        rows.append(
+            (
+                cell,
+                mark,
+                str(len(own)),
+                _percent(spread(own, top1)),
+                _percent(spread(own, sparsity)),
+            )
+        )
+    return Table(
+        title="Hold-out: all cells",
+        headings=("cell", "", "seeds", "top-1 %", "activation sparsity %"),
+        rows=tuple(rows),
+        words=2,
+    )
+
+
+def layers(cells: Sequence[str], tests: Sequence[Record]) -> Table:
+    """Zeros of every map on the test set, in percent, averaged over seeds."""
+    maps = list(tests[0]["layers"]["activations"])
+
+    def share(name: str) -> Callable[[Record], float]:
+        def of(record: Record) -> float:
+            found = record["layers"]["activations"][name]
+            return found["zeros"] / found["elements"]
+
+        return of
+
+    rows = tuple(
+        (cell, *(_percent(spread(matching(tests, cell), share(m))) for m in maps))
+        for cell in cells
+    )
+    return Table("Zeros per activation map, test set, %", ("cell", *maps), rows)
+
+
+def markdown(table: Table) -> str:
+    """A table as GitHub writes it.
+
+    >>> print(markdown(Table("T", ("a", "b"), (("x", "1"),))))
+    **T**
+    <BLANKLINE>
+    | a | b |
+    |---|---:|
+    | x | 1 |
+    <BLANKLINE>
+    """
+    rule = ["---" if i < table.words else "---:" for i in range(len(table.headings))]
+    lines = [
+        "| " + " | ".join(table.headings) + " |",
+        "|" + "|".join(rule) + "|",
+        *("| " + " | ".join(row) + " |" for row in table.rows),
+    ]
+    note = f"\n{table.note}\n" if table.note else ""
+    return f"**{table.title}**\n\n" + "\n".join(lines) + f"\n{note}"
+
+
+def _chosen_row(choice: Choice, tests: Sequence[Record]) -> tuple[str, ...]:
+    setting = choice.setting
+    shape = ", ".join(f"{name}={value:g}" for name, value in setting.options)
+    text = f"{setting.strength:g}" + (f", {shape}" if shape else "")
+    name = setting.penalty + ("" if choice.matched else " *")
+    return _row(name, setting.name, text, tests)
+
+
+def _row(
+    name: str, cell: str, setting: str, tests: Sequence[Record]
+) -> tuple[str, ...]:
+    own = matching(tests, cell)
+
+    def layer_mean(record: Record) -> float:
+        return record["activation_sparsity"]["layer_mean"]
+
+    def drift(kind: str) -> str:
+        found = spread(own, lambda record: record["drift"][kind])
+        return f"{found.mean:.3f}"
+
+    return (
+        name,
+        setting,
+        _percent(spread(own, top1)),
+        _percent(spread(own, sparsity)),
+        _percent(spread(own, layer_mean)),
+        _percent(spread(own, lambda record: record["flops_drop"]["dense"])),
+        _percent(spread(own, lambda record: record["flops_drop"]["valid"])),
+        *((drift("euclidean"), drift("cosine")) if cell != "baseline" else ("-", "-")),
+    )
+
+
+def _percent(value: Spread) -> str:
+    if value.n == 1:
+        return f"{100 * value.mean:.2f}"
+    return f"{100 * value.mean:.2f} ± {100 * value.std:.2f}"

@@ -1,0 +1,190 @@
+"""What every network must do. A new one is tested by being in the registry."""
+
+import functools
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dst_jax import cost, models, trees
+from dst_jax.activations import apply_with_activations
+from dst_jax.models.summary import layers
+
+CLASSES = 7
+FAST_TO_COMPILE = {
+    "xla_backend_optimization_level": 0,
+    "xla_llvm_disable_expensive_passes": True,
+}
+# Enough of each class to test: the other names differ in depth alone, and are compared
+# with the public networks, at full depth, in tests/models/test_published.py.
+SHALLOW = {
+    "densenet121": {"blocks": (1, 1, 1, 1)},
+    "densenet121_cifar": {"blocks": (1, 1, 1, 1)},
+    "googlenet": {},
+    "googlenet_cifar": {},
+    "lenet5": {},
+    "mlp": {},
+    "mobilenet_v1": {},
+    "mobilenet_v2": {},
+    "resnet18": {"blocks": (1, 1, 1, 1)},
+    "resnet20": {"blocks": 1},
+    "resnet50": {"blocks": (1, 1, 1, 1)},
+    "unet": {"depth": 2},
+    "vgg16_bn": {"convolutions": (1, 1, 1, 1, 1)},
+    "vit_tiny": {"depth": 1},
+    "wide_resnet28_10": {"depth": 10},
+}
+
+
+# These take long to compile; tests/models/test_torch_parity.py runs them.
+RUN = [n for n in SHALLOW if n not in ("googlenet", "googlenet_cifar", "mobilenet_v2")]
+
+
+def _small(name, **more):
+    """A narrow, shallow network and the shape of a batch of small images for it."""
+    options = {"width": 0.25} if "width" in models.options(name) else {}
+    height, _, channels = models.task(name).image
+    size = min(height, 32)
+    model = models.create(name, num_classes=CLASSES, **options, **more)
+    return model.clone(**SHALLOW[name]), (4, size, size, channels)
+
+
+def _rngs():
+    return {"dropout": jax.random.key(2)}
+
+
+@functools.cache
+def _traced(name):
+    """Shapes of a bfloat16 network's variables, and of a step of training."""
+    model, shape = _small(name, dtype=jnp.bfloat16)
+    x = jax.ShapeDtypeStruct(shape, jnp.float32)
+    variables = jax.eval_shape(model.init, jax.random.key(0), x)
+
+    def step(variables, x):
+        return apply_with_activations(
+            model, variables, x, train=True, mutable=["batch_stats"], rngs=_rngs()
+        )
+
+    return variables, *jax.eval_shape(step, variables, x)
+
+
+def _variables(shapes):
+    """Weights that keep the scale of maps; compiling `init` would take longer."""
+    draw = np.random.default_rng(0)
+
+    def leaf(name, shape):
+        if name.endswith(("scale", "var")):
+            return jnp.ones(shape.shape)
+        fan_in = max(np.prod(shape.shape[:-1]), 1)
+        return jnp.asarray(
+            draw.normal(0, (2 / fan_in) ** 0.5, shape.shape), jnp.float32
+        )
+
+    return trees.map_named(leaf, shapes)
+
+
+@functools.cache
+def _executed(name):
+    """The variables before and after a step of training, its logits and maps."""
+    model, shape = _small(name)
+    x = jax.random.normal(jax.random.key(1), shape)
+    variables = _variables(jax.eval_shape(model.init, jax.random.key(0), x))
+    step = functools.partial(
+        apply_with_activations, model, train=True, mutable=["batch_stats"]
+    )
+    run = jax.jit(step, compiler_options=FAST_TO_COMPILE)
+    return variables, *run(variables, x, rngs=_rngs())
+
+
+@pytest.fixture(params=SHALLOW)
+def name(request):
+    return request.param
+
+
+def test_logits_are_float32_for_each_class(name):
+    _, logits, _, _ = _traced(name)
+    assert logits.shape[0] == 4
+    assert logits.shape[-1] == CLASSES
+    assert logits.dtype == jnp.float32
+
+
+def test_parameters_and_statistics_stay_float32_and_maps_do_not(name):
+    variables, _, maps, _ = _traced(name)
+    assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
+    assert {leaf.dtype for leaf in maps.values()} == {jnp.dtype(jnp.bfloat16)}
+
+
+def test_nothing_but_parameters_and_statistics_is_kept(name):
+    variables, _, maps, updated = _traced(name)
+    assert variables.keys() <= {"params", "batch_stats"}
+    statistics = variables.get("batch_stats", {})
+    assert jax.tree.map(jnp.shape, updated.get("batch_stats", {})) == jax.tree.map(
+        jnp.shape, statistics
+    )
+    names = trees.named_leaves(variables["params"])
+    assert maps
+    assert not maps.keys() & names.keys()
+
+
+def test_every_class_is_here():
+    made = {name: models.create(name, num_classes=CLASSES) for name in models.names()}
+    assert {type(made[name]) for name in SHALLOW} == {type(m) for m in made.values()}
+
+
+@pytest.mark.parametrize("name", RUN)
+def test_maps_are_nonnegative_and_have_zeros(name):
+    _, logits, maps, _ = _executed(name)
+    assert jnp.isfinite(logits).all()
+    assert all((m >= 0).all() for m in maps.values())
+    assert any((m == 0).any() for m in maps.values())
+    assert all((m > 0).any() for m in maps.values())
+
+
+@pytest.mark.parametrize("name", RUN)
+def test_training_moves_every_statistic(name):
+    variables, _, _, updated = _executed(name)
+    before = trees.named_leaves(variables.get("batch_stats", {}))
+    after = trees.named_leaves(updated.get("batch_stats", {}))
+    assert before.keys() == after.keys()
+    assert all((after[key] != value).any() for key, value in before.items())
+    normalised = any("scale" in key for key in trees.named_leaves(variables["params"]))
+    assert bool(before) == (normalised and not name.startswith("vit"))
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in RUN if "dropout" in models.options(name)]
+)
+def test_dropout_is_off_in_evaluation(name):
+    model, shape = _small(name, dropout=0.5)
+    x = jax.ShapeDtypeStruct(shape, jnp.float32)
+    variables = jax.eval_shape(model.init, jax.random.key(0), x)
+    jax.eval_shape(model.apply, variables, x)  # asks for no random numbers
+    train = functools.partial(model.apply, train=True, mutable=["batch_stats"])
+    with pytest.raises(Exception, match='needs PRNG for "dropout"'):
+        jax.eval_shape(train, variables, x)
+
+
+def test_the_summary_has_the_products_that_are_counted(name):
+    model, (_, *image) = _small(name)
+    rows = layers(model, tuple(image))
+    x = jax.ShapeDtypeStruct((1, *image), jnp.float32)
+    variables = jax.eval_shape(model.init, jax.random.key(0), x)
+    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), (variables, x))
+
+    def dense(variables, x):  # all else is dropped before it is compiled
+        counts = cost.count(model.apply)(variables, x)
+        return {path: count.dense for path, count in counts.items()}
+
+    counted = {key: int(count) for key, count in jax.jit(dense)(*zeros).items()}
+    assert sum(counted.values()) == sum(row.macs for row in rows)
+    assert sum(row.parameters for row in rows) == trees.count(variables["params"])
+    if name != "vit_tiny":  # whose attention multiplies twice under one name
+        named = {_merged(row.name): row.macs for row in rows if row.macs}
+        assert {_merged(key): count for key, count in counted.items()} == named
+
+
+def _merged(path):
+    """Without repeated names, `b3` for `b3/b3`, which `cost.count` merges."""
+    return "/".join(name for name, _ in itertools.groupby(path.split("/")))

@@ -1,0 +1,185 @@
+import json
+
+import pytest
+
+from experiments import compare_penalties
+from experiments.comparison import cells, tables
+from experiments.comparison.choice import choose
+from experiments.comparison.grid import Setting, parse
+from experiments.comparison.launch import main
+from experiments.comparison.records import Records
+
+ARGUMENTS = [
+    *("--data.name", "digits", "--data.image-size", "28", "--data.eval-batch-size"),
+    *("120", "--pretrain.epochs", "1", "--cells.epochs", "1", "--seeds", "0"),
+    *("--grid", "l1 strength=1e-5,1e-3", "transformed_l1 strength=1e-5 a=0.1,1"),
+]
+CELLS = [
+    "baseline",
+    "control",
+    "l1_1e-05",
+    "l1_0.001",
+    "transformed_l1_a0.1_1e-05",
+    "transformed_l1_a1_1e-05",
+]
+
+
+def _main(out, *more):
+    argv = ["--dir", str(out), *ARGUMENTS, *more]
+    return main(compare_penalties.PRESETS, doc="", argv=argv)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    out = tmp_path_factory.mktemp("comparison")
+    steps = []
+    original = cells.of_seed
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            cells,
+            "of_seed",
+            lambda setup, seed: steps.append(setup.compiled) or original(setup, seed),
+        )
+        assert _main(out) == 0
+    return out, steps[0]
+
+
+def test_every_cell_is_on_record_once(finished):
+    records = Records(finished[0] / "cells.jsonl").all()
+    assert [record["cell"] for record in records] == CELLS
+    lines = (finished[0] / "cells.jsonl").read_text().splitlines()
+    assert len(lines) == len(CELLS)
+    strong, weak = (
+        Records(finished[0] / "cells.jsonl").get(name, 0) for name in CELLS[3:1:-1]
+    )
+    assert (
+        strong["activation_sparsity"]["element"]
+        > weak["activation_sparsity"]["element"]
+    )
+    assert records[0]["drift"] is None
+    assert all(record["drift"]["euclidean"] > 0 for record in records[1:])
+
+
+def test_a_penalty_compiles_once(finished):
+    train_steps = [step for key, step in finished[1].items() if key[0] == "train"]
+    # The baseline's optimizer has a step of its own; the cells share one, which is
+    # traced for the control and for each penalty.
+    assert sorted(step._cache_size() for step in train_steps) == [1, 3]
+
+
+def test_the_test_set_is_read_for_the_chosen_alone(finished):
+    tests = Records(finished[0] / "test.jsonl").all()
+    names = [test["cell"] for test in tests]
+    assert names[:2] == ["baseline", "control"]
+    assert [name.rsplit("_", 1)[0].split("_a")[0] for name in names[2:]] == [
+        "l1",
+        "transformed_l1",
+    ]
+    assert all(test["layers"]["counts"]["conv1"]["effectual"] > 0 for test in tests)
+    text = (finished[0] / "report.md").read_text()
+    assert f"{100 * tests[0]['top1']:.2f}" in text
+    for name in ("fronts", "curves", "shapes"):
+        assert (finished[0] / "figures" / f"{name}.png").stat().st_size > 10_000
+
+
+def test_a_finished_comparison_trains_nothing_and_takes_more_settings(
+    finished, monkeypatch
+):
+    before = (finished[0] / "cells.jsonl").read_text()
+    with monkeypatch.context() as patch:
+        patch.setattr("dst_jax.train.run_stage", None)  # would fail if it were called
+        assert _main(finished[0]) == 0
+    assert (finished[0] / "cells.jsonl").read_text() == before
+    more = ["--grid", "l1 strength=1e-5,1e-3,1e-4"]
+    assert _main(finished[0], *more) == 0
+    after = (finished[0] / "cells.jsonl").read_text()
+    assert after.startswith(before)
+    assert [json.loads(x)["cell"] for x in after[len(before) :].splitlines()] == [
+        "l1_0.0001"
+    ]
+
+
+def test_another_comparison_is_refused(finished, capsys):
+    assert _main(finished[0], "--cells.lr", "0.5") == 1
+    assert "--cells.lr is 0.5, was 0.02" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--grid", "l1"), "needs strength=NUMBER"),
+        (("--grid", "l7 strength=1"), "got 'l7'"),
+        (("--grid", "l1 strength=1 a=1"), "no option"),
+        (("--grid", "l1 strength=x"), "'x' must be a number"),
+        (("--grid", "l1 strength=0"), "strengths must be > 0"),
+        (("--grid", "l1 strength=1", "l1 strength=1"), "more than once"),
+        (("--grid",), "--grid is empty"),
+        (("--seeds", "1", "1"), "must be distinct"),
+        (("--margin", "-1"), "--margin must be in [0, 100], got -1"),
+        (("--cells.epochs", "-1"), "--cells.epochs must be >= 0"),
+        (("--cells.lr", "0"), "--cells.lr must be > 0"),
+        (("--data.holdout", "0"), "--data.holdout must be above 0"),
+        (("--data.batch-size", "0"), "--data.batch_size must be at least 1"),
+    ],
+)
+def test_bad_options_are_refused_before_data_is_read(
+    arguments, message, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr("dst_jax.data.load", None)
+    assert _main(tmp_path / "new", *arguments) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+
+
+def _record(cell, seed, top1, sparsity):
+    return {
+        "cell": cell,
+        "seed": seed,
+        "top1": top1,
+        "activation_sparsity": {"element": sparsity},
+    }
+
+
+def test_the_choice_is_the_most_sparse_that_matches_the_control_on_average():
+    settings = parse(("l1 strength=1,2,3", "l0 strength=1"))
+    records = [
+        *(_record("control", seed, 0.990, 0.5) for seed in (0, 1)),
+        *(_record("l1_1", seed, 0.995, 0.6) for seed in (0, 1)),
+        _record("l1_2", 0, 0.991, 0.8),  # one seed is below the control, not both
+        _record("l1_2", 1, 0.987, 0.8),
+        *(_record("l1_3", seed, 0.980, 0.9) for seed in (0, 1)),
+        *(_record("l0_1", seed, 0.500, 0.9) for seed in (0, 1)),
+    ]
+    l1, l0 = choose(settings, records, margin=0.001)
+    assert (l1.setting.strength, l1.matched, l1.top1.n) == (2, True, 2)
+    assert (l0.setting.name, l0.matched) == ("l0_1", False)
+    strict = choose(settings, records, margin=0.0)[0]
+    assert strict.setting.strength == 1
+
+
+def test_records_survive_a_cut_line(tmp_path):
+    path = tmp_path / "cells.jsonl"
+    records = Records(path)
+    records.add(_record("a", 0, 1.0, 0.5))
+    records.add(_record("b", 0, 1.0, 0.5))
+    path.write_text(path.read_text()[:-10])
+    again = Records(path)
+    assert again.get("a", 0) == _record("a", 0, 1.0, 0.5)
+    assert again.get("b", 0) is None
+    again.add(_record("b", 0, 0.5, 0.5))
+    assert Records(path).get("b", 0)["top1"] == 0.5
+
+
+def test_settings_of_one_penalty_share_the_function_that_is_compiled():
+    first, second = parse(("transformed_l1 strength=1 a=1,2",))
+    assert first.term(warmup=0).penalty == second.term(warmup=0).penalty
+    assert first.term(warmup=0).options == {"a": 1.0}
+    assert Setting("l1", 0.5).name == "l1_0.5"
+
+
+def test_a_markdown_table_has_a_rule_for_every_column():
+    table = tables.Table("T", ("a", "b", "c"), (("x", "1", "2"),), note="n")
+    assert tables.markdown(table).splitlines()[2:4] == [
+        "| a | b | c |",
+        "|---|---:|---:|",
+    ]

@@ -1,0 +1,114 @@
+"""A run that prunes an MLP without training it, exported."""
+
+import hashlib
+import json
+from dataclasses import replace
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dst_jax import data, models, pruning, train
+from dst_jax.models import export as model_export
+from dst_jax.models import torch_import
+from dst_jax.runs import Run
+from experiments import export
+
+CONFIG = {
+    "model": {"name": "mlp", "stem": None, "dtype": "float32"},
+    "data": {"name": "digits", "image_size": None},
+}
+
+
+def _optimizer(*, mask, **_):
+    return train.chain(0.1, mask=mask)
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory):
+    run = Run(tmp_path_factory.mktemp("runs") / "pruned")
+    dataset = data.load("digits")
+    dataset = replace(dataset, test=replace(dataset.test, indices=np.arange(100)))
+    setup = train.Setup(
+        model=models.create("mlp", num_classes=10),
+        dataset=dataset,
+        run=run,
+        batch_size=100,
+        eval_batch_size=100,
+        narrator=train.Narrator(quiet=True),
+    )
+    stages = [
+        train.stages.pretrain(epochs=0, optimizer=_optimizer),
+        *train.stages.sparsify_weights(
+            prune=partial(pruning.masks.magnitude, sparsity=0.8),
+            induce_epochs=0,
+            finetune_epochs=0,
+            optimizer=_optimizer,
+            penalty=None,
+            start="pretrain",
+        ),
+    ]
+    names = [stage.name for stage in stages]
+    record = {"config": CONFIG, "stages": names, "command": "", "seed": 0}
+    run.write_config({**record, **train.records.provenance()})
+    train.train(setup, stages, config=CONFIG)
+    return run.path
+
+
+@pytest.mark.parametrize("format", ["dense", "csr"])
+def test_a_run_is_exported(run_dir, tmp_path, capsys, format):
+    arguments = [str(run_dir), "--out", str(tmp_path), "--format", format]
+    assert export.main([*arguments, "--stablehlo"]) == 0
+    said = capsys.readouterr().out
+    names = ["model.safetensors", "model.masks.safetensors", "model.stablehlo"]
+    card = json.loads((tmp_path / "card.json").read_text())
+    assert [file["name"] for file in card["files"]] == names
+    for file in card["files"]:
+        content = (tmp_path / file["name"]).read_bytes()
+        assert file["bytes"] == len(content)
+        assert file["sha256"] == hashlib.sha256(content).hexdigest()
+        assert f"{file['name']}: {len(content):,} bytes" in said
+    summary = json.loads((run_dir / "summary.json").read_text())
+    assert card["params_sha256"] == summary["params_sha256"]
+    assert card["accuracy"]["top1"] == summary["stages"][-1]["top1"]
+    assert card["sparsity"]["weights"] == 0.8
+
+    variables = torch_import.load("mlp", tmp_path / names[0], input_shape=(16, 16, 1))
+    digest = train.records.params_sha256(variables["params"])
+    assert digest == summary["params_sha256"]
+    zeros = sum(int((x == 0).sum()) for x in jax.tree.leaves(variables) if x.ndim > 1)
+    masks = model_export.load_compressed(tmp_path / names[1])
+    assert sum(int((~mask).sum()) for mask in masks.values()) == zeros
+    program = jax.export.deserialize((tmp_path / names[2]).read_bytes())
+    x = jnp.ones((2, 16, 16, 1))
+    model = models.create("mlp", num_classes=10)
+    expected = jax.jit(model.apply)(variables, x)
+    np.testing.assert_allclose(program.call(x), expected, atol=1e-5)
+
+
+def test_an_earlier_stage_is_dense_and_lands_in_the_run(run_dir):
+    assert export.main([str(run_dir), "--stage", "pretrain"]) == 0
+    written = {path.name for path in (run_dir / "export").iterdir()}
+    assert written == {"model.safetensors", "card.json"}
+    card = json.loads((run_dir / "export" / "card.json").read_text())
+    assert card["stage"] == "pretrain"
+    assert card["sparsity"]["weights"] == 0.0
+
+
+def test_what_cannot_be_exported_is_refused(run_dir, tmp_path, capsys):
+    out = ["--out", str(tmp_path / "out")]
+    assert export.main([str(tmp_path), *out]) == 1
+    assert "is not a run" in capsys.readouterr().err
+    assert export.main([str(run_dir), *out, "--stage", "control"]) == 1
+    assert "--stage must be one of ['pretrain'" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_another_network_than_was_evaluated_is_refused(run_dir):
+    run = Run(run_dir, writer=False)
+    stage = run.read_stage("sparsify_weights")
+    stage["layers"]["weights"]["fc1/kernel"]["zeros"] += 1
+    with pytest.raises(ValueError, match="not the network that the card would"):
+        export._weights(run, stage)

@@ -1,0 +1,199 @@
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
+
+from dst_jax import models, trees
+from dst_jax.models import export, torch_import, torch_safetensors
+from dst_jax.models.torch_layout import layout_of
+
+FORMATS = ["dense", "bitmask", "csr"]
+
+
+@pytest.fixture(scope="module")
+def lenet():
+    """A LeNet5 with about 80 % of its weights pruned, and its masks."""
+    model = models.create("lenet5", num_classes=10)
+    shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 28, 28, 1)))
+    rng = np.random.default_rng(0)
+    params, masks = {}, {}
+    for layer, leaves in shapes["params"].items():
+        kernel = leaves["kernel"].shape
+        mask = rng.random(kernel) < 0.2
+        drawn = 0.1 * rng.normal(size=kernel).astype(np.float32)
+        bias = jnp.asarray(rng.random(leaves["bias"].shape, np.float32))
+        params[layer] = {"kernel": jnp.asarray(np.where(mask, drawn, 0)), "bias": bias}
+        masks[layer] = {"kernel": jnp.asarray(mask), "bias": None}
+    return model, {"params": params}, masks
+
+
+def _same(a, b):
+    a, b = trees.named_leaves(a), trees.named_leaves(b)
+    assert a.keys() == b.keys()
+    for name in a:
+        np.testing.assert_array_equal(np.asarray(a[name]), np.asarray(b[name]), name)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_network_comes_back_bit_by_bit(lenet, tmp_path, format):
+    _, variables, masks = lenet
+    path = tmp_path / "net.safetensors"
+    saved = export.save_safetensors(
+        path, "lenet5", variables, masks=masks, format=format
+    )
+    assert saved.path == path
+    assert saved.bytes == path.stat().st_size
+    assert saved.masks_path == tmp_path / "net.masks.safetensors"
+    assert saved.masks_bytes == saved.masks_path.stat().st_size
+    _same(torch_import.load("lenet5", path), variables)
+    restored = export.load_compressed(path)
+    assert restored.keys() == layout_of("lenet5").leaves.keys()
+    written = load_file(saved.masks_path)
+    kernels = {name for name in restored if name.endswith("weight")}
+    assert written.keys() == kernels
+    for name in kernels:
+        assert written[name].dtype == bool
+        np.testing.assert_array_equal(written[name], restored[name] != 0)
+    assert {p.name for p in tmp_path.iterdir()} == {path.name, saved.masks_path.name}
+
+
+def test_compressed_files_are_as_small_as_their_parts(lenet, tmp_path):
+    _, variables, _ = lenet
+    sizes = {
+        format: export.save_safetensors(
+            tmp_path / f"{format}.safetensors", "lenet5", variables, format=format
+        )
+        for format in FORMATS
+    }
+    kernels = [x for x in jax.tree.leaves(variables) if x.ndim > 1]
+    biases = sum(4 * x.size for x in jax.tree.leaves(variables) if x.ndim == 1)
+    values = sum(4 * np.count_nonzero(x) for x in kernels)
+    bits = sum(-(-x.size // 8) for x in kernels)
+    shapes = sum(8 * x.ndim for x in kernels)
+
+    def content(format):  # without the header of 8 bytes and JSON
+        raw = (tmp_path / f"{format}.safetensors").read_bytes()
+        return len(raw) - 8 - int.from_bytes(raw[:8], "little")
+
+    assert content("dense") == 4 * 44_426
+    assert content("bitmask") == biases + values + bits + shapes
+    with safe_open(tmp_path / "csr.safetensors", "numpy") as file:
+        columns = file.get_tensor("fc1.weight.column_indices")
+        assert columns.dtype == np.uint8  # fc1 has 256 inputs
+        assert file.get_tensor("fc1.weight.row_pointers").shape == (121,)
+        assert json.loads(file.metadata()["compressed"])[0] == "conv1.weight"
+    assert sizes["bitmask"].bytes < sizes["csr"].bytes < sizes["dense"].bytes
+    assert sizes["dense"].masks_path is None
+
+
+def test_what_would_grow_stays_dense(lenet, tmp_path):
+    """Compressing a kernel without zeros only adds to it."""
+    _, variables, _ = lenet
+    full = jax.tree.map(jnp.ones_like, variables)
+    path = tmp_path / "full.safetensors"
+    export.save_safetensors(path, "lenet5", full, format="bitmask")
+    assert load_file(path).keys() == layout_of("lenet5").leaves.keys()
+    _same(torch_import.load("lenet5", path), full)
+
+
+def test_the_sparse_network_loads_into_pytorch(lenet, tmp_path):
+    torch = pytest.importorskip("torch")
+    from safetensors.torch import load_file as load_torch
+
+    nn = torch.nn
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv1, self.conv2 = nn.Conv2d(1, 6, 5), nn.Conv2d(6, 16, 5)
+            self.fc1, self.fc2 = nn.Linear(256, 120), nn.Linear(120, 84)
+            self.fc3 = nn.Linear(84, 10)
+
+        def forward(self, x):
+            x = nn.functional.max_pool2d(torch.relu(self.conv1(x)), 2)
+            x = nn.functional.max_pool2d(torch.relu(self.conv2(x)), 2)
+            x = torch.relu(self.fc2(torch.relu(self.fc1(x.flatten(1)))))
+            return self.fc3(x)
+
+    model, variables, masks = lenet
+    x = jnp.asarray(np.random.default_rng(1).random((2, 28, 28, 1), np.float32))
+    path = tmp_path / "net.safetensors"
+    export.save_safetensors(path, "lenet5", variables, masks=masks)
+    net = Net()
+    net.load_state_dict(load_torch(path), strict=True)
+    with torch.no_grad():
+        theirs = net(torch.from_numpy(np.array(x).transpose(0, 3, 1, 2))).numpy()
+    ours = jax.jit(model.apply)(variables, x)
+    assert np.abs(ours - theirs).max() < 1e-4 * np.abs(theirs).max()
+    beside = load_torch(tmp_path / "net.masks.safetensors")
+    assert not net.fc1.weight[~beside["fc1.weight"]].any()
+
+
+def test_pytorch_needs_no_counters():
+    """A strict load fills in num_batches_tracked, which is not exported."""
+    torch = pytest.importorskip("torch")
+    state = {
+        "weight": torch.ones(2),
+        "bias": torch.zeros(2),
+        "running_mean": torch.zeros(2),
+        "running_var": torch.ones(2),
+    }
+    torch.nn.BatchNorm2d(2).load_state_dict(state, strict=True)
+    names = layout_of("resnet20").leaves
+    assert {n.rpartition(".")[2] for n in names if n.startswith("bn1.")} == set(state)
+
+
+def test_what_does_not_fit_is_refused(lenet, tmp_path):
+    _, variables, masks = lenet
+    path = tmp_path / "net.safetensors"
+    with pytest.raises(ValueError, match=r"path must end in .safetensors"):
+        export.save_safetensors(tmp_path / "net.bin", "lenet5", variables)
+    with pytest.raises((ValueError, TypeError), match="format"):
+        export.save_safetensors(path, "lenet5", variables, format="coo")
+    with pytest.raises(ValueError, match=r"fc3/bias: the network has \(7,\)"):
+        export.save_safetensors(path, "lenet5", variables, num_classes=7)
+    dense = {"params": jax.tree.map(jnp.ones_like, variables["params"])}
+    with pytest.raises(ValueError, match=r"weights of params/\S+ are pruned .* not 0"):
+        export.save_safetensors(path, "lenet5", dense, masks=masks)
+    wrong = {**masks, "extra": jnp.ones(2, bool)}
+    with pytest.raises(ValueError, match=r"params/extra is bool .* is no parameter"):
+        export.save_safetensors(path, "lenet5", variables, masks=wrong)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_write_leaves_what_was_there(lenet, tmp_path, monkeypatch):
+    _, variables, _ = lenet
+    path = tmp_path / "net.safetensors"
+    export.save_safetensors(path, "lenet5", variables)
+    before = path.read_bytes()
+    monkeypatch.setattr(torch_safetensors, "save_file", _half_written)
+    with pytest.raises(OSError, match="no space left"):
+        export.save_safetensors(path, "lenet5", variables, format="csr")
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def _half_written(tensors, path, metadata):
+    del tensors, metadata
+    path.write_bytes(b"half")
+    raise OSError("no space left on device")
+
+
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [
+        ({"compression": "zip"}, "must be bitmask or csr, got 'zip'"),
+        ({"compression": "csr"}, "list of compressed tensors must be names"),
+        ({"compression": "csr", "compressed": "{"}, "not a sound safetensors"),
+        ({"compression": "csr", "compressed": '["w"]'}, "both whole and in parts"),
+        ({"compression": "csr", "compressed": '["v"]'}, "v has no part shape"),
+    ],
+)
+def test_metadata_that_lies_is_refused(tmp_path, metadata, message):
+    save_file({"w": np.ones(2, np.float32)}, tmp_path / "w.safetensors", metadata)
+    with pytest.raises(ValueError, match=message):
+        export.load_compressed(tmp_path / "w.safetensors")

@@ -1,0 +1,50 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dst_jax import models
+from dst_jax.models import export, torch_import
+from dst_jax.models.torch_layout import layout_of
+
+
+@pytest.fixture(scope="module")
+def program():
+    model = models.create("lenet5", num_classes=10)
+    rng = np.random.default_rng(0)
+    variables = torch_import.variables(
+        "lenet5",
+        {
+            name: 0.1 * rng.normal(size=leaf.torch_shape)
+            for name, leaf in layout_of("lenet5").leaves.items()
+        },
+    )
+    return model, variables, export.stablehlo(model.apply, variables, (28, 28, 1))
+
+
+def test_the_program_is_the_network_for_any_batch(program):
+    model, variables, exported = program
+    again = jax.export.deserialize(exported.serialize())
+    assert again.platforms == ("cpu", "cuda", "tpu")
+    assert str(again.in_avals[0].shape) == "(batch, 28, 28, 1)"
+    rng = np.random.default_rng(1)
+    for batch in (1, 3):
+        x = jnp.asarray(rng.random((batch, 28, 28, 1), np.float32))
+        logits = again.call(x)
+        np.testing.assert_array_equal(logits, exported.call(x))
+        expected = jax.jit(model.apply)(variables, x)
+        np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_it_is_stablehlo_with_the_weights_inside(program):
+    _, variables, exported = program
+    assert "stablehlo.convolution" in exported.mlir_module()
+    size = sum(leaf.nbytes for leaf in jax.tree.leaves(variables))
+    assert len(exported.serialize()) > size
+
+
+def test_bad_arguments_are_named():
+    with pytest.raises(ValueError, match=r"platforms must be among .* got \('vax',\)"):
+        export.stablehlo(lambda w, x: x, 0.0, (2,), platforms=("vax",))
+    with pytest.raises(ValueError, match="input_shape must be at least 1"):
+        export.stablehlo(lambda w, x: x, 0.0, (0, 2))

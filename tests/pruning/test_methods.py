@@ -1,0 +1,222 @@
+"""What single methods promise beyond the contract, and how they refuse bad options."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from dst_jax import pruning
+from dst_jax.pruning.methods.srigl import _per_neuron
+
+# These programs are small: they take longer to compile well than to run.
+jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+
+
+def _params():
+    key = jax.random.key(0)
+    draws = jax.random.normal(key, (4, 24)).reshape(4, 4, 6)
+    return {name: draws[i] for i, name in enumerate("abcd")}
+
+
+def _masks(tx, steps):
+    params = _params()
+    state = tx.init(params)
+    step = jit(tx.update)
+    found = [pruning.get_mask(state)]
+    for i in range(steps):
+        rng = np.random.default_rng(i)
+        grads = {k: rng.normal(size=(4, 6)).astype("f") for k in "abcd"}
+        updates, state = step(grads, state, params)
+        params = optax.apply_updates(params, updates)
+        found.append(pruning.get_mask(state))
+    return found
+
+
+def _active(mask):
+    return [int(mask[k].sum()) for k in "abcd"]
+
+
+def test_gap_takes_the_parts_in_turn():
+    tx = pruning.gap(
+        optax.sgd(0.1), sparsity=0.75, interval=2, partitions=[("a|b", 0), ("c|d", 1)],
+        rounds=2)  # fmt: skip
+    active = [_active(m) for m in _masks(tx, 9)]
+    first, second, sparse = [24, 24, 6, 6], [6, 6, 24, 24], [6, 6, 6, 6]
+    expected = [first] * 2 + [second] * 2 + [first] * 2 + [second] * 2 + [sparse] * 2
+    assert active == expected
+
+
+def test_gap_parts_by_number_and_in_parallel():
+    mask = {k: jnp.zeros((4, 6), bool) for k in "abcd"}
+    copies, masks = pruning.gap_copies(_params(), mask, 2)
+    assert [_active(jax.tree.map(lambda m: m[i], masks)) for i in range(2)] == [  # noqa: B023
+        [24, 24, 0, 0],
+        [0, 0, 24, 24],
+    ]
+    # Copies train side by side, each with its own mask, in one vmapped step.
+    tx = pruning.apply_mask(mask)
+    state = jax.vmap(lambda m, p: pruning.apply_mask(m).init(p))(masks, copies)
+    grads = jax.tree.map(jnp.ones_like, copies)
+    updates, _ = jax.vmap(tx.update)(grads, state, copies)
+    copies = optax.apply_updates(copies, updates)
+    merged = pruning.gap_merge(copies, mask, 2)
+    for k in "abcd":  # each was dense where it was trained
+        np.testing.assert_allclose(merged[k], _params()[k] + 1, rtol=1e-6)
+
+
+def test_granet_prunes_over_all_layers_and_regrows_within_each():
+    tx = pruning.granet(
+        optax.sgd(0.1), sparsity=0.75, initial_sparsity=0.0, prune_end=4, end=20,
+        interval=2)  # fmt: skip
+    masks = _masks(tx, 10)
+    totals = [sum(_active(m)) for m in masks]
+    assert totals[0] == 96
+    assert totals[4:] == [24] * 7
+    assert _active(masks[4]) == _active(masks[10])  # no pruning is left to do
+    assert any((masks[4][k] != masks[10][k]).any() for k in "abcd")
+
+
+def test_mest_exceeds_its_budget_by_its_bound():
+    tx = pruning.mest(
+        optax.sgd(0.1), sparsity=0.75, bound=0.25, end=8, interval=2, decay="linear"
+    )
+    totals = [sum(_active(m)) for m in _masks(tx, 9)]
+    # 24 + 24 (1 - t / 8) at t = 2, 4, 6, and the budget at 8
+    assert totals == [24, 24, 42, 42, 36, 36, 30, 30, 24, 24]
+
+
+def test_srigl_has_one_fan_in_for_all_neurons_left():
+    tx = pruning.srigl(
+        optax.sgd(0.1), sparsity=0.5, end=20, interval=2, output=["d"], ablation=0.9,
+        drop_fraction=0.5, distribution="uniform")  # fmt: skip
+    masks = _masks(tx, 10)
+    neurons = []
+    for mask in masks:
+        for k in "abcd":
+            fan_in = np.asarray(mask[k]).sum(0)
+            alive = fan_in[fan_in > 0]
+            assert (alive == alive[0]).all()
+            assert alive[0] == min(12 // alive.size, 4)
+        neurons.append([int((np.asarray(mask[k]).sum(0) > 0).sum()) for k in "abcd"])
+    assert (np.diff(neurons, axis=0) <= 0).all()
+    assert neurons[0] == [6] * 4
+    assert min(neurons[-1]) < 6
+    assert all(n[3] == 6 for n in neurons)
+
+
+def test_srigl_by_hand():
+    # Neurons are columns: the first two have weights that stay, the third loses both.
+    mask = jnp.array([[1, 1, 1], [1, 1, 1], [0, 0, 0], [0, 0, 0]], bool)
+    stays = jnp.array([[1, 1, 0], [1, 1, 0], [0, 0, 0], [0, 0, 0]], bool)
+    grows = jnp.array([[0, 0, 0], [0, 0, 0], [1, 1, 0], [0, 0, 0]], bool)
+    size = jnp.array([[9.0, 8, 1], [7, 6, 2], [0, 0, 0], [0, 0, 0]])
+    steep = jnp.array([[0.0, 0, 0], [0, 0, 0], [1, 5, 0], [2, 4, 0]])
+    found = _per_neuron(mask, stays, grows, size, steep, budget=6, gamma=0.3)
+    # Six weights for two neurons: three each, the third by gradient.
+    assert found.astype(int).tolist() == [[1, 1, 0], [1, 1, 0], [0, 1, 0], [1, 0, 0]]
+
+
+def test_rigl_lets_a_dropped_weight_return_with_its_value():
+    tx = pruning.rigl(
+        optax.sgd(0.0), sparsity=0.5, end=10, interval=1, drop_fraction=1.0,
+        decay="constant")  # fmt: skip
+    params = {"w": jnp.array([[1.0, 2.0, 3.0, 4.0]])}
+    mask = {"w": jnp.array([[True, True, False, False]])}
+    state = tx.init(params)
+    state = state._replace(held=pruning.MaskState(mask))
+    grads = {"w": jnp.array([[9.0, 0.0, 8.0, 0.0]])}
+    updates, state = tx.update(grads, state, pruning.sparse_params(params, state))
+    params = optax.apply_updates(pruning.sparse_params(params, state), updates)
+    assert pruning.get_mask(state)["w"].tolist() == [[True, False, True, False]]
+    assert updates["w"].tolist() == [[0.0, -2.0, 0.0, 0.0]]
+    assert int(state.changes.dropped["w"]) == int(state.changes.grown["w"]) == 1
+
+
+def test_names_and_options():
+    assert {"set", "rigl", "granet", "srigl", "gap", "mest"} <= set(pruning.names())
+    assert pruning.options("rigl")["drop_fraction"].default == 0.3
+    assert "track" in pruning.options("static")
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("rigel", {}, r"method must be one of .*'rigl'.*got 'rigel'"),
+        ("rigl", {"sparsity": 0.5}, r"rigl needs \['end'\]; it takes \['sparsity'"),
+        ("rigl", {"speed": 1}, r"rigl has no option \['speed'\]; it takes"),
+        ("static", {"sparsity": 1.0}, r"sparsity must be in \[0, 1\), got 1.0"),
+        (
+            "static",
+            {"sparsity": float("nan")},
+            r"sparsity must be in \[0, 1\), got nan",
+        ),
+        (
+            "rigl",
+            {"sparsity": 0.5, "end": 9, "interval": 0},
+            "interval must be .* >= 1",
+        ),
+        (
+            "rigl",
+            {"sparsity": 0.5, "end": 9, "drop_fraction": 1.5},
+            r"drop_fraction must be in \[0, 1\], got 1.5",
+        ),
+        ("rigl", {"sparsity": 0.5, "end": 9, "drop": "size"}, "drop must be one of"),
+        (
+            "rigl",
+            {"sparsity": 0.5, "end": 9, "structure": pruning.structures.n_m(2, 4)},
+            "structure must rank units against each other, got 2:4",
+        ),
+        (
+            "gradual_magnitude",
+            {"sparsity": 0.5, "end": 9, "initial_sparsity": 0.6},
+            "sparsity must be a finite number >= 0.6, got 0.5",
+        ),
+        ("one_shot", {"sparsity": 0.5, "at": 0}, "at must be a finite number >= 1"),
+        (
+            "granet",
+            {"sparsity": 0.5, "prune_end": 9, "end": 5},
+            "end must be a finite number >= 9, got 5",
+        ),
+        ("mest", {"sparsity": 0.1, "end": 9, "bound": 0.2}, "sparsity - bound must be"),
+        (
+            "gap",
+            {"sparsity": 0.5, "interval": 2, "partitions": [("a", 0), ("b", 2)]},
+            r"partitions must be numbered from 0, got \[0, 2\]",
+        ),
+        ("srigl", {"sparsity": 0.5, "end": 9}, r"srigl needs \['output'\]"),
+    ],
+)
+def test_bad_options_are_refused_at_construction(name, options, message):
+    with pytest.raises(ValueError, match=message):
+        pruning.create(name, optax.sgd(0.1), **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("gap", {"interval": 2, "partitions": 5}, "at most the 4 layers, got 5"),
+        ("gap", {"interval": 2, "distribution": "global"}, "got global"),
+        (
+            "gap",
+            {"interval": 2, "partitions": [("a", 0), ("b", 1)]},
+            r"place every layer, not \['c', 'd'\]",
+        ),
+        (
+            "srigl",
+            {"end": 9, "output": ["x"]},
+            "output 'x' matches none of: a, b, c, d",
+        ),
+        (
+            "srigl",
+            {"end": 9, "output": [], "sparsity": 0.9},
+            "a would keep 3 of 24 weights for 6 neurons",
+        ),
+    ],
+)
+def test_what_does_not_fit_the_network_is_refused_at_init(name, options, message):
+    tx = pruning.create(name, optax.sgd(0.1), **{"sparsity": 0.5, **options})
+    with pytest.raises(ValueError, match=message):
+        tx.init(_params())

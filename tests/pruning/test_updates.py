@@ -1,0 +1,130 @@
+"""Steps of SET, RigL and gradual pruning against NumPy, written from their papers."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dst_jax.pruning import updates
+
+SHAPES = {"a": (4, 6), "b": (2, 3, 5)}
+SIZES = {"a": 24, "b": 30}
+seeds = st.integers(0, 2**31)
+
+
+def _tree(rng, ties):
+    draw = {k: rng.normal(size=s).astype("f") for k, s in SHAPES.items()}
+    # Few values, so that many are tied.
+    return {k: np.abs(np.round(x)) if ties else np.abs(x) for k, x in draw.items()}
+
+
+def _largest(values, k):
+    kept = np.zeros(values.size, bool)
+    kept[np.argsort(-values.ravel(), kind="stable")[:k]] = True
+    return kept.reshape(values.shape)
+
+
+def _mask(rng):
+    return {k: rng.random(s) < 0.4 for k, s in SHAPES.items()}
+
+
+def _equal(found, expected):
+    assert all((np.asarray(found[k]) == expected[k]).all() for k in expected)
+
+
+step = jax.jit(updates.drop_and_grow)
+step_global = jax.jit(partial(updates.drop_and_grow, scope="global"))
+prune_global = jax.jit(lambda s, m, f: updates.prune(s, m, f, "global"))
+prune_erk = jax.jit(lambda s, m, f: updates.prune(s, m, f, "erk"))
+
+
+@settings(max_examples=60, deadline=None)
+@given(seeds, st.booleans(), st.sampled_from([0.0, 0.1, 0.25, 0.5, 1.0]))
+def test_a_step_by_layer_equals_numpy(seed, ties, fraction):
+    rng = np.random.default_rng(seed)
+    weights, steep, mask = _tree(rng, ties), _tree(rng, ties), _mask(rng)
+    expected = {}
+    for k, m in mask.items():
+        n = m.sum()
+        stays = _largest(np.where(m, weights[k], -np.inf), n - int(fraction * n)) & m
+        expected[k] = stays | _largest(
+            np.where(stays, -np.inf, steep[k]), n - stays.sum()
+        )
+    _equal(step(weights, steep, mask, fraction), expected)
+
+
+@settings(max_examples=40, deadline=None)
+@given(seeds, st.sampled_from([0.1, 0.25, 0.5]))
+def test_a_global_step_equals_numpy(seed, fraction):
+    rng = np.random.default_rng(seed)
+    weights, steep, mask = _tree(rng, False), _tree(rng, False), _mask(rng)
+    flat = {k: np.concatenate([x["a"].ravel(), x["b"].ravel()]) for k, x in
+            {"w": weights, "g": steep, "m": mask}.items()}  # fmt: skip
+    n = flat["m"].sum()
+    stays = _largest(np.where(flat["m"], flat["w"], -np.inf), n - int(fraction * n))
+    new = stays | _largest(np.where(stays, -np.inf, flat["g"]), n - stays.sum())
+    expected = {"a": new[:24].reshape(4, 6), "b": new[24:].reshape(2, 3, 5)}
+    _equal(step_global(weights, steep, mask, fraction), expected)
+
+
+@settings(max_examples=40, deadline=None)
+@given(seeds, st.booleans(), st.floats(0, 0.984375, width=16))
+def test_global_pruning_equals_numpy(seed, ties, sparsity):
+    rng = np.random.default_rng(seed)
+    weights, mask = _tree(rng, ties), _mask(rng)
+    flat = np.concatenate([np.where(mask[k], weights[k], -1).ravel() for k in SHAPES])
+    active = sum(m.sum() for m in mask.values())
+    kept = min(int(np.floor((1 - sparsity) * 54 + 0.5)), active)
+    new = _largest(flat, kept)
+    expected = {"a": new[:24].reshape(4, 6), "b": new[24:].reshape(2, 3, 5)}
+    _equal(prune_global(weights, mask, jnp.float32(sparsity)), expected)
+
+
+@settings(max_examples=40, deadline=None)
+@given(seeds, st.floats(0, 0.984375, width=16))
+def test_pruning_by_layer_never_revives_and_keeps_the_sum(seed, sparsity):
+    rng = np.random.default_rng(seed)
+    weights, mask = _tree(rng, False), _mask(rng)
+    found = prune_erk(weights, mask, jnp.float32(sparsity))
+    assert not any((np.asarray(found[k]) & ~mask[k]).any() for k in mask)
+    active = sum(m.sum() for m in mask.values())
+    wanted = (1 - sparsity) * 54
+    assert abs(sum(int(m.sum()) for m in found.values()) - min(wanted, active)) <= 1
+
+
+def test_a_gradient_that_overflowed_displaces_nothing():
+    mask = {"w": jnp.array([False, True, True])}
+    steep = {"w": jnp.array([jnp.inf, 0.0, jnp.nan])}
+    found = updates.grow(steep, mask, {"w": 2})
+    assert found["w"].tolist() == [False, True, True]
+
+
+@pytest.mark.parametrize("name", ["magnitude", "gradient", "random", "snip", "taylor"])
+def test_importance_by_name_scores_every_weight(name):
+    w, g = {"w": jnp.array([-2.0, 3.0])}, {"w": jnp.array([5.0, -1.0])}
+    from dst_jax.pruning import Step
+
+    now = Step(w, g, {"w": jnp.ones(2, bool)}, jnp.int32(1), jax.random.key(0), ())
+    found = updates.importance("drop", name)(now)["w"]
+    expected = {
+        "magnitude": [2, 3],
+        "gradient": [5, 1],
+        "snip": [10, 3],
+        "taylor": [100, 9],
+    }
+    assert found.tolist() == expected.get(name, found.tolist())
+    assert ((found >= 0) & jnp.isfinite(found)).all()
+
+
+def test_unknown_importance_lists_the_known():
+    with pytest.raises(ValueError, match=r"drop must be one of .*'taylor'.*'size'"):
+        updates.importance("drop", "size")
+
+
+@pytest.mark.parametrize("n", [1, 9, 10, 30, 100, 2_000_000])
+def test_floor_is_that_of_the_decimal_number(n):
+    assert int(updates.floor(0.3, jnp.int32(n))) == 3 * n // 10
