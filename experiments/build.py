@@ -48,6 +48,7 @@ def build_setup(config: Config, run: Run, narrator: Narrator) -> Setup:
         data_dir=config.data.dir,
         image_size=config.data.image_size,
         holdout=config.data.holdout,
+        augment=config.data.augment,
     )
     return Setup(
         model=build_model(config.model, num_classes=dataset.num_classes),
@@ -115,6 +116,8 @@ def rehearse(config: Config, stages: list[Stage]) -> None:
         raise ValueError(
             f"--data.name must be one of {data.names()}, got {config.data.name!r}"
         )
+    if config.data.augment is not None:
+        data.augments.by_names(config.data.augment)
     for name in config.run.accelerators:
         cost.accelerators.create(name)
     build_model(config.model, num_classes=2)

@@ -22,15 +22,15 @@ from experiments.config import Data, Model, Optim, Pretrain
 
 _FULL = Compare(
     grid=(
-        "l1 strength=1e-5,2e-5,5e-5,1e-4",
-        "hoyer_square strength=1e-5,2e-5,5e-5,1e-4",
-        "transformed_l1 strength=1e-5,2e-5,5e-5,1e-4 a=0.1,1",
+        "l1 strength=2e-5,5e-5,1e-4",
+        "hoyer_square strength=2e-5,5e-5,1e-4",
+        "transformed_l1 strength=2e-5,5e-5,1e-4 a=0.1,1",
     ),
-    data=Data(name="mnist", batch_size=128, eval_batch_size=500),
+    data=Data(name="mnist", batch_size=128, eval_batch_size=500, augment=("affine",)),
     model=Model(name="lenet5"),
     optim=Optim(weight_decay=5e-4),
     pretrain=Pretrain(epochs=40, lr=0.05),
-    cells=Cells(epochs=30, lr=0.02),
+    cells=Cells(epochs=12, lr=0.02),
 )
 PRESETS = {"full": _FULL}
 

@@ -44,6 +44,9 @@ class Data:
     """Evaluation images per step, over all devices of all hosts."""
     holdout: float | None = None
     """Share of the training set kept apart for choices; the set's own if not given."""
+    augment: tuple[str, ...] | None = None
+    """Augmentations in training: of pad_crop, flip, affine; the set's own if not given,
+    none if given without a value."""
     threads: int | None = None
     """Loader threads; one per core if not given."""
     workers: int = 0

@@ -8,6 +8,7 @@
 `python -m dst_jax.data prepare NAME` downloads and prepares a data set.
 """
 
+from dst_jax.data import augments
 from dst_jax.data.corrupt import CorruptLog, CorruptRecord
 from dst_jax.data.datasets import Dataset, Split, load
 from dst_jax.data.evaluation import EvalBatch, eval_batches
@@ -21,6 +22,7 @@ __all__ = [
     "Dataset",
     "EvalBatch",
     "Split",
+    "augments",
     "eval_batches",
     "load",
     "names",

@@ -1,12 +1,13 @@
 """A data set as the training loop sees it: three splits, and what they look like."""
 
 import os
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Int
 
-from dst_jax.data import sources
+from dst_jax.data import augments, sources
 from dst_jax.data.corrupt import CorruptLog, CorruptRecord
 from dst_jax.data.digits import load_digits
 from dst_jax.data.recipes import Recipe, recipe_of
@@ -85,6 +86,7 @@ def load(
     data_dir: str | os.PathLike[str] | None = None,
     image_size: int | None = None,
     holdout: float | None = None,
+    augment: Sequence[str] | None = None,
     corrupt_limit: int = 100,
 ) -> Dataset:
     """A data set, opened; small images are decoded here, into memory.
@@ -96,6 +98,8 @@ def load(
       image_size: side of the images in pixels, at least 1; by default the recipe's.
       holdout: fraction of the training split that is kept apart, in [0, 1): always
         the same records, whatever the seed of a run. By default the recipe's.
+      augment: names of `augments.names()`, applied in order in training; by default
+        the recipe's.
       corrupt_limit: how many distinct corrupt records are left out, at least 0; one
         more is an error.
 
@@ -111,6 +115,8 @@ def load(
     (16, 16, 1)
     """
     recipe = recipe_of(name)
+    if augment is not None:
+        recipe = replace(recipe, augment=augments.by_names(augment))
     size = recipe.image_size if image_size is None else image_size
     fraction = recipe.holdout if holdout is None else holdout
     _check_options(size, fraction, corrupt_limit)

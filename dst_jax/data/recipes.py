@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from dst_jax.data.transforms import Augment, flip, pad_crop
+from dst_jax.data.augments import Augment, flip, pad_crop
 
 __all__ = ["Recipe", "names", "recipe_of"]
 

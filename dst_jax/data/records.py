@@ -9,9 +9,10 @@ import numpy as np
 from jaxtyping import Int32, UInt8
 
 from dst_jax.data import images
+from dst_jax.data.augments import Augment
 from dst_jax.data.corrupt import CorruptLog, CorruptRecord, reading
 from dst_jax.data.recipes import Recipe
-from dst_jax.data.transforms import Augment, centre_crop_box, random_crop_box
+from dst_jax.data.transforms import centre_crop_box, random_crop_box
 
 __all__ = ["DecodedRecords", "EncodedRecords", "Example", "Records", "decode_all"]
 

@@ -1,11 +1,11 @@
-"""Host transforms on uint8 images, and the normalisation that runs on the device.
+"""Crop boxes of photographs, and the normalisation that runs on the device.
 
-Everything random takes a `numpy.random.Generator`. Boxes follow Pillow: `(left,
-upper, right, lower)` in pixels of the image, the right and lower edges excluded.
+Boxes follow Pillow: `(left, upper, right, lower)` in pixels of the image, the right and
+lower edges excluded. What is random takes a `numpy.random.Generator`.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -13,63 +13,19 @@ import numpy as np
 from jaxtyping import Array, Float, UInt8
 
 __all__ = [
-    "Augment",
     "Box",
     "centre_crop_box",
-    "flip",
     "normalise",
-    "pad_crop",
     "random_crop_box",
 ]
 
 Box = tuple[float, float, float, float]
-Augment = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 RESIZE_TO_CROP = 256 / 224
 """Evaluation resizes the shorter side to 256 pixels for a crop of 224."""
 
 ATTEMPTS = 10
 """Random boxes tried before the fall-back, as in torchvision."""
-
-
-def pad_crop(
-    image: UInt8[np.ndarray, "h w c"], rng: np.random.Generator
-) -> UInt8[np.ndarray, "h w c"]:
-    """The image shifted at random by up to an eighth of its sides, zeros moving in.
-
-    This is the crop of CIFAR training (32 pixels padded by 4), for any size.
-
-    Args:
-      image: shape [h, w, c].
-      rng: the source of the two shifts, each uniform in [-side // 8, side // 8].
-
-    Returns:
-      uint8[h, w, c].
-
-    Reference: He et al. 2016, "Deep Residual Learning", section 4.2.
-
-    >>> pad_crop(np.full((8, 8, 1), 7, np.uint8), np.random.default_rng(0)).shape
-    (8, 8, 1)
-    """
-    height, width, channels = image.shape
-    pad_y, pad_x = height // 8, width // 8
-    padded = np.zeros((height + 2 * pad_y, width + 2 * pad_x, channels), np.uint8)
-    padded[pad_y : pad_y + height, pad_x : pad_x + width] = image
-    top = int(rng.integers(2 * pad_y + 1))
-    left = int(rng.integers(2 * pad_x + 1))
-    return padded[top : top + height, left : left + width]
-
-
-def flip(
-    image: UInt8[np.ndarray, "h w c"], rng: np.random.Generator
-) -> UInt8[np.ndarray, "h w c"]:
-    """The image, mirrored left to right with probability 1/2.
-
-    >>> image = np.array([[[1], [2]]], np.uint8)
-    >>> flip(image, np.random.default_rng(0))[0, :, 0].tolist()
-    [1, 2]
-    """
-    return image[:, ::-1] if rng.random() < 0.5 else image
 
 
 def random_crop_box(

@@ -10,57 +10,13 @@ from hypothesis.extra import numpy as hnp
 
 from dst_jax.data.transforms import (
     centre_crop_box,
-    flip,
     normalise,
-    pad_crop,
     random_crop_box,
 )
 
 SIDE = st.integers(1, 40)
 SEED = st.integers(0, 2**32 - 1)
 IMAGES = hnp.arrays(np.uint8, st.tuples(SIDE, SIDE, st.sampled_from([1, 3])))
-
-
-@settings(deadline=None)
-@given(IMAGES, SEED)
-def test_pad_crop_is_a_window_of_the_padded_image(image, seed):
-    height, width, _ = image.shape
-    y, x = height // 8, width // 8
-    padded = np.pad(image, ((y, y), (x, x), (0, 0)))
-    windows = [
-        padded[top : top + height, left : left + width]
-        for top in range(2 * y + 1)
-        for left in range(2 * x + 1)
-    ]
-    result = pad_crop(image, np.random.default_rng(seed))
-    assert result.dtype == np.uint8
-    assert any(np.array_equal(result, window) for window in windows)
-
-
-def test_pad_crop_shifts_cifar_by_up_to_four_pixels():
-    image = np.zeros((32, 32, 3), np.uint8)
-    image[16, 16] = 1
-    rng = np.random.default_rng(0)
-    shifts = set()
-    for _ in range(2000):
-        row, column, _ = np.argwhere(pad_crop(image, rng))[0]
-        shifts.add((int(row) - 16, int(column) - 16))
-    assert shifts == {(y, x) for y in range(-4, 5) for x in range(-4, 5)}
-
-
-@settings(deadline=None)
-@given(IMAGES, SEED)
-def test_flip_mirrors_columns_or_does_nothing(image, seed):
-    result = flip(image, np.random.default_rng(seed))
-    mirrored = np.flip(image, axis=1)
-    assert np.array_equal(result, image) or np.array_equal(result, mirrored)
-
-
-def test_flip_is_fair():
-    image = np.array([[[0], [1]]], np.uint8)
-    rng = np.random.default_rng(0)
-    flipped = sum(int(flip(image, rng)[0, 0, 0]) for _ in range(1000))
-    assert 450 < flipped < 550
 
 
 @settings(deadline=None)

@@ -1,5 +1,6 @@
 from functools import partial
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -75,6 +76,24 @@ def test_max_pooling_is_pytorchs(length, size, stride, padding, ceil):
     options = {"stride": stride, "padding": padding, "ceil": ceil}
     found = pooling.max_pool(image, size, **options)[0, :, :, 0]
     np.testing.assert_array_equal(found, pool(x)[0, 0].numpy())
+
+
+@pytest.mark.parametrize("shape", [(2, 8, 6, 3), (1, 7, 9, 2)])
+@pytest.mark.parametrize("size", [2, 3])
+def test_disjoint_max_pooling_has_the_gradient_of_any_max_pooling(shape, size):
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.integers(-2, 2, shape), jnp.float32)  # with many ties
+    x = x.at[0, 1, 1, 0].set(jnp.nan)
+    ours, pull_ours = jax.vjp(lambda x: pooling.max_pool(x, size, stride=size), x)
+    window = (size, size)
+    theirs, pull = jax.vjp(lambda x: nn.max_pool(x, window, window), x)
+    np.testing.assert_array_equal(ours, theirs)
+    weights = jnp.asarray(rng.integers(1, 100, ours.shape), jnp.float32)
+    gradient, expected = pull_ours(weights)[0], pull(weights)[0]
+    window_of_nan = (slice(0, 1), slice(0, size), slice(0, size), slice(0, 1))
+    np.testing.assert_array_equal(
+        gradient.at[window_of_nan].set(0), expected.at[window_of_nan].set(0)
+    )
 
 
 @pytest.mark.parametrize(("length", "size"), [(7, 7), (14, 7), (2, 7), (1, 7), (10, 4)])

@@ -1,0 +1,120 @@
+"""Augmentations of uint8 images, each with a `numpy.random.Generator`, by name."""
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+__all__ = ["Augment", "affine", "by_names", "flip", "names", "pad_crop"]
+
+Augment = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+
+_ROTATION = 10.0
+_SCALE = 0.1
+_SHIFT = 1 / 14
+
+
+def pad_crop(
+    image: UInt8[np.ndarray, "h w c"], rng: np.random.Generator
+) -> UInt8[np.ndarray, "h w c"]:
+    """The image shifted at random by up to an eighth of its sides, zeros moving in.
+
+    This is the crop of CIFAR training (32 pixels padded by 4), for any size.
+
+    Args:
+      image: shape [h, w, c].
+      rng: the source of the two shifts, each uniform in [-side // 8, side // 8].
+
+    Returns:
+      uint8[h, w, c].
+
+    Reference: He et al. 2016, "Deep Residual Learning", section 4.2.
+
+    >>> pad_crop(np.full((8, 8, 1), 7, np.uint8), np.random.default_rng(0)).shape
+    (8, 8, 1)
+    """
+    height, width, channels = image.shape
+    pad_y, pad_x = height // 8, width // 8
+    padded = np.zeros((height + 2 * pad_y, width + 2 * pad_x, channels), np.uint8)
+    padded[pad_y : pad_y + height, pad_x : pad_x + width] = image
+    top = int(rng.integers(2 * pad_y + 1))
+    left = int(rng.integers(2 * pad_x + 1))
+    return padded[top : top + height, left : left + width]
+
+
+def flip(
+    image: UInt8[np.ndarray, "h w c"], rng: np.random.Generator
+) -> UInt8[np.ndarray, "h w c"]:
+    """The image, mirrored left to right with probability 1/2.
+
+    >>> image = np.array([[[1], [2]]], np.uint8)
+    >>> flip(image, np.random.default_rng(0))[0, :, 0].tolist()
+    [1, 2]
+    """
+    return image[:, ::-1] if rng.random() < 0.5 else image
+
+
+def affine(
+    image: UInt8[np.ndarray, "h w c"], rng: np.random.Generator
+) -> UInt8[np.ndarray, "h w c"]:
+    """The image a little rotated, scaled and shifted about its centre; zeros move in.
+
+    Rotation by up to 10 degrees, scale within 10 %, shifts by up to a fourteenth of the
+    sides (2 of MNIST's 28 pixels), each uniform; bilinear. For digits: it leaves them
+    what they are, and a mirror would not.
+
+    Args:
+      image: grey or RGB, shape [h, w, c].
+      rng: the source of angle, scale and both shifts.
+
+    Returns:
+      uint8[h, w, c].
+
+    >>> affine(np.full((28, 28, 1), 7, np.uint8), np.random.default_rng(0)).shape
+    (28, 28, 1)
+    """
+    height, width, channels = image.shape
+    turn, growth, right, down = rng.uniform(-1, 1, 4)
+    angle, scale = math.radians(_ROTATION * turn), 1 + _SCALE * growth
+    cos, sin = math.cos(angle) / scale, math.sin(angle) / scale
+    # Pillow asks where each pixel of the result comes from.
+    to_x, to_y = width * (0.5 + _SHIFT * right), height * (0.5 + _SHIFT * down)
+    from_x = width / 2 - cos * to_x - sin * to_y
+    from_y = height / 2 + sin * to_x - cos * to_y
+    picture = Image.fromarray(image[:, :, 0] if channels == 1 else image)
+    moved = picture.transform(
+        (width, height),
+        Image.Transform.AFFINE,
+        (cos, sin, from_x, -sin, cos, from_y),
+        Image.Resampling.BILINEAR,
+    )
+    return np.asarray(moved).reshape(image.shape)
+
+
+_AUGMENTS: dict[str, Augment] = {"pad_crop": pad_crop, "flip": flip, "affine": affine}
+
+
+def names() -> tuple[str, ...]:
+    """The augmentations that `by_names` knows.
+
+    >>> names()
+    ('pad_crop', 'flip', 'affine')
+    """
+    return tuple(_AUGMENTS)
+
+
+def by_names(wanted: Sequence[str]) -> tuple[Augment, ...]:
+    """Augmentations, in the order they are applied in.
+
+    Raises:
+      ValueError: there is none of a name.
+
+    >>> [augment.__name__ for augment in by_names(["affine"])]
+    ['affine']
+    """
+    for name in wanted:
+        if name not in _AUGMENTS:
+            raise ValueError(f"augment {name!r} is not one of: {', '.join(names())}")
+    return tuple(_AUGMENTS[name] for name in wanted)
