@@ -9,10 +9,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dst_jax.pruning import updates
+from dst_jax.pruning import Step, updates
 
 SHAPES = {"a": (4, 6), "b": (2, 3, 5)}
 SIZES = {"a": 24, "b": 30}
+NOW = Step(
+    params={"w": jnp.array([-2.0, 3.0])},
+    grads={"w": jnp.array([5.0, -1.0])},
+    mask={"w": jnp.ones(2, bool)},
+    step=jnp.int32(1),
+    key=jax.random.key(0),
+    memory=(),
+)
 seeds = st.integers(0, 2**31)
 
 
@@ -32,8 +40,11 @@ def _mask(rng):
     return {k: rng.random(s) < 0.4 for k, s in SHAPES.items()}
 
 
-def _equal(found, expected):
-    assert all((np.asarray(found[k]) == expected[k]).all() for k in expected)
+def _assert_equal(found, expected):
+    assert found.keys() == expected.keys() == SHAPES.keys()
+    for k, shape in SHAPES.items():
+        assert found[k].shape == expected[k].shape == shape
+        np.testing.assert_array_equal(found[k], expected[k])
 
 
 step = jax.jit(updates.drop_and_grow)
@@ -54,7 +65,7 @@ def test_a_step_by_layer_equals_numpy(seed, ties, fraction):
         expected[k] = stays | _largest(
             np.where(stays, -np.inf, steep[k]), n - stays.sum()
         )
-    _equal(step(weights, steep, mask, fraction), expected)
+    _assert_equal(step(weights, steep, mask, fraction), expected)
 
 
 @settings(max_examples=40, deadline=None)
@@ -68,7 +79,7 @@ def test_a_global_step_equals_numpy(seed, fraction):
     stays = _largest(np.where(flat["m"], flat["w"], -np.inf), n - int(fraction * n))
     new = stays | _largest(np.where(stays, -np.inf, flat["g"]), n - stays.sum())
     expected = {"a": new[:24].reshape(4, 6), "b": new[24:].reshape(2, 3, 5)}
-    _equal(step_global(weights, steep, mask, fraction), expected)
+    _assert_equal(step_global(weights, steep, mask, fraction), expected)
 
 
 @settings(max_examples=40, deadline=None)
@@ -81,7 +92,7 @@ def test_global_pruning_equals_numpy(seed, ties, sparsity):
     kept = min(int(np.floor((1 - sparsity) * 54 + 0.5)), active)
     new = _largest(flat, kept)
     expected = {"a": new[:24].reshape(4, 6), "b": new[24:].reshape(2, 3, 5)}
-    _equal(prune_global(weights, mask, jnp.float32(sparsity)), expected)
+    _assert_equal(prune_global(weights, mask, jnp.float32(sparsity)), expected)
 
 
 @settings(max_examples=40, deadline=None)
@@ -103,21 +114,24 @@ def test_a_gradient_that_overflowed_displaces_nothing():
     assert found["w"].tolist() == [False, True, True]
 
 
-@pytest.mark.parametrize("name", ["magnitude", "gradient", "random", "snip", "taylor"])
-def test_importance_by_name_scores_every_weight(name):
-    w, g = {"w": jnp.array([-2.0, 3.0])}, {"w": jnp.array([5.0, -1.0])}
-    from dst_jax.pruning import Step
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("magnitude", [2, 3]),
+        ("gradient", [5, 1]),
+        ("snip", [10, 3]),
+        ("taylor", [100, 9]),
+    ],
+)
+def test_importance_by_name_scores_every_weight(name, expected):
+    assert updates.importance("drop", name)(NOW)["w"].tolist() == expected
 
-    now = Step(w, g, {"w": jnp.ones(2, bool)}, jnp.int32(1), jax.random.key(0), ())
-    found = updates.importance("drop", name)(now)["w"]
-    expected = {
-        "magnitude": [2, 3],
-        "gradient": [5, 1],
-        "snip": [10, 3],
-        "taylor": [100, 9],
-    }
-    assert found.tolist() == expected.get(name, found.tolist())
-    assert ((found >= 0) & jnp.isfinite(found)).all()
+
+def test_random_importance_follows_the_key_of_the_step():
+    draw = updates.importance("drop", "random")
+    first, other = draw(NOW)["w"], draw(NOW._replace(key=jax.random.key(1)))["w"]
+    assert ((first >= 0) & (first < 1) & (first != other)).all()
+    assert (first == draw(NOW)["w"]).all()
 
 
 def test_unknown_importance_lists_the_known():
