@@ -11,8 +11,17 @@ from dst_jax.pruning import (
     structures,
     updates,
 )
-from dst_jax.pruning.apply_mask import MaskState, apply_mask, get_mask, sparse_params
+from dst_jax.pruning.apply_mask import (
+    Effective,
+    MaskState,
+    apply_mask,
+    get_mask,
+    sparse_params,
+)
 from dst_jax.pruning.flops import TrainingFlops, training_flops
+from dst_jax.pruning.methods.ac_dc import ac_dc
+from dst_jax.pruning.methods.auto_sparse import auto_sparse
+from dst_jax.pruning.methods.constrained_l0 import constrained_l0
 from dst_jax.pruning.methods.gap import gap, gap_copies, gap_merge
 from dst_jax.pruning.methods.gradual import (
     gradual_magnitude,
@@ -20,25 +29,33 @@ from dst_jax.pruning.methods.gradual import (
     one_shot,
 )
 from dst_jax.pruning.methods.granet import granet
+from dst_jax.pruning.methods.halo import halo
 from dst_jax.pruning.methods.mest import mest
 from dst_jax.pruning.methods.rigl import rigl, rigl_itop
 from dst_jax.pruning.methods.set import set_
+from dst_jax.pruning.methods.sr_ste import sr_ste
 from dst_jax.pruning.methods.srigl import srigl
 from dst_jax.pruning.methods.static import random, static
+from dst_jax.pruning.methods.ste import ste
+from dst_jax.pruning.methods.threshold import threshold
 from dst_jax.pruning.protocol import Changes, Method, SparseState, Step
-from dst_jax.pruning.registry import create, names, options
+from dst_jax.pruning.registry import create, holds, names, options
 from dst_jax.pruning.statistics import statistics
 from dst_jax.pruning.transform import method, sparsify
 
 __all__ = [
     "Changes",
+    "Effective",
     "MaskState",
     "Method",
     "SparseState",
     "Step",
     "TrainingFlops",
+    "ac_dc",
     "apply_mask",
     "at_init",
+    "auto_sparse",
+    "constrained_l0",
     "create",
     "distributions",
     "gap",
@@ -48,6 +65,8 @@ __all__ = [
     "gradual_magnitude",
     "gradual_movement",
     "granet",
+    "halo",
+    "holds",
     "masks",
     "mest",
     "method",
@@ -64,10 +83,13 @@ __all__ = [
     "set_",
     "sparse_params",
     "sparsify",
+    "sr_ste",
     "srigl",
     "static",
     "statistics",
+    "ste",
     "structures",
+    "threshold",
     "training_flops",
     "updates",
 ]

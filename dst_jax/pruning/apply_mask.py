@@ -1,6 +1,6 @@
 """The last link of an Optax chain: pruned weights are exactly 0 after every update."""
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +11,7 @@ from dst_jax.pruning import masks, packing
 from dst_jax.typing import Mask, Params
 
 __all__ = [
+    "Effective",
     "MaskState",
     "apply_mask",
     "check_mask",
@@ -25,6 +26,19 @@ class MaskState(NamedTuple):
 
     mask: Any
     """bool arrays or `packing.PackedLeaf`, `None` where nothing is pruned."""
+
+
+@runtime_checkable
+class Effective(Protocol):
+    """A state that makes of the weights others than those under the mask.
+
+    For networks that compute with gated or shrunken weights: a method's memory may be a
+    NamedTuple with this function, and `sparse_params` calls it.
+    """
+
+    def effective(self, mask: Mask, params: Params) -> Params:
+        """The weights the network computes with; 0 where `mask` is false."""
+        ...
 
 
 def apply_mask(
@@ -96,23 +110,30 @@ def get_mask(opt_state: optax.OptState) -> Mask:
     >>> get_mask(tx.init({"w": jnp.ones(2)}))["w"].tolist()
     [True, False]
     """
-    found = [s for s in jax.tree.leaves(opt_state, is_leaf=_is_state) if _is_state(s)]
+    found = _find(opt_state, MaskState)
     if len(found) != 1:
         raise ValueError(f"opt_state must hold one mask, found {len(found)}")
-    return packing.unpack(found[0].mask)
+    return jax.tree.map(
+        lambda m: None if _is_elsewhere(m) else m,
+        packing.unpack(found[0].mask),
+        is_leaf=_is_elsewhere,
+    )
 
 
 def sparse_params(params: Params, opt_state: optax.OptState) -> Params:
-    """`params` under the mask in `opt_state`: the weights the network computes with.
+    """The weights the network computes with: `params` under the mask in `opt_state`.
 
     Call it once after `init`, so that the first forward pass is sparse already; every
-    update keeps it so.
+    update keeps it so. Methods that train dense weights (`ste`, `auto_sparse`, ...)
+    need it at every step: they take gradients at these weights and update `params`.
 
     >>> tx = apply_mask({"w": jnp.array([True, False])})
     >>> sparse_params({"w": jnp.ones(2)}, tx.init({"w": jnp.ones(2)}))["w"].tolist()
     [1.0, 0.0]
     """
-    return masks.apply(get_mask(opt_state), params)
+    mask = get_mask(opt_state)
+    found = _find(opt_state, Effective)
+    return found[0].effective(mask, params) if found else masks.apply(mask, params)
 
 
 def check_mask(mask: Mask, params: Params) -> None:
@@ -140,5 +161,13 @@ def _shapes(tree: Any) -> dict[str, tuple[int, ...] | None]:
     }
 
 
-def _is_state(x: object) -> bool:
-    return isinstance(x, MaskState)
+def _find(opt_state: Any, kind: type) -> list[Any]:
+    def is_kind(x: object) -> bool:
+        return isinstance(x, kind)
+
+    return [s for s in jax.tree.leaves(opt_state, is_leaf=is_kind) if is_kind(s)]
+
+
+def _is_elsewhere(x: object) -> bool:
+    """Whether another part of a `multi_transform` has this leaf."""
+    return isinstance(x, optax.MaskedNode)

@@ -43,9 +43,12 @@ class Method:
       refresh: the new mask and memory.
       due: the steps at which masks are refreshed; None = never.
       memory: what the method remembers at first, from the prunable weights and mask.
+        If it is `Effective`, it says what the network computes with.
       observe: the memory after every step, due or not, from the weights before it and
         their gradients; None = unchanged.
       gradients: what the inner optimizer sees of the prunable weights' gradients.
+      adjust: the weights after the optimizer's step, from those it leads to; None =
+        unchanged. A weight that it sets to 0 is exactly 0.
       holds: whether pruned weights are held at 0. If not, `params` are the dense
         weights that training goes on with, and the network computes with
         `sparse_params(params, opt_state)`.
@@ -57,6 +60,7 @@ class Method:
     memory: Callable[[Params, Mask], Any] = lambda params, mask: ()
     observe: Callable[[Step], Any] | None = None
     gradients: Callable[[Step], Params] = masked_gradients
+    adjust: Callable[[Step], Params] | None = None
     holds: bool = True
 
 

@@ -5,6 +5,9 @@ from typing import Any
 
 import optax
 
+from dst_jax.pruning.methods.ac_dc import ac_dc
+from dst_jax.pruning.methods.auto_sparse import auto_sparse
+from dst_jax.pruning.methods.constrained_l0 import constrained_l0
 from dst_jax.pruning.methods.gap import gap
 from dst_jax.pruning.methods.gradual import (
     gradual_magnitude,
@@ -12,14 +15,18 @@ from dst_jax.pruning.methods.gradual import (
     one_shot,
 )
 from dst_jax.pruning.methods.granet import granet
+from dst_jax.pruning.methods.halo import halo
 from dst_jax.pruning.methods.mest import mest
 from dst_jax.pruning.methods.rigl import rigl, rigl_itop
 from dst_jax.pruning.methods.set import set_
+from dst_jax.pruning.methods.sr_ste import sr_ste
 from dst_jax.pruning.methods.srigl import srigl
 from dst_jax.pruning.methods.static import random, static
+from dst_jax.pruning.methods.ste import ste
+from dst_jax.pruning.methods.threshold import threshold
 from dst_jax.pruning.transform import Factory
 
-__all__ = ["create", "names", "options"]
+__all__ = ["create", "holds", "names", "options"]
 
 _METHODS: dict[str, Factory] = {
     "static": static,
@@ -34,6 +41,13 @@ _METHODS: dict[str, Factory] = {
     "granet": granet,
     "gap": gap,
     "srigl": srigl,
+    "ste": ste,
+    "sr_ste": sr_ste,
+    "threshold": threshold,
+    "ac_dc": ac_dc,
+    "auto_sparse": auto_sparse,
+    "constrained_l0": constrained_l0,
+    "halo": halo,
 }
 
 
@@ -84,6 +98,26 @@ def create(
     if missing:
         raise ValueError(f"{name} needs {missing}; it takes {list(known)[1:]}")
     return factory(inner, **options)
+
+
+def holds(name: str, **options: Any) -> bool:
+    """Whether a method holds pruned weights at 0 in the parameters themselves.
+
+    If not, the parameters stay dense and the network computes with `sparse_params`.
+
+    Args:
+      name: one of `names()`.
+      **options: as for `create`.
+
+    Raises:
+      ValueError: an unknown name, or a value out of range.
+
+    >>> holds("random", sparsity=0.9), holds("ste", sparsity=0.9)
+    (True, False)
+    """
+    build = inspect.unwrap(_find(name))
+    own = inspect.signature(build).parameters
+    return build(**{k: v for k, v in options.items() if k in own}).holds
 
 
 def _find(name: str) -> Factory:

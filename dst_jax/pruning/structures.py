@@ -46,6 +46,7 @@ class Structure:
       expand: a mask of units to a mask of the leaf's shape.
       choose: in place of the three, `(scores, kept) -> mask` of one leaf, for
         structures that do not rank units against each other.
+      density: the share of weights that `choose` keeps whatever number is asked for.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Structure:
     pool: Callable[[Array], Array] = lambda scores: scores
     expand: Callable[[Array, Shape], Array] = lambda mask, shape: mask
     choose: Callable[[Array, Any], Array] | None = None
+    density: float | None = None
 
     def __call__(
         self, scores: Float[Array, "*shape"], kept: Count
@@ -201,7 +203,7 @@ def n_m(n: int, m: int, *, axis: int = -2) -> Structure:
         shape = (*scores.shape[:at], scores.shape[at] // m, m, *scores.shape[at + 1 :])
         return _n_largest(scores.reshape(shape), n, at + 1).reshape(scores.shape)
 
-    return Structure(f"{n}:{m}", choose=choose)
+    return Structure(f"{n}:{m}", choose=choose, density=n / m)
 
 
 def constant_fan_in() -> Structure:

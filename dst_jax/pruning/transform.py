@@ -185,7 +185,13 @@ class _Frame:
 
         def advance() -> tuple[optax.Updates, optax.OptState]:
             seen = _merge(self.method.gradients(now), updates)
-            return self.inner.update(seen, state.inner, params, **extra_args)
+            moves, inner = self.inner.update(seen, state.inner, params, **extra_args)
+            if self.method.adjust is not None:
+                after = _after(now, moves, params, self.method.holds)
+                wanted = self.method.adjust(after)
+                exact = jax.tree.map(jnp.subtract, wanted, now.params)
+                moves = _merge(exact, moves)
+            return moves, inner
 
         def stay() -> tuple[optax.Updates, optax.OptState]:
             shapes, _ = jax.eval_shape(advance)

@@ -20,7 +20,8 @@ PROGRAM = textwrap.dedent("""
     rows = NamedSharding(mesh, P(None, "model"))
     options = {"sparsity": 0.8, "end": 10, "interval": 2}
     members = {"rigl": options | {"scope": "global"}, "gradual_magnitude":
-               options | {"distribution": "global"}, "set": options}
+               options | {"distribution": "global"}, "set": options,
+               "constrained_l0": {"sparsity": 0.8, "end": 10}}
 
     def run(name, put):
         tx = pruning.create(name, optax.adam(0.1), **members[name])

@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+from typing import NamedTuple
 
 import chex
 import jax
@@ -95,6 +96,66 @@ def test_a_method_that_does_not_hold_trains_dense_weights():
     assert (seen["w"] == 0).sum() == 12
 
 
+def test_weights_may_be_adjusted_after_the_optimizers_step():
+    """Here a projection: what would become negative is exactly 0."""
+    method = pruning.Method(
+        first=SHIFTING.first,
+        adjust=lambda step: jax.tree.map(lambda w: jnp.maximum(w, 0), step.params),
+    )
+    mask = np.arange(24).reshape(4, 6) % 4 < 2
+    found = _run(pruning.sparsify(optax.sgd(0.1), method), 2)
+    expected, bias = np.where(mask, _params()["w"], 0), _params()["b"]
+    for i, (params, _) in enumerate(found):
+        moved = expected - 0.1 * np.where(mask, _grads(i)["w"], 0)
+        assert (moved < 0).any()
+        expected = np.maximum(moved, 0)
+        np.testing.assert_allclose(params["w"], expected, rtol=1e-5, atol=1e-7)
+        np.testing.assert_array_equal(params["w"] == 0, expected == 0)
+        bias = bias - 0.1 * _grads(i)["b"]
+        np.testing.assert_allclose(params["b"], bias, rtol=1e-6)
+
+
+def test_a_lost_step_is_not_adjusted():
+    method = pruning.Method(
+        first=SHIFTING.first,
+        due=pruning.schedules.every(1),
+        adjust=lambda step: jax.tree.map(jnp.zeros_like, step.params),
+    )
+    tx = pruning.sparsify(optax.sgd(0.1), method, skip_update=True)
+    kept = pruning.sparse_params(_params(), tx.init(_params()))
+    updates, _ = tx.update(_grads(0), tx.init(_params()), kept)
+    assert (optax.apply_updates(kept, updates)["w"] == kept["w"]).all()
+
+
+def test_the_network_may_compute_with_other_weights_than_those_of_the_mask():
+    class Halved(NamedTuple):
+        times: jax.Array
+
+        def effective(self, mask, params):
+            half = jax.tree.map(lambda w: w * self.times, params)
+            return pruning.masks.apply(mask, half)
+
+    method = pruning.Method(
+        SHIFTING.first, memory=lambda params, mask: Halved(jnp.float32(0.5))
+    )
+    tx = optax.chain(optax.identity(), pruning.sparsify(optax.sgd(0.1), method))
+    state = tx.init(_params())
+    expected = np.where(pruning.get_mask(state)["w"], 0.5 * _params()["w"], 0)
+    found = pruning.sparse_params(_params(), state)
+    np.testing.assert_array_equal(found["w"], expected)
+
+
+def test_sparse_params_of_a_part_of_the_network():
+    labels = {"w": "sparse", "b": "dense"}
+    tx = optax.multi_transform(
+        {"sparse": pruning.ste(optax.sgd(0.1), sparsity=0.5), "dense": optax.sgd(0.1)},
+        labels,
+    )
+    seen = pruning.sparse_params(_params(), tx.init(_params()))
+    assert (seen["w"] == 0).sum() == 12
+    np.testing.assert_array_equal(seen["b"], _params()["b"])
+
+
 def test_memory_is_observed_at_every_step_and_seen_by_the_update():
     method = pruning.Method(
         first=SHIFTING.first,
@@ -149,9 +210,16 @@ def test_apply_mask_may_be_packed():
     chex.assert_trees_all_equal(*(pruning.get_mask(s) for _, s in results))
 
 
-@pytest.mark.parametrize("name", ["rigl", "gradual_movement"])
-def test_resumes_to_the_bit_through_orbax(name, tmp_path):
-    options = {"sparsity": 0.5, "end": 6, "interval": 2, "packed": True, "track": True}
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("rigl", {"interval": 2}),
+        ("gradual_movement", {"interval": 2}),
+        ("constrained_l0", {"gates": optax.adam(0.1)}),
+    ],
+)
+def test_resumes_to_the_bit_through_orbax(name, options, tmp_path):
+    options = {"sparsity": 0.5, "end": 6, "packed": True, "track": True} | options
     tx = pruning.create(name, optax.adam(0.1), **options)
     found = _run(tx, 5)
     with ocp.StandardCheckpointer() as checkpointer:

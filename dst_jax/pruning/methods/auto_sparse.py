@@ -1,0 +1,153 @@
+"""AutoSparse: a learned threshold for every layer, and annealed gradients below it."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float
+
+from dst_jax import trees
+from dst_jax.pruning import _checks, schedules
+from dst_jax.pruning.learned import Learned, descend, learned
+from dst_jax.pruning.protocol import Method, Step
+from dst_jax.pruning.transform import method
+from dst_jax.typing import Mask, Params
+
+__all__ = ["Thresholds", "auto_sparse", "gradient_annealing"]
+
+_SGD = optax.sgd(0.1)
+
+
+class Thresholds(NamedTuple):
+    """`s` of every layer, float32 scalars; the threshold is `sigmoid(s)`."""
+
+    learned: Learned
+
+    def effective(self, mask: Mask, params: Params) -> Params:
+        """`sign(w) max(|w| - sigmoid(s), 0)`, 0 where `mask` is false."""
+
+        def shrink(m: Any, w: Any, s: Any) -> Any:
+            if m is None:
+                return w
+            size = jnp.maximum(jnp.abs(w) - _level(s, w), 0)
+            return jnp.where(m, jnp.sign(w) * size, 0).astype(w.dtype)
+
+        return jax.tree.map(
+            shrink, mask, params, self.learned.value, is_leaf=trees.is_none
+        )
+
+
+@method
+def auto_sparse(
+    *,
+    end: Any,
+    alpha: Any = 0.75,
+    initial: Any = -5.0,
+    thresholds: optax.GradientTransformation = _SGD,
+) -> Method:
+    """AutoSparse: layers learn their sparsity, and pruned weights learn ever less.
+
+        network:   v = sign(w) max(|w| - sigmoid(s), 0)
+        backward:  dv/dw = r,  dv/ds = -sign(w) sigmoid'(s) r
+                   r = 1 where |w| > sigmoid(s), alpha_t elsewhere
+
+    The sparsity emerges; `alpha` and the learning rate of `s` steer it. The parameters
+    stay dense: take gradients at `sparse_params(params, opt_state)`. After `end`,
+    masks and thresholds stay as they are, pruned weights learn nothing, and all others
+    have r = 1.
+
+    No official code was found; the formulas agree with third-party code. `alpha`,
+    `initial` and that the mask is frozen late in training are from memory of the paper.
+    Here `s` has an optimizer of its own, whose default is an assumption.
+
+    Args:
+      end: the last step at which masks change; `alpha_t` anneals up to it.
+      alpha: `alpha_0`, in [0, 1].
+      initial: `s` at first: -5 is a threshold of 0.0067.
+      thresholds: the optimizer of `s`.
+
+    Reference:
+      AutoSparse (arXiv 2304.06941); the annealing as in third-party
+      code (PQuant).
+
+    >>> tx = auto_sparse(optax.sgd(0.1), end=50_000)
+    """
+    anneal = gradient_annealing(alpha, end=end)
+
+    def slopes(step: Step) -> Params:
+        below = jnp.where(step.step <= end, anneal(step.step), 0)
+        return jax.tree.map(
+            lambda m, g: jnp.where(m, g, below * g).astype(g.dtype),
+            step.mask,
+            step.grads,
+        )
+
+    def observe(step: Step) -> Thresholds:
+        def slope(w: Array, g: Array, s: Array) -> Array:
+            level = jax.nn.sigmoid(s)
+            pulled = jnp.sum(jnp.sign(w) * g, dtype=jnp.float32)
+            return -level * (1 - level) * pulled
+
+        now = step.memory.learned
+        grads = jax.tree.map(slope, step.params, slopes(step), now.value)
+        after = descend(thresholds, now, grads)
+        frozen = step.step > end
+        return Thresholds(
+            jax.tree.map(lambda old, new: jnp.where(frozen, old, new), now, after)
+        )
+
+    def refresh(step: Step) -> tuple[Mask, Any]:
+        return _above(step.params, step.memory), step.memory
+
+    def start(params: Params, mask: Mask) -> Thresholds:
+        del mask
+        value = jax.tree.map(lambda _: jnp.array(initial, jnp.float32), params)
+        return Thresholds(learned(thresholds, value))
+
+    return Method(
+        first=lambda params, key: _above(params, start(params, None)),
+        refresh=refresh,
+        due=schedules.every(1, end=end, at_end=True),
+        memory=start,
+        observe=observe,
+        gradients=slopes,
+        holds=False,
+    )
+
+
+def gradient_annealing(alpha: Any, *, end: Any) -> optax.Schedule:
+    """The share of its gradient that a pruned weight learns from.
+
+        alpha max((1 + cos(pi p)) / 2, 1 - sigmoid(12 p - 6)),  p = min(t / end, 1)
+
+    Raises:
+      ValueError: `alpha` is outside [0, 1], or `end` below 1.
+
+    Reference:
+      AutoSparse (arXiv 2304.06941), as in third-party code (PQuant).
+
+    >>> [round(float(gradient_annealing(1.0, end=4)(t)), 4) for t in range(5)]
+    [1.0, 0.9526, 0.5, 0.1464, 0.0025]
+    """
+    _checks.share("alpha", alpha)
+    _checks.at_least("end", end, 1)
+    cosine = schedules.cosine(1.0, 0.0, end=end)
+    progress = schedules.linear(0.0, 1.0, end=end)
+
+    def schedule(count: Any) -> Float[Array, ""]:
+        late = 1 - jax.nn.sigmoid(12 * progress(count) - 6)
+        return jnp.asarray(alpha, jnp.float32) * jnp.maximum(cosine(count), late)
+
+    return schedule
+
+
+def _above(params: Params, memory: Thresholds) -> Mask:
+    return jax.tree.map(
+        lambda w, s: jnp.abs(w) > _level(s, w), params, memory.learned.value
+    )
+
+
+def _level(s: Any, w: Any) -> Array:
+    """The threshold, compared in the weights' own precision."""
+    return jax.nn.sigmoid(jnp.asarray(s)).astype(w.dtype)

@@ -1,0 +1,238 @@
+"""Constrained l0: random gates on weights, and a multiplier that meets the target."""
+
+import math
+from functools import partial
+from typing import Any, NamedTuple, get_args
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float
+
+from dst_jax import trees
+from dst_jax.pruning import _checks, schedules, scores
+from dst_jax.pruning.learned import Learned, descend, learned
+from dst_jax.pruning.protocol import Method, Step
+from dst_jax.pruning.structures import Structure, unstructured
+from dst_jax.pruning.transform import method
+from dst_jax.pruning.updates import Scope
+from dst_jax.typing import Mask, Params, is_traced
+
+__all__ = ["Gates", "active_probability", "constrained_l0"]
+
+_LOW, _HIGH, _TEMPERATURE = -0.1, 1.1, 2 / 3
+_BOUND = math.log(100.0)  # of |log_alpha|
+_SGD = optax.sgd(6.0)
+
+
+class Gates(NamedTuple):
+    """Gates of every layer, by unit: of a weight, a channel, a block."""
+
+    log_alpha: Learned
+    sample: Any
+    """The gates of the next forward pass, in [0, 1]."""
+    multiplier: Any
+    """A float32 scalar for every layer."""
+
+    def effective(self, mask: Mask, params: Params) -> Params:
+        """`w z`, 0 where `mask` is false."""
+
+        def gate(m: Any, w: Any, z: Any) -> Any:
+            if m is None:
+                return w
+            return jnp.where(m, w * _expand(jnp.asarray(z), w.shape), 0).astype(w.dtype)
+
+        return jax.tree.map(gate, mask, params, self.sample, is_leaf=trees.is_none)
+
+
+@method
+def constrained_l0(
+    *,
+    sparsity: Any,
+    end: Any,
+    scope: Scope = "layer",
+    structure: Structure | None = None,
+    gates: optax.GradientTransformation = _SGD,
+    dual_rate: Any = 7e-4,
+    restarts: bool = True,
+    dropped: Any = 0.3,
+) -> Method:
+    """Learns which weights to keep, under a constraint on how many are expected.
+
+        min_(w, phi) max_(mu >= 0)  E_z L(w z) + mu (E |z|_0 / n - (1 - sparsity))
+        z = clip(1.2 sigmoid((logit u + phi) / (2/3)) - 0.1, 0, 1),  u uniform
+        mu <- max(0, mu + dual_rate (E |z|_0 / n - (1 - sparsity)))
+        dual restart: mu = 0 as soon as the constraint holds
+
+    The gates `z` are drawn once per step, for the whole batch, and the mask is where
+    they are not 0: take gradients at `sparse_params(params, opt_state)`, the parameters
+    stay dense. The first step sees the gates' medians. After step `end`, the last of
+    the paper's training, gates are at their medians and stay; evaluate then. Until then
+    `sparse_params` is a random draw. What is met is the constraint on the expectation;
+    the number of weights whose median gate is not 0 emerges from it.
+
+    Weight decay of the inner optimizer acts on `w`, not on `w z`. `dropped` becomes
+    `phi = log((1 - dropped) / dropped)` as in earlier code on l0, from memory, and
+    without its noise.
+
+    Args:
+      sparsity: the target of the expectation, in [0, 0.953): with `phi` clipped to
+        log 0.01 a gate is active with a probability of at least 0.047.
+      end: the last step at which gates are drawn and learn.
+      scope: a constraint for every "layer", or one for all, "global".
+      structure: what a gate is for: None = single weights, `channel`, `block`.
+      gates: the optimizer of `phi`: 6.0 is the paper's for CIFAR, 1.0 for ImageNet.
+      dual_rate: of `mu`: 7e-4 (CIFAR); ImageNet 3e-4 globally, 3e-5 by layer.
+      restarts: whether `mu` restarts at 0.
+      dropped: the share of gates off at first, in (0, 1); 0.05 for ImageNet.
+
+    Reference:
+      Gallego-Posada et al. 2022 (arXiv 2208.04425); gates: Louizos et al. 2018
+      (arXiv 1712.01312).
+
+    >>> tx = constrained_l0(optax.sgd(0.1), sparsity=0.5, end=78_000)
+    """
+    _check(sparsity, end, scope, structure, dual_rate, dropped)
+    units = (structure or unstructured()).units
+    wanted = 1 - jnp.asarray(sparsity, jnp.float32)
+
+    def start(params: Params, mask: Mask) -> Gates:
+        del mask
+        phi = jnp.log((1 - jnp.asarray(dropped, jnp.float32)) / dropped)
+        value = jax.tree.map(lambda w: jnp.full(units(w.shape), phi), params)
+        none = jax.tree.map(lambda _: jnp.zeros((), jnp.float32), params)
+        return Gates(learned(gates, value), jax.tree.map(_gate, value), none)
+
+    def observe(step: Step) -> Gates:
+        now = step.memory
+        phi, shares = now.log_alpha.value, _shares(step.params, scope)
+        density = _density(phi, shares, scope)
+        slopes = jax.tree.map(
+            _slope, step.params, step.grads, now.sample, phi, now.multiplier, shares
+        )
+        after = descend(gates, now.log_alpha, slopes)
+        clipped = jax.tree.map(lambda a: jnp.clip(a, -_BOUND, _BOUND), after.value)
+        draws = scores.random(clipped, key=step.key)
+        last = step.step >= end
+        sample = jax.tree.map(
+            lambda a, u: jnp.where(
+                last, _gate(a), _gate(a, jax.scipy.special.logit(u))
+            ),
+            clipped,
+            draws,
+        )
+        multiplier = jax.tree.map(
+            lambda mu, d: _ascended(mu, d - wanted, dual_rate, restarts),
+            now.multiplier,
+            density,
+        )
+        new = Gates(after._replace(value=clipped), sample, multiplier)
+        done = step.step > end
+        return jax.tree.map(lambda a, b: jnp.where(done, a, b), now, new)
+
+    def gated(step: Step) -> Params:
+        return jax.tree.map(
+            lambda g, z: (g * _expand(z, g.shape)).astype(g.dtype),
+            step.grads,
+            step.memory.sample,
+        )
+
+    def refresh(step: Step) -> tuple[Mask, Any]:
+        return _open(step.params, step.memory), step.memory
+
+    return Method(
+        first=lambda params, key: _open(params, start(params, None)),
+        refresh=refresh,
+        due=schedules.every(1, end=end, at_end=True),
+        memory=start,
+        observe=observe,
+        gradients=gated,
+        holds=False,
+    )
+
+
+def active_probability(log_alpha: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """The probability that a gate is not 0: `sigmoid(log_alpha - 2/3 log(0.1/1.1))`.
+
+    >>> round(float(active_probability(jnp.float32(0.0))), 4)
+    0.8318
+    """
+    return jax.nn.sigmoid(log_alpha - _TEMPERATURE * math.log(-_LOW / _HIGH))
+
+
+def _gate(log_alpha: Array, noise: Any = 0.0) -> Array:
+    """The hard concrete gate, at logistic noise; its median by default."""
+    soft = jax.nn.sigmoid((noise + log_alpha) / _TEMPERATURE)
+    return jnp.clip(soft * (_HIGH - _LOW) + _LOW, 0, 1)
+
+
+def _slope(
+    weight: Array, grad: Array, z: Array, phi: Array, multiplier: Array, share: Array
+) -> Array:
+    """Of the Lagrangian in `phi`: by way of the gate, and of the constraint."""
+    expand = partial(_expand, shape=weight.shape)
+    product = weight.astype(jnp.float32) * grad.astype(jnp.float32)
+    (of_gate,) = jax.vjp(expand, z)[1](product)
+    soft = (z - _LOW) / (_HIGH - _LOW)
+    inside = (z > 0) & (z < 1)
+    gate_slope = (_HIGH - _LOW) * soft * (1 - soft) / _TEMPERATURE
+    p = active_probability(phi)
+    of_constraint = multiplier * share / z.size * p * (1 - p)
+    return of_gate * jnp.where(inside, gate_slope, 0) + of_constraint
+
+
+def _ascended(multiplier: Array, violation: Array, rate: Any, restarts: bool) -> Array:
+    after = jnp.maximum(multiplier + rate * violation, 0)
+    return jnp.where(violation <= 0, 0, after) if restarts else after
+
+
+def _shares(params: Params, scope: Scope) -> Params:
+    """What share of its constraint's weights a layer has."""
+    total = trees.count(params)
+    return jax.tree.map(
+        lambda w: jnp.float32(1.0 if scope == "layer" else w.size / total), params
+    )
+
+
+def _density(phi: Params, shares: Params, scope: Scope) -> Params:
+    """The expected density under every layer's constraint."""
+    own = jax.tree.map(lambda a, s: s * active_probability(a).mean(), phi, shares)
+    if scope == "layer":
+        return own
+    total = jnp.stack(jax.tree.leaves(own)).sum()
+    return jax.tree.map(lambda _: total, own)
+
+
+def _expand(z: Array, shape: tuple[int, ...]) -> Array:
+    """Gates of units, repeated for every weight."""
+    for axis, (n, units) in enumerate(zip(shape, z.shape, strict=True)):
+        z = z if n == units else jnp.repeat(z, n // units, axis)
+    return z
+
+
+def _open(params: Params, gates: Gates) -> Mask:
+    return jax.tree.map(lambda w, z: _expand(z, w.shape) > 0, params, gates.sample)
+
+
+def _check(
+    sparsity: Any,
+    end: Any,
+    scope: str,
+    structure: Structure | None,
+    dual_rate: Any,
+    dropped: Any,
+) -> None:
+    _checks.fraction("sparsity", sparsity)
+    least = 1 / (1 + math.exp(_BOUND + _TEMPERATURE * math.log(-_LOW / _HIGH)))
+    if not is_traced(sparsity) and 1 - sparsity < least:
+        raise ValueError(
+            f"sparsity must be at most {1 - least:.3f}, where all gates are at their"
+            f" bound, got {sparsity}"
+        )
+    _checks.at_least("end", end, 1)
+    _checks.one_of("scope", scope, get_args(Scope))
+    if structure is not None and structure.choose is not None:
+        raise ValueError(f"structure must have units, got {structure.name}")
+    _checks.at_least("dual_rate", dual_rate, 0)
+    if not is_traced(dropped) and not 0 < dropped < 1:
+        raise ValueError(f"dropped must be in (0, 1), got {dropped}")
