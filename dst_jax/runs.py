@@ -3,8 +3,10 @@
     RUN_DIR/
       config.json             config (nested), seed, command, versions, git, machine
       metrics.jsonl           one JSON object per line: {"kind": ..., "stage": ..., ...}
+      masks.jsonl             likewise, where a method of sparse training chose masks
       stages/NAME.json        what the evaluation at the end of one stage found
       accelerators/NAME.json  what modelled accelerators make of it, if asked for
+      thresholds/NAME.json    the FATReLUs found for it, if asked for
       summary.json            config, stages in order, params_sha256
       checkpoints/STAGE/      Orbax
       report.html, figures/
@@ -12,7 +14,8 @@
 Lines of metrics.jsonl carry `kind`: "train" (a log interval: step, epoch, loss,
 penalty terms, images_per_second, waiting) or "eval" (an epoch's end on the
 hold-out: step, epoch, top1, top5, loss, activation_sparsity). `step` counts from
-the stage's start, `epoch` is a float.
+the stage's start, `epoch` is a float. Lines of masks.jsonl carry `stage`, `phase`,
+`step`, `epoch` and `layers`: by layer, what `pruning.statistics` says.
 """
 
 import json
@@ -64,6 +67,10 @@ class Run:
         """accelerators/NAME.json, or None if the stage was not estimated."""
         return self._read(f"accelerators/{name}.json")
 
+    def write_thresholds(self, name: str, record: Mapping[str, Any]) -> None:
+        """Writes thresholds/NAME.json, the FATReLUs found for the end of a stage."""
+        self._write(f"thresholds/{name}.json", record)
+
     def write_summary(self, record: Mapping[str, Any]) -> None:
         """Writes summary.json, the last file of a finished run."""
         self._write("summary.json", record)
@@ -74,15 +81,41 @@ class Run:
 
     def log(self, record: Mapping[str, Any]) -> None:
         """Appends one line to metrics.jsonl."""
-        if not self.writer:
-            return
-        self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / "metrics.jsonl").open("a") as file:
-            file.write(json.dumps(record, allow_nan=True) + "\n")
+        self._append("metrics.jsonl", record)
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl; a line cut short by a kill is left out."""
-        path = self.path / "metrics.jsonl"
+        return self._read_lines("metrics.jsonl")
+
+    def log_masks(self, record: Mapping[str, Any]) -> None:
+        """Appends one line to masks.jsonl."""
+        self._append("masks.jsonl", record)
+
+    def read_masks(self) -> list[dict[str, Any]]:
+        """The lines of masks.jsonl; a line cut short by a kill is left out."""
+        return self._read_lines("masks.jsonl")
+
+    def keep_metrics(self, keep: Callable[[dict[str, Any]], bool]) -> None:
+        """Rewrites metrics.jsonl and masks.jsonl with the lines that `keep` holds for.
+
+        A resumed run drops the lines past the checkpoint it starts from.
+        """
+        for name in ("metrics.jsonl", "masks.jsonl"):
+            if self.writer and (self.path / name).exists():
+                lines = [
+                    json.dumps(r) + "\n" for r in self._read_lines(name) if keep(r)
+                ]
+                self._replace(name, "".join(lines))
+
+    def _append(self, name: str, record: Mapping[str, Any]) -> None:
+        if not self.writer:
+            return
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / name).open("a") as file:
+            file.write(json.dumps(record, allow_nan=True) + "\n")
+
+    def _read_lines(self, name: str) -> list[dict[str, Any]]:
+        path = self.path / name
         if not path.exists():
             return []
         records = []
@@ -92,15 +125,6 @@ class Run:
             except json.JSONDecodeError:
                 continue
         return records
-
-    def keep_metrics(self, keep: Callable[[dict[str, Any]], bool]) -> None:
-        """Rewrites metrics.jsonl with the lines for which `keep` holds.
-
-        A resumed run drops the lines past the checkpoint it starts from.
-        """
-        if self.writer:
-            lines = [json.dumps(r) + "\n" for r in self.read_metrics() if keep(r)]
-            self._replace("metrics.jsonl", "".join(lines))
 
     def _write(self, name: str, record: Mapping[str, Any]) -> None:
         if self.writer:

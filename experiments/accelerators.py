@@ -10,16 +10,14 @@ the same by itself with `--run.accelerators NAME ...`.
 import logging
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated
 
 import tyro
 
 from dst_jax import report, train
 from dst_jax.cost import accelerators
-from dst_jax.runs import Run
-from experiments import build
-from experiments.config import from_nested
+from experiments import finished
 
 __all__ = ["Options", "estimate_stages", "main"]
 
@@ -75,8 +73,7 @@ def estimate_stages(
     last = {stage.name: stage for stage in stages}
     for name, stage in last.items():
         setup.narrator.say(f"{name}: estimating {len(names)} accelerator(s)")
-        path = setup.run.checkpoints / stage.path
-        weights = train.load_weights(path, sharding=setup.sharding)
+        weights = finished.weights_of(setup, stage)
         found = train.machines(setup, weights, names, examples=examples)
         setup.run.write_accelerators(name, found)
 
@@ -86,17 +83,7 @@ def _estimate(options: Options) -> None:
         accelerators.create(name)
     if options.examples < 1:
         raise ValueError(f"--examples must be at least 1, got {options.examples}")
-    run = Run(options.run_dir)
-    record = run.read_config()
-    if record is None:
-        raise ValueError(f"{run.path} is not a run: it has no config.json")
-    if run.read_summary() is None:
-        raise ValueError(f"{run.path} is not finished: the same command resumes it")
-    config = from_nested(record["config"])
-    if options.data_dir is not None:
-        config = replace(config, data=replace(config.data, dir=options.data_dir))
-    setup = build.build_setup(config, run, train.Narrator())
-    stages = build.build_stages(config)
+    setup, stages = finished.reopen(options.run_dir, data_dir=options.data_dir)
     estimate_stages(setup, stages, options.names, examples=options.examples)
 
 

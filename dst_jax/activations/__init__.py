@@ -1,5 +1,6 @@
 """Activation maps: collected with taps, measured exactly, made sparse by functions."""
 
+from dst_jax.activations.attach import thresholds_of, with_thresholds
 from dst_jax.activations.collect import apply_with_activations
 from dst_jax.activations.schedules import relu_to_fat_relu, sine_stages
 from dst_jax.activations.search import FoundThresholds, search_thresholds
@@ -39,4 +40,6 @@ __all__ = [
     "sparsify_saved",
     "sparsity",
     "spatial_mask",
+    "thresholds_of",
+    "with_thresholds",
 ]

@@ -1,13 +1,20 @@
-"""The tap: an identity that lets an activation map be seen."""
+"""The tap: lets an activation map be seen, and be thresholded."""
 
+from types import MappingProxyType
 from typing import Any
 
 import flax.linen as nn
 from jaxtyping import Array
 
-__all__ = ["COLLECTION", "Tap"]
+from dst_jax.activations.threshold import fat_relu, soft_threshold
+
+__all__ = ["COLLECTION", "KINDS", "THRESHOLDS", "Tap"]
 
 COLLECTION = "activations"
+THRESHOLDS = "thresholds"
+"""The collection of the taps that threshold: `{tap: {kind: threshold}}`."""
+
+KINDS = MappingProxyType({"hard": fat_relu, "soft": soft_threshold})
 
 
 class Tap(nn.Module):
@@ -16,6 +23,9 @@ class Tap(nn.Module):
     Free when nobody collects: the compiled program is the same as without it. The
     module's path names the map, so a tap is called once per pass.
 
+    Where the variables hold a threshold for it (`with_thresholds`), small entries of
+    the map become 0 before it is seen or used.
+
     >>> import jax.numpy as jnp
     >>> Tap(name="relu1").apply({}, jnp.ones(2)).tolist()
     [1.0, 1.0]
@@ -23,7 +33,10 @@ class Tap(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        """Returns `x`, any shape with the batch first."""
+        """Returns `x`, any shape with the batch first, thresholded if so asked."""
+        for kind, sparsify in KINDS.items():
+            if self.has_variable(THRESHOLDS, kind):
+                x = sparsify(x, self.get_variable(THRESHOLDS, kind))
         if not self.is_initializing():  # else init would return the maps as variables
             self.sow(
                 COLLECTION,

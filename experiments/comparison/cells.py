@@ -10,6 +10,7 @@ from dst_jax.runs import Run
 from dst_jax.train import Setup, Stage, Weights
 from experiments.comparison.grid import Setting
 from experiments.comparison.records import Record, Records
+from experiments.finished import weights_of
 
 __all__ = ["Plan", "evaluate_on_test", "of_seed", "train_cells"]
 
@@ -76,9 +77,9 @@ def evaluate_on_test(
         if not missing:
             continue
         own = of_seed(setup, seed)
-        baseline = _weights(own, stages[0])
+        baseline = weights_of(own, stages[0])
         for stage in missing:
-            weights = _weights(own, stage)
+            weights = weights_of(own, stage)
             found = own.evaluate(weights, own.dataset.test, count=True)
             row = train.records.row(stage.name, found)
             drift = train.records.drift(baseline.params, weights.params)
@@ -90,11 +91,6 @@ def of_seed(setup: Setup, seed: int) -> Setup:
     """The same setup for another seed, with a run directory of its own."""
     run = Run(setup.run.path / f"seed{seed}", writer=setup.run.writer)
     return replace(setup, seed=seed, run=run)
-
-
-def _weights(setup: Setup, stage: Stage) -> Weights:
-    path = setup.run.checkpoints / stage.path
-    return train.load_weights(path, sharding=setup.sharding)
 
 
 def _holdout(

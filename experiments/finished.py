@@ -1,0 +1,41 @@
+"""A finished run, opened again: its configuration and its stages' networks."""
+
+from dataclasses import replace
+
+from dst_jax import train
+from dst_jax.runs import Run
+from experiments import build
+from experiments.config import from_nested
+
+__all__ = ["reopen", "weights_of"]
+
+
+def reopen(
+    run_dir: str, *, data_dir: str | None = None
+) -> tuple[train.Setup, list[train.Stage]]:
+    """Data, model and devices of a finished run, and its stages.
+
+    Args:
+      run_dir: where it was written.
+      data_dir: where prepared data sets lie, if not where the run had them.
+
+    Raises:
+      ValueError: it is no run, or it is not finished.
+    """
+    run = Run(run_dir)
+    record = run.read_config()
+    if record is None:
+        raise ValueError(f"{run.path} is not a run: it has no config.json")
+    if run.read_summary() is None:
+        raise ValueError(f"{run.path} is not finished: the same command resumes it")
+    config = from_nested(record["config"])
+    if data_dir is not None:
+        config = replace(config, data=replace(config.data, dir=data_dir))
+    setup = build.build_setup(config, run, train.Narrator())
+    return setup, build.build_stages(config)
+
+
+def weights_of(setup: train.Setup, stage: train.Stage) -> train.Weights:
+    """The network at a stage's end, from its checkpoint."""
+    path = setup.run.checkpoints / stage.path
+    return train.load_weights(path, sharding=setup.sharding)

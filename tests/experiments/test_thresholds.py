@@ -1,0 +1,57 @@
+import json
+
+import pytest
+
+from experiments import mnist_lenet5, thresholds
+from experiments.launch import main as train
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory):
+    path = tmp_path_factory.mktemp("runs") / "lenet5"
+    argv = ["--preset", "demo", "--run.dir", str(path), "--run.stages", "pretrain"]
+    argv += ["--pretrain.epochs", "3", "--run.no-control"]
+    assert train("mnist_lenet5", mnist_lenet5.PRESETS, doc="", argv=argv) == 0
+    return path
+
+
+def _record(run_dir, *options):
+    argv = [str(run_dir), "--bisections", "3", *options]
+    assert thresholds.main(argv) == 0
+    return json.loads((run_dir / "thresholds" / "pretrain.json").read_text())
+
+
+def test_more_zeros_within_the_budget(run_dir, capsys):
+    record = _record(run_dir, "--budget", "2")
+    assert record["holdout"]["with"] >= record["holdout"]["without"] - 2
+    before, after = record["test"]["without"], record["test"]["with"]
+    stage = json.loads((run_dir / "stages" / "pretrain.json").read_text())
+    assert before["top1"] == stage["top1"]
+    assert before["layers"] == stage["layers"]
+    sparsity = [row["activation_sparsity"]["element"] for row in (before, after)]
+    assert sparsity[0] < sparsity[1]
+    assert before["flops_drop"]["dense"] < after["flops_drop"]["dense"]
+    assert set(record["thresholds"]) == {"relu1", "relu2", "relu3", "relu4"}
+    assert "relu1" in capsys.readouterr().out
+
+
+def test_a_larger_budget_goes_further(run_dir):
+    ends = [_record(run_dir, "--budget", budget)["test"]["with"] for budget in "09"]
+    assert (
+        ends[0]["activation_sparsity"]["element"]
+        < ends[1]["activation_sparsity"]["element"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--budget", "-1"), "--budget must be >= 0, got -1"),
+        (("--bisections", "0"), "--bisections must be at least 1, got 0"),
+        (("--percentile", "100"), "--percentile must be in (0, 100), got 100"),
+        (("--stage", "prune"), "--stage must be one of ('pretrain',), got 'prune'"),
+    ],
+)
+def test_bad_options_are_refused(run_dir, capsys, options, message):
+    assert thresholds.main([str(run_dir), *options]) == 1
+    assert message in capsys.readouterr().err
