@@ -45,6 +45,14 @@ def test_turns_go_on_to_the_end_without_a_release():
     assert active == [40, 4, 4, 40, 40, 4, 4, 4, 4]
 
 
+def test_a_release_ends_a_compressed_phase():
+    tx = pruning.ac_dc(
+        optax.sgd(0.1), sparsity=0.9, warmup=1, interval=4, release=3, end=11
+    )
+    active = [int(pruning.get_mask(s)["w"].sum()) for _, s in _run(tx, 12)]
+    assert active == [40, 4, 4, 40, 40, 40, 40, 40, 40, 40, 40, 4, 4]
+
+
 def test_the_largest_are_kept_and_the_others_come_back_from_zero():
     tx = pruning.ac_dc(
         optax.sgd(0.1, momentum=0.9), sparsity=0.9, warmup=1, interval=2, end=20

@@ -132,6 +132,14 @@ def test_dual_restarts_by_hand():
     assert float(_ascended(jnp.float32(0.1), jnp.float32(-9.0), 2.0, False)) == 0
 
 
+def test_the_defaults_are_those_of_the_paper_for_cifar():
+    options = pruning.options("constrained_l0")
+    assert options["dual_rate"].default == 7e-4
+    assert options["dropped"].default == 0.3
+    one, gates = jnp.float32(1), options["gates"].default
+    assert float(gates.update(one, gates.init(one))[0]) == -6
+
+
 @pytest.mark.parametrize("phi", [-2.0, 0.0, 1.5])
 def test_gates_are_active_as_often_as_the_formula_says(phi):
     u = jax.random.uniform(jax.random.key(0), (40_000,))
