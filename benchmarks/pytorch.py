@@ -62,7 +62,7 @@ def _ours(name: str, batch: int, size: int) -> dict[str, Callable[[], object]]:
     tx = optax.sgd(1e-3, momentum=0.9)
 
     @jax.jit
-    def forward(variables: Any, x: jax.Array) -> jax.Array:
+    def forward(variables: Any, x: jax.Array) -> Any:
         return model.apply(variables, x)
 
     def step(params: Any, statistics: Any, state: Any) -> Any:
