@@ -13,7 +13,6 @@ from dst_jax.train import (
     Narrator,
     Setup,
     Stage,
-    Target,
     Term,
     chain,
     learning_rate,
@@ -21,13 +20,16 @@ from dst_jax.train import (
 )
 from dst_jax.train.optimizer import Optimizer
 from dst_jax.typing import Mask, Params
-from experiments.config import Activation, Config, Model, Optim, Prune, network
+from experiments import methods, terms
+from experiments.config import Config, Model, Optim, Prune, network
+from experiments.methods import Span, SparseMethod
 
 __all__ = [
     "build_model",
     "build_optimizer",
     "build_setup",
     "build_stages",
+    "method_of",
     "prunable_rules",
     "rehearse",
 ]
@@ -90,7 +92,7 @@ def build_stages(config: Config) -> list[Stage]:
         if name == "sparsify_weights":
             sparse += _weight_stages(config, start=start)
         elif name == "sparsify_jointly":
-            activation = _term("activation", config.activation)
+            activation = terms.term("activation", config.activation)
             sparse += _weight_stages(config, start=start, activation=activation)
         elif name == "sparsify_activations":
             sparse.append(_activation_stage(config, start=start))
@@ -122,13 +124,14 @@ def rehearse(config: Config, stages: list[Stage]) -> None:
         cost.accelerators.create(name)
     build_model(config.model, num_classes=2)
     for stage in stages:
-        stage.optimizer(steps=100, steps_per_epoch=10, mask=None)
+        # So long that no number of steps is beyond its end.
+        stage.optimizer(steps=10**9, steps_per_epoch=10**6, mask=None, seed=0)
 
 
 def prunable_rules(prune: Prune) -> tuple[tuple[str, bool], ...]:
     """`prune.rules` as `((regex, bool), ...)`."""
     allowed = {"true": True, "false": False}
-    pairs = _pairs("prune.rules", prune.rules)
+    pairs = terms.pairs("prune.rules", prune.rules)
     for pattern, value in pairs:
         if value not in allowed:
             raise ValueError(
@@ -141,12 +144,14 @@ def _weight_stages(
     config: Config, *, start: str, activation: Term | None = None
 ) -> list[Stage]:
     prune = config.prune
+    if prune.method is not None:
+        return [_method_stage(config, start=start, activation=activation)]
     return stages.sparsify_weights(
         prune=_pruner(prune),
         induce_epochs=prune.induce_epochs,
         finetune_epochs=prune.finetune_epochs,
         optimizer=build_optimizer(config.optim, lr=prune.lr),
-        penalty=_term("prune", prune),
+        penalty=terms.term("prune", prune),
         start=start,
         activation=activation,
         flops_aware=activation is not None and config.activation.flops_aware,
@@ -159,9 +164,9 @@ def _activation_stage(config: Config, *, start: str) -> Stage:
     return stages.sparsify_activations(
         epochs=config.activation.epochs,
         optimizer=build_optimizer(config.optim, lr=config.activation.lr),
-        penalty=_term("activation", config.activation),
+        penalty=terms.term("activation", config.activation),
         start=start,
-        target=_target(config.activation),
+        target=terms.target(config.activation),
         flops_aware=config.activation.flops_aware,
         label_smoothing=config.optim.label_smoothing,
     )
@@ -179,54 +184,63 @@ def _pruner(prune: Prune) -> Callable[[Params], Mask]:
     )
 
 
-def _term(group: str, part: Prune | Activation) -> Term:
-    layers = part.layers if isinstance(part, Activation) else ()
-    pairs = _pairs("activation.layers", layers)
-    options = {
-        name: _number(f"{group}.options", text)
-        for name, text in _pairs(f"{group}.options", part.options)
-    }
-    if part.a is not None:
-        options["a"] = part.a
-    try:
-        penalties.get(part.penalty, **options)
-    except ValueError as error:
-        raise ValueError(f"--{group}.penalty: {error}") from None
-    return Term(
-        penalty=penalties.get(part.penalty),
-        strength=part.strength,
-        options=options,
-        warmup=part.warmup_epochs if isinstance(part, Activation) else 0,
-        layers=tuple(pattern for pattern, _ in pairs),
-        layer_weights=tuple(_number("activation.layers", x) for _, x in pairs),
+def _method_stage(config: Config, *, start: str, activation: Term | None) -> Stage:
+    prune = config.prune
+    method = method_of(prune)
+    rule = {}
+    if prune.method_start == "magnitude":
+        choose = _pruner(prune)
+        rule["mask"] = lambda params, _: choose(params)
+    return stages.sparse_training(
+        method=method.name,
+        epochs=prune.induce_epochs + prune.finetune_epochs,
+        optimizer=build_optimizer(config.optim, lr=prune.lr, method=method),
+        start=start,
+        dense_weights=method.dense_weights,
+        activation=activation,
+        flops_aware=activation is not None and config.activation.flops_aware,
+        label_smoothing=config.optim.label_smoothing,
+        **rule,
     )
 
 
-def _target(part: Activation) -> Target | None:
-    if part.target is None:
-        return None
-    return Target(part.target, part.max_loss, part.gain)
-
-
-def _pairs(option: str, texts: tuple[str, ...]) -> list[tuple[str, str]]:
-    for text in texts:
-        if "=" not in text:
-            raise ValueError(f"--{option}: {text!r} must be NAME=VALUE")
-    return [(head, tail) for head, _, tail in (t.rpartition("=") for t in texts)]
-
-
-def _number(option: str, text: str) -> float:
+def method_of(prune: Prune) -> SparseMethod:
+    """`prune.method` with what other options of the group say for it."""
+    given: dict[str, Any] = {
+        name: value
+        for name, value in (
+            ("sparsity", prune.sparsity),
+            ("threshold", prune.threshold),
+        )
+        if value is not None
+    }
+    if prune.method == "threshold":
+        shape = terms.shape("prune", prune)
+        given["induce"] = Span(prune.induce_epochs, "epochs")
+        given["strength"] = prune.strength
+        given["penalty"] = penalties.get(prune.penalty, **shape)
     try:
-        return float(text)
-    except ValueError:
-        raise ValueError(f"--{option}: {text!r} must be a number") from None
+        return methods.parse(
+            str(prune.method),
+            prune.method_options,
+            given=given,
+            rules=prunable_rules(prune),
+        )
+    except ValueError as error:
+        raise ValueError(f"--prune.method: {error}") from None
 
 
-def build_optimizer(optim: Optim, *, lr: float, warmup: float = 0.0) -> Optimizer:
+def build_optimizer(
+    optim: Optim,
+    *,
+    lr: float,
+    warmup: float = 0.0,
+    method: SparseMethod | None = None,
+) -> Optimizer:
     """A stage's optimizer, once its steps and its mask are known."""
 
     def build(
-        *, steps: int, steps_per_epoch: int, mask: Mask
+        *, steps: int, steps_per_epoch: int, mask: Mask, seed: int
     ) -> optax.GradientTransformation:
         updates = max(steps // optim.accumulate, 1)
         warmup_updates = round(warmup * steps_per_epoch / optim.accumulate)
@@ -238,6 +252,14 @@ def build_optimizer(optim: Optim, *, lr: float, warmup: float = 0.0) -> Optimize
             milestones=optim.milestones,
             factor=optim.factor,
         )
+        sparsify = None
+        if method is not None:
+            sparsify = method.around(
+                updates=updates,
+                per_epoch=steps_per_epoch / optim.accumulate,
+                seed=seed,
+                schedule=schedule,
+            )
         return chain(
             schedule,
             mask=mask,
@@ -247,6 +269,7 @@ def build_optimizer(optim: Optim, *, lr: float, warmup: float = 0.0) -> Optimize
             weight_decay=optim.weight_decay,
             clip=optim.clip,
             accumulate=optim.accumulate,
+            sparsify=sparsify,
         )
 
     return build

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from experiments.config import Config
+from experiments.config import Config, Prune
 from experiments.init import is_torchvision
 
 __all__ = ["check"]
@@ -78,11 +78,22 @@ def _require(config: Config, name: str, holds: Any, allowed: str) -> None:
 
 def _check_pruning(config: Config) -> None:
     prune = config.prune
-    if (prune.sparsity is None) == (prune.threshold is None):
+    neither = prune.sparsity is None and prune.threshold is None
+    needed = prune.method is None or prune.method_start == "magnitude"
+    both = prune.sparsity is not None and prune.threshold is not None
+    if both or (neither and needed):
         raise ValueError(
             "--prune.sparsity and --prune.threshold: give one and set the other to"
             f" None, got {prune.sparsity} and {prune.threshold}"
         )
+    if prune.method is None:
+        for name in ("method_options", "method_start"):
+            value = getattr(prune, name)
+            if value != getattr(Prune, name):
+                raise ValueError(
+                    f"--prune.{name} is for --prune.method, which is not given, got"
+                    f" {value}"
+                )
     for name, part in (("prune", prune), ("activation", config.activation)):
         if part.a is not None and part.penalty != "transformed_l1":
             raise ValueError(f"--{name}.a is for transformed_l1, not {part.penalty}")

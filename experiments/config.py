@@ -109,8 +109,17 @@ class Pretrain:
 
 @dataclass(frozen=True)
 class Prune:
-    """Stage two: a penalty on weights, pruning, fine-tuning."""
+    """Stage two: a penalty on weights, pruning, fine-tuning; or a method of sparse
+    training in place of the three."""
 
+    method: str | None = None
+    """A name of pruning.names() in place of stage two: one stage, as long as induction
+    and fine-tuning; None is the paper's."""
+    method_options: tuple[str, ...] = ()
+    """Its options: NAME=VALUE. What counts optimizer steps is a number of them, a share
+    of the stage (end=75%) or epochs (interval=0.5ep)."""
+    method_start: Literal["method", "magnitude"] = "method"
+    """Its first mask: its own choice, or the largest of the weights it starts with."""
     penalty: str = "l1"
     """Penalty on the prunable weights while inducing: a name of penalties.names()."""
     strength: float = 1e-5

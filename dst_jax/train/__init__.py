@@ -9,7 +9,7 @@ from dst_jax.train.loop import NonFiniteLoss
 from dst_jax.train.machines import EXAMPLES, machines
 from dst_jax.train.objective import Objective, Target, Term
 from dst_jax.train.optimizer import chain, learning_rate
-from dst_jax.train.pipeline import train
+from dst_jax.train.pipeline import rehearse, train
 from dst_jax.train.progress import Narrator
 from dst_jax.train.setup import Setup
 from dst_jax.train.sharding import make_mesh, replicated
@@ -42,6 +42,7 @@ __all__ = [
     "make_mesh",
     "make_train_step",
     "records",
+    "rehearse",
     "replicated",
     "run_stage",
     "stages",

@@ -21,10 +21,16 @@ class Checkpoints:
     Keeps the last two and the one with the best hold-out accuracy. Every checkpoint
     carries a manifest of its files, written before the atomic rename that commits it,
     so that a truncated or missing file is seen before anything is restored.
+
+    Args:
+      directory: of the stage.
+      dense_weights: whether the state's weights are not those of the network, and are
+        saved apart.
     """
 
-    def __init__(self, directory: Path):
+    def __init__(self, directory: Path, *, dense_weights: bool = False):
         self.directory = Path(directory).absolute()
+        self._dense_weights = dense_weights
         # Before Orbax looks: it reads the metrics of every checkpoint it finds.
         self._problems = integrity.set_aside_damaged(self.directory)
         policies = ocp.checkpoint_managers
@@ -81,7 +87,7 @@ class Checkpoints:
             return
         items: dict[str, Any] = {
             "weights": ocp.args.StandardSave(weights._asdict()),
-            "training": ocp.args.StandardSave(_training(state)),
+            "training": ocp.args.StandardSave(self._training(state)),
         }
         if position is not None:
             items["data"] = grain.checkpoint.CheckpointSave(position)
@@ -133,16 +139,25 @@ class Checkpoints:
         state, weights = template
         items: dict[str, Any] = {
             "weights": ocp.args.StandardRestore(weights._asdict()),
-            "training": ocp.args.StandardRestore(_training(state)),
+            "training": ocp.args.StandardRestore(self._training(state)),
         }
         if position is not None:
             items["data"] = grain.checkpoint.CheckpointRestore(position)
         found = self._manager.restore(step, args=ocp.args.Composite(**items))
-        return TrainState(
-            params=found["weights"]["params"],
-            model_state=found["weights"]["model_state"],
-            **found["training"],
-        )
+        network = {
+            "params": found["weights"]["params"],
+            "model_state": found["weights"]["model_state"],
+        }
+        return TrainState(**(network | found["training"]))
+
+    def _training(self, state: TrainState) -> dict[str, Any]:
+        """What the network's weights do not say."""
+        own = {"step": state.step, "opt_state": state.opt_state, "key": state.key}
+        if state.adaptive is not None:
+            own["adaptive"] = state.adaptive
+        if self._dense_weights:
+            own["params"] = state.params
+        return own
 
     def _write_manifests(self) -> None:
         """Called by Orbax when all files of a save lie in its temporary directory."""
@@ -197,10 +212,6 @@ def _find_checkpoint(path: Path) -> Path:
         f"no intact checkpoint at {path}; give a run directory, a stage's directory"
         " (RUN/checkpoints/STAGE) or one checkpoint (RUN/checkpoints/STAGE/STEP)"
     )
-
-
-def _training(state: TrainState) -> dict[str, Any]:
-    return {"step": state.step, "opt_state": state.opt_state, "key": state.key}
 
 
 def _top1(metrics: Any) -> float:

@@ -46,7 +46,7 @@ def fit(
     steps: int,
     look: Callable[[int], bool],
     visit: Callable[[int], bool],
-    on_look: Callable[[Interval], None],
+    on_look: Callable[[Interval, TrainState], None],
     on_visit: Callable[[TrainState, int], None],
     stop: Callable[[int], bool],
 ) -> TrainState:
@@ -63,7 +63,8 @@ def fit(
       objective: passed to every step.
       put: host batch to device arrays.
       steps: where to end.
-      look: at which steps to read the metrics; `on_look` gets their means.
+      look: at which steps to read the metrics; `on_look` gets their means and the
+        state, which the next step takes away.
       visit: after which steps to call `on_visit` (evaluation, checkpoints); the last
         step is always visited.
       stop: asked after every step; on True the state is visited and the loop ends.
@@ -82,7 +83,7 @@ def fit(
         stopping = stop(step)
         visiting = stopping or step == steps or visit(step)
         if visiting or look(step):
-            on_look(meter.read())
+            on_look(meter.read(), state)
         if visiting:
             on_visit(state, step)
             meter.restart()

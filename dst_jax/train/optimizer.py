@@ -1,5 +1,6 @@
-"""Learning-rate schedules and optimizers whose last link holds the mask."""
+"""Learning-rate schedules, and optimizers that hold a mask or choose it."""
 
+from collections.abc import Callable
 from typing import Literal, Protocol, get_args, runtime_checkable
 
 import jax
@@ -9,10 +10,12 @@ import optax
 from dst_jax import pruning
 from dst_jax.typing import Mask, Params
 
-__all__ = ["Decay", "Optimizer", "Rule", "chain", "learning_rate"]
+__all__ = ["Decay", "Optimizer", "Rule", "Sparsify", "chain", "learning_rate"]
 
 Decay = Literal["cosine", "step", "constant"]
 Rule = Literal["sgd", "adamw"]
+Sparsify = Callable[[optax.GradientTransformation, Mask], optax.GradientTransformation]
+"""A method of sparse training around an optimizer, with its first mask or None."""
 
 
 @runtime_checkable
@@ -20,9 +23,16 @@ class Optimizer(Protocol):
     """Builds a stage's optimizer once its steps and its mask are known."""
 
     def __call__(
-        self, *, steps: int, steps_per_epoch: int, mask: Mask
+        self, *, steps: int, steps_per_epoch: int, mask: Mask, seed: int
     ) -> optax.GradientTransformation:
-        """The transform for so many steps, holding that mask if it is not None."""
+        """The transform for so many steps.
+
+        Args:
+          steps: of the stage.
+          steps_per_epoch: in batches, too.
+          mask: what is held, or where a method starts from; None = nothing given.
+          seed: of random choices; only `init` may depend on it.
+        """
         ...
 
 
@@ -85,8 +95,9 @@ def chain(
     weight_decay: float = 0.0,
     clip: float | None = None,
     accumulate: int = 1,
+    sparsify: Sparsify | None = None,
 ) -> optax.GradientTransformation:
-    """Clipping, weight decay, SGD or AdamW, gradient accumulation, and the mask last.
+    """Clipping, weight decay, SGD or AdamW, the mask, and gradient accumulation.
 
     Args:
       schedule: learning rate per update.
@@ -98,6 +109,8 @@ def chain(
       weight_decay: on leaves of two or more axes only.
       clip: the largest global norm of a gradient, or None.
       accumulate: batches averaged into one update.
+      sparsify: a method of `dst_jax.pruning` around all but the accumulation, which
+        starts from `mask` if that is not None.
 
     Raises:
       ValueError: a value is out of range.
@@ -115,9 +128,11 @@ def chain(
     else:
         links.append(optax.add_decayed_weights(weight_decay, mask=_kernels))
         links.append(optax.sgd(schedule, momentum=momentum, nesterov=nesterov))
-    if mask is not None:
+    if mask is not None and sparsify is None:
         links.append(pruning.apply_mask(mask))
     whole = optax.chain(*links)
+    if sparsify is not None:
+        whole = sparsify(whole, mask)
     if accumulate == 1:
         return whole
     return optax.MultiSteps(whole, accumulate).gradient_transformation()

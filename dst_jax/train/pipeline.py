@@ -3,15 +3,18 @@
 from collections.abc import Sequence
 from typing import Any
 
+import jax
+import optax
+
 from dst_jax.train import records
 from dst_jax.train.events import Events
 from dst_jax.train.interrupt import Interrupt
 from dst_jax.train.setup import Setup
-from dst_jax.train.stage_run import run_stage
+from dst_jax.train.stage_run import plan_stage, run_stage
 from dst_jax.train.stages import Stage
 from dst_jax.train.state import Weights
 
-__all__ = ["train"]
+__all__ = ["rehearse", "train"]
 
 
 def train(
@@ -35,11 +38,13 @@ def train(
       The summary: `config`, `stages` (the rows in order), `params_sha256`.
 
     Raises:
+      ValueError: a stage does not fit the network; before anything is trained.
       Interrupted: on SIGTERM or Ctrl-C, once the state is saved.
       NonFiniteLoss: naming the stage, the step and the last good checkpoint.
     """
-    events = Events(str(setup.run.path / "tensorboard"), enabled=setup.run.writer)
     weights = init if init is not None else setup.fresh_weights()
+    rehearse(setup, stages, weights)
+    events = Events(str(setup.run.path / "tensorboard"), enabled=setup.run.writer)
     ends: dict[str, Weights] = {}
     rows: list[dict[str, Any]] = []
     try:
@@ -67,6 +72,29 @@ def train(
     }
     setup.run.write_summary(summary)
     return summary
+
+
+def rehearse(setup: Setup, stages: Sequence[Stage], init: Weights) -> None:
+    """Traces every stage's optimizer without computing anything.
+
+    Options that do not fit the network or the number of steps are found here, before
+    the stages in front of them are trained.
+
+    Raises:
+      ValueError: naming the stage, and from the library what is wrong.
+    """
+    weights: Weights = init
+    ends: dict[str, Weights] = {}
+    for stage in stages:
+        start = weights if stage.start is None else ends[stage.start]
+        try:
+            plan = plan_stage(setup, stage, start)
+            state = plan.state
+            tx = optax.with_extra_args_support(plan.optimizer)
+            jax.eval_shape(tx.update, state.params, state.opt_state, state.params)
+        except ValueError as error:
+            raise ValueError(f"stage {stage.path}: {error}") from error
+        weights = ends[stage.name] = plan.weights
 
 
 def _row(

@@ -97,7 +97,8 @@ class Setup:
     def fresh_weights(self) -> Weights:
         """Newly initialised weights, the same for every run of this seed."""
         example = jnp.zeros((1, *self.dataset.image_shape), self.dtype)
-        return init_weights(self.model, example, jax.random.key(self.seed))
+        init = self.once(("init",), lambda: jax.jit(partial(init_weights, self.model)))
+        return init(example, jax.random.key(self.seed))
 
     def check_weights(self, weights: Weights) -> None:
         """Refuses weights of another network, naming what differs.
@@ -121,13 +122,16 @@ class Setup:
         """The random key of a stage, whatever other stages the run has."""
         return jax.random.fold_in(jax.random.key(self.seed), zlib.crc32(path.encode()))
 
+    def stage_seed(self, path: str) -> int:
+        """An integer in place of a key, for what takes a seed."""
+        return zlib.crc32(f"{self.seed}/{path}".encode()) & 0x7FFFFFFF
+
     def train_batches(self, path: str) -> Any:
         """A stage's batches: a Grain iterator with its own seed, to be closed."""
-        seed = zlib.crc32(f"{self.seed}/{path}".encode()) & 0x7FFFFFFF
         return data.train_iterator(
             self.dataset.train,
             batch_size=self.batch_size,
-            seed=seed,
+            seed=self.stage_seed(path),
             process_index=jax.process_index(),
             process_count=jax.process_count(),
             threads=self.threads,

@@ -1,6 +1,7 @@
 """One stage: restored or entered, trained, saved."""
 
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -20,11 +21,12 @@ from dst_jax.train.stages import Stage
 from dst_jax.train.state import TrainState, Weights, enter, weights_of
 from dst_jax.train.step import make_train_step
 from dst_jax.train.visits import Visits
+from dst_jax.typing import Mask
 
-__all__ = ["run_stage"]
+__all__ = ["Plan", "plan_stage", "run_stage"]
 
 
-class _Plan(NamedTuple):
+class Plan(NamedTuple):
     """A stage made concrete by the weights it starts from."""
 
     steps: int
@@ -34,11 +36,7 @@ class _Plan(NamedTuple):
     """Abstract."""
     optimizer: optax.GradientTransformation
     masks: Any
-    """The structure of the mask; None if there is none."""
-
-    @property
-    def masked(self) -> bool:
-        return self.masks is not None
+    """The structure of the mask it is given; None if there is none."""
 
 
 def run_stage(
@@ -65,13 +63,14 @@ def run_stage(
       Interrupted: a signal came; the state is saved.
       NonFiniteLoss: names the stage, the step and the last good checkpoint.
     """
-    plan = _plan(setup, stage, start)
+    plan = plan_stage(setup, stage, start)
+    directory = setup.run.checkpoints / stage.path
     batches = setup.train_batches(stage.path) if plan.steps else None
     try:
-        with Checkpoints(setup.run.checkpoints / stage.path) as checkpoints:
+        with Checkpoints(directory, dense_weights=stage.dense_weights) as checkpoints:
             restored = _restore(setup, stage, plan, checkpoints, batches)
             if restored is not None and int(restored.step) == plan.steps:
-                return weights_of(restored, masked=plan.masked), False
+                return weights_of(restored, dense_weights=stage.dense_weights), False
             state = restored
             if state is None:
                 state = _enter(setup, stage, plan, start)
@@ -80,7 +79,6 @@ def run_stage(
                 setup,
                 stage,
                 steps=plan.steps,
-                masked=plan.masked,
                 checkpoints=checkpoints,
                 batches=batches,
                 events=events,
@@ -92,14 +90,14 @@ def run_stage(
                 state = _train(
                     setup, stage, plan, objective, state, batches, visits, interrupt
                 )
-            return weights_of(state, masked=plan.masked), True
+            return weights_of(state, dense_weights=stage.dense_weights), True
     finally:
         if batches is not None:
             batches.close()
 
 
 def _restore(
-    setup: Setup, stage: Stage, plan: _Plan, checkpoints: Checkpoints, batches: Any
+    setup: Setup, stage: Stage, plan: Plan, checkpoints: Checkpoints, batches: Any
 ) -> TrainState | None:
     template = (plan.state, plan.weights)
     state, problems = checkpoints.restore(template, batches)
@@ -111,23 +109,25 @@ def _restore(
     return state
 
 
-def _plan(setup: Setup, stage: Stage, start: Weights) -> _Plan:
+def plan_stage(setup: Setup, stage: Stage, start: Weights) -> Plan:
+    """What a stage will do with weights of these shapes; nothing is computed."""
     steps = round(stage.epochs * setup.steps_per_epoch)
     abstract = abstract_like(start, setup.sharding)
     mask = jax.eval_shape(stage.mask, abstract.params, abstract.mask)
-    optimizer = stage.optimizer(
-        steps=steps, steps_per_epoch=setup.steps_per_epoch, mask=mask
-    )
+    optimizer = _optimizer(setup, stage, steps, mask)
     state = jax.eval_shape(
         lambda weights: _build(setup, stage, steps, weights), abstract
     )
     state = abstract_like(state, setup.sharding)
     masks = None if mask is None else jax.tree.structure(mask)
-    weights = weights_of(state, masked=masks is not None)
-    return _Plan(steps, state, weights, optimizer, masks)
+    weights = jax.eval_shape(
+        partial(weights_of, dense_weights=stage.dense_weights), state
+    )
+    weights = abstract_like(weights, setup.sharding)
+    return Plan(steps, state, weights, optimizer, masks)
 
 
-def _enter(setup: Setup, stage: Stage, plan: _Plan, start: Weights) -> TrainState:
+def _enter(setup: Setup, stage: Stage, plan: Plan, start: Weights) -> TrainState:
     # Jitted, so that the state shares no buffer with `start`: steps donate it.
     build = jax.jit(
         lambda weights: _build(setup, stage, plan.steps, weights),
@@ -138,12 +138,26 @@ def _enter(setup: Setup, stage: Stage, plan: _Plan, start: Weights) -> TrainStat
 
 def _build(setup: Setup, stage: Stage, steps: int, start: Weights) -> TrainState:
     mask = stage.mask(start.params, start.mask)
-    optimizer = stage.optimizer(
-        steps=steps, steps_per_epoch=setup.steps_per_epoch, mask=mask
-    )
+    optimizer = _optimizer(setup, stage, steps, mask)
     pruned = Weights(start.params, start.model_state, mask)
-    key = setup.stage_key(stage.path)
-    return enter(pruned, optimizer, key, stage.objective.start())
+    return enter(
+        pruned,
+        optimizer,
+        setup.stage_key(stage.path),
+        stage.objective.start(),
+        dense_weights=stage.dense_weights,
+    )
+
+
+def _optimizer(
+    setup: Setup, stage: Stage, steps: int, mask: Mask
+) -> optax.GradientTransformation:
+    return stage.optimizer(
+        steps=steps,
+        steps_per_epoch=setup.steps_per_epoch,
+        mask=mask,
+        seed=setup.stage_seed(stage.path),
+    )
 
 
 def _objective(setup: Setup, stage: Stage, start: Weights) -> Objective:
@@ -165,7 +179,7 @@ def _objective(setup: Setup, stage: Stage, start: Weights) -> Objective:
 def _train(
     setup: Setup,
     stage: Stage,
-    plan: _Plan,
+    plan: Plan,
     objective: Objective,
     state: TrainState,
     batches: Any,
@@ -180,6 +194,7 @@ def _train(
             preprocess=setup.preprocess,
             steps_per_epoch=setup.steps_per_epoch,
             out_sharding=setup.sharding,
+            dense_weights=stage.dense_weights,
         ),
     )
     setup.narrator.start(stage.path, step=int(state.step), steps=plan.steps)

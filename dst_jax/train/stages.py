@@ -12,6 +12,7 @@ __all__ = [
     "control",
     "initial",
     "pretrain",
+    "sparse_training",
     "sparsify_activations",
     "sparsify_weights",
 ]
@@ -47,6 +48,9 @@ class Stage:
         stage before it in the list (fresh weights for the first).
       flops_aware: whether the activation term charges every element what it costs in
         multiplications with the weights that the stage starts from.
+      dense_weights: whether the optimizer trains dense weights while the network
+        computes with `pruning.sparse_params` (`holds=False` of a method). What is
+        evaluated and handed on is sparse in any case.
     """
 
     name: str
@@ -57,6 +61,7 @@ class Stage:
     mask: MaskRule = keep_mask
     start: str | None = None
     flops_aware: bool = False
+    dense_weights: bool = False
 
     def __post_init__(self) -> None:
         if not self.epochs >= 0:
@@ -157,6 +162,46 @@ def sparsify_weights(
         flops_aware,
     )
     return [induce, finetune]
+
+
+def sparse_training(
+    *,
+    method: str,
+    epochs: float,
+    optimizer: Optimizer,
+    start: str | None,
+    mask: MaskRule = no_mask,
+    dense_weights: bool = False,
+    activation: Term | None = None,
+    flops_aware: bool = False,
+    label_smoothing: float = 0.0,
+) -> Stage:
+    """A method of `dst_jax.pruning` in place of stage two of the paper.
+
+    Args:
+      method: its name, which becomes the stage's phase.
+      epochs: how long.
+      optimizer: with the method around it, see `chain(sparsify=...)`.
+      start: the name of the stage to start from.
+      mask: the method's first mask, from the weights the stage starts with; by default
+        the method chooses it.
+      dense_weights: as in `Stage`.
+      activation: a term over activation maps, which makes the stage
+        `sparsify_jointly`; or None.
+      flops_aware: as in `Stage`, for that term.
+      label_smoothing: of the cross-entropy.
+    """
+    return Stage(
+        "sparsify_weights" if activation is None else "sparsify_jointly",
+        method,
+        epochs,
+        optimizer,
+        Objective(activation=activation, label_smoothing=label_smoothing),
+        mask,
+        start,
+        flops_aware,
+        dense_weights,
+    )
 
 
 def sparsify_activations(

@@ -11,7 +11,16 @@ import optax
 from dst_jax import pruning
 from dst_jax.typing import Mask, Params
 
-__all__ = ["Model", "TrainState", "Weights", "enter", "init_weights", "weights_of"]
+__all__ = [
+    "Model",
+    "TrainState",
+    "Weights",
+    "enter",
+    "has_method",
+    "init_weights",
+    "is_masked",
+    "weights_of",
+]
 
 
 Model = nn.Module
@@ -54,22 +63,56 @@ def enter(
     optimizer: optax.GradientTransformation,
     key: jax.Array,
     adaptive: Any = None,
+    *,
+    dense_weights: bool = False,
 ) -> TrainState:
-    """The state at a stage's step 0: pruned weights are exactly 0 from the start."""
+    """The state at a stage's step 0: pruned weights are exactly 0 from the start.
+
+    Args:
+      weights: what the stage starts from.
+      optimizer: of the stage; the mask may be given or of its own making.
+      key: of the stage.
+      adaptive: feedback to a strength, if there is any.
+      dense_weights: whether pruned weights keep their values, as in `Stage`.
+    """
     params = weights.params
-    if weights.mask is not None:
+    if weights.mask is not None and not dense_weights:
         params = pruning.masks.apply(weights.mask, params)
+    opt_state = optimizer.init(params)
+    if is_masked(opt_state) and not dense_weights:
+        params = pruning.sparse_params(params, opt_state)
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=params,
         model_state=weights.model_state,
-        opt_state=optimizer.init(params),
+        opt_state=opt_state,
         key=key,
         adaptive=adaptive,
     )
 
 
-def weights_of(state: TrainState, *, masked: bool) -> Weights:
-    """The network in a state, with its mask if the stage holds one."""
-    mask = pruning.get_mask(state.opt_state) if masked else None
-    return Weights(state.params, state.model_state, mask)
+def is_masked(opt_state: optax.OptState) -> bool:
+    """Whether an optimizer holds a mask, given to it or chosen by a method."""
+    return _has(opt_state, pruning.MaskState)
+
+
+def has_method(opt_state: optax.OptState) -> bool:
+    """Whether an optimizer chooses masks."""
+    return _has(opt_state, pruning.SparseState)
+
+
+def weights_of(state: TrainState, *, dense_weights: bool = False) -> Weights:
+    """The network in a state: sparse, with its mask if the optimizer holds one."""
+    if not is_masked(state.opt_state):
+        return Weights(state.params, state.model_state, None)
+    params, mask = state.params, pruning.get_mask(state.opt_state)
+    if dense_weights:
+        params = jax.jit(pruning.sparse_params)(params, state.opt_state)
+    return Weights(params, state.model_state, mask)
+
+
+def _has(opt_state: optax.OptState, kind: type) -> bool:
+    def found(x: Any) -> bool:
+        return isinstance(x, kind)
+
+    return any(map(found, jax.tree.leaves(opt_state, is_leaf=found)))

@@ -9,7 +9,7 @@ import optax
 from jax.sharding import NamedSharding
 from jaxtyping import Array, Float, Int
 
-from dst_jax import activations, cost
+from dst_jax import activations, cost, pruning
 from dst_jax.train.objective import Objective
 from dst_jax.train.state import Model, TrainState
 
@@ -31,6 +31,7 @@ def make_train_step(
     preprocess: Preprocess,
     steps_per_epoch: int = 1,
     out_sharding: NamedSharding | None = None,
+    dense_weights: bool = False,
 ) -> TrainStep:
     """`(state, batch, objective) -> (state, metrics)`, jitted; `state` is donated.
 
@@ -39,10 +40,12 @@ def make_train_step(
 
     Args:
       model: a Linen module, `(x, train=...) -> logits`.
-      optimizer: its last link holds the mask, if there is one.
+      optimizer: holds the mask or chooses it, if there is one.
       preprocess: uint8 images to the network's input.
       steps_per_epoch: for what the objective counts in epochs.
       out_sharding: of the new state and the metrics.
+      dense_weights: whether the state's weights are dense and the network computes
+        with `pruning.sparse_params`; gradients are taken there.
     """
     tx = optax.with_extra_args_support(optimizer)
 
@@ -72,7 +75,10 @@ def make_train_step(
             return loss, (parts, logits, model_state)
 
         grad_fn = jax.value_and_grad(loss_fn, has_aux=True)
-        (loss, (parts, logits, model_state)), grads = grad_fn(state.params)
+        params = state.params
+        if dense_weights:
+            params = pruning.sparse_params(params, state.opt_state)
+        (loss, (parts, logits, model_state)), grads = grad_fn(params)
         updates, opt_state = tx.update(grads, state.opt_state, state.params)
         metrics = {
             "loss": loss,

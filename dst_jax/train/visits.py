@@ -2,13 +2,16 @@
 
 from typing import Any
 
+import jax
+
+from dst_jax import pruning
 from dst_jax.train.checkpoint import Checkpoints
 from dst_jax.train.evaluate import Evaluation
 from dst_jax.train.events import Events
 from dst_jax.train.loop import Interval
 from dst_jax.train.setup import Setup
 from dst_jax.train.stages import Stage
-from dst_jax.train.state import TrainState, weights_of
+from dst_jax.train.state import TrainState, Weights, has_method, weights_of
 
 __all__ = ["Visits"]
 
@@ -22,7 +25,6 @@ class Visits:
         stage: Stage,
         *,
         steps: int,
-        masked: bool,
         checkpoints: Checkpoints,
         batches: Any,
         events: Events,
@@ -30,7 +32,6 @@ class Visits:
         self._setup = setup
         self._stage = stage
         self._steps = steps
-        self._masked = masked
         self._checkpoints = checkpoints
         self._batches = batches
         self._events = events
@@ -43,8 +44,8 @@ class Visits:
             every and step % every == 0
         )
 
-    def look(self, interval: Interval) -> None:
-        """Logs an interval of steps."""
+    def look(self, interval: Interval, state: TrainState) -> None:
+        """Logs an interval of steps, and the masks if a method chooses them."""
         values = dict(interval.metrics)
         if interval.steps:
             images = interval.steps * self._setup.batch_size
@@ -55,6 +56,8 @@ class Visits:
         self._log("train", interval.step, values)
         self._status = _status(values)
         self._setup.narrator.advance(interval.step, self._status)
+        if has_method(state.opt_state):
+            self._log_masks(state, interval.step)
 
     def visit(self, state: TrainState, step: int) -> None:
         """Evaluates on the hold-out where that is due, and saves."""
@@ -63,9 +66,7 @@ class Visits:
         holdout = self._setup.dataset.holdout
         metrics = None
         if holdout is not None and (due or step == self._steps):
-            found = self._setup.evaluate(
-                weights_of(state, masked=False), holdout, count=False
-            )
+            found = self._setup.evaluate(self._weights(state), holdout, count=False)
             metrics = _eval_metrics(found)
             self._log("eval", step, metrics)
         if step % per_epoch == 0 or step == self._steps:
@@ -74,8 +75,9 @@ class Visits:
 
     def save(self, state: TrainState, metrics: dict[str, float] | None) -> None:
         """Starts a checkpoint."""
-        weights = weights_of(state, masked=self._masked)
-        self._checkpoints.save(state, weights, self._batches, metrics=metrics)
+        self._checkpoints.save(
+            state, self._weights(state), self._batches, metrics=metrics
+        )
 
     def last_good(self) -> str:
         """Says where the newest checkpoint lies."""
@@ -85,10 +87,31 @@ class Visits:
             return "no checkpoint of this stage yet"
         return f"the last good checkpoint is {self._checkpoints.path(step)}"
 
+    def _weights(self, state: TrainState) -> Weights:
+        return weights_of(state, dense_weights=self._stage.dense_weights)
+
+    def _place(self, step: int) -> dict[str, Any]:
+        return {
+            "stage": self._stage.name,
+            "phase": self._stage.phase,
+            "step": step,
+            "epoch": step / self._setup.steps_per_epoch,
+        }
+
+    def _log_masks(self, state: TrainState, step: int) -> None:
+        measure = self._setup.once(
+            ("statistics",),
+            lambda: jax.jit(pruning.statistics, out_shardings=self._setup.sharding),
+        )
+        found = jax.device_get(measure(state.opt_state))
+        layers = {
+            name: {key: value.item() for key, value in layer.items()}
+            for name, layer in found.items()
+        }
+        self._setup.run.log_masks({**self._place(step), "layers": layers})
+
     def _log(self, kind: str, step: int, values: dict[str, Any]) -> None:
-        place = {"stage": self._stage.name, "phase": self._stage.phase, "step": step}
-        epoch = {"epoch": step / self._setup.steps_per_epoch}
-        self._setup.run.log({"kind": kind, **place, **epoch, **values})
+        self._setup.run.log({"kind": kind, **self._place(step), **values})
         self._events.scalars(f"{self._stage.path}/{kind}", values, step)
 
     def _say_epoch(self, step: int, metrics: dict[str, float] | None) -> None:

@@ -9,8 +9,8 @@ from dst_jax.runs import Run
 from dst_jax.train import Narrator, Setup, Term, chain, stages
 
 
-def _optimizer(*, steps, steps_per_epoch, mask):
-    del steps, steps_per_epoch
+def _optimizer(*, steps, steps_per_epoch, mask, seed):
+    del steps, steps_per_epoch, seed
     return chain(0.05, mask=mask)
 
 
@@ -54,9 +54,13 @@ def digits():
 @pytest.fixture(scope="session")
 def make_setup(digits):
     def make(directory, **options):
-        defaults = {"batch_size": 128, "eval_batch_size": 256, "log_every": 3}
+        defaults = {
+            "model": models.create("lenet5", num_classes=10),
+            "batch_size": 128,
+            "eval_batch_size": 256,
+            "log_every": 3,
+        }
         return Setup(
-            model=models.create("lenet5", num_classes=10),
             dataset=digits,
             run=Run(directory),
             narrator=Narrator(quiet=True),

@@ -51,7 +51,7 @@ PROGRAM = textwrap.dedent("""
         batches.close()
         leaf = jax.tree.leaves(state.params)[0]
         assert len(leaf.sharding.device_set) == devices
-        weights = weights_of(state, masked=True)
+        weights = weights_of(state)
         for m in jax.tree.leaves(weights.mask):
             shards = [np.asarray(s.data) for s in m.addressable_shards]
             assert len(shards) == devices

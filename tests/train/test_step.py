@@ -23,14 +23,20 @@ def batch():
     }
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def model():
     return models.create("resnet18", num_classes=10, width=0.0625, stem="cifar")
 
 
+@pytest.fixture(scope="module")
+def initial(model):
+    weights = init_weights(model, jnp.zeros((1, 16, 16, 1)), jax.random.key(0))
+    return jax.device_get(weights)
+
+
 @pytest.fixture
-def weights(model):
-    return init_weights(model, jnp.zeros((1, 16, 16, 1)), jax.random.key(0))
+def weights(initial):
+    return jax.tree.map(jnp.array, initial)  # steps take them away
 
 
 def _objective(strength=1e-3, a=1.0, layer=1.0, smoothing=0.0, weight=1e-3):

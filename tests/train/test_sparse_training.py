@@ -1,0 +1,249 @@
+"""Stages whose optimizer is a method of sparse training."""
+
+import itertools
+from dataclasses import replace
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from dst_jax import models, penalties, pruning, train
+from dst_jax.train import Objective, Stage, Target, Term, chain, stages
+from dst_jax.train.interrupt import Interrupt
+from dst_jax.train.state import TrainState, enter, init_weights
+from dst_jax.trees import named_leaves
+
+KERNELS = 784 * 16 + 16 * 10
+
+
+@pruning.method
+def straight_through(*, sparsity):
+    """Dense weights are trained, the largest are computed with."""
+
+    def first(params, key):
+        return pruning.masks.magnitude(params, sparsity)
+
+    def refresh(step):
+        return first(step.params, step.key), step.memory
+
+    return pruning.Method(
+        first,
+        refresh,
+        pruning.schedules.every(1),
+        gradients=lambda step: step.grads,
+        holds=False,
+    )
+
+
+def _stage(factory, *, dense_weights=False, accumulate=1, **options):
+    def optimizer(*, steps, steps_per_epoch, mask, seed):
+        del steps, steps_per_epoch
+
+        def sparsify(inner, mask):
+            return factory(inner, mask=mask, seed=seed, **options)
+
+        return chain(0.05, mask=mask, accumulate=accumulate, sparsify=sparsify)
+
+    return stages.sparse_training(
+        method=factory.__name__,
+        epochs=2,
+        optimizer=optimizer,
+        start="pretrain",
+        dense_weights=dense_weights,
+    )
+
+
+RIGL = _stage(
+    pruning.rigl, sparsity=0.8, end=6, interval=2, track=True, packed=True,
+    accumulate=2,
+)  # fmt: skip
+DENSE = _stage(straight_through, sparsity=0.8, dense_weights=True)
+
+
+def _pipeline(stage, optimizer):
+    after = stages.sparsify_activations(
+        epochs=1,
+        optimizer=optimizer,
+        penalty=Term(penalties.l1, 1e-4),
+        start=stage.name,
+    )
+    return [stages.pretrain(epochs=1, optimizer=optimizer), stage, after]
+
+
+@pytest.fixture(scope="module")
+def setup_for(make_setup):
+    model = models.create("mlp", num_classes=10, hidden=(16,))
+    return partial(make_setup, model=model)
+
+
+@pytest.fixture(scope="module", params=[RIGL, DENSE], ids=["rigl", "dense"])
+def finished(request, setup_for, optimizer, tmp_path_factory):
+    setup = setup_for(tmp_path_factory.mktemp("finished"))
+    summary = train.train(setup, _pipeline(request.param, optimizer), config={})
+    return setup, request.param, summary
+
+
+def test_the_stage_hands_on_sparse_weights_and_their_mask(finished):
+    setup, stage, summary = finished
+    kept = KERNELS - round(0.8 * KERNELS)
+    names = [row["name"] for row in summary["stages"]]
+    assert names == ["pretrain", "sparsify_weights", "sparsify_activations"]
+    assert summary["stages"][1]["weight_sparsity"] == 1 - kept / KERNELS
+    assert summary["stages"][2]["weight_sparsity"] >= 1 - kept / KERNELS
+    masks = []
+    for path in (stage.path, "sparsify_activations"):
+        weights = train.load_weights(
+            setup.run.checkpoints / path, sharding=setup.sharding
+        )
+        masks.append(named_leaves(weights.mask))
+        for name, mask in masks[-1].items():
+            assert not np.any(named_leaves(weights.params)[name][~mask])
+        assert sum(int(m.sum()) for m in masks[-1].values()) == kept
+    assert all((masks[0][k] == masks[1][k]).all() for k in masks[0])
+
+
+def test_the_masks_are_on_record(finished):
+    setup, stage, _ = finished
+    lines = setup.run.read_masks()
+    assert {line["phase"] for line in lines} == {stage.phase}
+    assert [line["step"] for line in lines] == [3, 6, 8, 9, 12, 15, 16]
+    kept = KERNELS - round(0.8 * KERNELS)
+    for line in lines:
+        layers = line["layers"].values()
+        assert sum(layer["active"] for layer in layers) == kept
+        assert sum(layer["weights"] for layer in layers) == KERNELS
+        assert sum(x["dropped"] for x in layers) == sum(x["grown"] for x in layers)
+        assert all(0 < layer["overlap"] <= 1 for layer in layers)
+    assert any(x["grown"] for line in lines for x in line["layers"].values())
+    if stage is RIGL:
+        for name in lines[0]["layers"]:
+            rates = [line["layers"][name]["exploration"] for line in lines]
+            assert rates == sorted(rates)
+            assert rates[-1] > lines[0]["layers"][name]["density"]
+
+
+def test_a_method_may_come_after_the_activation_stage(setup_for, optimizer, tmp_path):
+    setup = setup_for(tmp_path)
+    method = replace(
+        _stage(pruning.random, sparsity=0.8), epochs=0, start="sparsify_activations"
+    )
+    first, _, activations = _pipeline(RIGL, optimizer)
+    order = [first, replace(activations, start="pretrain"), method]
+    summary = train.train(setup, order, config={})
+    names = [row["name"] for row in summary["stages"]]
+    assert names == ["pretrain", "sparsify_activations", "sparsify_weights"]
+    dense, sparse = (
+        train.load_weights(setup.run.checkpoints / path, sharding=setup.sharding)
+        for path in ("sparsify_activations", "sparsify_weights.random")
+    )
+    assert dense.mask is None
+    expected = named_leaves(pruning.masks.apply(sparse.mask, dense.params))
+    for name, found in named_leaves(sparse.params).items():
+        np.testing.assert_array_equal(found, expected[name])
+    assert summary["stages"][2]["weight_sparsity"] == pytest.approx(0.8, abs=1e-4)
+
+
+def test_an_interrupted_stage_ends_bit_identical(
+    setup_for, optimizer, finished, tmp_path, monkeypatch
+):
+    whole, stage, expected = finished
+    setup = setup_for(tmp_path, compiled=whole.compiled)
+    asked = itertools.count()
+    monkeypatch.setattr(Interrupt, "requested", lambda *_: next(asked) in (10, 14))
+    for _ in range(2):
+        with pytest.raises(train.Interrupted):
+            train.train(setup, _pipeline(stage, optimizer), config={})
+    summary = train.train(setup, _pipeline(stage, optimizer), config={})
+    assert summary["params_sha256"] == expected["params_sha256"]
+    steps = [line["step"] for line in setup.run.read_masks()]
+    assert steps == sorted(set(steps))
+    assert setup.run.read_masks()[-1] == whole.run.read_masks()[-1]
+
+
+def test_seeds_choose_other_masks_with_the_same_program(setup_for, tmp_path):
+    setup = setup_for(tmp_path / "0")
+    stage = _stage(pruning.random, sparsity=0.8)
+    events = train.Events("", enabled=False)
+    masks = []
+    for seed in (0, 1):
+        own = setup_for(tmp_path / str(seed), seed=seed, compiled=setup.compiled)
+        weights, _ = train.run_stage(
+            own, stage, own.fresh_weights(), interrupt=Interrupt(), events=events
+        )
+        masks.append(named_leaves(weights.mask))
+    assert any((masks[0][k] != masks[1][k]).any() for k in masks[0])
+    (step,) = [step for key, step in setup.compiled.items() if key[0] == "train"]
+    assert step._cache_size() == 1
+
+
+def test_dense_weights_follow_gradients_at_the_sparse_ones():
+    model = models.create("mlp", num_classes=3, hidden=(4,))
+    images = jax.random.normal(jax.random.key(0), (8, 5, 5, 1))
+    labels = jnp.arange(8) % 3
+    weights = init_weights(model, images[:1], jax.random.key(1))
+    optimizer = straight_through(optax.sgd(0.5), sparsity=0.5)
+    state = enter(weights, optimizer, jax.random.key(2), dense_weights=True)
+    start = jax.tree.map(np.asarray, weights.params)
+    mask = pruning.masks.magnitude(weights.params, 0.5)
+
+    def loss(params):
+        logits = model.apply({"params": params}, images, train=True)
+        one_hot = jax.nn.one_hot(labels, 3)
+        return -(jax.nn.log_softmax(logits) * one_hot).sum(-1).mean()
+
+    gradients = jax.grad(loss)(pruning.masks.apply(mask, weights.params))
+    step = train.make_train_step(
+        model, optimizer, preprocess=lambda x: x, dense_weights=True
+    )
+    state, metrics = step(state, {"image": images, "label": labels}, Objective())
+    for name, found in named_leaves(state.params).items():
+        expected = named_leaves(start)[name] - 0.5 * named_leaves(gradients)[name]
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    kernel = named_leaves(state.params)["fc1/kernel"]
+    assert np.all(np.asarray(kernel) != 0)
+    np.testing.assert_allclose(
+        metrics["loss"], loss(pruning.masks.apply(mask, start)), rtol=1e-5
+    )
+
+
+def test_what_does_not_fit_is_refused_before_anything_is_trained(
+    setup_for, optimizer, tmp_path
+):
+    setup = setup_for(tmp_path)
+    bad = _stage(pruning.random, sparsity=0.5, rules=[("conv", False)])
+    with pytest.raises(ValueError, match=r"stage sparsify_weights\.random: .*conv"):
+        train.train(setup, _pipeline(bad, optimizer), config={})
+    assert not setup.run.checkpoints.exists()
+
+
+def test_an_adaptive_strength_survives_an_interruption(
+    setup_for, optimizer, tmp_path, monkeypatch
+):
+    objective = Objective(
+        activation=Term(penalties.l1, 1e-5), target=Target(0.9, max_loss=10.0, gain=1.0)
+    )
+    stage = Stage("adaptive", "adaptive", 2, optimizer, objective)
+    setup = setup_for(tmp_path / "whole")
+    expected = train.train(setup, [stage], config={})["params_sha256"]
+    setup = setup_for(tmp_path / "stopped", compiled=setup.compiled)
+    asked = itertools.count()
+    monkeypatch.setattr(Interrupt, "requested", lambda *_: next(asked) == 9)
+    with pytest.raises(train.Interrupted):
+        train.train(setup, [stage], config={})
+    assert train.train(setup, [stage], config={})["params_sha256"] == expected
+
+
+def test_a_stage_that_takes_dense_weights_enters_with_them():
+    params = {"w": jnp.array([[1.0, -2.0], [3.0, 4.0]])}
+    weights = train.Weights(params, {}, None)
+    optimizer = straight_through(optax.sgd(0.1), sparsity=0.5)
+    entered = {
+        dense: enter(weights, optimizer, jax.random.key(0), dense_weights=dense)
+        for dense in (False, True)
+    }
+    assert isinstance(entered[True], TrainState)
+    np.testing.assert_array_equal(entered[True].params["w"], params["w"])
+    np.testing.assert_array_equal(entered[False].params["w"], [[0, 0], [3, 4]])
