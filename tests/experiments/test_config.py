@@ -4,11 +4,12 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import jax
 import pytest
 
 import experiments
 from experiments import imagenet_resnet18
-from experiments.build import build_stages, rehearse
+from experiments.build import build_stages, method_of, rehearse
 from experiments.checks import check
 from experiments.config import Config, Init, differences, from_nested, nested
 from experiments.launch import main, parse
@@ -51,7 +52,8 @@ def test_every_preset_is_valid(experiment, preset):
 def test_every_experiment_is_in_the_list_of_presets():
     files = Path(experiments.__path__[0]).glob("*.py")
     launched = [f.stem for f in files if "PRESETS, doc=__doc__" in f.read_text()]
-    assert sorted(launched) == sorted([*PRESETS, "compare_penalties"])
+    others = ["compare_penalties", "sparse_training"]
+    assert sorted(launched) == sorted([*PRESETS, *others])
 
 
 def test_dotted_overrides_on_a_preset():
@@ -125,6 +127,24 @@ def test_unknown_options_are_refused(argv, capsys):
             "sparsify_jointly takes the place of the other two",
         ),
         (["--optim.accumulate", "0"], "--optim.accumulate must be at least 1, got 0"),
+        (["--prune.method", "rigl2"], "--prune.method: method must be one of"),
+        (
+            ["--prune.method", "rigl", "--prune.method-options", "alpha=1"],
+            "--prune.method: rigl has no option 'alpha'",
+        ),
+        (
+            ["--prune.method", "auto_sparse"],
+            "--prune.method: auto_sparse has no option 'sparsity'",
+        ),
+        (["--prune.method-options", "end=1"], "is for --prune.method, which is not"),
+        (["--prune.method-start", "magnitude"], "is for --prune.method, which is not"),
+        (
+            [
+                *("--prune.method", "auto_sparse", "--prune.sparsity", "None"),
+                *("--prune.method-start", "magnitude"),
+            ],
+            "give one and set the other to None, got None and None",
+        ),
     ],
 )
 def test_bad_values_are_refused_before_anything_is_loaded(
@@ -179,6 +199,49 @@ def test_joint_training_has_both_penalties_and_then_the_mask():
     assert induce.objective.weight is not None
     assert finetune.objective.activation == induce.objective.activation
     assert finetune.objective.weight is None
+
+
+def test_a_method_takes_the_place_of_stage_two():
+    config = _parse(
+        *("--run.stages", "pretrain", "sparsify_activations", "sparsify_weights"),
+        *("--prune.method", "rigl", "--prune.method-options", "interval=0.5ep"),
+        *("--prune.induce-epochs", "1", "--prune.finetune-epochs", "2"),
+    )
+    *_, stage = build_stages(config)
+    assert (stage.path, stage.start) == (
+        "sparsify_weights.rigl",
+        "sparsify_activations",
+    )
+    assert stage.epochs == 3
+    assert not stage.dense_weights
+    params = {"fc": jax.numpy.ones((10, 10))}
+    assert stage.mask(params, None) is None
+    magnitude = replace(config.prune, method_start="magnitude", sparsity=0.8)
+    *_, stage = build_stages(replace(config, prune=magnitude))
+    assert int(stage.mask(params, None)["fc"].sum()) == 20
+
+
+def test_a_method_and_an_activation_term_make_one_joint_stage():
+    config = _parse(
+        *("--run.stages", "pretrain", "sparsify_jointly"),
+        *("--prune.method", "sr_ste", "--prune.sparsity", "None"),
+    )
+    _, joint = build_stages(config)
+    assert joint.path == "sparsify_jointly.sr_ste"
+    assert joint.objective.activation.strength == config.activation.strength
+    assert joint.dense_weights
+
+
+def test_the_threshold_method_takes_the_penalty_of_stage_two():
+    config = _parse(
+        *("--prune.method", "threshold", "--prune.penalty", "transformed_l1"),
+        *("--prune.a", "0.5", "--prune.strength", "0.25"),
+    )
+    method = method_of(config.prune)
+    assert method.options["penalty"].keywords == {"a": 0.5}
+    assert method.options["strength"] == 0.25
+    assert method.options["induce"].value == config.prune.induce_epochs
+    assert method.options["sparsity"] == 0.6
 
 
 def test_differences_name_what_changes_the_result():

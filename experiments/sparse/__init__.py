@@ -1,0 +1,1 @@
+"""Comparing methods of sparse training: each from scratch, with one recipe."""

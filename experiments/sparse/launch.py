@@ -1,0 +1,119 @@
+"""From a command line to a comparison of methods and its table."""
+
+import json
+import logging
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from dst_jax import train
+from dst_jax.report.terminal import render
+from dst_jax.runs import Run
+from dst_jax.train import Stage
+from experiments import build
+from experiments.comparison.cells import evaluate_on_test
+from experiments.comparison.records import Record, Records
+from experiments.comparison.tables import markdown
+from experiments.config import differences, nested
+from experiments.launch import parse
+from experiments.sparse import cells as training
+from experiments.sparse import tables
+from experiments.sparse.options import FREE, Cell, SparseTraining, base, checked
+
+__all__ = ["main"]
+
+
+def main(
+    presets: Mapping[str, SparseTraining], *, doc: str, argv: list[str] | None = None
+) -> int:
+    """Runs or continues a comparison; returns the exit status.
+
+    Args:
+      presets: options by name; those on the command line override.
+      doc: shown by `--help`.
+      argv: the arguments; the command line's by default.
+    """
+    argv = sys.argv[1:] if argv is None else argv
+    prog = "python -m experiments.sparse_training"
+    options = parse(presets, argv, prog=prog, doc=doc)
+    logging.getLogger("absl").setLevel(logging.ERROR)
+    try:
+        cells = [(cell, training.stage_of(cell, options)) for cell in checked(options)]
+        build.rehearse(base(options), [stage for _, stage in cells])
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    out = Path(options.dir or f"runs/sparse_training-{options.preset}").absolute()
+    try:
+        _run(options, cells, Run(out), command=f"{prog} {shlex.join(argv)}".strip())
+    except train.Interrupted as error:
+        print(f"{error}; the same command continues: {out}")
+    except (ValueError, OSError, train.NonFiniteLoss) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _run(
+    options: SparseTraining,
+    cells: Sequence[tuple[Cell, Stage]],
+    run: Run,
+    *,
+    command: str,
+) -> None:
+    earlier = run.read_config()
+    if earlier is not None:
+        _refuse_another(options, earlier["config"], run)
+    narrator = train.Narrator()
+    setup = build.build_setup(base(options), run, narrator)
+    stages = [stage for _, stage in cells]
+    training.rehearse(setup, stages)
+    if earlier is None:
+        made = {"config": nested(options), "command": command}
+        run.write_config(made | train.records.provenance())
+    records, tests = Records(run.path / "cells.jsonl"), Records(run.path / "test.jsonl")
+    accumulate = options.optim.accumulate
+    training.train_cells(setup, cells, options.seeds, records, accumulate=accumulate)
+    evaluate_on_test(setup, stages, options.seeds, tests)
+    narrator.finish()
+    names = [cell.name for cell, _ in cells]
+    rows = tables.rows(
+        names,
+        _of(records, names, options.seeds),
+        _of(tests, names, options.seeds),
+    )
+    narrator.say(f"report: {_write(run.path, rows)}")
+
+
+def _write(out: Path, rows: list[dict[str, Any]]) -> Path:
+    """Prints the table; writes it as report.md and table.jsonl."""
+    table = tables.table(rows)
+    (out / "table.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    path = out / "report.md"
+    path.write_text(f"# Methods of sparse training compared\n\n{markdown(table)}")
+    console = Console()
+    console.print(table.title, style="bold", markup=False)
+    console.print(render(table))
+    console.print(table.note, style="dim", markup=False)
+    return path
+
+
+def _of(records: Records, names: list[str], seeds: Sequence[int]) -> list[Record]:
+    """Those that are asked for: a directory may hold more methods and seeds."""
+    found = [records.get(name, seed) for name in names for seed in seeds]
+    return [record for record in found if record is not None]
+
+
+def _refuse_another(
+    options: SparseTraining, earlier: Mapping[str, object], run: Run
+) -> None:
+    changed = differences(options, earlier, free=FREE)
+    if changed:
+        raise ValueError(
+            f"{run.path} holds another comparison: {'; '.join(changed)}. Give another"
+            " --dir, or the same options to continue"
+        )

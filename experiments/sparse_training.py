@@ -1,0 +1,72 @@
+"""Methods of sparse training side by side: each from scratch, with one recipe.
+
+Trains densely and with every method for every seed, and evaluates each once on the test
+set. The same command continues a comparison that was stopped; more seeds or methods can
+be added to a finished one. A comparison of single options is one of texts:
+`--methods "rigl drop_fraction=0.3" "rigl drop_fraction=0.5"`.
+
+COMMAND
+  python -m experiments.sparse_training                     ResNet18, CIFAR-100
+  python -m experiments.sparse_training --preset cifar100   narrow ResNet-20, 16 pixels
+  python -m experiments.sparse_training --preset demo       bundled digits
+
+HARDWARE, TIME, RESULT
+  full       not yet run; meant for a GPU
+  cifar100   not yet run; chosen for two hours of two CPU cores
+  demo       two CPU cores, about a minute
+
+FILES
+  DIR/cells.jsonl              hold-out and cost of every training, a line each
+  DIR/test.jsonl               the test set on each of them
+  DIR/seedN/masks.jsonl        densities, dropped and grown weights by layer
+  DIR/report.md, DIR/table.jsonl
+"""
+
+import sys
+
+from experiments.config import Data, Model, Optim
+from experiments.sparse.launch import main
+from experiments.sparse.options import SparseTraining
+
+_METHODS = (
+    "random",
+    "set",
+    "rigl",
+    "gradual_magnitude",
+    "granet",
+    "sr_ste structure=2:4",
+)
+PRESETS = {
+    "full": SparseTraining(
+        methods=_METHODS,
+        rules=("^conv1/=false",),
+        epochs=200,
+        data=Data(name="cifar100", batch_size=128, eval_batch_size=250),
+        model=Model(name="resnet18", stem="cifar"),
+        optim=Optim(weight_decay=5e-4, warmup_epochs=1),
+    ),
+    "cifar100": SparseTraining(
+        preset="cifar100",
+        methods=_METHODS,
+        rules=("^conv1/=false",),
+        epochs=12,
+        eval_every=3,
+        data=Data(name="cifar100", image_size=16, batch_size=128, eval_batch_size=250),
+        model=Model(name="resnet20", width=0.5),
+        optim=Optim(weight_decay=5e-4, warmup_epochs=1),
+    ),
+    "demo": SparseTraining(
+        preset="demo",
+        methods=("random", "set", "rigl", "gradual_magnitude"),
+        epochs=30,
+        eval_every=10,
+        log_every=10,
+        seeds=(0,),
+        data=Data(name="digits", batch_size=64, eval_batch_size=120),
+        model=Model(name="mlp"),
+        optim=Optim(weight_decay=5e-4, warmup_epochs=1),
+    ),
+}
+
+if __name__ == "__main__":
+    sys.exit(main(PRESETS, doc=__doc__ or ""))
