@@ -18,6 +18,7 @@ from dst_jax.activations.threshold import (
     percentile_thresholds,
     soft_threshold,
 )
+from dst_jax.activations.through import through
 from dst_jax.activations.top_k import keep_top_k, sparsify_saved
 
 __all__ = [
@@ -41,5 +42,6 @@ __all__ = [
     "sparsity",
     "spatial_mask",
     "thresholds_of",
+    "through",
     "with_thresholds",
 ]

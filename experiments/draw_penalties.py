@@ -1,0 +1,99 @@
+"""Draws docs/figures/penalties.png: value and slope of every penalty.
+
+COMMAND
+  python -m experiments.draw_penalties            a few seconds
+"""
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import tyro
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from dst_jax import penalties
+from dst_jax.report.style import colour, png, styled, subplots
+
+__all__ = ["draw", "main"]
+
+_SHAPES: Mapping[str, tuple[str, tuple[float, ...]]] = {
+    "lp": ("p", (0.25, 0.5, 0.75)),
+    "transformed_l1": ("a", (0.1, 1.0, 10.0)),
+    "geman": ("gamma", (0.1, 1.0, 10.0)),
+    "log_sum": ("eps", (0.01, 0.1, 1.0)),
+    "laplace": ("gamma", (0.25, 1.0, 4.0)),
+    "cauchy": ("gamma", (0.25, 1.0, 4.0)),
+    "mcp": ("gamma", (1.5, 3.0, 6.0)),
+    "scad": ("a", (2.5, 3.7, 6.0)),
+    "capped_l1": ("theta", (0.5, 1.0, 2.0)),
+    "l1_minus_l2": ("alpha", (0.25, 0.5, 1.0)),
+}
+"""A shape parameter and values of it; the other penalties are drawn once."""
+
+_VECTORS = (
+    "hoyer",
+    "hoyer_square",
+    "hoyer_square_batch",
+    "l1_minus_l2",
+    "group_lasso",
+)
+_LARGEST = 3.0
+
+
+def main(path: Path = Path("docs/figures/penalties.png")) -> int:
+    """Writes the figure.
+
+    Args:
+      path: where to.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(png(draw()))
+    print(path)
+    return 0
+
+
+@styled
+def draw() -> Figure:
+    """A panel per penalty: value drawn through, slope dashed, over one entry."""
+    names = penalties.names()
+    rows = -(-len(names) // 3)
+    figure, panels = subplots(10.0, 2.1 * rows, ncols=3, nrows=rows, sharex=True)
+    for name, axes in zip(names, panels, strict=False):
+        _panel(axes, name)
+    for axes in panels[len(names) :]:
+        axes.set_axis_off()
+    for axes in panels[len(names) - 3 : len(names)]:
+        axes.set_xlabel("entry s")
+        axes.tick_params(labelbottom=True)
+    figure.suptitle("Value (solid) and slope (dashed) above 0")
+    return figure
+
+
+def _panel(axes: Axes, name: str) -> None:
+    option, values = _SHAPES.get(name, ("", (0.0,)))
+    s = jnp.linspace(0, _LARGEST, 601)[1:]  # the slope just above 0, not the one at 0
+    for i, value in enumerate(values):
+        of_entry = _of_entry(name, {option: value} if option else {})
+        label = f"{option} = {value:g}" if option else None
+        axes.plot(s, jax.vmap(of_entry)(s), color=colour(i), label=label)
+        slope = jax.vmap(jax.grad(of_entry))(s)
+        axes.plot(s, slope, "--", color=colour(i), linewidth=1.0)
+    axes.set_title(f"{name} of (s, 1)" if name in _VECTORS else name)
+    axes.set_ylim(-0.75, 4.0)
+    if option:
+        axes.legend(fontsize=7, loc="upper right")
+
+
+def _of_entry(name: str, options: Mapping[str, float]) -> Callable:
+    """The penalty as a function of one entry; vectors have a second one, 1."""
+    penalty = penalties.get(name, **options)
+    if name in _VECTORS:
+        return lambda s: penalty(jnp.stack([s, jnp.ones(())])[:, None])
+    return lambda s: penalty(s[None])
+
+
+if __name__ == "__main__":
+    sys.exit(tyro.cli(main, description=__doc__))
