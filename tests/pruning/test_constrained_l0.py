@@ -10,7 +10,8 @@ import pytest
 
 from dst_jax import pruning
 from dst_jax.pruning import scores, structures
-from dst_jax.pruning.methods.constrained_l0 import _ascended, active_probability
+from dst_jax.pruning.hard_concrete import active_probability
+from dst_jax.pruning.methods.constrained_l0 import _ascended
 
 RATE, GATES, DUAL, SPARSITY = 0.1, 2.0, 0.3, 0.6
 START = {

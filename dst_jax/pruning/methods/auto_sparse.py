@@ -59,9 +59,9 @@ def auto_sparse(
 
     No official code was found; the formulas agree with third-party code. `alpha`,
     `initial` and that the mask is frozen late in training are from memory of the paper.
-    Here `s` has an optimizer of its own, whose default is an assumption. Weight decay in
-    it draws `s` to 0, a threshold of 0.5, and with it the sparsity up: on a small MLP
-    hardly a weight went without, most did with 0.01.
+    Here `s` has an optimizer of its own, whose default is an assumption. Weight decay
+    in it draws `s` to 0, a threshold of 0.5, and with it the sparsity up: on a small
+    MLP hardly a weight went without, most did with 0.01.
 
     Args:
       end: the last step at which masks change; `alpha_t` anneals up to it.

@@ -1,16 +1,15 @@
 """Constrained l0: random gates on weights, and a multiplier that meets the target."""
 
-import math
 from functools import partial
 from typing import Any, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from dst_jax import trees
-from dst_jax.pruning import _checks, schedules, scores
+from dst_jax.pruning import _checks, hard_concrete, schedules, scores
 from dst_jax.pruning.learned import Learned, descend, learned
 from dst_jax.pruning.protocol import Method, Step
 from dst_jax.pruning.structures import Structure, unstructured
@@ -18,10 +17,8 @@ from dst_jax.pruning.transform import method
 from dst_jax.pruning.updates import Scope
 from dst_jax.typing import Mask, Params, is_traced
 
-__all__ = ["Gates", "active_probability", "constrained_l0"]
+__all__ = ["Gates", "constrained_l0"]
 
-_LOW, _HIGH, _TEMPERATURE = -0.1, 1.1, 2 / 3
-_BOUND = math.log(100.0)  # of |log_alpha|
 _SGD = optax.sgd(6.0)
 
 
@@ -89,7 +86,7 @@ def constrained_l0(
       gates: the optimizer of `phi`: 6.0 is the paper's for CIFAR, 1.0 for ImageNet.
       dual_rate: of `mu`: 7e-4 (CIFAR); ImageNet 3e-4 globally, 3e-5 by layer.
       restarts: whether `mu` restarts at 0.
-      dropped: the share of gates off at first, in (0, 1); 0.05 for ImageNet.
+      dropped: the paper's initial dropout rate, in (0, 1); 0.05 for ImageNet.
 
     Reference:
       Gallego-Posada et al. 2022 (arXiv 2208.04425); gates: Louizos et al. 2018
@@ -106,7 +103,9 @@ def constrained_l0(
         phi = jnp.log((1 - jnp.asarray(dropped, jnp.float32)) / dropped)
         value = jax.tree.map(lambda w: jnp.full(units(w.shape), phi), params)
         none = jax.tree.map(lambda _: jnp.zeros((), jnp.float32), params)
-        return Gates(learned(gates, value), jax.tree.map(_gate, value), none)
+        return Gates(
+            learned(gates, value), jax.tree.map(hard_concrete.gate, value), none
+        )
 
     def observe(step: Step) -> Gates:
         now = step.memory
@@ -116,13 +115,14 @@ def constrained_l0(
             _slope, step.params, step.grads, now.sample, phi, now.multiplier, shares
         )
         after = descend(gates, now.log_alpha, slopes)
-        clipped = jax.tree.map(lambda a: jnp.clip(a, -_BOUND, _BOUND), after.value)
+        clipped = jax.tree.map(
+            lambda a: jnp.clip(a, -hard_concrete.BOUND, hard_concrete.BOUND),
+            after.value,
+        )
         draws = scores.random(clipped, key=step.key)
         last = step.step >= end
         sample = jax.tree.map(
-            lambda a, u: jnp.where(
-                last, _gate(a), _gate(a, jax.scipy.special.logit(u))
-            ),
+            lambda a, u: hard_concrete.gate(a, jnp.where(last, 0.5, u)),
             clipped,
             draws,
         )
@@ -156,21 +156,6 @@ def constrained_l0(
     )
 
 
-def active_probability(log_alpha: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """The probability that a gate is not 0: `sigmoid(log_alpha - 2/3 log(0.1/1.1))`.
-
-    >>> round(float(active_probability(jnp.float32(0.0))), 4)
-    0.8318
-    """
-    return jax.nn.sigmoid(log_alpha - _TEMPERATURE * math.log(-_LOW / _HIGH))
-
-
-def _gate(log_alpha: Array, noise: Any = 0.0) -> Array:
-    """The hard concrete gate, at logistic noise; its median by default."""
-    soft = jax.nn.sigmoid((noise + log_alpha) / _TEMPERATURE)
-    return jnp.clip(soft * (_HIGH - _LOW) + _LOW, 0, 1)
-
-
 def _slope(
     weight: Array, grad: Array, z: Array, phi: Array, multiplier: Array, share: Array
 ) -> Array:
@@ -178,12 +163,9 @@ def _slope(
     expand = partial(_expand, shape=weight.shape)
     product = weight.astype(jnp.float32) * grad.astype(jnp.float32)
     (of_gate,) = jax.vjp(expand, z)[1](product)
-    soft = (z - _LOW) / (_HIGH - _LOW)
-    inside = (z > 0) & (z < 1)
-    gate_slope = (_HIGH - _LOW) * soft * (1 - soft) / _TEMPERATURE
-    p = active_probability(phi)
+    p = hard_concrete.active_probability(phi)
     of_constraint = multiplier * share / z.size * p * (1 - p)
-    return of_gate * jnp.where(inside, gate_slope, 0) + of_constraint
+    return of_gate * hard_concrete.slope(z) + of_constraint
 
 
 def _ascended(multiplier: Array, violation: Array, rate: Any, restarts: bool) -> Array:
@@ -201,7 +183,9 @@ def _shares(params: Params, scope: Scope) -> Params:
 
 def _density(phi: Params, shares: Params, scope: Scope) -> Params:
     """The expected density under every layer's constraint."""
-    own = jax.tree.map(lambda a, s: s * active_probability(a).mean(), phi, shares)
+    own = jax.tree.map(
+        lambda a, s: s * hard_concrete.active_probability(a).mean(), phi, shares
+    )
     if scope == "layer":
         return own
     total = jnp.stack(jax.tree.leaves(own)).sum()
@@ -228,11 +212,10 @@ def _check(
     dropped: Any,
 ) -> None:
     _checks.fraction("sparsity", sparsity)
-    least = 1 / (1 + math.exp(_BOUND + _TEMPERATURE * math.log(-_LOW / _HIGH)))
-    if not is_traced(sparsity) and 1 - sparsity < least:
+    if not is_traced(sparsity) and 1 - sparsity < hard_concrete.LEAST:
         raise ValueError(
-            f"sparsity must be at most {1 - least:.3f}, where all gates are at their"
-            f" bound, got {sparsity}"
+            f"sparsity must be at most {1 - hard_concrete.LEAST:.3f}, where all gates"
+            f" are at their bound, got {sparsity}"
         )
     _checks.at_least("end", end, 1)
     _checks.one_of("scope", scope, get_args(Scope))
