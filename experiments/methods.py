@@ -195,8 +195,8 @@ def parse(
         if option not in known or option in _OURS or fixed:
             allowed = [k for k in known if k not in _OURS]
             raise ValueError(f"{name} has no option {option!r}; it takes {allowed}")
-    if "prox" in options:
-        options.setdefault("penalty", None)
+    if "prox" in options and not any(text.startswith("penalty=") for text in texts):
+        options["penalty"] = None
     for option, text in {**_LENGTHS.get(name, {}), **_OTHERS.get(name, {})}.items():
         options.setdefault(option, _value(option, text))
     density = getattr(options.get("structure"), "density", None)

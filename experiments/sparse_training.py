@@ -30,7 +30,7 @@ from experiments.sparse.options import SparseTraining
 
 _METHODS = (
     "random",
-    "set",
+    "set distribution=erk",  # as the others, so that only growth differs
     "rigl",
     "gradual_magnitude",
     "granet",

@@ -1,12 +1,13 @@
 """README says what is so."""
 
+import importlib
 import re
 from pathlib import Path
 
 import pytest
 
 from dst_jax import data, models
-from experiments import imagenet_resnet18
+from experiments import imagenet_resnet18, sparse_training
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 
@@ -28,6 +29,11 @@ def test_data_sets_it_names_exist(name):
 
 
 def test_presets_it_names_exist():
+    commands = re.findall(r"experiments\.(\w+) --preset (\w+)", README)
+    assert len(commands) > 3
+    for experiment, preset in commands:
+        module = importlib.import_module(f"experiments.{experiment}")
+        assert preset in module.PRESETS
     named = set(re.findall(r"--preset (\w+)", README))
-    assert named <= imagenet_resnet18.PRESETS.keys()
+    assert named <= imagenet_resnet18.PRESETS.keys() | sparse_training.PRESETS.keys()
     assert "resnet18" in models.names()

@@ -242,6 +242,8 @@ def test_the_threshold_method_takes_the_penalty_of_stage_two():
     assert method.options["strength"] == 0.25
     assert method.options["induce"].value == config.prune.induce_epochs
     assert method.options["sparsity"] == 0.6
+    proximal = replace(config.prune, method_options=("prox=l1",))
+    assert method_of(proximal).options["penalty"] is None
 
 
 def test_differences_name_what_changes_the_result():
