@@ -19,6 +19,7 @@ from dst_jax.train import (
     stages,
 )
 from dst_jax.train.optimizer import Optimizer
+from dst_jax.train.stages import Thresholding
 from dst_jax.typing import Mask, Params
 from experiments import methods, terms
 from experiments.config import Config, Model, Optim, Prune, network
@@ -95,7 +96,7 @@ def build_stages(config: Config) -> list[Stage]:
             activation = terms.term("activation", config.activation)
             sparse += _weight_stages(config, start=start, activation=activation)
         elif name == "sparsify_activations":
-            sparse.append(_activation_stage(config, start=start))
+            sparse += _activation_stages(config, start=start)
         start = name if name != "pretrain" else start
     if not config.run.control:
         return [baseline, *sparse]
@@ -160,7 +161,10 @@ def _weight_stages(
     )
 
 
-def _activation_stage(config: Config, *, start: str) -> Stage:
+def _activation_stages(config: Config, *, start: str) -> list[Stage]:
+    threshold, thresholding = config.activation.threshold, None
+    if threshold is not None:
+        thresholding = Thresholding(threshold, config.activation.threshold_kind)
     return stages.sparsify_activations(
         epochs=config.activation.epochs,
         optimizer=build_optimizer(config.optim, lr=config.activation.lr),
@@ -169,6 +173,8 @@ def _activation_stage(config: Config, *, start: str) -> Stage:
         target=terms.target(config.activation),
         flops_aware=config.activation.flops_aware,
         label_smoothing=config.optim.label_smoothing,
+        thresholding=thresholding,
+        threshold_epochs=config.activation.threshold_epochs,
     )
 
 

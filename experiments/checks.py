@@ -25,6 +25,8 @@ _NOT_NEGATIVE = (
     "activation.epochs",
     "activation.strength",
     "activation.warmup_epochs",
+    "activation.threshold",
+    "activation.threshold_epochs",
     "optim.weight_decay",
     "optim.warmup_epochs",
     "run.save_every",
@@ -105,6 +107,16 @@ def _check_activation(config: Config) -> None:
         raise ValueError(
             "--activation.flops_aware weighs the maps itself: leave out"
             f" --activation.layers, got {part.layers}"
+        )
+    if part.threshold is None and part.threshold_epochs is not None:
+        raise ValueError(
+            "--activation.threshold_epochs needs --activation.threshold, got"
+            f" {part.threshold_epochs} and None"
+        )
+    if part.threshold is not None and "sparsify_activations" not in config.run.stages:
+        raise ValueError(
+            "--activation.threshold is for the stage sparsify_activations, got"
+            f" {part.threshold} and the stages {config.run.stages}"
         )
     if part.target is not None and not part.strength > 0:
         raise ValueError(

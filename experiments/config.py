@@ -168,7 +168,16 @@ class Activation:
     gain: float = 0.05
     """With a target: how fast the strength follows, per step."""
     warmup_epochs: float = 0.0
-    """Over so many epochs the strength rises linearly from 0."""
+    """Over so many epochs the strength rises from 0."""
+    ramp: Literal["linear", "sine"] = "linear"
+    """How it rises: evenly, or along half a sine as in ProSparse."""
+    threshold: float | None = None
+    """Entries of every map below it become 0, in training and after it: FATReLU."""
+    threshold_kind: Literal["hard", "soft"] = "hard"
+    """Entries above it stay as they are, or shrink by it: the proximal activation."""
+    threshold_epochs: float | None = None
+    """The threshold acts from the end of `epochs` on, for so many epochs more, as in
+    ProSparse; if not given it acts from the beginning."""
     epochs: float = 20
     """Length."""
     lr: float = 0.01

@@ -17,6 +17,7 @@ def term(group: str, part: Prune | Activation) -> Term:
         strength=part.strength,
         options=options,
         warmup=part.warmup_epochs if isinstance(part, Activation) else 0,
+        ramp=part.ramp if isinstance(part, Activation) else "linear",
         layers=tuple(pattern for pattern, _ in weighed),
         layer_weights=tuple(number("activation.layers", x) for _, x in weighed),
     )

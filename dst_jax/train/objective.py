@@ -24,7 +24,7 @@ __all__ = ["Objective", "Target", "Term"]
 @partial(
     jax.tree_util.register_dataclass,
     data_fields=["strength", "options", "layer_weights", "warmup"],
-    meta_fields=["penalty", "layers"],
+    meta_fields=["penalty", "layers", "ramp"],
 )
 @dataclass(frozen=True)
 class Term:
@@ -37,7 +37,9 @@ class Term:
       layers: regexes over path names, first match wins.
       layer_weights: a weight for each of them, a number or an array over the elements
         of one example's map; other layers have weight 1.
-      warmup: epochs over which the strength rises linearly from 0; 0 is none.
+      warmup: epochs over which the strength rises from 0; 0 is none.
+      ramp: how it rises: "linear", or "sine", along half a period from slope 0 to slope
+        0 as in ProSparse (`activations.sine_stages`).
     """
 
     penalty: Any
@@ -46,6 +48,7 @@ class Term:
     layers: Any = ()
     layer_weights: Any = ()
     warmup: Any = 0
+    ramp: Any = "linear"
 
     def __call__(
         self, tree: Any, *, epoch: ArrayLike = jnp.inf, batched: bool
@@ -57,6 +60,8 @@ class Term:
         risen = jnp.where(
             epoch < self.warmup, epoch / jnp.maximum(self.warmup, 1e-9), 1
         )
+        if self.ramp == "sine":
+            risen = (1 - jnp.cos(jnp.pi * risen)) / 2
         return self.strength * risen * value
 
     def sparsity(self, maps: Any) -> Float[Array, ""]:

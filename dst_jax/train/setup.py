@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding
 
-from dst_jax import data
+from dst_jax import activations, data
+from dst_jax.activations.tap import THRESHOLDS
 from dst_jax.runs import Run
 from dst_jax.train.evaluate import Evaluation, evaluate
 from dst_jax.train.progress import Narrator
@@ -100,6 +101,18 @@ class Setup:
         init = self.once(("init",), lambda: jax.jit(partial(init_weights, self.model)))
         return init(example, jax.random.key(self.seed))
 
+    @property
+    def map_names(self) -> list[str]:
+        """The activation maps of the model, in order of execution."""
+
+        def maps() -> Any:
+            example = jnp.zeros((1, *self.dataset.image_shape), self.dtype)
+            variables = self.model.init(jax.random.key(0), example)
+            found = activations.apply_with_activations(self.model, variables, example)
+            return found[1]
+
+        return self.once("maps", lambda: list(jax.eval_shape(maps)))
+
     def check_weights(self, weights: Weights) -> None:
         """Refuses weights of another network, naming what differs.
 
@@ -109,7 +122,9 @@ class Setup:
         own = jax.eval_shape(self.fresh_weights)
         for part in ("params", "model_state"):
             want = {k: x.shape for k, x in named_leaves(getattr(own, part)).items()}
-            have = {k: x.shape for k, x in named_leaves(getattr(weights, part)).items()}
+            # Thresholds are put on maps later: a fresh network has none.
+            given = {k: v for k, v in getattr(weights, part).items() if k != THRESHOLDS}
+            have = {k: x.shape for k, x in named_leaves(given).items()}
             wrong = [
                 f"{name}: the model has {want.get(name)}, the weights {have.get(name)}"
                 for name in sorted(want.keys() | have.keys())

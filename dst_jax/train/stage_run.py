@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from dst_jax import pruning
+from dst_jax import activations, pruning
 from dst_jax.train.checkpoint import Checkpoints, abstract_like
 from dst_jax.train.events import Events
 from dst_jax.train.flops_aware import flops_aware
@@ -139,7 +139,7 @@ def _enter(setup: Setup, stage: Stage, plan: Plan, start: Weights) -> TrainState
 def _build(setup: Setup, stage: Stage, steps: int, start: Weights) -> TrainState:
     mask = stage.mask(start.params, start.mask)
     optimizer = _optimizer(setup, stage, steps, mask)
-    pruned = Weights(start.params, start.model_state, mask)
+    pruned = Weights(start.params, _thresholded(setup, stage, start), mask)
     return enter(
         pruned,
         optimizer,
@@ -147,6 +147,15 @@ def _build(setup: Setup, stage: Stage, steps: int, start: Weights) -> TrainState
         stage.objective.start(),
         dense_weights=stage.dense_weights,
     )
+
+
+def _thresholded(setup: Setup, stage: Stage, start: Weights) -> Any:
+    """The model state with the stage's threshold on every map."""
+    wanted = stage.thresholding
+    if wanted is None:
+        return start.model_state
+    thresholds = dict.fromkeys(setup.map_names, wanted.value)
+    return activations.with_thresholds(start.model_state, thresholds, kind=wanted.kind)
 
 
 def _optimizer(

@@ -1,7 +1,7 @@
 """Stages as values: the paper's pipeline is a list of them, and so is every other."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from dst_jax.train.objective import Objective, Target, Term
 from dst_jax.train.optimizer import Optimizer
@@ -9,6 +9,7 @@ from dst_jax.typing import Mask, Params
 
 __all__ = [
     "Stage",
+    "Thresholding",
     "control",
     "initial",
     "pretrain",
@@ -33,6 +34,19 @@ def no_mask(params: Params, mask: Mask) -> Mask:
 
 
 @dataclass(frozen=True)
+class Thresholding:
+    """A threshold for every activation map, as `activations.with_thresholds` has it.
+
+    Attributes:
+      value: entries below it become 0.
+      kind: "hard" or "soft".
+    """
+
+    value: float
+    kind: str = "hard"
+
+
+@dataclass(frozen=True)
 class Stage:
     """One stretch of training.
 
@@ -51,6 +65,8 @@ class Stage:
       dense_weights: whether the optimizer trains dense weights while the network
         computes with `pruning.sparse_params` (`holds=False` of a method). What is
         evaluated and handed on is sparse in any case.
+      thresholding: on entry, put on every activation map, where it stays from then on;
+        None leaves the maps as they are.
     """
 
     name: str
@@ -62,6 +78,7 @@ class Stage:
     start: str | None = None
     flops_aware: bool = False
     dense_weights: bool = False
+    thresholding: Thresholding | None = None
 
     def __post_init__(self) -> None:
         if not self.epochs >= 0:
@@ -213,7 +230,9 @@ def sparsify_activations(
     target: Target | None = None,
     flops_aware: bool = False,
     label_smoothing: float = 0.0,
-) -> Stage:
+    thresholding: Thresholding | None = None,
+    threshold_epochs: float | None = None,
+) -> list[Stage]:
     """Stage three of the paper: a penalty on activation maps, the mask held.
 
     Args:
@@ -224,11 +243,36 @@ def sparsify_activations(
       target: adapts the strength to a sparsity, starting from the term's.
       flops_aware: as in `Stage`.
       label_smoothing: of the cross-entropy.
+      thresholding: of the maps, from the beginning (penalty and threshold together, in
+        the spirit of STAR), or
+      threshold_epochs: after `epochs` with the penalty alone, for so many more with
+        both, as in ProSparse: a second phase.
     """
+    name = "sparsify_activations"
     objective = Objective(
         activation=penalty, label_smoothing=label_smoothing, target=target
     )
-    name = "sparsify_activations"
-    return Stage(
-        name, name, epochs, optimizer, objective, keep_mask, start, flops_aware
+    first = Stage(
+        name,
+        name if threshold_epochs is None else "penalise",
+        epochs,
+        optimizer,
+        objective,
+        keep_mask,
+        start,
+        flops_aware,
+        thresholding=thresholding if threshold_epochs is None else None,
     )
+    if threshold_epochs is None:
+        return [first]
+    # Without a warm-up: the strength has risen in the first phase.
+    risen = replace(objective, activation=replace(penalty, warmup=0))
+    second = replace(
+        first,
+        phase="threshold",
+        epochs=threshold_epochs,
+        objective=risen,
+        start=None,
+        thresholding=thresholding,
+    )
+    return [first, second]

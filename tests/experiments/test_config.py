@@ -106,6 +106,15 @@ def test_unknown_options_are_refused(argv, capsys):
         (["--run.stages"], "nothing but evaluation: give --init.from its weights"),
         (["--run.accelerators", "tpu9"], "accelerator must be one of"),
         (["--activation.target", "1.5"], "--activation.target must be in [0, 1)"),
+        (["--activation.threshold", "-1"], "--activation.threshold must be >= 0"),
+        (
+            ["--activation.threshold-epochs", "2"],
+            "needs --activation.threshold, got 2.0 and None",
+        ),
+        (
+            ["--activation.threshold", "1", "--run.stages", "pretrain"],
+            "is for the stage sparsify_activations, got 1.0",
+        ),
         (
             ["--activation.target", "0.5", "--activation.strength", "0"],
             "--activation.strength must be > 0, got 0.0",

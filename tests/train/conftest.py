@@ -27,7 +27,7 @@ def _three_stages(epochs=1, strength=1e-4):
             penalty=Term(penalties.l1, 1e-4),
             start="pretrain",
         ),
-        stages.sparsify_activations(
+        *stages.sparsify_activations(
             epochs=epochs,
             optimizer=_optimizer,
             penalty=penalty,

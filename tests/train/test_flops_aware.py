@@ -71,7 +71,7 @@ def test_a_stage_with_a_target_reaches_it(make_setup, optimizer, tmp_path):
     target = Target(sparsity=0.8, max_loss=1.0, gain=0.3)
     plan = [
         stages.pretrain(epochs=8, optimizer=optimizer),
-        stages.sparsify_activations(
+        *stages.sparsify_activations(
             epochs=15,
             optimizer=optimizer,
             penalty=Term(penalties.l1, 1e-6),
@@ -87,6 +87,15 @@ def test_a_stage_with_a_target_reaches_it(make_setup, optimizer, tmp_path):
     assert abs(lines[-1]["penalised_sparsity"] - 0.8) < 0.05
     assert after["flops_drop"]["dense"] > before["flops_drop"]["dense"] + 0.05
     assert after["top1"] > before["top1"] - 0.05
+
+
+def test_a_strength_rises_along_half_a_sine():
+    term = Term(penalties.l1, 2.0, warmup=4.0, ramp="sine")
+    maps = {"relu": jnp.ones((1, 3))}
+    at = [0.0, 1.0, 2.0, 4.0, 9.0]
+    values = [float(term(maps, epoch=e, batched=True)) for e in at]
+    strength = activations.sine_stages([0.0, 2.0], [0, 4])
+    np.testing.assert_allclose(values, [3 * float(strength(e)) for e in at], rtol=1e-6)
 
 
 def test_a_strength_warms_up():

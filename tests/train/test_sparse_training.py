@@ -70,7 +70,7 @@ def _pipeline(stage, optimizer):
         penalty=Term(penalties.l1, 1e-4),
         start=stage.name,
     )
-    return [stages.pretrain(epochs=1, optimizer=optimizer), stage, after]
+    return [stages.pretrain(epochs=1, optimizer=optimizer), stage, *after]
 
 
 @pytest.fixture(scope="module")
