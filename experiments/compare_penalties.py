@@ -15,6 +15,7 @@ RESULT
 """
 
 import sys
+from dataclasses import replace
 
 from experiments.comparison.launch import main
 from experiments.comparison.options import Cells, Compare
@@ -22,17 +23,29 @@ from experiments.config import Data, Model, Optim, Pretrain
 
 _FULL = Compare(
     grid=(
-        "l1 strength=2e-5,5e-5,1e-4",
-        "hoyer_square strength=2e-5,5e-5,1e-4",
-        "transformed_l1 strength=2e-5,5e-5,1e-4 a=0.1,1",
+        "transformed_l1 strength=5e-5,1e-4,2e-4 a=1",
+        "l1 strength=1e-4,2e-4",
+        "hoyer_square strength=1e-4,3e-4",
+        "log_sum strength=2e-5,5e-5",
+        "mcp strength=1e-4,2e-4",
+        "laplace strength=1e-4,2e-4",
     ),
     data=Data(name="mnist", batch_size=128, eval_batch_size=500, augment=("affine",)),
     model=Model(name="lenet5"),
     optim=Optim(weight_decay=5e-4),
-    pretrain=Pretrain(epochs=40, lr=0.05),
-    cells=Cells(epochs=12, lr=0.02),
+    pretrain=Pretrain(epochs=30, lr=0.05),
+    cells=Cells(epochs=10, lr=0.02),
 )
-PRESETS = {"full": _FULL}
+_DEMO = replace(
+    _FULL,
+    preset="demo",
+    grid=("l1 strength=1e-4,1e-3", "transformed_l1 strength=1e-4,5e-4 a=0.1,1"),
+    seeds=(0, 1),
+    data=Data(name="digits", image_size=28, batch_size=64, eval_batch_size=120),
+    pretrain=Pretrain(epochs=15, lr=0.05),
+    cells=Cells(epochs=10, lr=0.02),
+)
+PRESETS = {"full": _FULL, "demo": _DEMO}
 
 if __name__ == "__main__":
     sys.exit(main(PRESETS, doc=__doc__ or ""))

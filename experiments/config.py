@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import tyro
 
@@ -23,6 +23,7 @@ __all__ = [
     "network",
 ]
 
+T = TypeVar("T")
 StageName = Literal[
     "pretrain", "sparsify_weights", "sparsify_activations", "sparsify_jointly"
 ]
@@ -262,13 +263,13 @@ _ANYWHERE = {
 }
 
 
-def from_nested(record: Mapping[str, Any]) -> Config:
-    """The configuration that `nested` wrote; options it lacks have their defaults.
+def from_nested(record: Mapping[str, Any], kind: type[T] = Config) -> T:
+    """The options that `nested` wrote; those it lacks have their defaults.
 
     Raises:
       ValueError: it holds an option that there is not.
     """
-    return _built(Config, record, "")
+    return _built(kind, record, "")
 
 
 def _built(kind: Any, record: Mapping[str, Any], prefix: str) -> Any:
