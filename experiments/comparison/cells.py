@@ -32,8 +32,16 @@ class Plan:
     seeds: Sequence[int]
 
 
-def train_cells(setup: Setup, plan: Plan, records: Records) -> None:
+def train_cells(
+    setup: Setup, plan: Plan, records: Records, *, init: Weights | None = None
+) -> None:
     """Trains every cell that has no record yet, and records what the hold-out says.
+
+    Args:
+      setup: model, data, devices; every seed has a run directory of its own in it.
+      plan: what is trained.
+      records: what is finished.
+      init: where every baseline starts; fresh weights of the seed if None.
 
     Raises:
       Interrupted: on SIGTERM or Ctrl-C, once the state is saved.
@@ -51,7 +59,8 @@ def train_cells(setup: Setup, plan: Plan, records: Records) -> None:
             run_stage = partial(
                 train.run_stage, own, interrupt=interrupt, events=events
             )
-            baseline, _ = run_stage(plan.baseline, own.fresh_weights())
+            start = own.fresh_weights() if init is None else init
+            baseline, _ = run_stage(plan.baseline, start)
             if records.get(plan.baseline.name, seed) is None:
                 records.add(_holdout(own, plan.baseline, baseline, None))
             for stage in missing:

@@ -18,6 +18,7 @@ from experiments.comparison.grid import Setting
 from experiments.comparison.options import FREE, Compare, base, checked
 from experiments.comparison.records import Record, Records
 from experiments.config import differences, nested
+from experiments.init import init_weights
 from experiments.launch import parse
 
 __all__ = ["main"]
@@ -64,7 +65,8 @@ def _run(options: Compare, plan: cells.Plan, run: Run, *, command: str) -> None:
     narrator = train.Narrator()
     setup = build.build_setup(base(options), run, narrator)
     records, tests = Records(run.path / "cells.jsonl"), Records(run.path / "test.jsonl")
-    cells.train_cells(setup, plan, records)
+    init = init_weights(base(options), setup)
+    cells.train_cells(setup, plan, records, init=init)
     settings = [setting for setting, _ in plan.cells]
     names = [s.name for s in (plan.baseline, plan.control)]
     own = _of(records, [*names, *(s.name for s in settings)], plan)

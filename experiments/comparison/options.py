@@ -5,7 +5,7 @@ from typing import Literal
 
 from experiments.checks import check
 from experiments.comparison.grid import Setting, parse
-from experiments.config import Config, Data, Model, Optim, Pretrain, Run
+from experiments.config import Config, Data, Init, Model, Optim, Pretrain, Run
 
 __all__ = ["FREE", "Cells", "Compare", "base", "checked"]
 
@@ -46,6 +46,7 @@ class Compare:
     optim: Optim = field(default_factory=Optim)
     pretrain: Pretrain = field(default_factory=Pretrain)
     cells: Cells = field(default_factory=Cells)
+    init: Init = field(default_factory=Init)
 
 
 def base(options: Compare) -> Config:
@@ -55,6 +56,7 @@ def base(options: Compare) -> Config:
         model=options.model,
         optim=options.optim,
         pretrain=options.pretrain,
+        init=options.init,
         run=Run(stages=("pretrain",), eval_every=options.eval_every, log_every=100),
     )
 

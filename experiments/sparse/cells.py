@@ -1,4 +1,4 @@
-"""Trains every method from scratch, once for every seed."""
+"""Trains every method from the same start, once for every seed."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -8,7 +8,7 @@ import jax
 
 from dst_jax import train
 from dst_jax.models import summary
-from dst_jax.train import Objective, Setup, Stage
+from dst_jax.train import Objective, Setup, Stage, Weights
 from experiments import build
 from experiments.comparison.cells import of_seed
 from experiments.comparison.records import Record, Records
@@ -55,6 +55,7 @@ def train_cells(
     records: Records,
     *,
     accumulate: int,
+    init: Weights | None = None,
 ) -> None:
     """Trains every cell that has no record yet, and records what the hold-out says.
 
@@ -64,6 +65,7 @@ def train_cells(
       seeds: of initialisation, data order and masks.
       records: what is finished.
       accumulate: batches of an optimizer step.
+      init: where every training starts; fresh weights of the seed if None.
 
     Raises:
       Interrupted: on SIGTERM or Ctrl-C, once the state is saved.
@@ -77,7 +79,8 @@ def train_cells(
             for cell, stage in cells:
                 if records.get(cell.name, seed) is not None:
                     continue
-                weights, _ = run(stage, own.fresh_weights())
+                start = own.fresh_weights() if init is None else init
+                weights, _ = run(stage, start)
                 record = _record(own, cell, stage, weights, accumulate)
                 records.add(record)
                 own.narrator.say(_line(record))

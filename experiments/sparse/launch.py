@@ -19,6 +19,7 @@ from experiments.comparison.cells import evaluate_on_test
 from experiments.comparison.records import Record, Records
 from experiments.comparison.tables import markdown
 from experiments.config import differences, nested
+from experiments.init import init_weights
 from experiments.launch import parse
 from experiments.sparse import cells as training
 from experiments.sparse import tables
@@ -70,6 +71,7 @@ def _run(
         _refuse_another(options, earlier["config"], run)
     narrator = train.Narrator()
     setup = build.build_setup(base(options), run, narrator)
+    init = init_weights(base(options), setup)
     stages = [stage for _, stage in cells]
     training.rehearse(setup, stages)
     if earlier is None:
@@ -77,7 +79,9 @@ def _run(
         run.write_config(made | train.records.provenance())
     records, tests = Records(run.path / "cells.jsonl"), Records(run.path / "test.jsonl")
     accumulate = options.optim.accumulate
-    training.train_cells(setup, cells, options.seeds, records, accumulate=accumulate)
+    training.train_cells(
+        setup, cells, options.seeds, records, accumulate=accumulate, init=init
+    )
     evaluate_on_test(setup, stages, options.seeds, tests)
     narrator.finish()
     names = [cell.name for cell, _ in cells]

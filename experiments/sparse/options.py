@@ -7,7 +7,16 @@ from typing import Literal
 
 from experiments import build, methods
 from experiments.checks import check
-from experiments.config import Config, Data, Model, Optim, Pretrain, Prune, Run
+from experiments.config import (
+    Config,
+    Data,
+    Init,
+    Model,
+    Optim,
+    Pretrain,
+    Prune,
+    Run,
+)
 from experiments.methods import SparseMethod
 
 __all__ = ["FREE", "Cell", "SparseTraining", "base", "checked"]
@@ -44,6 +53,7 @@ class SparseTraining:
     data: Data = field(default_factory=Data)
     model: Model = field(default_factory=Model)
     optim: Optim = field(default_factory=Optim)
+    init: Init = field(default_factory=Init)
 
 
 @dataclass(frozen=True)
@@ -67,6 +77,7 @@ def base(options: SparseTraining) -> Config:
         data=options.data,
         model=options.model,
         optim=options.optim,
+        init=options.init,
         pretrain=Pretrain(epochs=options.epochs, lr=options.lr),
         prune=Prune(sparsity=options.sparsity, rules=options.rules),
         run=Run(

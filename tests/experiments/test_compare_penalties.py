@@ -99,6 +99,16 @@ def test_a_finished_comparison_trains_nothing_and_takes_more_settings(
     ]
 
 
+def test_given_weights_take_the_place_of_the_baselines_training(finished, tmp_path):
+    first = Records(finished[0] / "cells.jsonl").get("baseline", 0)
+    given = str(finished[0] / "seed0" / "checkpoints" / "baseline")
+    nothing = ("--pretrain.epochs", "0", "--cells.epochs", "0", "--seeds", "7")
+    assert _main(tmp_path / "out", "--init.from", given, *nothing) == 0
+    again = Records(tmp_path / "out" / "cells.jsonl").get("baseline", 7)
+    for quantity in ("top1", "loss", "activation_sparsity"):
+        assert again[quantity] == first[quantity]
+
+
 def test_another_comparison_is_refused(finished, capsys):
     assert _main(finished[0], "--cells.lr", "0.5") == 1
     assert "--cells.lr is 0.5, was 0.02" in capsys.readouterr().err

@@ -68,6 +68,15 @@ def test_what_is_finished_is_kept_and_seeds_and_methods_are_added(finished):
     assert _rows(finished)["dense"]["top1"]["n"] == 2
 
 
+def test_every_method_may_start_from_given_weights(finished, tmp_path):
+    first = Records(finished / "cells.jsonl").get("dense", 0)
+    given = str(finished / "seed0" / "checkpoints" / "dense")
+    options = ("--init.from", given, "--epochs", "0", "--methods", "--seeds", "7")
+    assert _main(tmp_path / "out", *options) == 0
+    again = Records(tmp_path / "out" / "cells.jsonl").get("dense", 7)
+    assert again["holdout"] == first["holdout"]
+
+
 def test_another_recipe_is_refused(finished, capsys):
     assert _main(finished, *METHODS, "--lr", "0.5") == 1
     assert "--lr is 0.5, was 0.1" in capsys.readouterr().err
