@@ -21,7 +21,7 @@ import optax
 from jaxtyping import Array
 
 from dst_jax import trees
-from dst_jax.pruning import masks, packing
+from dst_jax.pruning import _partial, masks, packing
 from dst_jax.pruning.apply_mask import MaskState, check_mask, hold
 from dst_jax.pruning.protocol import Changes, Method, SparseState, Step
 from dst_jax.pruning.resets import reset_where
@@ -125,8 +125,8 @@ class _Frame:
             key=key,
             held=MaskState(self.store(first)),
             inner=inner,
-            memory=self.method.memory(_only(first, params), first),
-            changes=Changes(_zeros(first), _zeros(first)),
+            memory=self.method.memory(_partial.only(first, params), first),
+            changes=Changes(_partial.zeros(first), _partial.zeros(first)),
             ever=self.store(jax.tree.map(jnp.copy, first)) if self.track else None,
         )
 
@@ -184,13 +184,13 @@ class _Frame:
         """The inner optimizer's step, or none where a mask update takes its place."""
 
         def advance() -> tuple[optax.Updates, optax.OptState]:
-            seen = _merge(self.method.gradients(now), updates)
+            seen = _partial.merge(self.method.gradients(now), updates)
             moves, inner = self.inner.update(seen, state.inner, params, **extra_args)
             if self.method.adjust is not None:
                 after = _after(now, moves, params, self.method.holds)
                 wanted = self.method.adjust(after)
                 exact = jax.tree.map(jnp.subtract, wanted, now.params)
-                moves = _merge(exact, moves)
+                moves = _partial.merge(exact, moves)
             return moves, inner
 
         def stay() -> tuple[optax.Updates, optax.OptState]:
@@ -217,7 +217,7 @@ class _Frame:
         return state._replace(
             held=MaskState(self.store(new)),
             memory=memory,
-            changes=Changes(_counts(dropped), _counts(grown)),
+            changes=Changes(_partial.counts(dropped), _partial.counts(grown)),
             ever=ever,
         )
 
@@ -239,7 +239,7 @@ def _look(updates: optax.Updates, state: SparseState, params: Params) -> Step:
     mask = packing.unpack(state.held.mask)
     step = jnp.asarray(optax.safe_increment(state.step))
     return Step(
-        params=_only(mask, params),
+        params=_partial.only(mask, params),
         grads=_gradients(mask, updates),
         mask=mask,
         step=step,
@@ -252,14 +252,10 @@ def _after(now: Step, moves: optax.Updates, params: Params, holds: bool) -> Step
     """`now` with the weights that the optimizer's step leads to."""
     if holds:
         moves = hold(now.mask, moves, params)
-    moved = optax.apply_updates(_only(now.mask, params), _only(now.mask, moves))
-    return now._replace(params=moved)
-
-
-def _only(mask: Mask, tree: Any) -> Any:
-    return jax.tree.map(
-        lambda m, x: None if m is None else x, mask, tree, is_leaf=trees.is_none
+    moved = optax.apply_updates(
+        _partial.only(now.mask, params), _partial.only(now.mask, moves)
     )
+    return now._replace(params=moved)
 
 
 def _gradients(mask: Mask, updates: optax.Updates) -> Params:
@@ -275,23 +271,6 @@ def _gradients(mask: Mask, updates: optax.Updates) -> Params:
         return gradient
 
     return trees.map_named(take, mask, updates)
-
-
-def _merge(part: Any, whole: Any) -> Any:
-    """`whole` with the leaves of `part` that are not None; None in `whole` stays."""
-
-    def choose(new: Any, old: Any) -> Any:
-        return old if new is None or old is None else new
-
-    return jax.tree.map(choose, part, whole, is_leaf=trees.is_none)
-
-
-def _zeros(mask: Mask) -> Any:
-    return jax.tree.map(lambda _: jnp.zeros((), jnp.int32), mask)
-
-
-def _counts(mask: Mask) -> Any:
-    return jax.tree.map(lambda m: m.sum(dtype=jnp.int32), mask)
 
 
 def _refuse_multi_steps(state: optax.OptState) -> None:

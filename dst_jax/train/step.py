@@ -53,7 +53,6 @@ def make_train_step(
         state: TrainState, batch: Batch, objective: Objective
     ) -> tuple[TrainState, dict[str, Array]]:
         x = preprocess(batch["image"])
-        dropout_key = jax.random.fold_in(state.key, state.step)
         adapted = objective.adapted(state.adaptive)
 
         def loss_fn(params: Any) -> tuple[Array, Any]:
@@ -63,7 +62,7 @@ def make_train_step(
                 x,
                 collect=objective.activation is not None,
                 mutable=list(state.model_state),
-                rngs={"dropout": dropout_key},
+                rngs={"dropout": jax.random.fold_in(state.key, state.step)},
             )
             loss, parts = adapted(
                 logits,
