@@ -8,7 +8,12 @@ was stopped, and more seeds or settings can be added to a finished one.
 COMMAND
   python -m experiments.compare_penalties
 
-RESULT
+HARDWARE, TIME, RESULT (top-1 / activation sparsity, %)
+  two CPU cores, 90 min beside other work: Transformed l1 99.43 / 85.72, control
+  99.48 / 69.22, baseline 99.47 / 68.11; all of it in docs/penalties.md
+  the paper: Transformed l1 99.39 / 85.99, baseline 99.27 / 41.95
+
+WRITES
   DIR/cells.jsonl   the hold-out on every cell, a line each
   DIR/test.jsonl    the test set on the chosen ones
   DIR/report.md, DIR/figures/
