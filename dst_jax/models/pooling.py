@@ -47,21 +47,33 @@ def max_pool(
     return nn.max_pool(x, (size, size), (stride, stride), both)
 
 
+@partial(jax.custom_jvp, nondiff_argnums=(1,))
 def _disjoint_max(x: Array, size: int) -> Array:
-    """The maximum over disjoint windows, rows and columns that fill none left out.
+    """`nn.max_pool` over disjoint windows, with a derivative of its own.
 
-    Values and gradients are those of `nn.max_pool` (of equal elements the first gets
-    the gradient), whose backward pass on CPUs takes many times as long.
+    The derivative is the same (of equal elements the first is the maximum), but its
+    transpose selects among slices: XLA's scatter takes many times as long on CPUs.
     """
+    return nn.max_pool(x, (size, size), (size, size))
+
+
+@_disjoint_max.defjvp
+def _disjoint_max_jvp(
+    size: int, primals: tuple[Array], tangents: tuple[Array]
+) -> tuple[Array, Array]:
+    pairs = zip(_corners(*primals, size), _corners(*tangents, size), strict=True)
+    return reduce(_larger, pairs)
+
+
+def _corners(x: Array, size: int) -> list[Array]:
+    """All windows' elements by place in the window; incomplete windows left out."""
     height, width = (length - length % size for length in x.shape[1:3])
-    corners = [
-        x[:, i:height:size, j:width:size] for i in range(size) for j in range(size)
-    ]
-    return reduce(_larger, corners)
+    return [x[:, i:height:size, j:width:size] for i in range(size) for j in range(size)]
 
 
-def _larger(best: Array, new: Array) -> Array:
-    return jnp.where((new > best) | jnp.isnan(new), new, best)
+def _larger(best: tuple[Array, Array], new: tuple[Array, Array]) -> tuple[Array, Array]:
+    taken = (new[0] > best[0]) | jnp.isnan(new[0])
+    return jnp.where(taken, new[0], best[0]), jnp.where(taken, new[1], best[1])
 
 
 def max_pooling(
