@@ -1,7 +1,7 @@
 """What each penalty costs: a training step with it on every ReLU map / without.
 
 COMMAND
-  python -m benchmarks.penalties           two CPU cores: about 4 minutes
+  python -m benchmarks.penalties           two CPU cores: under a minute idle
 
 LeNet5 on 28x28 images, in one process and in turns. Nearly all of that time is
 compilation: one step per penalty. The ratio is highest where the network is cheap

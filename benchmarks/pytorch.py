@@ -2,7 +2,7 @@
 
 COMMAND
   pip install torch
-  python -m benchmarks.pytorch            two CPU cores: about 10 minutes
+  python -m benchmarks.pytorch            two CPU cores: under 2 minutes
 
 Measures, in one process and in turns, in float32:
 - the forward pass in evaluation mode;
