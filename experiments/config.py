@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import tyro
 
 __all__ = [
+    "ANYWHERE",
     "Activation",
     "Config",
     "Data",
@@ -252,7 +253,7 @@ def nested(config: Any) -> dict[str, Any]:
     return dataclasses.asdict(config)
 
 
-_ANYWHERE = {
+ANYWHERE = {
     "preset",
     "data.dir",
     "data.threads",
@@ -261,6 +262,7 @@ _ANYWHERE = {
     "run.save_every",
     "run.compilation_cache",
 }
+"""Options that do not change what is computed."""
 
 
 def from_nested(record: Mapping[str, Any], kind: type[T] = Config) -> T:
@@ -288,16 +290,19 @@ def _built(kind: Any, record: Mapping[str, Any], prefix: str) -> Any:
 
 
 def differences(
-    config: Any, earlier: Mapping[str, Any], *, free: Collection[str] = _ANYWHERE
+    config: Any, earlier: Mapping[str, Any], *, free: Collection[str] = ANYWHERE
 ) -> list[str]:
     """The options that would make a resumed run another run than it was.
+
+    An option that did not exist yet counts as if its default had been given.
 
     Args:
       config: the configuration now.
       earlier: the configuration on disk.
       free: dotted names of options that may differ.
     """
-    now, then = _flat(nested(config)), _flat(earlier)
+    now = _flat(nested(config))
+    then = _flat(nested(type(config)())) | _flat(earlier)
     names = sorted((now.keys() | then.keys()) - set(free))
     return [
         f"--{name} is {now.get(name)}, was {then.get(name)}"

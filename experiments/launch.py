@@ -1,29 +1,24 @@
 """From a command line to a finished run and its report."""
 
-import argparse
 import datetime
-import logging
 import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
 import jax
-import tyro
 
 from dst_jax import report, train
 from dst_jax.runs import Run
 from experiments import build
 from experiments.accelerators import estimate_stages
 from experiments.checks import check
-from experiments.config import Config, differences, nested
+from experiments.command import parse, refuse_another, status
+from experiments.config import Config, nested
 from experiments.init import init_weights
 
-__all__ = ["main", "parse"]
-
-T = TypeVar("T")
+__all__ = ["main"]
 
 
 def main(
@@ -43,51 +38,28 @@ def main(
     """
     argv = sys.argv[1:] if argv is None else argv
     config = parse(presets, argv, prog=f"python -m experiments.{name}", doc=doc)
-    logging.getLogger("absl").setLevel(logging.ERROR)
-    try:
+    directory = Path(config.run.dir or f"runs/{name}-{config.preset}").absolute()
+    config = replace(config, run=replace(config.run, dir=str(directory)))
+
+    def plan() -> list[train.Stage]:
         check(config)
         stages = build.build_stages(config)
         build.rehearse(config, stages)
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    directory = str(Path(config.run.dir or f"runs/{name}-{config.preset}").absolute())
-    config = replace(config, run=replace(config.run, dir=directory))
-    try:
-        return _run(name, config, stages, argv)
-    except train.Interrupted as error:
-        print(f"{error}; the same command resumes: {directory}")
-        return 0
-    except (ValueError, OSError, train.NonFiniteLoss) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        return stages
+
+    def work(stages: list[train.Stage]) -> None:
+        _run(name, config, stages, argv)
+
+    return status(plan, work, directory)
 
 
-def parse(presets: Mapping[str, T], argv: list[str], *, prog: str, doc: str) -> T:
-    """The preset's configuration with the command line's overrides."""
-    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    first.add_argument("--preset", default="full")
-    preset = first.parse_known_args(argv)[0].preset
-    default = presets.get(preset, presets["full"])  # tyro refuses an unknown preset
-    return tyro.cli(
-        type(default), default=default, args=argv, prog=prog, description=doc
-    )
-
-
-def _run(name: str, config: Config, stages: list[train.Stage], argv: list[str]) -> int:
+def _run(name: str, config: Config, stages: list[train.Stage], argv: list[str]) -> None:
     if config.run.multihost:
         jax.distributed.initialize()
     first = jax.process_index() == 0
     narrator = train.Narrator(quiet=not first)
     run = Run(str(config.run.dir), writer=first)
-    earlier = run.read_config()
-    if earlier is not None:
-        changed = differences(config, earlier["config"])
-        if changed:
-            raise ValueError(
-                f"{run.path} holds another run: {'; '.join(changed)}. Give another"
-                " --run.dir, or the same options to resume"
-            )
+    refuse_another(config, run)
     if run.read_summary() is None:
         _train(name, config, stages, argv, run, narrator)
     else:
@@ -95,7 +67,6 @@ def _run(name: str, config: Config, stages: list[train.Stage], argv: list[str]) 
     if first:
         report.show([run.path])
         narrator.say(f"report: {report.write(run.path)}")
-    return 0
 
 
 def _train(

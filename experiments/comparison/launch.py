@@ -1,6 +1,5 @@
 """From a command line to a comparison and its report."""
 
-import logging
 import shlex
 import sys
 from collections.abc import Mapping
@@ -12,14 +11,14 @@ from dst_jax.runs import Run
 from dst_jax.train import Stage, stages
 from dst_jax.train.objective import Objective
 from experiments import build
+from experiments.command import parse, refuse_another, status
 from experiments.comparison import cells, report
 from experiments.comparison.choice import choose
 from experiments.comparison.grid import Setting
 from experiments.comparison.options import FREE, Compare, base, checked
 from experiments.comparison.records import Record, Records
-from experiments.config import differences, nested
+from experiments.config import nested
 from experiments.init import init_weights
-from experiments.launch import parse
 
 __all__ = ["main"]
 
@@ -37,31 +36,23 @@ def main(
     argv = sys.argv[1:] if argv is None else argv
     prog = "python -m experiments.compare_penalties"
     options = parse(presets, argv, prog=prog, doc=doc)
-    logging.getLogger("absl").setLevel(logging.ERROR)
-    try:
-        plan = _plan(options, checked(options))
-        build.rehearse(base(options), [plan.baseline, plan.control])
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
     out = Path(options.dir or f"runs/compare_penalties-{options.preset}").absolute()
-    try:
-        _run(options, plan, Run(out), command=f"{prog} {shlex.join(argv)}".strip())
-    except train.Interrupted as error:
-        print(f"{error}; the same command continues: {out}")
-    except (ValueError, OSError, train.NonFiniteLoss) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+
+    def plan() -> cells.Plan:
+        planned = _plan(options, checked(options))
+        build.rehearse(base(options), [planned.baseline, planned.control])
+        return planned
+
+    def work(planned: cells.Plan) -> None:
+        _run(options, planned, Run(out), command=f"{prog} {shlex.join(argv)}".strip())
+
+    return status(plan, work, out)
 
 
 def _run(options: Compare, plan: cells.Plan, run: Run, *, command: str) -> None:
-    earlier = run.read_config()
-    if earlier is None:
+    if not refuse_another(options, run, free=FREE):
         made = {"config": nested(options), "command": command}
         run.write_config(made | train.records.provenance())
-    else:
-        _refuse_another(options, earlier["config"], run)
     narrator = train.Narrator()
     setup = build.build_setup(base(options), run, narrator)
     records, tests = Records(run.path / "cells.jsonl"), Records(run.path / "test.jsonl")
@@ -127,12 +118,3 @@ def _plan(options: Compare, settings: list[Setting]) -> cells.Plan:
 
     pairs = [(setting, cell(setting)) for setting in settings]
     return cells.Plan(baseline, control, pairs, options.seeds)
-
-
-def _refuse_another(options: Compare, earlier: Mapping[str, object], run: Run) -> None:
-    changed = differences(options, earlier, free=FREE)
-    if changed:
-        raise ValueError(
-            f"{run.path} holds another comparison: {'; '.join(changed)}. Give another"
-            " --dir, or the same options to continue"
-        )

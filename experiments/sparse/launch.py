@@ -1,7 +1,6 @@
 """From a command line to a comparison of methods and its table."""
 
 import json
-import logging
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -15,12 +14,12 @@ from dst_jax.report.terminal import render
 from dst_jax.runs import Run
 from dst_jax.train import Stage
 from experiments import build
+from experiments.command import parse, refuse_another, status
 from experiments.comparison.cells import evaluate_on_test
 from experiments.comparison.records import Record, Records
 from experiments.comparison.tables import markdown
-from experiments.config import differences, nested
+from experiments.config import nested
 from experiments.init import init_weights
-from experiments.launch import parse
 from experiments.sparse import cells as training
 from experiments.sparse import tables
 from experiments.sparse.options import FREE, Cell, SparseTraining, base, checked
@@ -41,22 +40,17 @@ def main(
     argv = sys.argv[1:] if argv is None else argv
     prog = "python -m experiments.sparse_training"
     options = parse(presets, argv, prog=prog, doc=doc)
-    logging.getLogger("absl").setLevel(logging.ERROR)
-    try:
+    out = Path(options.dir or f"runs/sparse_training-{options.preset}").absolute()
+
+    def plan() -> list[tuple[Cell, Stage]]:
         cells = [(cell, training.stage_of(cell, options)) for cell in checked(options)]
         build.rehearse(base(options), [stage for _, stage in cells])
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    out = Path(options.dir or f"runs/sparse_training-{options.preset}").absolute()
-    try:
+        return cells
+
+    def work(cells: list[tuple[Cell, Stage]]) -> None:
         _run(options, cells, Run(out), command=f"{prog} {shlex.join(argv)}".strip())
-    except train.Interrupted as error:
-        print(f"{error}; the same command continues: {out}")
-    except (ValueError, OSError, train.NonFiniteLoss) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+
+    return status(plan, work, out)
 
 
 def _run(
@@ -66,15 +60,13 @@ def _run(
     *,
     command: str,
 ) -> None:
-    earlier = run.read_config()
-    if earlier is not None:
-        _refuse_another(options, earlier["config"], run)
+    resumed = refuse_another(options, run, free=FREE)
     narrator = train.Narrator()
     setup = build.build_setup(base(options), run, narrator)
     init = init_weights(base(options), setup)
     stages = [stage for _, stage in cells]
     training.rehearse(setup, stages)
-    if earlier is None:
+    if not resumed:
         made = {"config": nested(options), "command": command}
         run.write_config(made | train.records.provenance())
     records, tests = Records(run.path / "cells.jsonl"), Records(run.path / "test.jsonl")
@@ -110,14 +102,3 @@ def _of(records: Records, names: list[str], seeds: Sequence[int]) -> list[Record
     """Those that are asked for: a directory may hold more methods and seeds."""
     found = [records.get(name, seed) for name in names for seed in seeds]
     return [record for record in found if record is not None]
-
-
-def _refuse_another(
-    options: SparseTraining, earlier: Mapping[str, object], run: Run
-) -> None:
-    changed = differences(options, earlier, free=FREE)
-    if changed:
-        raise ValueError(
-            f"{run.path} holds another comparison: {'; '.join(changed)}. Give another"
-            " --dir, or the same options to continue"
-        )

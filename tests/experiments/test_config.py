@@ -11,8 +11,9 @@ import experiments
 from experiments import imagenet_resnet18
 from experiments.build import build_stages, method_of, rehearse
 from experiments.checks import check
+from experiments.command import parse
 from experiments.config import Config, Init, differences, from_nested, nested
-from experiments.launch import main, parse
+from experiments.launch import main
 
 PRESETS = {
     name: importlib.import_module(f"experiments.{name}").PRESETS
@@ -261,3 +262,12 @@ def test_differences_name_what_changes_the_result():
     assert differences(config, same) == []
     other = nested(_parse("--preset", "demo", "--run.seed", "3"))
     assert differences(config, other) == ["--run.seed is 0, was 3"]
+
+
+def test_an_option_that_did_not_exist_yet_counts_as_at_its_default():
+    config = _parse("--preset", "demo")
+    old = nested(config)
+    del old["prune"]["method"]
+    assert differences(config, old) == []
+    chosen = _parse("--preset", "demo", "--prune.method", "rigl")
+    assert differences(chosen, old) == ["--prune.method is rigl, was None"]

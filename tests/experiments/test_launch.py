@@ -131,7 +131,7 @@ def test_sigterm_saves_and_exits_cleanly(uninterrupted, tmp_path):
     said, _ = process.communicate(timeout=120)
     assert process.returncode == 0
     assert "Traceback" not in said
-    assert "the same command resumes" in said
+    assert "the same command continues" in said
     resumed = run(*TINY, "--run.dir", str(directory)).stdout
     assert "resuming at step" in resumed
     expected, found = (

@@ -15,7 +15,8 @@ PROGRAM = textwrap.dedent("""
     import sys
     from functools import partial
     import jax, numpy as np
-    from dst_jax import data, models, penalties, pruning, runs
+    from dst_jax import data, penalties, pruning, runs
+    from dst_jax.models.resnet import BasicBlock, ResNet
     from dst_jax.train import (Narrator, Objective, Setup, Term, chain, make_mesh,
                                make_train_step)
     from dst_jax.train.sharding import put_batch
@@ -23,8 +24,8 @@ PROGRAM = textwrap.dedent("""
 
     out = sys.argv[1]
     dataset = data.load("digits", image_size=8)
-    model = models.create("resnet18", num_classes=10, width=0.0625, stem="cifar",
-                          dtype="float64")
+    model = ResNet(BasicBlock, (1, 1), num_classes=10, width=0.0625, stem="cifar",
+                   dtype="float64")
     found = {}
     for devices in (1, 4):
         mesh = make_mesh(jax.devices()[:devices])
