@@ -8,7 +8,8 @@ Measures, in one process and in turns, in float32:
 - the forward pass in evaluation mode;
 - a training step: forward, backward, SGD with momentum, BatchNorm's statistics updated.
 PyTorch runs eagerly, in its default layout and in channels-last. The networks are the
-references that the tests compare ours with.
+references that the tests compare ours with. Ours splits the batch over all devices:
+over the cores of a CPU with XLA_FLAGS=--xla_force_host_platform_device_count=2.
 """
 
 from collections.abc import Callable
@@ -22,6 +23,7 @@ import tyro
 
 from benchmarks.timing import interleaved, show
 from dst_jax import models
+from dst_jax.train.sharding import make_mesh, put_batch, replicated
 from tests.models.torch_reference.build import BUILDERS
 
 # Not an import statement: the types are checked without PyTorch as well.
@@ -59,6 +61,9 @@ def _ours(name: str, batch: int, size: int) -> dict[str, Callable[[], object]]:
     x = jax.random.normal(jax.random.key(0), (batch, size, size, 3))
     labels = jnp.arange(batch)
     variables = model.init(jax.random.key(1), x[:1])
+    mesh = make_mesh()
+    x = put_batch({"x": x}, mesh)["x"]
+    variables = jax.device_put(variables, replicated(mesh))
     tx = optax.sgd(1e-3, momentum=0.9)
 
     @jax.jit

@@ -41,6 +41,22 @@ _FULL = Compare(
     pretrain=Pretrain(epochs=30, lr=0.05),
     cells=Cells(epochs=10, lr=0.02),
 )
+# A network with batch normalisation on photographs.
+_CIFAR100 = Compare(
+    preset="cifar100",
+    grid=(
+        "transformed_l1 strength=1e-5,3e-5 a=1",
+        "l1 strength=1e-5,3e-5",
+        "hoyer_square strength=1e-4,3e-4",
+        "log_sum strength=3e-6,1e-5",
+    ),
+    seeds=(0, 1),
+    data=Data(name="cifar100", image_size=16, batch_size=128, eval_batch_size=250),
+    model=Model(name="resnet20", width=0.5),
+    optim=Optim(weight_decay=5e-4, warmup_epochs=1),
+    pretrain=Pretrain(epochs=12, lr=0.1),
+    cells=Cells(epochs=4, lr=0.02),
+)
 _DEMO = replace(
     _FULL,
     preset="demo",
@@ -50,7 +66,7 @@ _DEMO = replace(
     pretrain=Pretrain(epochs=15, lr=0.05),
     cells=Cells(epochs=10, lr=0.02),
 )
-PRESETS = {"full": _FULL, "demo": _DEMO}
+PRESETS = {"full": _FULL, "cifar100": _CIFAR100, "demo": _DEMO}
 
 if __name__ == "__main__":
     sys.exit(main(PRESETS, doc=__doc__ or ""))

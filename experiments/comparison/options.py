@@ -29,7 +29,7 @@ class Cells:
 class Compare:
     """All options."""
 
-    preset: Literal["full", "demo"] = "full"
+    preset: Literal["full", "cifar100", "demo"] = "full"
     """Where the other options start from."""
     grid: tuple[str, ...] = ()
     """PENALTY strength=NUMBER,... [OPTION=NUMBER,...], one text for each penalty."""
