@@ -52,6 +52,7 @@ def build_setup(config: Config, run: Run, narrator: Narrator) -> Setup:
         image_size=config.data.image_size,
         holdout=config.data.holdout,
         augment=config.data.augment,
+        standardise=config.data.standardise,
     )
     return Setup(
         model=build_model(config.model, num_classes=dataset.num_classes),

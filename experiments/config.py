@@ -49,6 +49,8 @@ class Data:
     augment: tuple[str, ...] | None = None
     """Augmentations in training: of pad_crop, flip, affine; the set's own if not given,
     none if given without a value."""
+    standardise: bool = True
+    """Subtract the set's mean and divide by its deviation; otherwise black is 0."""
     threads: int | None = None
     """Loader threads; one per core if not given."""
     workers: int = 0

@@ -87,6 +87,7 @@ def load(
     image_size: int | None = None,
     holdout: float | None = None,
     augment: Sequence[str] | None = None,
+    standardise: bool = True,
     corrupt_limit: int = 100,
 ) -> Dataset:
     """A data set, opened; small images are decoded here, into memory.
@@ -100,6 +101,8 @@ def load(
         the same records, whatever the seed of a run. By default the recipe's.
       augment: names of `augments.names()`, applied in order in training; by default
         the recipe's.
+      standardise: whether `mean` and `std` are the recipe's; otherwise 0 and 1, and
+        black stays 0.
       corrupt_limit: how many distinct corrupt records are left out, at least 0; one
         more is an error.
 
@@ -117,6 +120,9 @@ def load(
     recipe = recipe_of(name)
     if augment is not None:
         recipe = replace(recipe, augment=augments.by_names(augment))
+    if not standardise:
+        n = recipe.channels
+        recipe = replace(recipe, mean=(0.0,) * n, std=(1.0,) * n)
     size = recipe.image_size if image_size is None else image_size
     fraction = recipe.holdout if holdout is None else holdout
     _check_options(size, fraction, corrupt_limit)

@@ -1,3 +1,4 @@
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
@@ -24,6 +25,14 @@ def test_the_statistics_of_digits_are_those_of_its_recipe():
     pixels = dataset.train.records.images / 255
     assert pixels.mean() == pytest.approx(dataset.mean[0], abs=1e-4)
     assert pixels.std() == pytest.approx(dataset.std[0], abs=1e-4)
+
+
+def test_black_stays_zero_if_images_are_not_standardised():
+    plain, other = (data.load("digits", standardise=s) for s in (False, True))
+    black = jnp.zeros((1, *plain.image_shape), jnp.uint8)
+    assert (data.normalise(black, plain.mean, plain.std) == 0).all()
+    assert (data.normalise(black + 255, plain.mean, plain.std) == 1).all()
+    assert (data.normalise(black, other.mean, other.std) < 0).all()
 
 
 @pytest.mark.parametrize("fraction", [0.01, 0.1, 0.5])
