@@ -6,6 +6,7 @@ from dst_jax import train
 from dst_jax.runs import Run
 from experiments import build
 from experiments.config import from_nested
+from experiments.pipeline import build_stages
 
 __all__ = ["reopen", "weights_of"]
 
@@ -32,7 +33,7 @@ def reopen(
     if data_dir is not None:
         config = replace(config, data=replace(config.data, dir=data_dir))
     setup = build.build_setup(config, run, train.Narrator())
-    return setup, build.build_stages(config)
+    return setup, build_stages(config)
 
 
 def weights_of(setup: train.Setup, stage: train.Stage) -> train.Weights:

@@ -17,6 +17,7 @@ from experiments.checks import check
 from experiments.command import parse, refuse_another, status
 from experiments.config import Config, nested
 from experiments.init import init_weights
+from experiments.pipeline import build_stages
 
 __all__ = ["main"]
 
@@ -43,7 +44,7 @@ def main(
 
     def plan() -> list[train.Stage]:
         check(config)
-        stages = build.build_stages(config)
+        stages = build_stages(config)
         build.rehearse(config, stages)
         return stages
 

@@ -9,11 +9,12 @@ import pytest
 
 import experiments
 from experiments import imagenet_resnet18
-from experiments.build import build_stages, method_of, rehearse
+from experiments.build import rehearse
 from experiments.checks import check
 from experiments.command import parse
 from experiments.config import Config, Init, differences, from_nested, nested
 from experiments.launch import main
+from experiments.pipeline import build_stages, method_of
 
 PRESETS = {
     name: importlib.import_module(f"experiments.{name}").PRESETS
