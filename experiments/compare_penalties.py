@@ -7,7 +7,7 @@ was stopped, and more seeds or settings can be added to a finished one.
 
 COMMAND
   python -m experiments.compare_penalties                     LeNet5, MNIST
-  python -m experiments.compare_penalties --preset cifar100   narrow ResNet-20, 16 pixels
+  python -m experiments.compare_penalties --preset cifar100   narrow ResNet-20, 16 px
   python -m experiments.compare_penalties --preset demo       bundled digits
 
 HARDWARE, TIME, RESULT (top-1 / activation sparsity, %)
