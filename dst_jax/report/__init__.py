@@ -18,6 +18,7 @@ from rich.console import Console
 from dst_jax.report import (
     comparison_plots,
     machine_plots,
+    mask_plots,
     pages,
     plots,
     style,
@@ -47,6 +48,8 @@ def write(run_dir: StrPath) -> Path:
     """
     results = load(run_dir)
     drawn = [plots.sparsity_per_layer, plots.training, plots.flops_per_layer]
+    if results.masks:
+        drawn.append(mask_plots.masks)
     if any(stage.machines for stage in results.stages):
         drawn += [machine_plots.speed_up, machine_plots.rooflines]
         drawn += [machine_plots.energy_by_part]

@@ -52,6 +52,7 @@ def load(run_dir: str | os.PathLike[str]) -> Results:
         stages=stages,
         unfinished=(*missing, *(() if summary else ("summary.json",))),
         phases=_read(run.path / "metrics.jsonl", run.read_metrics, phases) or (),
+        masks=_read(run.path / "masks.jsonl", run.read_masks, tuple) or (),
         params_sha256=summary.get("params_sha256") if summary else None,
     )
 

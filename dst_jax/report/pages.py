@@ -24,6 +24,11 @@ FIGURES = {
         "A multiplication remains if neither its activation nor its weight is zero. "
         "Dense counts products with padding too; they never remain.",
     ),
+    "masks": (
+        "Masks of sparse training",
+        "What the method kept, and the shares of the kept weights that the latest "
+        "update had grown and dropped. Explored: weights that were ever kept.",
+    ),
     "speed_up": (
         "Speed-up on modelled accelerators",
         "Cycles of the first stage's network over those of a later one, on the same "

@@ -92,6 +92,8 @@ class Results:
     stages: tuple[Stage, ...]
     unfinished: tuple[str, ...]
     phases: tuple[Phase, ...]
+    masks: tuple[Mapping[str, Any], ...]
+    """Lines of masks.jsonl."""
     params_sha256: str | None
 
     @property
