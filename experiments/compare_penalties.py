@@ -14,6 +14,7 @@ HARDWARE, TIME, RESULT (top-1 / activation sparsity, %)
   two CPU cores, 2 h 8 min beside other work: Transformed l1 99.43 / 85.72, control
   99.48 / 69.22, baseline 99.47 / 68.11; all of it in docs/penalties.md
   the paper: Transformed l1 99.39 / 85.99, baseline 99.27 / 41.95
+  cifar100: not yet run to its end; about 20 minutes of one core a seed
 
 WRITES
   DIR/cells.jsonl   the hold-out on every cell, a line each
