@@ -2,7 +2,7 @@
 
 COMMAND
   pip install torch
-  python -m benchmarks.convolutions       two CPU cores: about 2 minutes
+  python -m benchmarks.convolutions       two CPU cores: 75 seconds
 
 Takes every distinct convolution, and every distinct map that is normalised, of a
 ResNet, and measures each alone, in one process and in turns, in float32:

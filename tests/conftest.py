@@ -1,4 +1,4 @@
-"""Strict numerics and shape checks for every test; no program is compiled twice."""
+"""Strict numerics and shape checks for every test; a cache of compiled programs."""
 
 import os
 import sys

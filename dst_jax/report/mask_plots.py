@@ -29,10 +29,9 @@ def masks(results: Results) -> Figure:
             kept = [100 * line["layers"][layer]["density"] for line in lines]
             left.plot(epochs, kept, color=_LAYER, linewidth=0.7)
         left.plot(epochs, _shares(lines, "active", "weights"), label=label)
-        for quantity, of in (("grown", "active"), ("dropped", "active")):
-            right.plot(
-                epochs, _shares(lines, quantity, of), label=f"{label}, {quantity}"
-            )
+        for quantity in ("grown", "dropped"):
+            shares = _shares(lines, quantity, "active")
+            right.plot(epochs, shares, label=f"{label}, {quantity}")
         if "exploration" in next(iter(lines[-1]["layers"].values())):
             explored = [_explored(line) for line in lines]
             right.plot(epochs, explored, label=f"{label}, explored", linestyle="--")
