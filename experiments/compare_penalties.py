@@ -3,7 +3,9 @@
 For every seed a baseline is trained, and from it the dense control and a cell for each
 setting of the grid. The strength of each penalty is chosen on the hold-out; the test
 set is read once, for the chosen cells. The same command continues a comparison that
-was stopped, and more seeds or settings can be added to a finished one.
+was stopped, and more seeds or settings can be added to a finished one. Processes may
+train a seed each in one directory (--no-test --seeds N); the command with all seeds
+then chooses, tests and reports.
 
 COMMAND
   python -m experiments.compare_penalties                     LeNet5, MNIST

@@ -31,6 +31,11 @@ class Plan:
     cells: Sequence[tuple[Setting, Stage]]
     seeds: Sequence[int]
 
+    @property
+    def stages(self) -> list[Stage]:
+        """Of the baseline, the control and the cells."""
+        return [self.baseline, self.control, *(stage for _, stage in self.cells)]
+
 
 def train_cells(
     setup: Setup, plan: Plan, records: Records, *, init: Weights | None = None
@@ -47,12 +52,11 @@ def train_cells(
       Interrupted: on SIGTERM or Ctrl-C, once the state is saved.
       NonFiniteLoss: names the cell; the cells before it are on record.
     """
-    stages = [plan.control, *(stage for _, stage in plan.cells)]
     settings = {stage.name: setting for setting, stage in plan.cells}
     events = train.Events(str(setup.run.path / "tensorboard"), enabled=False)
     with train.Interrupt() as interrupt:
         for seed in plan.seeds:
-            missing = [s for s in stages if records.get(s.name, seed) is None]
+            missing = [s for s in plan.stages[1:] if records.get(s.name, seed) is None]
             if not missing:
                 continue
             own = of_seed(setup, seed)

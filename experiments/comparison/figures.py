@@ -84,12 +84,16 @@ def curves(evals: Mapping[str, Sequence[Record]]) -> Figure:
 
 @styled
 def shapes(settings: Sequence[Setting], records: Sequence[Record]) -> Figure:
-    """Accuracy and sparsity over a shape parameter, a line per penalty and strength."""
+    """Accuracy and sparsity over a shape parameter, a line per penalty and strength.
+
+    Args:
+      settings: with one shape parameter each.
+      records: of all of them.
+    """
     figure, (left, right) = subplots(10.0, 4.0, ncols=2)
     lines: dict[tuple[str, float], list[Setting]] = {}
     for setting in settings:
-        if len(setting.options) == 1:
-            lines.setdefault((setting.penalty, setting.strength), []).append(setting)
+        lines.setdefault((setting.penalty, setting.strength), []).append(setting)
     for i, ((penalty, strength), line) in enumerate(lines.items()):
         x = [setting.options[0][1] for setting in line]
         for axes, value in ((left, top1), (right, sparsity)):

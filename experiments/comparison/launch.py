@@ -58,32 +58,37 @@ def _run(options: Compare, plan: cells.Plan, run: Run, *, command: str) -> None:
     records, tests = Records(run.path / "cells.jsonl"), Records(run.path / "test.jsonl")
     init = init_weights(base(options), setup)
     cells.train_cells(setup, plan, records, init=init)
-    settings = [setting for setting, _ in plan.cells]
-    names = [s.name for s in (plan.baseline, plan.control)]
-    own = _of(records, [*names, *(s.name for s in settings)], plan)
+    own = _of(records, [stage.name for stage in plan.stages], plan)
     margin = options.margin / 100
+    settings = [setting for setting, _ in plan.cells]
     choices = choose(settings, own, margin=margin)
     stage_of = dict(plan.cells)
-    final = [plan.baseline, plan.control, *(stage_of[c.setting] for c in choices)]
-    cells.evaluate_on_test(setup, final, plan.seeds, tests)
+    chosen = [stage_of[choice.setting] for choice in choices]
+    final = [plan.baseline, plan.control, *chosen]
+    tested: list[Record] = []
+    if options.test:
+        cells.evaluate_on_test(setup, final, plan.seeds, tests)
+        tested = _of(tests, [stage.name for stage in final], plan)
     narrator.finish()
-    first = cells.of_seed(setup, plan.seeds[0]).run.read_metrics()
-    evals = {
-        stage.name: [
-            m for m in first if (m["kind"], m["stage"]) == ("eval", stage.name)
-        ]
-        for stage in final[1:]
-    }
     path = report.write(
         run.path,
         settings,
         choices,
         margin=margin,
         records=own,
-        tests=_of(tests, [stage.name for stage in final], plan),
-        evals=evals,
+        tests=tested,
+        evals=_evals(cells.of_seed(setup, plan.seeds[0]).run, plan),
     )
     narrator.say(f"report: {path}")
+
+
+def _evals(run: Run, plan: cells.Plan) -> dict[str, list[Record]]:
+    """The hold-out over epochs, by cell."""
+    evals: dict[str, list[Record]] = {stage.name: [] for stage in plan.stages}
+    for line in run.read_metrics():
+        if line["kind"] == "eval" and line["stage"] in evals:
+            evals[line["stage"]].append(line)
+    return evals
 
 
 def _of(records: Records, names: list[str], plan: cells.Plan) -> list[Record]:

@@ -9,7 +9,16 @@ from experiments.config import Config, Data, Init, Model, Optim, Pretrain, Run
 
 __all__ = ["FREE", "Cells", "Compare", "base", "checked"]
 
-FREE = ("preset", "grid", "seeds", "margin", "dir", "data.dir", "data.threads")
+FREE = (
+    "preset",
+    "grid",
+    "seeds",
+    "margin",
+    "test",
+    "dir",
+    "data.dir",
+    "data.threads",
+)
 """Options that may change when a comparison is continued."""
 
 
@@ -37,6 +46,9 @@ class Compare:
     """Of initialisation, data order and augmentation."""
     margin: float = 0.1
     """How many points of hold-out accuracy below the dense control still match it."""
+    test: bool = True
+    """Whether to end with the test set on what the hold-out chose. Without it, some of
+    the seeds, or a part of the grid, can be trained before anything is chosen."""
     dir: str | None = None
     """Where everything is written. Default: runs/compare_penalties-PRESET."""
     eval_every: int = 1

@@ -34,25 +34,27 @@ def write(
       choices: one per penalty.
       margin: of the choice, a share of examples.
       records: the hold-out on every cell.
-      tests: the test set on baseline, control and choices.
-      evals: the curves of those, from one seed.
+      tests: the test set on baseline, control and choices; empty if it was not read.
+      evals: the curves of every cell, from one seed.
 
     Returns:
       The path of report.md.
     """
-    cells = list(dict.fromkeys(test["cell"] for test in tests))
-    verdict = tables.chosen(choices, tests, margin=margin)
-    maps = tables.layers(cells, tests)
+    shown = [tables.grid(choices, records)]
+    if tests:
+        cells = list(dict.fromkeys(test["cell"] for test in tests))
+        verdict = tables.chosen(choices, tests, margin=margin)
+        shown = [verdict, tables.layers(cells, tests), *shown]
     drawn = _figures(settings, choices, records, evals)
     (out / "figures").mkdir(exist_ok=True)
     for name, figure in drawn.items():
         (out / "figures" / f"{name}.png").write_bytes(style.png(figure))
-    parts = [tables.markdown(t) for t in (verdict, maps, tables.grid(choices, records))]
+    parts = [tables.markdown(table) for table in shown]
     images = [f"![{name}](figures/{name}.png)\n" for name in drawn]
     path = out / "report.md"
     path.write_text("\n".join(["# Penalties compared\n", *parts, *images]))
     console = Console()
-    for table in (verdict, maps):
+    for table in shown:
         console.print(table.title, style="bold", markup=False)
         console.print(render(table))
         console.print(table.note, style="dim", markup=False)
@@ -66,8 +68,14 @@ def _figures(
     evals: Mapping[str, Sequence[Record]],
 ) -> dict[str, Figure]:
     drawn = {"fronts": figures.fronts(settings, records, choices)}
+    chosen = ["control", *(choice.setting.name for choice in choices)]
     if any(evals.values()):
-        drawn["curves"] = figures.curves(evals)
-    if any(len(setting.options) == 1 for setting in settings):
-        drawn["shapes"] = figures.shapes(settings, records)
+        drawn["curves"] = figures.curves({name: evals[name] for name in chosen})
+    shaped = [setting for setting in settings if len(setting.options) == 1]
+    if len({setting.options for setting in shaped}) > 1:
+        drawn["shapes"] = figures.shapes(shaped, records)
+        names = ["control", *(setting.name for setting in shaped)]
+        if any(evals.values()):
+            curves = figures.curves({name: evals[name] for name in names})
+            drawn["shape_curves"] = curves
     return drawn

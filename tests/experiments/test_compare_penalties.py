@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import pytest
 
@@ -78,8 +79,32 @@ def test_the_test_set_is_read_for_the_chosen_alone(finished):
     assert all(test["layers"]["counts"]["conv1"]["effectual"] > 0 for test in tests)
     text = (finished[0] / "report.md").read_text()
     assert f"{100 * tests[0]['top1']:.2f}" in text
-    for name in ("fronts", "curves", "shapes"):
+    for name in ("fronts", "curves", "shapes", "shape_curves"):
         assert (finished[0] / "figures" / f"{name}.png").stat().st_size > 10_000
+
+
+def test_seeds_are_trained_side_by_side_and_tested_together(finished, tmp_path):
+    out = tmp_path / "copy"
+    shutil.copytree(finished[0], out)
+    (out / "test.jsonl").rename(tmp_path / "test.jsonl")
+    assert _main(out, "--no-test") == 0
+    assert not (out / "test.jsonl").exists()
+    assert "Test set" not in (out / "report.md").read_text()
+    # Another seed, as a second process would add it, then all of them.
+    assert _main(out, "--no-test", "--seeds", "1") == 0
+    assert _main(out, "--seeds", "0", "1") == 0
+    cells = Records(out / "cells.jsonl").all()
+    assert [(r["cell"], r["seed"]) for r in cells] == [
+        (cell, seed) for seed in (0, 1) for cell in CELLS
+    ]
+    tests = Records(out / "test.jsonl").all()
+    chosen = [test["cell"] for test in tests if test["seed"] == 0]
+    assert [(test["cell"], test["seed"]) for test in tests] == [
+        (cell, seed) for seed in (0, 1) for cell in chosen
+    ]
+    report = (out / "report.md").read_text()
+    assert "Test set" in report
+    assert "| 2 |" in report
 
 
 def test_a_finished_comparison_trains_nothing_and_takes_more_settings(
