@@ -20,11 +20,10 @@ from typing import Annotated, Any
 import jax.numpy as jnp
 import numpy as np
 import tyro
-from rich.console import Console
 
 from dst_jax import activations, train
 from dst_jax.report.table import Table, percent
-from dst_jax.report.terminal import render
+from dst_jax.report.terminal import show
 from dst_jax.runs import Run
 from dst_jax.train import Setup
 from experiments import build
@@ -53,7 +52,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     logging.getLogger("absl").setLevel(logging.ERROR)
     try:
-        Console().print(render(_table(options), gap=2))
+        show(_table(options))
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -33,27 +33,29 @@ from experiments.config import Data, Model, Optim, Pretrain
 
 _FULL = Compare(
     grid=(
-        "transformed_l1 strength=5e-5,1e-4,2e-4 a=1",
-        "l1 strength=1e-4,2e-4",
-        "hoyer_square strength=1e-4,3e-4",
-        "log_sum strength=2e-5,5e-5",
-        "mcp strength=1e-4,2e-4",
-        "laplace strength=1e-4,2e-4",
+        "transformed_l1 strength=2e-5,5e-5,1e-4 a=1",
+        "l1 strength=5e-5,1e-4",
+        "hoyer_square strength=1e-4",
+        "log_sum strength=2e-5",
+        "mcp strength=1e-4",
+        "laplace strength=1e-4",
+        "transformed_l1 strength=1e-4 a=0.1,10",
     ),
+    fatrelu=(0.05,),
     data=Data(name="mnist", batch_size=128, eval_batch_size=500, augment=("affine",)),
     model=Model(name="lenet5"),
     optim=Optim(weight_decay=5e-4),
     pretrain=Pretrain(epochs=30, lr=0.05),
-    cells=Cells(epochs=10, lr=0.02),
+    cells=Cells(epochs=15, lr=0.02),
 )
 # A network with batch normalisation on photographs.
 _CIFAR100 = Compare(
     preset="cifar100",
     grid=(
-        "transformed_l1 strength=3e-5,6e-5 a=1",
-        "l1 strength=2e-5,4e-5",
-        "hoyer_square strength=5e-5,1e-4",
-        "log_sum strength=1e-5,2.5e-5",
+        "transformed_l1 strength=1e-5,3e-5,6e-5 a=1",
+        "l1 strength=7e-6,2e-5,4e-5",
+        "hoyer_square strength=1.5e-5,5e-5,1e-4",
+        "log_sum strength=3e-6,1e-5,2.5e-5",
     ),
     seeds=(0, 1),
     data=Data(name="cifar100", image_size=16, batch_size=128, eval_batch_size=250),
@@ -66,6 +68,7 @@ _DEMO = replace(
     _FULL,
     preset="demo",
     grid=("l1 strength=1e-4,1e-3", "transformed_l1 strength=1e-4,5e-4 a=0.1,1"),
+    fatrelu=(),
     seeds=(0, 1),
     data=Data(name="digits", image_size=28, batch_size=64, eval_batch_size=120),
     pretrain=Pretrain(epochs=15, lr=0.05),

@@ -13,21 +13,19 @@ puts the thresholds into a network.
 
 import logging
 import sys
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-import jax.numpy as jnp
 import tyro
-from rich.console import Console
-from rich.table import Table
 
-from dst_jax import activations, data, train
+from dst_jax import train
+from dst_jax.report.table import Table, percent
+from dst_jax.report.terminal import show
 from dst_jax.train import Setup, Stage, Weights
-from experiments import finished
+from experiments import fat_relu, finished
 
-__all__ = ["Options", "main", "search"]
+__all__ = ["Options", "main"]
 
 
 @dataclass(frozen=True)
@@ -40,12 +38,14 @@ class Options:
     """Whose network; the last stage's if not given."""
     budget: float = 0.1
     """Points of hold-out accuracy that may be lost, over all layers."""
-    kind: Literal["hard", "soft"] = "hard"
+    kind: fat_relu.Kind = "hard"
     """FATReLU, or the ReLU shifted by the threshold."""
     bisections: int = 6
     """Evaluations of the hold-out per layer."""
     percentile: float = 99.0
     """Of a layer's entries on one hold-out batch: the largest threshold tried."""
+    test: bool = True
+    """Whether to end with the test set; without it, budgets can be compared first."""
     data_dir: str | None = None
     """Where prepared data sets lie, if not where the run had them."""
 
@@ -63,46 +63,13 @@ def main(argv: list[str] | None = None) -> int:
         _check(options)
         setup, stages = finished.reopen(options.run_dir, data_dir=options.data_dir)
         stage = _stage(options, stages)
-        weights = finished.weights_of(setup, stage)
-        found = search(setup, weights, options)
-        record = _record(setup, weights, found, options)
+        record = _record(setup, finished.weights_of(setup, stage), options)
         setup.run.write_thresholds(stage.name, record)
         _show(stage.name, record)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
-
-
-def search(
-    setup: Setup, weights: Weights, options: Options
-) -> activations.FoundThresholds:
-    """The thresholds within the budget, chosen on the hold-out alone.
-
-    The search is over shares of each layer's largest threshold, so that layers of
-    different scale take equally many evaluations.
-
-    Raises:
-      ValueError: the run has no hold-out.
-    """
-    holdout = setup.dataset.holdout
-    if holdout is None:
-        raise ValueError("thresholds are chosen on a hold-out: the run has none")
-    tops = _largest(setup, weights, holdout, options.percentile / 100)
-
-    def accuracy(shares: Mapping[str, float]) -> float:
-        thresholds = {name: share * tops[name] for name, share in shares.items()}
-        changed = _thresholded(weights, thresholds, options.kind)
-        return 100 * setup.evaluate(changed, holdout, count=False).top1
-
-    found = activations.search_thresholds(
-        accuracy,
-        list(tops),
-        budget=options.budget,
-        precision=2.0**-options.bisections,
-    )
-    scaled = {name: share * tops[name] for name, share in found.thresholds.items()}
-    return found._replace(thresholds=scaled)
 
 
 def _check(options: Options) -> None:
@@ -122,59 +89,48 @@ def _stage(options: Options, stages: Sequence[Stage]) -> Stage:
     return last[name]
 
 
-def _largest(
-    setup: Setup, weights: Weights, split: data.Split, share: float
-) -> OrderedDict[str, float]:
-    """For every map that has an entry above 0 in this batch, that quantile of it."""
-    images = [
-        split.example(i)[0] for i in range(min(setup.eval_batch_size, len(split)))
-    ]
-    variables = {"params": weights.params, **weights.model_state}
-    x = setup.preprocess(jnp.stack(images))
-    _, maps, _ = activations.apply_with_activations(setup.model, variables, x)
-    tops = activations.percentile_thresholds(maps, share)
-    return OrderedDict((name, float(t)) for name, t in tops.items() if t > 0)
-
-
-def _thresholded(
-    weights: Weights, thresholds: Mapping[str, float], kind: str
-) -> Weights:
-    state = activations.with_thresholds(weights.model_state, thresholds, kind=kind)
-    return weights._replace(model_state=state)
-
-
-def _record(
-    setup: Setup,
-    weights: Weights,
-    found: activations.FoundThresholds,
-    options: Options,
-) -> dict[str, Any]:
-    changed = _thresholded(weights, found.thresholds, options.kind)
-    test = setup.dataset.test
-    rows = {
-        name: train.records.row(name, setup.evaluate(network, test, count=True))
-        for name, network in (("without", weights), ("with", changed))
-    }
+def _record(setup: Setup, weights: Weights, options: Options) -> dict[str, Any]:
+    """What the search finds, and the splits without and with it."""
+    found = fat_relu.search(
+        setup,
+        weights,
+        budget=options.budget,
+        kind=options.kind,
+        bisections=options.bisections,
+        percentile=options.percentile,
+    )
+    changed = fat_relu.put_on(weights, found.thresholds, kind=options.kind)
+    splits = {"holdout": fat_relu.holdout(setup)}
+    if options.test:
+        splits["test"] = setup.dataset.test
     return {
         "kind": options.kind,
         "budget": options.budget,
-        "holdout": {"without": found.start, "with": found.metric},
         "thresholds": found.thresholds,
-        "test": rows,
+        **{
+            split: {
+                when: train.records.row(when, setup.evaluate(w, examples, count=True))
+                for when, w in (("without", weights), ("with", changed))
+            }
+            for split, examples in splits.items()
+        },
     }
 
 
 def _show(stage: str, record: Mapping[str, Any]) -> None:
-    table = Table(title=f"{stage}, test set", title_justify="left")
-    for heading in ("thresholds", "top-1 %", "activation sparsity %", "FLOPs drop %"):
-        table.add_column(
-            heading, justify="left" if heading == "thresholds" else "right"
+    rows = [
+        (
+            split,
+            when,
+            percent(row["top1"]),
+            percent(row["activation_sparsity"]["element"]),
+            percent(row["flops_drop"]["dense"]),
         )
-    for name, row in record["test"].items():
-        sparsity = row["activation_sparsity"]["element"]
-        numbers = (row["top1"], sparsity, row["flops_drop"]["dense"])
-        table.add_row(name, *(f"{100 * number:.2f}" for number in numbers))
-    Console().print(table)
+        for split in ("holdout", "test")
+        for when, row in record.get(split, {}).items()
+    ]
+    headings = ("", "thresholds", "top-1 %", "activation sparsity %", "FLOPs drop %")
+    show(Table(stage, headings, tuple(rows), words=2))
     for name, t in record["thresholds"].items():
         print(f"  {name}: {t:.4g}")
 

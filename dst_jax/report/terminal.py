@@ -14,7 +14,7 @@ from dst_jax.report.pages import unfinished_note
 from dst_jax.report.results import Results
 from dst_jax.report.table import Table
 
-__all__ = ["print_runs", "render"]
+__all__ = ["print_runs", "render", "show"]
 
 
 def render(content: Table, *, gap: int = 1) -> RichTable:
@@ -46,14 +46,24 @@ def render(content: Table, *, gap: int = 1) -> RichTable:
     return table
 
 
-def _print_whole(content: Table, console: Console) -> None:
-    """Prints as airy as the console's width allows; too narrow a one loses nothing."""
+def show(content: Table, console: Console | None = None) -> None:
+    """Prints a table's title, the table and its note.
+
+    It is as airy as the console's width allows; too narrow a console loses nothing.
+
+    Args:
+      content: the table.
+      console: by default one on standard output.
+    """
+    console = Console() if console is None else console
+    console.print(Text(content.title, style="bold"))
     endless = console.options.update(width=10_000)
     table = render(content, gap=2)
     if Measurement.get(console, endless, table).maximum > console.width:
         table = render(content, gap=1)
     least = Measurement.get(console, endless, table).minimum
     console.print(table, width=max(console.width, least), crop=False)
+    console.print(Text(f"{content.note}\n" if content.note else "", style="dim"))
 
 
 def print_runs(runs: Sequence[Results], console: Console) -> None:
@@ -65,9 +75,7 @@ def print_runs(runs: Sequence[Results], console: Console) -> None:
         parts = [comparison.side_by_side(runs), comparison.over_seeds(runs)]
     for part in parts:
         if part.rows:
-            console.print(Text(part.title, style="bold"))
-            _print_whole(part, console)
-            console.print(Text(f"{part.note}\n" if part.note else "", style="dim"))
+            show(part, console)
     for name, run in zip(comparison.run_names(runs), runs, strict=True):
         if run.unfinished:
             console.print(Text(f"{name}: {unfinished_note(run)}", style="yellow"))

@@ -8,6 +8,7 @@ from typing import Any
 from dst_jax import train
 from dst_jax.runs import Run
 from dst_jax.train import Setup, Stage, Weights
+from experiments import fat_relu
 from experiments.comparison.grid import Setting
 from experiments.comparison.records import Record, Records
 from experiments.finished import weights_of
@@ -22,7 +23,8 @@ class Plan:
     Attributes:
       baseline: dense training, where every other cell starts.
       control: the baseline trained as long as a cell, without a penalty.
-      cells: a setting and its stage each.
+      cells: a setting and its stage each. One with FATReLUs trains for 0 epochs from
+        where the same setting without them ends.
       seeds: of initialisation and data order.
     """
 
@@ -53,6 +55,7 @@ def train_cells(
       NonFiniteLoss: names the cell; the cells before it are on record.
     """
     settings = {stage.name: setting for setting, stage in plan.cells}
+    stages = {stage.name: stage for stage in plan.stages}
     events = train.Events(str(setup.run.path / "tensorboard"), enabled=False)
     with train.Interrupt() as interrupt:
         for seed in plan.seeds:
@@ -68,9 +71,15 @@ def train_cells(
             if records.get(plan.baseline.name, seed) is None:
                 records.add(_holdout(own, plan.baseline, baseline, None))
             for stage in missing:
-                weights, _ = run_stage(stage, baseline)
+                setting, start = settings.get(stage.name), baseline
+                if setting is not None and setting.budget is not None:
+                    trained = stages[replace(setting, budget=None).name]
+                    start = _thresholded(
+                        own, run_stage(trained, baseline)[0], setting.budget
+                    )
+                weights, _ = run_stage(stage, start)
                 record = _holdout(own, stage, weights, baseline)
-                records.add(record | _described(settings.get(stage.name)))
+                records.add(record | _described(setting))
                 own.narrator.say(_line(record))
 
 
@@ -104,6 +113,11 @@ def of_seed(setup: Setup, seed: int) -> Setup:
     """The same setup for another seed, with a run directory of its own."""
     run = Run(setup.run.path / f"seed{seed}", writer=setup.run.writer)
     return replace(setup, seed=seed, run=run)
+
+
+def _thresholded(setup: Setup, weights: Weights, budget: float) -> Weights:
+    found = fat_relu.search(setup, weights, budget=budget)
+    return fat_relu.put_on(weights, found.thresholds)
 
 
 def _holdout(
@@ -141,6 +155,7 @@ def _described(setting: Setting | None) -> dict[str, Any]:
         "penalty": setting.penalty,
         "strength": setting.strength,
         "options": dict(setting.options),
+        "fatrelu": setting.budget,
     }
 
 

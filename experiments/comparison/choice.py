@@ -11,7 +11,7 @@ __all__ = ["Choice", "choose", "sparsity", "top1"]
 
 @dataclass(frozen=True)
 class Choice:
-    """The setting that stands for its penalty.
+    """The setting that stands for its method.
 
     Attributes:
       setting: the most sparse of those that match the control's accuracy, or, if none
@@ -29,7 +29,7 @@ class Choice:
 def choose(
     settings: Sequence[Setting], records: Sequence[Record], *, margin: float
 ) -> list[Choice]:
-    """One choice per penalty, in the grid's order.
+    """One choice per penalty, alone or with FATReLUs, in the grid's order.
 
     A setting matches if its accuracy, averaged over seeds, is at most `margin` below
     that of the dense control.
@@ -40,15 +40,15 @@ def choose(
       margin: a share of examples, 0.001 for a tenth of a point.
     """
     floor = spread(matching(records, "control"), top1).mean - margin
-    by_penalty: dict[str, list[Choice]] = {}
+    by_method: dict[str, list[Choice]] = {}
     for setting in settings:
         own = matching(records, setting.name)
         accuracy, zeros = spread(own, top1), spread(own, sparsity)
         # Sums of 1/n: equal accuracies may differ in the last bit.
         matched = accuracy.mean >= floor - 1e-9
         choice = Choice(setting, matched, accuracy, zeros)
-        by_penalty.setdefault(setting.penalty, []).append(choice)
-    return [_best(choices) for choices in by_penalty.values()]
+        by_method.setdefault(setting.method, []).append(choice)
+    return [_best(choices) for choices in by_method.values()]
 
 
 def _best(choices: list[Choice]) -> Choice:

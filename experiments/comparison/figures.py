@@ -20,27 +20,30 @@ _GREY = "#5f6368"
 def fronts(
     settings: Sequence[Setting], records: Sequence[Record], choices: Sequence[Choice]
 ) -> Figure:
-    """Hold-out accuracy over sparsity: a line per penalty and shape.
+    """Hold-out accuracy over sparsity: a line per penalty, shape and FATReLU budget.
 
     Bars are one sample standard deviation over seeds; the chosen settings are ringed.
     """
     figure, (axes,) = subplots(10.0, 5.5)
-    lines: dict[tuple[str, Any], list[Setting]] = {}
+    lines: dict[tuple[str, Any, float | None], list[Setting]] = {}
     for setting in settings:
-        lines.setdefault((setting.penalty, setting.options), []).append(setting)
+        key = setting.penalty, setting.options, setting.budget
+        lines.setdefault(key, []).append(setting)
     names = list(dict.fromkeys(setting.penalty for setting in settings))
-    for (penalty, options), line in lines.items():
+    for (penalty, options, budget), line in lines.items():
         own = [matching(records, setting.name) for setting in line]
         x, y = [spread(r, sparsity) for r in own], [spread(r, top1) for r in own]
-        shape = ", ".join(f"{name}={value:g}" for name, value in options)
+        shape = " ".join(f"{name}={value:g}" for name, value in options)
+        thresholds = "" if budget is None else f"+ FATReLU {budget:g}"
         axes.errorbar(
             [100 * v.mean for v in x],
             [100 * v.mean for v in y],
             xerr=[100 * v.std for v in x],
             yerr=[100 * v.std for v in y],
             color=colour(names.index(penalty)),
-            label=f"{penalty} {shape}".strip(),
-            marker="o",
+            label=" ".join(filter(None, (penalty, shape, thresholds))),
+            linestyle="-" if budget is None else ":",
+            marker="o" if budget is None else "^",
             markersize=4,
             elinewidth=0.7,
             alpha=0.9,
@@ -66,10 +69,12 @@ def curves(evals: Mapping[str, Sequence[Record]]) -> Figure:
     """Accuracy and sparsity on the hold-out over epochs, a line per name.
 
     Args:
-      evals: lines of kind "eval" of metrics.jsonl by name, in the order of training.
+      evals: lines of kind "eval" of metrics.jsonl by name, in the order of training;
+        a name without any is left out.
     """
     figure, (left, right) = subplots(10.0, 4.0, ncols=2)
-    for i, (name, lines) in enumerate(evals.items()):
+    trained = {name: lines for name, lines in evals.items() if lines}
+    for i, (name, lines) in enumerate(trained.items()):
         epochs = [line["epoch"] for line in lines]
         for axes, quantity in ((left, "top1"), (right, "activation_sparsity")):
             values = [100 * line[quantity] for line in lines]
@@ -91,7 +96,7 @@ def shapes(settings: Sequence[Setting], records: Sequence[Record]) -> Figure:
       records: of all of them.
     """
     figure, (left, right) = subplots(10.0, 4.0, ncols=2)
-    lines: dict[tuple[str, float], list[Setting]] = {}
+    lines: dict[tuple[str, float | None], list[Setting]] = {}
     for setting in settings:
         lines.setdefault((setting.penalty, setting.strength), []).append(setting)
     for i, ((penalty, strength), line) in enumerate(lines.items()):

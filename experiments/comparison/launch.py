@@ -117,9 +117,13 @@ def _plan(options: Compare, settings: list[Setting]) -> cells.Plan:
     )
 
     def cell(setting: Setting) -> Stage:
-        term = setting.term(warmup=warmup)
-        objective = Objective(activation=term, label_smoothing=smoothing)
-        return Stage(setting.name, setting.name, epochs, optimizer, objective)
+        if setting.budget is not None:
+            objective, length = Objective(label_smoothing=smoothing), 0.0
+        else:
+            term = setting.term(warmup=warmup)
+            objective = Objective(activation=term, label_smoothing=smoothing)
+            length = epochs
+        return Stage(setting.name, setting.name, length, optimizer, objective)
 
     pairs = [(setting, cell(setting)) for setting in settings]
     return cells.Plan(baseline, control, pairs, options.seeds)

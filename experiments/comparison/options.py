@@ -12,6 +12,7 @@ __all__ = ["FREE", "Cells", "Compare", "base", "checked"]
 FREE = (
     "preset",
     "grid",
+    "fatrelu",
     "seeds",
     "margin",
     "test",
@@ -42,6 +43,9 @@ class Compare:
     """Where the other options start from."""
     grid: tuple[str, ...] = ()
     """PENALTY strength=NUMBER,... [OPTION=NUMBER,...], one text for each penalty."""
+    fatrelu: tuple[float, ...] = ()
+    """Every cell of the grid is there once more with FATReLUs that cost the hold-out at
+    most so many points of accuracy."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Of initialisation, data order and augmentation."""
     margin: float = 0.1
@@ -81,7 +85,11 @@ def checked(options: Compare) -> list[Setting]:
     """
     if not options.grid:
         raise ValueError("--grid is empty: name at least one penalty")
-    settings = parse(options.grid)
+    if len(set(options.fatrelu)) != len(options.fatrelu):
+        raise ValueError(f"--fatrelu must be distinct, got {options.fatrelu}")
+    if not all(0 <= budget <= 100 for budget in options.fatrelu):
+        raise ValueError(f"--fatrelu must be in [0, 100], got {options.fatrelu}")
+    settings = parse(options.grid, options.fatrelu)
     if len(set(options.seeds)) != len(options.seeds) or not options.seeds:
         raise ValueError(f"--seeds must be distinct, at least one, got {options.seeds}")
     if not 0 <= options.margin <= 100:

@@ -4,10 +4,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
-from rich.console import Console
 
 from dst_jax.report import style
-from dst_jax.report.terminal import render
+from dst_jax.report.terminal import show
 from experiments.comparison import figures, tables
 from experiments.comparison.choice import Choice
 from experiments.comparison.grid import Setting
@@ -31,7 +30,7 @@ def write(
     Args:
       out: the comparison's directory.
       settings: the grid.
-      choices: one per penalty.
+      choices: one per method.
       margin: of the choice, a share of examples.
       records: the hold-out on every cell.
       tests: the test set on baseline, control and choices; empty if it was not read.
@@ -53,11 +52,8 @@ def write(
     images = [f"![{name}](figures/{name}.png)\n" for name in drawn]
     path = out / "report.md"
     path.write_text("\n".join(["# Penalties compared\n", *parts, *images]))
-    console = Console()
     for table in shown:
-        console.print(table.title, style="bold", markup=False)
-        console.print(render(table))
-        console.print(table.note, style="dim", markup=False)
+        show(table)
     return path
 
 
@@ -71,7 +67,8 @@ def _figures(
     chosen = ["control", *(choice.setting.name for choice in choices)]
     if any(evals.values()):
         drawn["curves"] = figures.curves({name: evals[name] for name in chosen})
-    shaped = [setting for setting in settings if len(setting.options) == 1]
+    plain = [setting for setting in settings if setting.budget is None]
+    shaped = [setting for setting in plain if len(setting.options) == 1]
     if len({setting.options for setting in shaped}) > 1:
         drawn["shapes"] = figures.shapes(shaped, records)
         names = ["control", *(setting.name for setting in shaped)]

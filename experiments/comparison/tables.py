@@ -108,9 +108,12 @@ def markdown(table: Table) -> str:
 
 def _chosen_row(choice: Choice, tests: Sequence[Record]) -> tuple[str, ...]:
     setting = choice.setting
-    shape = ", ".join(f"{name}={value:g}" for name, value in setting.options)
-    text = f"{setting.strength:g}" + (f", {shape}" if shape else "")
-    name = setting.penalty + ("" if choice.matched else " *")
+    parts = [] if setting.strength is None else [f"{setting.strength:g}"]
+    parts += [f"{name}={value:g}" for name, value in setting.options]
+    if setting.budget is not None:
+        parts.append(f"budget {setting.budget:g}")
+    text = ", ".join(parts)
+    name = setting.method + ("" if choice.matched else " *")
     return _row(name, setting.name, text, tests)
 
 

@@ -7,10 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from dst_jax import train
-from dst_jax.report.terminal import render
+from dst_jax.report.terminal import show
 from dst_jax.runs import Run
 from dst_jax.train import Stage
 from experiments import build
@@ -91,10 +89,7 @@ def _write(out: Path, rows: list[dict[str, Any]]) -> Path:
     (out / "table.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     path = out / "report.md"
     path.write_text(f"# Methods of sparse training compared\n\n{markdown(table)}")
-    console = Console()
-    console.print(table.title, style="bold", markup=False)
-    console.print(render(table))
-    console.print(table.note, style="dim", markup=False)
+    show(table)
     return path
 
 

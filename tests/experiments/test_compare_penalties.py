@@ -134,6 +134,31 @@ def test_given_weights_take_the_place_of_the_baselines_training(finished, tmp_pa
         assert again[quantity] == first[quantity]
 
 
+def test_fatrelus_follow_every_training(finished, tmp_path):
+    out = tmp_path / "copy"
+    shutil.copytree(finished[0], out)
+    budget = 2.0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dst_jax.train.loop.fit", None)  # nothing is trained
+        assert _main(out, "--fatrelu", str(budget)) == 0
+    records = Records(out / "cells.jsonl")
+    for cell in CELLS[1:]:
+        before, after = records.get(cell, 0), records.get(f"{cell}_fatrelu2", 0)
+        assert after["top1"] >= before["top1"] - budget / 100 - 1e-9
+        zeros = [r["activation_sparsity"]["element"] for r in (before, after)]
+        assert zeros[0] < zeros[1]
+        assert after["drift"] == before["drift"]
+    assert records.get("l1_0.001_fatrelu2", 0)["fatrelu"] == budget
+    tests = Records(out / "test.jsonl")
+    names = [test["cell"] for test in tests.all()]
+    assert "control_fatrelu2" in names
+    thresholded = [name for name in names if name.endswith("_fatrelu2")]
+    assert sum(name.startswith("l1_") for name in thresholded) == 1
+    row = tests.get("control_fatrelu2", 0)["activation_sparsity"]["element"]
+    assert row > tests.get("control", 0)["activation_sparsity"]["element"]
+    assert "| control + FATReLU | budget 2 |" in (out / "report.md").read_text()
+
+
 def test_another_comparison_is_refused(finished, capsys):
     assert _main(finished[0], "--cells.lr", "0.5") == 1
     assert "--cells.lr is 0.5, was 0.02" in capsys.readouterr().err
@@ -149,7 +174,9 @@ def test_another_comparison_is_refused(finished, capsys):
         (("--grid", "l1 strength=0"), "strengths must be > 0"),
         (("--grid", "l1 strength=1", "l1 strength=1"), "more than once"),
         (("--grid",), "--grid is empty"),
-        (("--seeds", "1", "1"), "must be distinct"),
+        (("--seeds", "1", "1"), "--seeds must be distinct"),
+        (("--fatrelu", "-1"), "--fatrelu must be in [0, 100], got (-1.0,)"),
+        (("--fatrelu", "1", "1"), "--fatrelu must be distinct"),
         (("--margin", "-1"), "--margin must be in [0, 100], got -1"),
         (("--cells.epochs", "-1"), "--cells.epochs must be >= 0"),
         (("--cells.lr", "0"), "--cells.lr must be > 0"),
