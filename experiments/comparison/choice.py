@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from experiments.comparison.grid import Setting
 from experiments.comparison.records import Record, Spread, matching, spread
 
-__all__ = ["Choice", "choose", "sparsity", "top1"]
+__all__ = ["Choice", "Rule", "choose", "sparsity", "top1"]
 
 
 @dataclass(frozen=True)
@@ -14,9 +14,8 @@ class Choice:
     """The setting that stands for its method.
 
     Attributes:
-      setting: the most sparse of those that match the control's accuracy, or, if none
-        does, the most accurate.
-      matched: whether it matches.
+      setting: which.
+      matched: whether it is what the rule asks for, or only the nearest to it.
       top1, sparsity: on the hold-out, over seeds.
     """
 
@@ -26,36 +25,67 @@ class Choice:
     sparsity: Spread
 
 
+@dataclass(frozen=True)
+class Rule:
+    """What is compared at equal accuracy, or else at equal sparsity.
+
+    Attributes:
+      margin: a setting matches if its accuracy, averaged over seeds, is at most this
+        share of examples below that of the dense control; the most sparse that matches
+        is chosen, or, if none does, the most accurate.
+      sparsity: if given, a setting matches if at least this share is zero; the most
+        accurate that matches is chosen, or, if none does, the most sparse.
+    """
+
+    margin: float
+    sparsity: float | None = None
+
+    def __str__(self) -> str:
+        if self.sparsity is not None:
+            return (
+                "Chosen: the most accurate setting of which at least "
+                f"{100 * self.sparsity:g} % are zeros on the hold-out; * if none is, "
+                "then the most sparse."
+            )
+        return (
+            "Chosen: the most sparse setting whose hold-out accuracy is at most "
+            f"{100 * self.margin:g} points below the dense control's; * if none is, "
+            "then the most accurate."
+        )
+
+
 def choose(
-    settings: Sequence[Setting], records: Sequence[Record], *, margin: float
+    settings: Sequence[Setting], records: Sequence[Record], rule: Rule
 ) -> list[Choice]:
     """One choice per penalty, alone or with FATReLUs, in the grid's order.
-
-    A setting matches if its accuracy, averaged over seeds, is at most `margin` below
-    that of the dense control.
 
     Args:
       settings: the whole grid, every cell of it finished.
       records: of cells and of the cell `control`.
-      margin: a share of examples, 0.001 for a tenth of a point.
+      rule: what to choose.
     """
-    floor = spread(matching(records, "control"), top1).mean - margin
+    floor = spread(matching(records, "control"), top1).mean - rule.margin
     by_method: dict[str, list[Choice]] = {}
     for setting in settings:
         own = matching(records, setting.name)
         accuracy, zeros = spread(own, top1), spread(own, sparsity)
         # Sums of 1/n: equal accuracies may differ in the last bit.
         matched = accuracy.mean >= floor - 1e-9
+        if rule.sparsity is not None:
+            matched = zeros.mean >= rule.sparsity
         choice = Choice(setting, matched, accuracy, zeros)
         by_method.setdefault(setting.method, []).append(choice)
-    return [_best(choices) for choices in by_method.values()]
+    return [_best(choices, rule) for choices in by_method.values()]
 
 
-def _best(choices: list[Choice]) -> Choice:
+def _best(choices: list[Choice], rule: Rule) -> Choice:
     matching = [choice for choice in choices if choice.matched]
-    if matching:
-        return max(matching, key=lambda choice: choice.sparsity.mean)
-    return max(choices, key=lambda choice: choice.top1.mean)
+    # Of those that match in one quantity the best in the other.
+    by_sparsity = bool(matching) == (rule.sparsity is None)
+    return max(
+        matching or choices,
+        key=lambda choice: (choice.sparsity if by_sparsity else choice.top1).mean,
+    )
 
 
 def top1(record: Record) -> float:

@@ -13,7 +13,7 @@ from dst_jax.train.objective import Objective
 from experiments import build
 from experiments.command import parse, refuse_another, status
 from experiments.comparison import cells, report
-from experiments.comparison.choice import choose
+from experiments.comparison.choice import Rule, choose
 from experiments.comparison.grid import Setting
 from experiments.comparison.options import FREE, Compare, base, checked
 from experiments.comparison.records import Record, Records
@@ -59,9 +59,10 @@ def _run(options: Compare, plan: cells.Plan, run: Run, *, command: str) -> None:
     init = init_weights(base(options), setup)
     cells.train_cells(setup, plan, records, init=init)
     own = _of(records, [stage.name for stage in plan.stages], plan)
-    margin = options.margin / 100
     settings = [setting for setting, _ in plan.cells]
-    choices = choose(settings, own, margin=margin)
+    least = None if options.sparsity is None else options.sparsity / 100
+    rule = Rule(options.margin / 100, least)
+    choices = choose(settings, own, rule)
     stage_of = dict(plan.cells)
     chosen = [stage_of[choice.setting] for choice in choices]
     final = [plan.baseline, plan.control, *chosen]
@@ -74,7 +75,7 @@ def _run(options: Compare, plan: cells.Plan, run: Run, *, command: str) -> None:
         run.path,
         settings,
         choices,
-        margin=margin,
+        rule=rule,
         records=own,
         tests=tested,
         evals=_evals(cells.of_seed(setup, plan.seeds[0]).run, plan),

@@ -15,6 +15,7 @@ FREE = (
     "fatrelu",
     "seeds",
     "margin",
+    "sparsity",
     "test",
     "dir",
     "data.dir",
@@ -50,6 +51,8 @@ class Compare:
     """Of initialisation, data order and augmentation."""
     margin: float = 0.1
     """How many points of hold-out accuracy below the dense control still match it."""
+    sparsity: float | None = None
+    """Choose the most accurate setting of at least so many percent zeros instead."""
     test: bool = True
     """Whether to end with the test set on what the hold-out chose. Without it, some of
     the seeds, or a part of the grid, can be trained before anything is chosen."""
@@ -94,6 +97,8 @@ def checked(options: Compare) -> list[Setting]:
         raise ValueError(f"--seeds must be distinct, at least one, got {options.seeds}")
     if not 0 <= options.margin <= 100:
         raise ValueError(f"--margin must be in [0, 100], got {options.margin}")
+    if options.sparsity is not None and not 0 <= options.sparsity <= 100:
+        raise ValueError(f"--sparsity must be in [0, 100], got {options.sparsity}")
     for name in ("epochs", "warmup_epochs"):
         value = getattr(options.cells, name)
         if not 0 <= value < float("inf"):

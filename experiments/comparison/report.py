@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from dst_jax.report import style
 from dst_jax.report.terminal import show
 from experiments.comparison import figures, tables
-from experiments.comparison.choice import Choice
+from experiments.comparison.choice import Choice, Rule
 from experiments.comparison.grid import Setting
 from experiments.comparison.records import Record
 
@@ -20,7 +20,7 @@ def write(
     settings: Sequence[Setting],
     choices: Sequence[Choice],
     *,
-    margin: float,
+    rule: Rule,
     records: Sequence[Record],
     tests: Sequence[Record],
     evals: Mapping[str, Sequence[Record]],
@@ -31,7 +31,7 @@ def write(
       out: the comparison's directory.
       settings: the grid.
       choices: one per method.
-      margin: of the choice, a share of examples.
+      rule: that the choices follow.
       records: the hold-out on every cell.
       tests: the test set on baseline, control and choices; empty if it was not read.
       evals: the curves of every cell, from one seed.
@@ -42,7 +42,7 @@ def write(
     shown = [tables.grid(choices, records)]
     if tests:
         cells = list(dict.fromkeys(test["cell"] for test in tests))
-        verdict = tables.chosen(choices, tests, margin=margin)
+        verdict = tables.chosen(choices, tests, rule)
         shown = [verdict, tables.layers(cells, tests), *shown]
     drawn = _figures(settings, choices, records, evals)
     (out / "figures").mkdir(exist_ok=True)

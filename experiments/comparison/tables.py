@@ -3,15 +3,13 @@
 from collections.abc import Callable, Sequence
 
 from dst_jax.report.table import Table
-from experiments.comparison.choice import Choice, sparsity, top1
+from experiments.comparison.choice import Choice, Rule, sparsity, top1
 from experiments.comparison.records import Record, Spread, matching, spread
 
 __all__ = ["chosen", "grid", "layers", "markdown"]
 
 
-def chosen(
-    choices: Sequence[Choice], tests: Sequence[Record], *, margin: float
-) -> Table:
+def chosen(choices: Sequence[Choice], tests: Sequence[Record], rule: Rule) -> Table:
     """The test set's verdict on the baseline, the control and each penalty's choice."""
     rows = [
         _row("dense baseline", "baseline", "", tests),
@@ -33,9 +31,7 @@ def chosen(
         ),
         rows=tuple(rows),
         note=(
-            "Mean ± sample standard deviation over seeds. Chosen: the most sparse "
-            f"setting whose hold-out accuracy is at most {100 * margin:g} points below "
-            "the dense control's; * if none is, then the most accurate. Distance and "
+            f"Mean ± sample standard deviation over seeds. {rule} Distance and "
             "cosine: from the baseline's parameters."
         ),
         words=2,
@@ -68,7 +64,10 @@ def grid(choices: Sequence[Choice], records: Sequence[Record]) -> Table:
 
 
 def layers(cells: Sequence[str], tests: Sequence[Record]) -> Table:
-    """Zeros of every map on the test set, in percent, averaged over seeds."""
+    """Zeros of every map on the test set, in percent, averaged over seeds.
+
+    The longer of the two goes down the page: cells, or a deep network's maps.
+    """
     maps = list(tests[0]["layers"]["activations"])
 
     def share(name: str) -> Callable[[Record], float]:
@@ -78,11 +77,16 @@ def layers(cells: Sequence[str], tests: Sequence[Record]) -> Table:
 
         return of
 
-    rows = tuple(
-        (cell, *(_percent(spread(matching(tests, cell), share(m))) for m in maps))
-        for cell in cells
-    )
-    return Table("Zeros per activation map, test set, %", ("cell", *maps), rows)
+    found = [
+        [_percent(spread(matching(tests, cell), share(name))) for cell in cells]
+        for name in maps
+    ]
+    corner, down, across, values = "map", maps, cells, found
+    if len(cells) >= len(maps):
+        corner, down, across = "cell", cells, maps
+        values = [list(row) for row in zip(*found, strict=True)]
+    rows = tuple((name, *row) for name, row in zip(down, values, strict=True))
+    return Table("Zeros per activation map, test set, %", (corner, *across), rows)
 
 
 def markdown(table: Table) -> str:

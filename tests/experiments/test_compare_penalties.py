@@ -1,11 +1,12 @@
 import json
+import re
 import shutil
 
 import pytest
 
 from experiments import compare_penalties
 from experiments.comparison import cells, tables
-from experiments.comparison.choice import choose
+from experiments.comparison.choice import Rule, choose
 from experiments.comparison.grid import Setting, parse
 from experiments.comparison.launch import main
 from experiments.comparison.records import Records
@@ -14,6 +15,7 @@ ARGUMENTS = [
     *("--data.name", "digits", "--data.image-size", "28", "--data.eval-batch-size"),
     *("120", "--pretrain.epochs", "1", "--cells.epochs", "1", "--seeds", "0"),
     *("--grid", "l1 strength=1e-5,1e-3", "transformed_l1 strength=1e-5 a=0.1,1"),
+    "--fatrelu",  # none
 ]
 CELLS = [
     "baseline",
@@ -156,7 +158,8 @@ def test_fatrelus_follow_every_training(finished, tmp_path):
     assert sum(name.startswith("l1_") for name in thresholded) == 1
     row = tests.get("control_fatrelu2", 0)["activation_sparsity"]["element"]
     assert row > tests.get("control", 0)["activation_sparsity"]["element"]
-    assert "| control + FATReLU | budget 2 |" in (out / "report.md").read_text()
+    report = (out / "report.md").read_text()
+    assert re.search(r"\| control \+ FATReLU( \*)? \| budget 2 \|", report)
 
 
 def test_another_comparison_is_refused(finished, capsys):
@@ -177,6 +180,7 @@ def test_another_comparison_is_refused(finished, capsys):
         (("--seeds", "1", "1"), "--seeds must be distinct"),
         (("--fatrelu", "-1"), "--fatrelu must be in [0, 100], got (-1.0,)"),
         (("--fatrelu", "1", "1"), "--fatrelu must be distinct"),
+        (("--sparsity", "101"), "--sparsity must be in [0, 100], got 101"),
         (("--margin", "-1"), "--margin must be in [0, 100], got -1"),
         (("--cells.epochs", "-1"), "--cells.epochs must be >= 0"),
         (("--cells.lr", "0"), "--cells.lr must be > 0"),
@@ -212,11 +216,30 @@ def test_the_choice_is_the_most_sparse_that_matches_the_control_on_average():
         *(_record("l1_3", seed, 0.980, 0.9) for seed in (0, 1)),
         *(_record("l0_1", seed, 0.500, 0.9) for seed in (0, 1)),
     ]
-    l1, l0 = choose(settings, records, margin=0.001)
+    l1, l0 = choose(settings, records, Rule(0.001))
     assert (l1.setting.strength, l1.matched, l1.top1.n) == (2, True, 2)
     assert (l0.setting.name, l0.matched) == ("l0_1", False)
-    strict = choose(settings, records, margin=0.0)[0]
+    strict = choose(settings, records, Rule(0.0))[0]
     assert strict.setting.strength == 1
+
+
+def test_the_choice_may_be_the_most_accurate_that_is_sparse_enough():
+    settings = parse(("l1 strength=1,2,3", "l0 strength=1"), (0.5,))
+    tops = {"l1_1": 0.99, "l1_2": 0.97, "l1_3": 0.98, "l0_1": 0.9}
+    zeros = {"l1_1": 0.7, "l1_2": 0.8, "l1_3": 0.9, "l0_1": 0.6}
+    records = [_record("control", 0, 1.0, 0.5)]
+    records += [_record(cell, 0, tops[cell], zeros[cell]) for cell in tops]
+    records += [
+        _record(f"{cell}_fatrelu0.5", 0, top1, zeros.get(cell, 0.0) + 0.1)
+        for cell, top1 in (tops | {"control": 0.995}).items()
+    ]
+    rule = Rule(0.001, sparsity=0.8)
+    found = {c.setting.method: c for c in choose(settings, records, rule)}
+    assert found["l1"].setting.name == "l1_3"
+    assert found["l1 + FATReLU"].setting.name == "l1_1_fatrelu0.5"
+    assert not found["l0"].matched
+    assert not found["control + FATReLU"].matched
+    assert "at least 80 % are zeros" in str(rule)
 
 
 def test_records_survive_a_cut_line(tmp_path):
@@ -245,3 +268,15 @@ def test_a_markdown_table_has_a_rule_for_every_column():
         "| a | b | c |",
         "|---|---:|---:|",
     ]
+
+
+@pytest.mark.parametrize(("cells", "down"), [("xy", "map"), ("xyz", "cell")])
+def test_the_longer_of_cells_and_maps_goes_down(cells, down):
+    maps = {name: {"zeros": i, "elements": 4} for i, name in enumerate("abc")}
+    tests = [{"cell": c, "seed": 0, "layers": {"activations": maps}} for c in cells]
+    table = tables.layers(cells, tests)
+    assert table.headings[0] == down
+    shares = ("0.00", "25.00", "50.00")
+    rows = {"map": [(name, x, x) for name, x in zip("abc", shares, strict=True)]}
+    rows["cell"] = [(c, *shares) for c in cells]
+    assert list(table.rows) == rows[down]
