@@ -29,7 +29,7 @@ def fronts(
     for setting in settings:
         key = setting.penalty, setting.options, setting.budget
         lines.setdefault(key, []).append(setting)
-    names = list(dict.fromkeys(setting.penalty for setting in settings))
+    shades = list(dict.fromkeys((penalty, options) for penalty, options, _ in lines))
     for (penalty, options, budget), line in lines.items():
         own = [matching(records, setting.name) for setting in line]
         x, y = [spread(r, sparsity) for r in own], [spread(r, top1) for r in own]
@@ -40,7 +40,7 @@ def fronts(
             [100 * v.mean for v in y],
             xerr=[100 * v.std for v in x],
             yerr=[100 * v.std for v in y],
-            color=colour(names.index(penalty)),
+            color=colour(shades.index((penalty, options))),
             label=" ".join(filter(None, (penalty, shape, thresholds))),
             linestyle="-" if budget is None else ":",
             marker="o" if budget is None else "^",

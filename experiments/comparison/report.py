@@ -67,12 +67,26 @@ def _figures(
     chosen = ["control", *(choice.setting.name for choice in choices)]
     if any(evals.values()):
         drawn["curves"] = figures.curves({name: evals[name] for name in chosen})
-    plain = [setting for setting in settings if setting.budget is None]
-    shaped = [setting for setting in plain if len(setting.options) == 1]
-    if len({setting.options for setting in shaped}) > 1:
+    shaped = _over_a_shape(settings)
+    if shaped:
         drawn["shapes"] = figures.shapes(shaped, records)
         names = ["control", *(setting.name for setting in shaped)]
         if any(evals.values()):
             curves = figures.curves({name: evals[name] for name in names})
             drawn["shape_curves"] = curves
     return drawn
+
+
+def _over_a_shape(settings: Sequence[Setting]) -> list[Setting]:
+    """Those that differ only in the value of their one shape parameter, by value."""
+    groups: dict[tuple[str, float | None], list[Setting]] = {}
+    for setting in settings:
+        if len(setting.options) == 1 and setting.budget is None:
+            key = setting.penalty, setting.strength
+            groups.setdefault(key, []).append(setting)
+    return [
+        setting
+        for group in groups.values()
+        if len(group) > 1
+        for setting in sorted(group, key=lambda setting: setting.options)
+    ]
