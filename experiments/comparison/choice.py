@@ -69,10 +69,10 @@ def choose(
     for setting in settings:
         own = matching(records, setting.name)
         accuracy, zeros = spread(own, top1), spread(own, sparsity)
-        # Sums of 1/n: equal accuracies may differ in the last bit.
+        # Means over seeds: what is equal may differ in the last bit.
         matched = accuracy.mean >= floor - 1e-9
         if rule.sparsity is not None:
-            matched = zeros.mean >= rule.sparsity
+            matched = zeros.mean >= rule.sparsity - 1e-9
         choice = Choice(setting, matched, accuracy, zeros)
         by_method.setdefault(setting.method, []).append(choice)
     return [_best(choices, rule) for choices in by_method.values()]
