@@ -16,7 +16,7 @@ import tyro
 
 from benchmarks.timing import interleaved, show
 from dst_jax import cost, models, pruning
-from dst_jax.cost.visits import visited
+from dst_jax.jaxprs.tracing import visited
 
 
 def main(batch: int = 64, size: int = 64, rounds: int = 15) -> None:

@@ -14,7 +14,7 @@ import jax
 import tyro
 
 from benchmarks.timing import interleaved, show
-from dst_jax.models.pooling import max_pool
+from dst_jax.models.networks.pooling import max_pool
 
 _MAPS = {"LeNet5, 28 px": (128, 28, 28, 6), "VGG16, 32 px": (32, 32, 32, 64)}
 

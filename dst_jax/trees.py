@@ -8,13 +8,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
-from dst_jax.typing import Rules
+from dst_jax.typing import Mask, Rules
 
 __all__ = [
     "count",
     "is_none",
     "map_named",
+    "merge",
     "named_leaves",
+    "only",
     "path_name",
     "select",
     "top_k",
@@ -93,6 +95,22 @@ def count(tree: Any) -> int:
     6
     """
     return sum(leaf.size for leaf in jax.tree.leaves(tree))
+
+
+def only(mask: Mask, tree: Any) -> Any:
+    """The leaves of `tree` that are prunable; `None` for the others."""
+    return jax.tree.map(
+        lambda m, x: None if m is None else x, mask, tree, is_leaf=is_none
+    )
+
+
+def merge(part: Any, whole: Any) -> Any:
+    """`whole` with the leaves of `part` that are not None; None in `whole` stays."""
+
+    def choose(new: Any, old: Any) -> Any:
+        return old if new is None or old is None else new
+
+    return jax.tree.map(choose, part, whole, is_leaf=is_none)
 
 
 def top_k(scores: Any, k: Int[Array, ""] | int) -> Any:

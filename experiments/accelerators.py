@@ -56,7 +56,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def estimate_stages(
-    setup: train.Setup,
+    context: train.Context,
     stages: Sequence[train.Stage],
     names: Sequence[str],
     *,
@@ -65,17 +65,17 @@ def estimate_stages(
     """Writes the estimates for every stage's end, from its checkpoint.
 
     Args:
-      setup: of the run that trained them.
+      context: of the run that trained them.
       stages: all phases, in order.
       names: of accelerators.
       examples: test images.
     """
     last = {stage.name: stage for stage in stages}
     for name, stage in last.items():
-        setup.narrator.say(f"{name}: estimating {len(names)} accelerator(s)")
-        weights = finished.weights_of(setup, stage)
-        found = train.machines(setup, weights, names, examples=examples)
-        setup.run.write_accelerators(name, found)
+        context.console.say(f"{name}: estimating {len(names)} accelerator(s)")
+        weights = finished.weights_of(context, stage)
+        found = train.machines(context, weights, names, examples=examples)
+        context.run.write_accelerators(name, found)
 
 
 def _estimate(options: Options) -> None:
@@ -83,8 +83,8 @@ def _estimate(options: Options) -> None:
         accelerators.create(name)
     if options.examples < 1:
         raise ValueError(f"--examples must be at least 1, got {options.examples}")
-    setup, stages = finished.reopen(options.run_dir, data_dir=options.data_dir)
-    estimate_stages(setup, stages, options.names, examples=options.examples)
+    context, stages = finished.reopen(options.run_dir, data_dir=options.data_dir)
+    estimate_stages(context, stages, options.names, examples=options.examples)
 
 
 if __name__ == "__main__":

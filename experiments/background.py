@@ -22,10 +22,10 @@ import numpy as np
 import tyro
 
 from dst_jax import activations, train
-from dst_jax.report.table import Table, percent
+from dst_jax.report.tables.table import Table, percent
 from dst_jax.report.terminal import show
 from dst_jax.runs import Run
-from dst_jax.train import Setup
+from dst_jax.train import Context
 from experiments import build
 from experiments.comparison import cells
 from experiments.comparison.options import Compare, base
@@ -68,10 +68,10 @@ def _table(options: Options) -> Table:
     config = base(compare)
     if options.data_dir is not None:
         config = replace(config, data=replace(config.data, dir=options.data_dir))
-    setup = build.build_setup(config, run, train.Narrator(quiet=True))
+    context = build.build_context(config, run, train.Console(quiet=True))
     found = Records(run.path / "cells.jsonl").all()
     rows = [
-        _row(cells.of_seed(setup, line["seed"]), line)
+        _row(cells.of_seed(context, line["seed"]), line)
         for line in found
         if line["cell"] == "baseline"
     ]
@@ -88,14 +88,14 @@ def _table(options: Options) -> Table:
     )
 
 
-def _row(setup: Setup, record: dict[str, Any]) -> tuple[str, ...]:
-    path = setup.run.checkpoints / "baseline"
-    weights = train.load_weights(path, sharding=setup.sharding)
-    black = jnp.zeros((1, *setup.dataset.image_shape), jnp.uint8)
+def _row(context: Context, record: dict[str, Any]) -> tuple[str, ...]:
+    path = context.run.checkpoints / "baseline"
+    weights = train.load_weights(path, sharding=context.sharding)
+    black = jnp.zeros((1, *context.dataset.image_shape), jnp.uint8)
     _, maps, _ = activations.apply_with_activations(
-        setup.model,
+        context.model,
         {"params": weights.params, **weights.model_state},
-        setup.preprocess(black),
+        context.preprocess(black),
     )
     first, answer = next(iter(maps.items()))
     centre = np.asarray(answer)[0, answer.shape[1] // 2, answer.shape[2] // 2]

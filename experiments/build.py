@@ -8,8 +8,8 @@ import optax
 from dst_jax import cost, data, models
 from dst_jax.runs import Run
 from dst_jax.train import (
-    Narrator,
-    Setup,
+    Console,
+    Context,
     Stage,
     chain,
     learning_rate,
@@ -21,9 +21,9 @@ from experiments.config import Config, Model, Optim, Prune, network
 from experiments.methods import SparseMethod
 
 __all__ = [
+    "build_context",
     "build_model",
     "build_optimizer",
-    "build_setup",
     "prunable_rules",
     "rehearse",
 ]
@@ -37,7 +37,7 @@ def build_model(config: Model, *, num_classes: int) -> Any:
     )
 
 
-def build_setup(config: Config, run: Run, narrator: Narrator) -> Setup:
+def build_context(config: Config, run: Run, console: Console) -> Context:
     """Data, model and devices; reads the data."""
     dataset = data.load(
         config.data.name,
@@ -47,7 +47,7 @@ def build_setup(config: Config, run: Run, narrator: Narrator) -> Setup:
         augment=config.data.augment,
         standardise=config.data.standardise,
     )
-    return Setup(
+    return Context(
         model=build_model(config.model, num_classes=dataset.num_classes),
         dataset=dataset,
         run=run,
@@ -61,7 +61,7 @@ def build_setup(config: Config, run: Run, narrator: Narrator) -> Setup:
         save_every=config.run.save_every,
         threads=config.data.threads,
         workers=config.data.workers,
-        narrator=narrator,
+        console=console,
     )
 
 

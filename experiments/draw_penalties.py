@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dst_jax import penalties
-from dst_jax.report.style import colour, png, styled, subplots
+from dst_jax.report.figures.style import colour, png, styled, subplots
 
 __all__ = ["draw", "main"]
 

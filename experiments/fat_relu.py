@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from dst_jax import activations
 from dst_jax.activations import FoundThresholds
 from dst_jax.data import Split
-from dst_jax.train import Setup, Weights
+from dst_jax.train import Context, Weights
 
 __all__ = ["Kind", "holdout", "put_on", "search"]
 
@@ -17,7 +17,7 @@ Kind = Literal["hard", "soft"]
 
 
 def search(
-    setup: Setup,
+    context: Context,
     weights: Weights,
     *,
     budget: float,
@@ -31,7 +31,7 @@ def search(
     different scale take equally many evaluations.
 
     Args:
-      setup: data and model.
+      context: data and model.
       weights: the network.
       budget: points of hold-out accuracy that may be lost, over all layers.
       kind: FATReLU, or the ReLU shifted by the threshold.
@@ -43,15 +43,15 @@ def search(
 
     Reference: Kurtz et al. 2020 (PMLR 119:5533-5543).
     """
-    split = holdout(setup)
-    tops = _largest(setup, weights, split, percentile / 100)
+    split = holdout(context)
+    tops = _largest(context, weights, split, percentile / 100)
 
     def scaled(shares: Mapping[str, float]) -> dict[str, float]:
         return {name: share * tops[name] for name, share in shares.items()}
 
     def accuracy(shares: Mapping[str, float]) -> float:
         changed = put_on(weights, scaled(shares), kind=kind)
-        return 100 * setup.evaluate(changed, split, count=False).top1
+        return 100 * context.evaluate(changed, split, count=False).top1
 
     found = activations.search_thresholds(
         accuracy, list(tops), budget=budget, precision=2.0**-bisections
@@ -67,26 +67,26 @@ def put_on(
     return weights._replace(model_state=state)
 
 
-def holdout(setup: Setup) -> Split:
+def holdout(context: Context) -> Split:
     """The split that thresholds are chosen on.
 
     Raises:
       ValueError: there is none.
     """
-    if setup.dataset.holdout is None:
+    if context.dataset.holdout is None:
         raise ValueError("thresholds are chosen on a hold-out: the run has none")
-    return setup.dataset.holdout
+    return context.dataset.holdout
 
 
 def _largest(
-    setup: Setup, weights: Weights, split: Split, share: float
+    context: Context, weights: Weights, split: Split, share: float
 ) -> OrderedDict[str, float]:
     """For every map that has an entry above 0 in this batch, that quantile of it."""
     images = [
-        split.example(i)[0] for i in range(min(setup.eval_batch_size, len(split)))
+        split.example(i)[0] for i in range(min(context.eval_batch_size, len(split)))
     ]
     variables = {"params": weights.params, **weights.model_state}
-    x = setup.preprocess(jnp.stack(images))
-    _, maps, _ = activations.apply_with_activations(setup.model, variables, x)
+    x = context.preprocess(jnp.stack(images))
+    _, maps, _ = activations.apply_with_activations(context.model, variables, x)
     tops = activations.percentile_thresholds(maps, share)
     return OrderedDict((name, float(t)) for name, t in tops.items() if t > 0)

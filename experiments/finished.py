@@ -13,7 +13,7 @@ __all__ = ["reopen", "weights_of"]
 
 def reopen(
     run_dir: str, *, data_dir: str | None = None
-) -> tuple[train.Setup, list[train.Stage]]:
+) -> tuple[train.Context, list[train.Stage]]:
     """Data, model and devices of a finished run, and its stages.
 
     Args:
@@ -32,11 +32,11 @@ def reopen(
     config = from_nested(record["config"])
     if data_dir is not None:
         config = replace(config, data=replace(config.data, dir=data_dir))
-    setup = build.build_setup(config, run, train.Narrator())
-    return setup, build_stages(config)
+    context = build.build_context(config, run, train.Console())
+    return context, build_stages(config)
 
 
-def weights_of(setup: train.Setup, stage: train.Stage) -> train.Weights:
+def weights_of(context: train.Context, stage: train.Stage) -> train.Weights:
     """The network at a stage's end, from its checkpoint."""
-    path = setup.run.checkpoints / stage.path
-    return train.load_weights(path, sharding=setup.sharding)
+    path = context.run.checkpoints / stage.path
+    return train.load_weights(path, sharding=context.sharding)

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 
 from dst_jax import train
-from dst_jax.models import torch_import
+from dst_jax.models.torch import importer as torch_import
 from experiments.config import Config, network
 
 __all__ = ["init_weights", "is_file", "is_torchvision"]
@@ -26,7 +26,7 @@ def is_file(source: str) -> bool:
     return not is_torchvision(source) and Path(source).suffix in _FILES
 
 
-def init_weights(config: Config, setup: train.Setup) -> train.Weights | None:
+def init_weights(config: Config, context: train.Context) -> train.Weights | None:
     """The weights that `--init.from` names, checked against the model.
 
     Returns:
@@ -39,18 +39,18 @@ def init_weights(config: Config, setup: train.Setup) -> train.Weights | None:
     if source is None:
         return None
     if is_torchvision(source) or is_file(source):
-        weights = _from_torch(source, config, setup)
+        weights = _from_torch(source, config, context)
     else:
-        weights = train.load_weights(source, sharding=setup.sharding)
-    setup.check_weights(weights)
+        weights = train.load_weights(source, sharding=context.sharding)
+    context.check_weights(weights)
     return weights
 
 
-def _from_torch(source: str, config: Config, setup: train.Setup) -> train.Weights:
+def _from_torch(source: str, config: Config, context: train.Context) -> train.Weights:
     name, options = config.model.name, network(config.model)
     options |= {
-        "num_classes": setup.dataset.num_classes,
-        "input_shape": setup.dataset.image_shape,
+        "num_classes": context.dataset.num_classes,
+        "input_shape": context.dataset.image_shape,
     }
     try:
         if is_torchvision(source):
@@ -60,7 +60,7 @@ def _from_torch(source: str, config: Config, setup: train.Setup) -> train.Weight
             variables = torch_import.load(name, source, **options)
     except ModuleNotFoundError as error:
         raise ValueError(f"--init.from {source}: {error}") from None
-    variables = jax.device_put(variables, setup.sharding)
+    variables = jax.device_put(variables, context.sharding)
     return train.Weights(variables.pop("params"), variables, None)
 
 

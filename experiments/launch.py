@@ -58,16 +58,16 @@ def _run(name: str, config: Config, stages: list[train.Stage], argv: list[str]) 
     if config.run.multihost:
         jax.distributed.initialize()
     first = jax.process_index() == 0
-    narrator = train.Narrator(quiet=not first)
+    console = train.Console(quiet=not first)
     run = Run(str(config.run.dir), writer=first)
     refuse_another(config, run)
     if run.read_summary() is None:
-        _train(name, config, stages, argv, run, narrator)
+        _train(name, config, stages, argv, run, console)
     else:
-        narrator.say(f"{run.path} is finished; this is its result")
+        console.say(f"{run.path} is finished; this is its result")
     if first:
         report.show([run.path])
-        narrator.say(f"report: {report.write(run.path)}")
+        console.say(f"report: {report.write(run.path)}")
 
 
 def _train(
@@ -76,19 +76,19 @@ def _train(
     stages: list[train.Stage],
     argv: list[str],
     run: Run,
-    narrator: train.Narrator,
+    console: train.Console,
 ) -> None:
     if config.run.compilation_cache is not None:
         cache = str(Path(config.run.compilation_cache).absolute())
         jax.config.update("jax_compilation_cache_dir", cache)
-    setup = build.build_setup(config, run, narrator)
-    init = init_weights(config, setup)
+    context = build.build_context(config, run, console)
+    init = init_weights(config, context)
     if run.read_config() is None:
         run.write_config(_record(name, config, stages, argv))
-    narrator.say(_headline(setup, run))
-    train.train(setup, stages, config=nested(config), init=init)
+    console.say(_headline(context, run))
+    train.train(context, stages, config=nested(config), init=init)
     if config.run.accelerators and run.writer:
-        estimate_stages(setup, stages, config.run.accelerators)
+        estimate_stages(context, stages, config.run.accelerators)
 
 
 def _record(
@@ -104,11 +104,11 @@ def _record(
     }
 
 
-def _headline(setup: train.Setup, run: Run) -> str:
-    sets = setup.dataset
+def _headline(context: train.Context, run: Run) -> str:
+    sets = context.dataset
     held = 0 if sets.holdout is None else len(sets.holdout)
     return (
         f"{sets.name}: {len(sets.train)} training, {held} hold-out, {len(sets.test)}"
-        f" test images of {sets.image_shape}; {setup.steps_per_epoch} steps an epoch on"
-        f" {setup.mesh.size} device(s); run directory {run.path}"
+        f" test images of {sets.image_shape}; {context.steps_per_epoch} steps an epoch"
+        f" on {context.mesh.size} device(s); run directory {run.path}"
     )

@@ -20,9 +20,9 @@ from typing import Annotated, Any
 import tyro
 
 from dst_jax import train
-from dst_jax.report.table import Table, percent
+from dst_jax.report.tables.table import Table, percent
 from dst_jax.report.terminal import show
-from dst_jax.train import Setup, Stage, Weights
+from dst_jax.train import Context, Stage, Weights
 from experiments import fat_relu, finished
 
 __all__ = ["Options", "main"]
@@ -61,10 +61,10 @@ def main(argv: list[str] | None = None) -> int:
     logging.getLogger("absl").setLevel(logging.ERROR)
     try:
         _check(options)
-        setup, stages = finished.reopen(options.run_dir, data_dir=options.data_dir)
+        context, stages = finished.reopen(options.run_dir, data_dir=options.data_dir)
         stage = _stage(options, stages)
-        record = _record(setup, finished.weights_of(setup, stage), options)
-        setup.run.write_thresholds(stage.name, record)
+        record = _record(context, finished.weights_of(context, stage), options)
+        context.run.write_thresholds(stage.name, record)
         _show(stage.name, record)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -89,10 +89,10 @@ def _stage(options: Options, stages: Sequence[Stage]) -> Stage:
     return last[name]
 
 
-def _record(setup: Setup, weights: Weights, options: Options) -> dict[str, Any]:
+def _record(context: Context, weights: Weights, options: Options) -> dict[str, Any]:
     """What the search finds, and the splits without and with it."""
     found = fat_relu.search(
-        setup,
+        context,
         weights,
         budget=options.budget,
         kind=options.kind,
@@ -100,16 +100,16 @@ def _record(setup: Setup, weights: Weights, options: Options) -> dict[str, Any]:
         percentile=options.percentile,
     )
     changed = fat_relu.put_on(weights, found.thresholds, kind=options.kind)
-    splits = {"holdout": fat_relu.holdout(setup)}
+    splits = {"holdout": fat_relu.holdout(context)}
     if options.test:
-        splits["test"] = setup.dataset.test
+        splits["test"] = context.dataset.test
     return {
         "kind": options.kind,
         "budget": options.budget,
         "thresholds": found.thresholds,
         **{
             split: {
-                when: train.records.row(when, setup.evaluate(w, examples, count=True))
+                when: train.records.row(when, context.evaluate(w, examples, count=True))
                 for when, w in (("without", weights), ("with", changed))
             }
             for split, examples in splits.items()

@@ -8,7 +8,7 @@ import numpy as np
 from benchmarks.accelerators.comparison import Row
 from benchmarks.accelerators.networks import ALEXNET, GOOGLENET, VGG16, Layer, draw
 from dst_jax.cost import accelerators
-from dst_jax.cost.profiles import OpProfile
+from dst_jax.cost.counting.op_profile import OpProfile
 
 __all__ = [
     "dadiannao_cycles",

@@ -13,7 +13,9 @@ from benchmarks.accelerators.published import (
     EYERISS_LAYERS,
     EyerissLayer,
 )
-from dst_jax.cost import accelerators, energy, formats, traffic
+from dst_jax.cost import accelerators
+from dst_jax.cost.estimates import energy, traffic
+from dst_jax.cost.storage import formats
 
 __all__ = [
     "dram_ratio_rows",

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.accelerators.published import EYERISS_LAYERS
-from dst_jax.cost.profiles import Geometry, OpProfile
-from dst_jax.cost.synthetic import output_shape
+from dst_jax.cost.counting.op_profile import Geometry, OpProfile
+from dst_jax.cost.counting.synthetic import output_shape
 
 __all__ = ["ALEXNET", "GOOGLENET", "VGG16", "Layer", "draw"]
 

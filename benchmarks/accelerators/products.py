@@ -18,8 +18,8 @@ from benchmarks.accelerators.published import (
     TensorCoreRow,
 )
 from dst_jax.cost import accelerators
-from dst_jax.cost.profiles import Geometry, OpProfile
-from dst_jax.cost.synthetic import synthetic
+from dst_jax.cost.counting.op_profile import Geometry, OpProfile
+from dst_jax.cost.counting.synthetic import synthetic
 
 __all__ = [
     "ELEMENT_LAYERS",

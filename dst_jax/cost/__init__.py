@@ -7,18 +7,20 @@ cost.surrogate(fn)(params, batch)        multiplications as a differentiable los
 cost.sensitivity(fn)(params, batch)      what a nonzero of each map costs
 """
 
-from dst_jax.cost import accelerators, energy, formats
-from dst_jax.cost.estimate import Estimate, OpEstimate, estimate, sweep
-from dst_jax.cost.formats_table import storage, table
-from dst_jax.cost.integers import Count
-from dst_jax.cost.operations import OpCounts, accumulate, as_dict, drop, total
-from dst_jax.cost.profiles import Geometry, OpProfile
-from dst_jax.cost.profiling import profile
-from dst_jax.cost.sensitivity import sensitivity
-from dst_jax.cost.sensitivity_inputs import input_sensitivity
-from dst_jax.cost.surrogate import soft_indicator, surrogate
-from dst_jax.cost.synthetic import synthetic
-from dst_jax.cost.transform import count
+from dst_jax.cost import accelerators
+from dst_jax.cost.counting.count import count
+from dst_jax.cost.counting.op_counts import OpCounts, accumulate, as_dict, drop, total
+from dst_jax.cost.counting.op_profile import Geometry, OpProfile
+from dst_jax.cost.counting.profile import profile
+from dst_jax.cost.counting.synthetic import synthetic
+from dst_jax.cost.estimates import energy
+from dst_jax.cost.estimates.estimate import Estimate, OpEstimate, estimate, sweep
+from dst_jax.cost.gradients.input_sensitivity import input_sensitivity
+from dst_jax.cost.gradients.sensitivity import sensitivity
+from dst_jax.cost.gradients.surrogate import soft_indicator, surrogate
+from dst_jax.cost.storage import formats
+from dst_jax.cost.storage.format_table import storage, table
+from dst_jax.jaxprs.exact_integers import Count
 
 __all__ = [
     "Count",

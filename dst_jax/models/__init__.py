@@ -1,20 +1,20 @@
 """Networks with a tap on every post-ReLU map and the names of public PyTorch code."""
 
-from dst_jax.models.cifar_googlenet import CifarGoogLeNet
-from dst_jax.models.cifar_resnet import CifarResNet
-from dst_jax.models.densenet import CifarDenseNet, DenseNet
-from dst_jax.models.googlenet import GoogLeNet
-from dst_jax.models.lenet import LeNet5
-from dst_jax.models.mlp import MLP
-from dst_jax.models.mobilenet_v1 import MobileNetV1
-from dst_jax.models.mobilenet_v2 import MobileNetV2
-from dst_jax.models.normalization import BatchNorm
+from dst_jax.models.networks.cifar_googlenet import CifarGoogLeNet
+from dst_jax.models.networks.cifar_resnet import CifarResNet
+from dst_jax.models.networks.densenet import CifarDenseNet, DenseNet
+from dst_jax.models.networks.googlenet import GoogLeNet
+from dst_jax.models.networks.lenet import LeNet5
+from dst_jax.models.networks.mlp import MLP
+from dst_jax.models.networks.mobilenet_v1 import MobileNetV1
+from dst_jax.models.networks.mobilenet_v2 import MobileNetV2
+from dst_jax.models.networks.normalization import BatchNorm
+from dst_jax.models.networks.resnet import ResNet
+from dst_jax.models.networks.unet import UNet
+from dst_jax.models.networks.vgg import VGG
+from dst_jax.models.networks.vit import VisionTransformer
+from dst_jax.models.networks.wide_resnet import WideResNet
 from dst_jax.models.registry import Task, create, names, options, task
-from dst_jax.models.resnet import ResNet
-from dst_jax.models.unet import UNet
-from dst_jax.models.vgg import VGG
-from dst_jax.models.vit import VisionTransformer
-from dst_jax.models.wide_resnet import WideResNet
 
 __all__ = [
     "MLP",

@@ -7,20 +7,25 @@ from typing import Any, NamedTuple, get_args
 
 import flax.linen as nn
 
-from dst_jax.models.cifar_googlenet import CifarGoogLeNet
-from dst_jax.models.cifar_resnet import CifarResNet, Shortcut
-from dst_jax.models.densenet import CifarDenseNet, DenseNet
-from dst_jax.models.googlenet import GoogLeNet
-from dst_jax.models.layers import Stem
-from dst_jax.models.lenet import LeNet5
-from dst_jax.models.mlp import MLP
-from dst_jax.models.mobilenet_v1 import MobileNetV1
-from dst_jax.models.mobilenet_v2 import MobileNetV2
-from dst_jax.models.resnet import BasicBlock, Bottleneck, ResNet, WideBottleneck
-from dst_jax.models.unet import UNet
-from dst_jax.models.vgg import VGG
-from dst_jax.models.vit import VisionTransformer
-from dst_jax.models.wide_resnet import WideResNet
+from dst_jax.models.networks.cifar_googlenet import CifarGoogLeNet
+from dst_jax.models.networks.cifar_resnet import CifarResNet, Shortcut
+from dst_jax.models.networks.densenet import CifarDenseNet, DenseNet
+from dst_jax.models.networks.googlenet import GoogLeNet
+from dst_jax.models.networks.layers import Stem
+from dst_jax.models.networks.lenet import LeNet5
+from dst_jax.models.networks.mlp import MLP
+from dst_jax.models.networks.mobilenet_v1 import MobileNetV1
+from dst_jax.models.networks.mobilenet_v2 import MobileNetV2
+from dst_jax.models.networks.resnet import (
+    BasicBlock,
+    Bottleneck,
+    ResNet,
+    WideBottleneck,
+)
+from dst_jax.models.networks.unet import UNet
+from dst_jax.models.networks.vgg import VGG
+from dst_jax.models.networks.vit import VisionTransformer
+from dst_jax.models.networks.wide_resnet import WideResNet
 
 __all__ = ["Task", "create", "names", "options", "task"]
 

@@ -16,6 +16,7 @@ from dst_jax.pruning.apply_mask import (
     MaskState,
     apply_mask,
     get_mask,
+    keeps_dense,
     sparse_params,
 )
 from dst_jax.pruning.flops import TrainingFlops, training_flops
@@ -67,6 +68,7 @@ __all__ = [
     "granet",
     "halo",
     "holds",
+    "keeps_dense",
     "masks",
     "mest",
     "method",

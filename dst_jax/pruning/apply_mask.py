@@ -11,12 +11,14 @@ from dst_jax.pruning import masks, packing
 from dst_jax.typing import Mask, Params
 
 __all__ = [
+    "DenseMaskState",
     "Effective",
     "MaskState",
     "apply_mask",
     "check_mask",
     "get_mask",
     "hold",
+    "keeps_dense",
     "sparse_params",
 ]
 
@@ -26,6 +28,14 @@ class MaskState(NamedTuple):
 
     mask: Any
     """bool arrays or `packing.PackedLeaf`, `None` where nothing is pruned."""
+
+
+class DenseMaskState(MaskState):
+    """A mask under which the parameters stay dense.
+
+    The network computes with `sparse_params(params, opt_state)`. The type says so, and
+    with it the structure of the state: see `keeps_dense`.
+    """
 
 
 @runtime_checkable
@@ -134,6 +144,22 @@ def sparse_params(params: Params, opt_state: optax.OptState) -> Params:
     mask = get_mask(opt_state)
     found = _find(opt_state, Effective)
     return found[0].effective(mask, params) if found else masks.apply(mask, params)
+
+
+def keeps_dense(opt_state: optax.OptState) -> bool:
+    """Whether an optimizer trains dense weights, so that the network needs others.
+
+    Then gradients are taken at `sparse_params(params, opt_state)`, and these weights
+    are what is evaluated, saved and handed on. Also true of the state's shapes alone.
+
+    >>> from dst_jax import pruning
+    >>> params = {"kernel": jnp.ones((4, 4))}
+    >>> keeps_dense(pruning.ste(optax.sgd(0.1), sparsity=0.5).init(params))
+    True
+    >>> keeps_dense(pruning.random(optax.sgd(0.1), sparsity=0.5).init(params))
+    False
+    """
+    return bool(_find(opt_state, DenseMaskState))
 
 
 def check_mask(mask: Mask, params: Params) -> None:

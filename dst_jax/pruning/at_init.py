@@ -10,10 +10,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from dst_jax import trees
-from dst_jax.pruning import _checks, masks, scores
-from dst_jax.pruning.apportion import budget
+from dst_jax import checks, trees
+from dst_jax.pruning import masks, scores
 from dst_jax.pruning.distributions import Distribution
+from dst_jax.pruning.integer_shares import budget
 from dst_jax.pruning.selection import JOINT, top_k
 from dst_jax.pruning.updates import dense_mask, keep
 from dst_jax.typing import Mask, Params, Rules
@@ -52,10 +52,10 @@ def snip(
     >>> snip(params, loss, jnp.array([[5.0, 1.0]]), sparsity=0.75)["w"].tolist()
     [[False, False], [False, True]]
     """
-    _checks.fraction("sparsity", sparsity)
+    checks.fraction("sparsity", sparsity)
     prunable = masks.prunable(params, rules)
     grads = jax.grad(loss_fn)(params, batch)
-    importance = scores.snip(prunable, grads=_like(prunable, grads))
+    importance = scores.snip(prunable, grads=trees.only(prunable, grads))
     return keep(importance, sparsity, distribution)
 
 
@@ -88,11 +88,11 @@ def grasp(
     >>> grasp(params, loss, jnp.array([[1.0, 2.0]]), sparsity=0.5)["w"].tolist()
     [[False, True]]
     """
-    _checks.fraction("sparsity", sparsity)
+    checks.fraction("sparsity", sparsity)
     prunable = masks.prunable(params, rules)
 
     def gradient(part: Params) -> Params:
-        return jax.grad(lambda p: loss_fn(_over(p, params), batch))(part)
+        return jax.grad(lambda p: loss_fn(trees.merge(p, params), batch))(part)
 
     _, product = jax.jvp(gradient, (prunable,), (gradient(prunable),))
     importance = scores.grasp(prunable, hessian_gradient=product)
@@ -137,8 +137,8 @@ def synflow(
     >>> synflow(params, total, jnp.ones((1, 1)), sparsity=0.5)["b"].tolist()
     [[True], [False]]
     """
-    _checks.fraction("sparsity", sparsity)
-    _checks.at_least("rounds", rounds, 1)
+    checks.fraction("sparsity", sparsity)
+    checks.at_least("rounds", rounds, 1)
     absolute = jax.tree.map(jnp.abs, params)
     prunable = masks.prunable(absolute, rules)
     mask, total = dense_mask(prunable), trees.count(prunable)
@@ -166,7 +166,7 @@ def _flow(
 
     def scaled(part: Params, c: Array) -> Array:
         inputs = jax.tree.map(lambda x: x * c.astype(x.dtype), batch)
-        return loss_fn(_over(part, params), inputs) * c
+        return loss_fn(trees.merge(part, params), inputs) * c
 
     def flow(c: Array) -> Params:
         grads = jax.grad(scaled)(prunable, c)
@@ -186,16 +186,3 @@ def _flow(
     one = jnp.float32(1)
     _, found = jax.lax.while_loop(too_large, lower, (one, flow(one)))
     return found, finite(found)
-
-
-def _like(prunable: Params, tree: Params) -> Params:
-    return jax.tree.map(
-        lambda w, x: None if w is None else x, prunable, tree, is_leaf=trees.is_none
-    )
-
-
-def _over(part: Params, params: Params) -> Params:
-    """`params` with the prunable leaves of `part`."""
-    return jax.tree.map(
-        lambda w, p: p if w is None else w, part, params, is_leaf=trees.is_none
-    )

@@ -20,8 +20,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dst_jax.pruning import _checks
-from dst_jax.pruning.apportion import budget, half_up, hand_out, in_proportion
+from dst_jax import checks
+from dst_jax.pruning.integer_shares import budget, half_up, hand_out, in_proportion
 from dst_jax.pruning.selection import JOINT, Count
 from dst_jax.typing import Rules
 
@@ -122,7 +122,7 @@ def by_name(distribution: str | Distribution) -> Distribution:
     """
     if callable(distribution):
         return distribution
-    _checks.one_of("distribution", distribution, _BY_NAME)
+    checks.one_of("distribution", distribution, _BY_NAME)
     return _BY_NAME[distribution]
 
 
@@ -209,7 +209,7 @@ def _set_aside(
     """Layers of given density, the others, and what is left to keep in those."""
     fixed = {}
     for pattern, density in [*densities, *((p, 1.0) for p in dense)]:
-        _checks.share(f"density of {pattern!r}", density)
+        checks.share(f"density of {pattern!r}", density)
         found = [k for k in shapes if re.search(pattern, k)]
         if not found:
             raise ValueError(f"{pattern!r} matches none of: {', '.join(shapes)}")

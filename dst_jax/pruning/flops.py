@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from dst_jax.pruning import _checks
+from dst_jax import checks
 
 __all__ = ["TrainingFlops", "training_flops"]
 
@@ -74,9 +74,9 @@ def training_flops(
     if unknown:
         raise ValueError(f"densities names {unknown}, not in {list(dense_macs)}")
     for name, density in densities.items():
-        _checks.share(f"density of {name}", density)
+        checks.share(f"density of {name}", density)
     if dense_gradient_every is not None:
-        _checks.at_least("dense_gradient_every", dense_gradient_every, 1)
+        checks.at_least("dense_gradient_every", dense_gradient_every, 1)
     sparse: Any = sum(macs * densities.get(k, 1) for k, macs in dense_macs.items())
     dense: Any = sum(dense_macs.values())
     if dense_gradient_every is None:

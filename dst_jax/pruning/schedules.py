@@ -13,7 +13,7 @@ import optax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float
 
-from dst_jax.pruning import _checks
+from dst_jax import checks
 
 __all__ = [
     "Due",
@@ -113,9 +113,9 @@ def exponential(
     >>> [round(float(exponential(0.0, 0.99, end=2)(t)), 3) for t in range(3)]
     [0.0, 0.9, 0.99]
     """
-    _checks.fraction("initial", initial)
-    _checks.fraction("final", final)
-    _checks.at_least("end", end, start)
+    checks.fraction("initial", initial)
+    checks.fraction("final", final)
+    checks.at_least("end", end, start)
 
     def schedule(step: ArrayLike) -> Float[Array, ""]:
         p = _progress(step, start, end)
@@ -154,11 +154,11 @@ def cyclic(
     >>> [round(float(schedule(t)), 3) for t in range(5)]
     [0.9, 0.8, 0.7, 0.8, 0.9]
     """
-    _checks.fraction("sparsity", sparsity)
-    _checks.at_least("period", period, 1)
-    _checks.at_least("cycles", cycles, 1)
-    _checks.at_least("relaxation", relaxation, 1)
-    _checks.one_of("wave", wave, get_args(Wave))
+    checks.fraction("sparsity", sparsity)
+    checks.at_least("period", period, 1)
+    checks.at_least("cycles", cycles, 1)
+    checks.at_least("relaxation", relaxation, 1)
+    checks.one_of("wave", wave, get_args(Wave))
 
     def schedule(step: ArrayLike) -> Float[Array, ""]:
         lengths = _real(period) * _real(growth) ** jnp.arange(cycles)
@@ -187,9 +187,9 @@ def decay(
     >>> float(decay("linear", 0.5, end=10)(5))
     0.25
     """
-    _checks.one_of("decay", name, get_args(Decay))
-    _checks.share("drop_fraction", initial)
-    _checks.share("final_fraction", final)
+    checks.one_of("decay", name, get_args(Decay))
+    checks.share("drop_fraction", initial)
+    checks.share("final_fraction", final)
     if name == "constant":
         return constant(initial)
     ramp = cosine if name == "cosine" else linear
@@ -220,10 +220,10 @@ def every(
     >>> [t for t in range(1, 12) if due(t)]
     [4, 8, 10]
     """
-    _checks.at_least("interval", interval, 1)
-    _checks.at_least("start", start, 0)
+    checks.at_least("interval", interval, 1)
+    checks.at_least("start", start, 0)
     if end is not None:
-        _checks.at_least("end", end, start)
+        checks.at_least("end", end, start)
 
     def due(step: ArrayLike) -> Bool[Array, ""]:
         step = jnp.asarray(step)
@@ -242,8 +242,8 @@ def _ramp(
     end: ArrayLike,
     remaining: Callable[[Array], Array],
 ) -> optax.Schedule:
-    _checks.at_least("start", start, 0)
-    _checks.at_least("end", end, start)
+    checks.at_least("start", start, 0)
+    checks.at_least("end", end, start)
 
     def schedule(step: ArrayLike) -> Float[Array, ""]:
         p = _progress(step, start, end)

@@ -16,8 +16,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from dst_jax import trees
-from dst_jax.pruning import _checks
+from dst_jax import checks, trees
 from dst_jax.pruning.selection import JOINT, Count, Counts, top_k, top_k_along
 from dst_jax.typing import Mask, Params
 
@@ -158,7 +157,7 @@ def channel(axis: Literal["in", "out"] = "out") -> Structure:
     >>> channel("in")(jnp.array([[1.0, 3.0], [2.5, 2.0]]), 2).tolist()
     [[False, False], [True, True]]
     """
-    _checks.one_of("axis", axis, ("in", "out"))
+    checks.one_of("axis", axis, ("in", "out"))
 
     def kept(leaf: Shape) -> int:
         if axis == "in" and len(leaf) < 2:

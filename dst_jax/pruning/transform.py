@@ -21,10 +21,15 @@ import optax
 from jaxtyping import Array
 
 from dst_jax import trees
-from dst_jax.pruning import _partial, masks, packing
-from dst_jax.pruning.apply_mask import MaskState, check_mask, hold
+from dst_jax.pruning import masks, packing
+from dst_jax.pruning.apply_mask import (
+    DenseMaskState,
+    MaskState,
+    check_mask,
+    hold,
+)
 from dst_jax.pruning.protocol import Changes, Method, SparseState, Step
-from dst_jax.pruning.resets import reset_where
+from dst_jax.pruning.reset_state import reset_where
 from dst_jax.typing import Mask, Params, Rules
 
 __all__ = ["Factory", "method", "sparsify"]
@@ -120,13 +125,14 @@ class _Frame:
         first = self._first_mask(params, key)
         inner = self.inner.init(params)
         _refuse_multi_steps(inner)
+        held = MaskState if self.method.holds else DenseMaskState
         return SparseState(
             step=jnp.zeros((), jnp.int32),
             key=key,
-            held=MaskState(self.store(first)),
+            held=held(self.store(first)),
             inner=inner,
-            memory=self.method.memory(_partial.only(first, params), first),
-            changes=Changes(_partial.zeros(first), _partial.zeros(first)),
+            memory=self.method.memory(trees.only(first, params), first),
+            changes=Changes(_zeros(first), _zeros(first)),
             ever=self.store(jax.tree.map(jnp.copy, first)) if self.track else None,
         )
 
@@ -184,13 +190,13 @@ class _Frame:
         """The inner optimizer's step, or none where a mask update takes its place."""
 
         def advance() -> tuple[optax.Updates, optax.OptState]:
-            seen = _partial.merge(self.method.gradients(now), updates)
+            seen = trees.merge(self.method.gradients(now), updates)
             moves, inner = self.inner.update(seen, state.inner, params, **extra_args)
             if self.method.adjust is not None:
                 after = _after(now, moves, params, self.method.holds)
                 wanted = self.method.adjust(after)
                 exact = jax.tree.map(jnp.subtract, wanted, now.params)
-                moves = _partial.merge(exact, moves)
+                moves = trees.merge(exact, moves)
             return moves, inner
 
         def stay() -> tuple[optax.Updates, optax.OptState]:
@@ -215,9 +221,9 @@ class _Frame:
             ever = jax.tree.map(jnp.logical_or, packing.unpack(ever), new)
             ever = self.store(ever)
         return state._replace(
-            held=MaskState(self.store(new)),
+            held=state.held._replace(mask=self.store(new)),
             memory=memory,
-            changes=Changes(_partial.counts(dropped), _partial.counts(grown)),
+            changes=Changes(_active(dropped), _active(grown)),
             ever=ever,
         )
 
@@ -239,7 +245,7 @@ def _look(updates: optax.Updates, state: SparseState, params: Params) -> Step:
     mask = packing.unpack(state.held.mask)
     step = jnp.asarray(optax.safe_increment(state.step))
     return Step(
-        params=_partial.only(mask, params),
+        params=trees.only(mask, params),
         grads=_gradients(mask, updates),
         mask=mask,
         step=step,
@@ -253,7 +259,7 @@ def _after(now: Step, moves: optax.Updates, params: Params, holds: bool) -> Step
     if holds:
         moves = hold(now.mask, moves, params)
     moved = optax.apply_updates(
-        _partial.only(now.mask, params), _partial.only(now.mask, moves)
+        trees.only(now.mask, params), trees.only(now.mask, moves)
     )
     return now._replace(params=moved)
 
@@ -271,6 +277,16 @@ def _gradients(mask: Mask, updates: optax.Updates) -> Params:
         return gradient
 
     return trees.map_named(take, mask, updates)
+
+
+def _zeros(mask: Mask) -> Any:
+    """An int32 scalar 0 for every leaf."""
+    return jax.tree.map(lambda _: jnp.zeros((), jnp.int32), mask)
+
+
+def _active(mask: Mask) -> Any:
+    """How many elements of every leaf are true, int32."""
+    return jax.tree.map(lambda m: m.sum(dtype=jnp.int32), mask)
 
 
 def _refuse_multi_steps(state: optax.OptState) -> None:

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from dst_jax import trees
-from dst_jax.pruning import _checks, distributions, scores
+from dst_jax import checks, trees
+from dst_jax.pruning import distributions, scores
 from dst_jax.pruning.distributions import Distribution
 from dst_jax.pruning.protocol import Step
 from dst_jax.pruning.selection import JOINT, Count
@@ -52,7 +52,7 @@ def importance(argument: str, value: str | Importance) -> Importance:
     """
     if callable(value):
         return value
-    _checks.one_of(argument, value, _IMPORTANCE)
+    checks.one_of(argument, value, _IMPORTANCE)
     return _IMPORTANCE[value]
 
 
@@ -159,7 +159,7 @@ def drop_and_grow(
     >>> drop_and_grow(w, g, mask, 0.5)["w"].tolist()
     [True, False, False, True]
     """
-    _checks.one_of("scope", scope, get_args(Scope))
+    checks.one_of("scope", scope, get_args(Scope))
     names = trees.named_leaves(mask) if scope == "layer" else [JOINT]
     before = active(mask, names)
     kept = {k: n - floor(fraction, n) for k, n in before.items()}

@@ -15,15 +15,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from dst_jax.report import (
-    comparison_plots,
-    machine_plots,
-    mask_plots,
-    pages,
-    plots,
-    style,
-    terminal,
-)
+from dst_jax.report import pages, terminal
+from dst_jax.report.figures import accelerators as machine_plots
+from dst_jax.report.figures import comparison as comparison_plots
+from dst_jax.report.figures import masks as mask_plots
+from dst_jax.report.figures import style
+from dst_jax.report.figures import training as plots
 from dst_jax.report.load import load
 
 __all__ = ["compare", "load", "show", "write"]

@@ -5,7 +5,7 @@ import struct
 from html import escape
 from importlib import resources
 
-from dst_jax.report.table import Table
+from dst_jax.report.tables.table import Table
 
 __all__ = ["details", "figure", "heading", "page", "paragraph", "table"]
 

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from dst_jax.report.machines import Machine, machines
+from dst_jax.report.accelerator_records import Machine, machines
 from dst_jax.report.results import Drift, Products, Results, Scores, Stage, Zeros
 from dst_jax.report.series import phases
 from dst_jax.runs import Run

@@ -2,9 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 
-from dst_jax.report import comparison, html, layer_tables, machine_tables, tables
+from dst_jax.report import html
 from dst_jax.report.results import Results
-from dst_jax.report.table import percent, signed
+from dst_jax.report.tables import accelerators as machine_tables
+from dst_jax.report.tables import comparison
+from dst_jax.report.tables import layers as layer_tables
+from dst_jax.report.tables import stages as stage_tables
+from dst_jax.report.tables.table import percent, signed
 
 __all__ = ["FIGURES", "comparison_page", "run_page", "unfinished_note"]
 
@@ -68,12 +72,12 @@ def run_page(results: Results, figures: Mapping[str, bytes]) -> str:
         html.heading(results.name, level=1),
         html.paragraph(unfinished_note(results), "warning"),
         html.paragraph(_headline(results), "lead"),
-        html.table(tables.stages(results)),
+        html.table(stage_tables.stages(results)),
         html.table(machine_tables.on_machines(results)),
         *_figures(figures),
-        html.table(tables.drift(results)),
-        html.table(tables.training(results)),
-        html.table(tables.facts(results)),
+        html.table(stage_tables.drift(results)),
+        html.table(stage_tables.training(results)),
+        html.table(stage_tables.facts(results)),
         html.heading("Details"),
         html.details(layer_tables.maps(results)),
         html.details(layer_tables.kernels(results)),
@@ -82,7 +86,7 @@ def run_page(results: Results, figures: Mapping[str, bytes]) -> str:
             html.details(machine_tables.per_layer(results, name))
             for name in machine_tables.machine_names(results)
         ),
-        html.details(tables.settings(results)),
+        html.details(stage_tables.settings(results)),
     )
     return html.page(results.name, "\n".join(part for part in body if part))
 

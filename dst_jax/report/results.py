@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dst_jax.report.machines import Machine
+from dst_jax.report.accelerator_records import Machine
 from dst_jax.report.series import Phase
 
 __all__ = ["Drift", "Products", "Results", "Scores", "Stage", "Zeros"]

@@ -8,11 +8,12 @@ from rich.measure import Measurement
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from dst_jax.report import comparison, tables
-from dst_jax.report.machine_tables import on_machines
 from dst_jax.report.pages import unfinished_note
 from dst_jax.report.results import Results
-from dst_jax.report.table import Table
+from dst_jax.report.tables import comparison
+from dst_jax.report.tables import stages as stage_tables
+from dst_jax.report.tables.accelerators import on_machines
+from dst_jax.report.tables.table import Table
 
 __all__ = ["print_runs", "render", "show"]
 
@@ -70,7 +71,7 @@ def print_runs(runs: Sequence[Results], console: Console) -> None:
     """Prints one run's stages and drift, or several runs side by side."""
     if len(runs) == 1:
         run = runs[0]
-        parts = [tables.stages(run), on_machines(run), tables.drift(run)]
+        parts = [stage_tables.stages(run), on_machines(run), stage_tables.drift(run)]
     else:
         parts = [comparison.side_by_side(runs), comparison.over_seeds(runs)]
     for part in parts:

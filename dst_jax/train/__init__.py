@@ -2,34 +2,34 @@
 
 from dst_jax.train import records, stages
 from dst_jax.train.checkpoint import load_weights
+from dst_jax.train.console import Console
+from dst_jax.train.context import Context
 from dst_jax.train.evaluate import Evaluation, evaluate
-from dst_jax.train.events import Events
 from dst_jax.train.interrupt import Interrupt, Interrupted
 from dst_jax.train.loop import NonFiniteLoss
-from dst_jax.train.machines import EXAMPLES, machines
 from dst_jax.train.objective import Objective, Target, Term
+from dst_jax.train.on_accelerators import EXAMPLES, machines
 from dst_jax.train.optimizer import chain, learning_rate
 from dst_jax.train.pipeline import rehearse, train
-from dst_jax.train.progress import Narrator
-from dst_jax.train.setup import Setup
 from dst_jax.train.sharding import make_mesh, replicated
 from dst_jax.train.stage_run import run_stage
 from dst_jax.train.stages import Stage
 from dst_jax.train.state import TrainState, Weights
 from dst_jax.train.step import make_eval_step, make_train_step
+from dst_jax.train.tensorboard import TensorBoard
 
 __all__ = [
     "EXAMPLES",
+    "Console",
+    "Context",
     "Evaluation",
-    "Events",
     "Interrupt",
     "Interrupted",
-    "Narrator",
     "NonFiniteLoss",
     "Objective",
-    "Setup",
     "Stage",
     "Target",
+    "TensorBoard",
     "Term",
     "TrainState",
     "Weights",

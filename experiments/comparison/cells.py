@@ -7,7 +7,7 @@ from typing import Any
 
 from dst_jax import train
 from dst_jax.runs import Run
-from dst_jax.train import Setup, Stage, Weights
+from dst_jax.train import Context, Stage, Weights
 from experiments import fat_relu
 from experiments.comparison.grid import Setting
 from experiments.comparison.records import Record, Records
@@ -40,12 +40,12 @@ class Plan:
 
 
 def train_cells(
-    setup: Setup, plan: Plan, records: Records, *, init: Weights | None = None
+    context: Context, plan: Plan, records: Records, *, init: Weights | None = None
 ) -> None:
     """Trains every cell that has no record yet, and records what the hold-out says.
 
     Args:
-      setup: model, data, devices; every seed has a run directory of its own in it.
+      context: model, data, devices; every seed has a run directory of its own in it.
       plan: what is trained.
       records: what is finished.
       init: where every baseline starts; fresh weights of the seed if None.
@@ -56,13 +56,13 @@ def train_cells(
     """
     settings = {stage.name: setting for setting, stage in plan.cells}
     stages = {stage.name: stage for stage in plan.stages}
-    events = train.Events(str(setup.run.path / "tensorboard"), enabled=False)
+    events = train.TensorBoard(str(context.run.path / "tensorboard"), enabled=False)
     with train.Interrupt() as interrupt:
         for seed in plan.seeds:
             missing = [s for s in plan.stages[1:] if records.get(s.name, seed) is None]
             if not missing:
                 continue
-            own = of_seed(setup, seed)
+            own = of_seed(context, seed)
             run_stage = partial(
                 train.run_stage, own, interrupt=interrupt, events=events
             )
@@ -80,16 +80,16 @@ def train_cells(
                 weights, _ = run_stage(stage, start)
                 record = _holdout(own, stage, weights, baseline)
                 records.add(record | _described(setting))
-                own.narrator.say(_line(record))
+                own.console.say(_line(record))
 
 
 def evaluate_on_test(
-    setup: Setup, stages: Sequence[Stage], seeds: Sequence[int], tests: Records
+    context: Context, stages: Sequence[Stage], seeds: Sequence[int], tests: Records
 ) -> None:
     """Evaluates the ends of stages on the test set: once, ever, for each and seed.
 
     Args:
-      setup: as for `train_cells`.
+      context: as for `train_cells`.
       stages: trained by it; the first is the baseline that drift is measured from.
       seeds: as for `train_cells`.
       tests: where the results are kept.
@@ -98,7 +98,7 @@ def evaluate_on_test(
         missing = [s for s in stages if tests.get(s.name, seed) is None]
         if not missing:
             continue
-        own = of_seed(setup, seed)
+        own = of_seed(context, seed)
         baseline = weights_of(own, stages[0])
         for stage in missing:
             weights = weights_of(own, stage)
@@ -109,31 +109,31 @@ def evaluate_on_test(
             tests.add({**place, **row, "drift": drift})
 
 
-def of_seed(setup: Setup, seed: int) -> Setup:
-    """The same setup for another seed, with a run directory of its own."""
-    run = Run(setup.run.path / f"seed{seed}", writer=setup.run.writer)
-    return replace(setup, seed=seed, run=run)
+def of_seed(context: Context, seed: int) -> Context:
+    """The same context for another seed, with a run directory of its own."""
+    run = Run(context.run.path / f"seed{seed}", writer=context.run.writer)
+    return replace(context, seed=seed, run=run)
 
 
-def _thresholded(setup: Setup, weights: Weights, budget: float) -> Weights:
-    found = fat_relu.search(setup, weights, budget=budget)
+def _thresholded(context: Context, weights: Weights, budget: float) -> Weights:
+    found = fat_relu.search(context, weights, budget=budget)
     return fat_relu.put_on(weights, found.thresholds)
 
 
 def _holdout(
-    setup: Setup, stage: Stage, weights: Weights, baseline: Weights | None
+    context: Context, stage: Stage, weights: Weights, baseline: Weights | None
 ) -> Record:
-    holdout = setup.dataset.holdout
+    holdout = context.dataset.holdout
     if holdout is None:
         raise ValueError("a comparison chooses on a hold-out: --data.holdout is 0")
-    found = setup.evaluate(weights, holdout, count=False)
+    found = context.evaluate(weights, holdout, count=False)
     moved = None
     if baseline is not None:
         moved = train.records.drift(baseline.params, weights.params)
-    metrics = setup.run.read_metrics()
+    metrics = context.run.read_metrics()
     return {
         "cell": stage.name,
-        "seed": setup.seed,
+        "seed": context.seed,
         "examples": found.examples,
         "top1": found.top1,
         "loss": found.loss,
@@ -144,7 +144,7 @@ def _holdout(
         },
         "drift": moved,
         "epochs": stage.epochs,
-        **train.records.throughput(metrics, stage.name, batch_size=setup.batch_size),
+        **train.records.throughput(metrics, stage.name, batch_size=context.batch_size),
     }
 
 

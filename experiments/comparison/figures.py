@@ -6,7 +6,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dst_jax.report.style import colour, plain_ticks, styled, subplots
+from dst_jax.report.figures.style import colour, plain_ticks, styled, subplots
 from experiments.comparison.choice import Choice, sparsity, top1
 from experiments.comparison.grid import Setting
 from experiments.comparison.records import Record, matching, spread

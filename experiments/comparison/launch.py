@@ -53,11 +53,11 @@ def _run(options: Compare, plan: cells.Plan, run: Run, *, command: str) -> None:
     if not refuse_another(options, run, free=FREE):
         made = {"config": nested(options), "command": command}
         run.write_config(made | train.records.provenance())
-    narrator = train.Narrator()
-    setup = build.build_setup(base(options), run, narrator)
+    console = train.Console()
+    context = build.build_context(base(options), run, console)
     records, tests = Records(run.path / "cells.jsonl"), Records(run.path / "test.jsonl")
-    init = init_weights(base(options), setup)
-    cells.train_cells(setup, plan, records, init=init)
+    init = init_weights(base(options), context)
+    cells.train_cells(context, plan, records, init=init)
     own = _of(records, [stage.name for stage in plan.stages], plan)
     settings = [setting for setting, _ in plan.cells]
     least = None if options.sparsity is None else options.sparsity / 100
@@ -68,9 +68,9 @@ def _run(options: Compare, plan: cells.Plan, run: Run, *, command: str) -> None:
     final = [plan.baseline, plan.control, *chosen]
     tested: list[Record] = []
     if options.test:
-        cells.evaluate_on_test(setup, final, plan.seeds, tests)
+        cells.evaluate_on_test(context, final, plan.seeds, tests)
         tested = _of(tests, [stage.name for stage in final], plan)
-    narrator.finish()
+    console.finish()
     path = report.write(
         run.path,
         settings,
@@ -78,9 +78,9 @@ def _run(options: Compare, plan: cells.Plan, run: Run, *, command: str) -> None:
         rule=rule,
         records=own,
         tests=tested,
-        evals=_evals(cells.of_seed(setup, plan.seeds[0]).run, plan),
+        evals=_evals(cells.of_seed(context, plan.seeds[0]).run, plan),
     )
-    narrator.say(f"report: {path}")
+    console.say(f"report: {path}")
 
 
 def _evals(run: Run, plan: cells.Plan) -> dict[str, list[Record]]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from dst_jax.report import style
+from dst_jax.report.figures import style
 from dst_jax.report.terminal import show
 from experiments.comparison import figures, tables
 from experiments.comparison.choice import Choice, Rule

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from dst_jax.report.table import Table
+from dst_jax.report.tables.table import Table
 from experiments.comparison.choice import Choice, Rule, sparsity, top1
 from experiments.comparison.records import Record, Spread, matching, spread
 

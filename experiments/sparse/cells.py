@@ -8,7 +8,7 @@ import jax
 
 from dst_jax import train
 from dst_jax.models import summary
-from dst_jax.train import Objective, Setup, Stage, Weights
+from dst_jax.train import Context, Objective, Stage, Weights
 from experiments import build
 from experiments.comparison.cells import of_seed
 from experiments.comparison.records import Record, Records
@@ -37,19 +37,19 @@ def stage_of(cell: Cell, options: SparseTraining) -> Stage:
     )
 
 
-def rehearse(setup: Setup, stages: Sequence[Stage]) -> None:
+def rehearse(context: Context, stages: Sequence[Stage]) -> None:
     """Refuses a method that does not fit the network or the number of steps.
 
     Raises:
       ValueError: naming the cell, and from the library what is wrong.
     """
-    weights = jax.eval_shape(setup.fresh_weights)
+    weights = jax.eval_shape(context.fresh_weights)
     for stage in stages:
-        train.rehearse(setup, [stage], weights)
+        train.rehearse(context, [stage], weights)
 
 
 def train_cells(
-    setup: Setup,
+    context: Context,
     cells: Sequence[tuple[Cell, Stage]],
     seeds: Sequence[int],
     records: Records,
@@ -60,7 +60,7 @@ def train_cells(
     """Trains every cell that has no record yet, and records what the hold-out says.
 
     Args:
-      setup: model, data, devices; every seed has a run directory of its own in it.
+      context: model, data, devices; every seed has a run directory of its own in it.
       cells: with their stages.
       seeds: of initialisation, data order and masks.
       records: what is finished.
@@ -71,10 +71,10 @@ def train_cells(
       Interrupted: on SIGTERM or Ctrl-C, once the state is saved.
       NonFiniteLoss: names the cell; the cells before it are on record.
     """
-    events = train.Events(str(setup.run.path / "tensorboard"), enabled=False)
+    events = train.TensorBoard(str(context.run.path / "tensorboard"), enabled=False)
     with train.Interrupt() as interrupt:
         for seed in seeds:
-            own = of_seed(setup, seed)
+            own = of_seed(context, seed)
             run = partial(train.run_stage, own, interrupt=interrupt, events=events)
             for cell, stage in cells:
                 if records.get(cell.name, seed) is not None:
@@ -83,22 +83,22 @@ def train_cells(
                 weights, _ = run(stage, start)
                 record = _record(own, cell, stage, weights, accumulate)
                 records.add(record)
-                own.narrator.say(_line(record))
+                own.console.say(_line(record))
 
 
 def _record(
-    setup: Setup, cell: Cell, stage: Stage, weights: Any, accumulate: int
+    context: Context, cell: Cell, stage: Stage, weights: Any, accumulate: int
 ) -> Record:
     """The hold-out on the end of a training, and what the training cost."""
-    holdout = setup.dataset.holdout
+    holdout = context.dataset.holdout
     found = None
     if holdout is not None:
-        found = setup.evaluate(weights, holdout, count=False)
-    layers = summary.layers(setup.model, setup.dataset.image_shape)
-    lines = [x for x in setup.run.read_masks() if x["stage"] == stage.name]
+        found = context.evaluate(weights, holdout, count=False)
+    layers = summary.layers(context.model, context.dataset.image_shape)
+    lines = [x for x in context.run.read_masks() if x["stage"] == stage.name]
     return {
         "cell": cell.name,
-        "seed": setup.seed,
+        "seed": context.seed,
         "method": cell.text,
         "holdout": None if found is None else {"top1": found.top1, "loss": found.loss},
         "training_macs": training_share(
@@ -106,11 +106,11 @@ def _record(
             lines,
             {layer.name: layer.macs for layer in layers},
             epochs=stage.epochs,
-            updates_per_epoch=setup.steps_per_epoch / accumulate,
+            updates_per_epoch=context.steps_per_epoch / accumulate,
         ),
         "epochs": stage.epochs,
         **train.records.throughput(
-            setup.run.read_metrics(), stage.name, batch_size=setup.batch_size
+            context.run.read_metrics(), stage.name, batch_size=context.batch_size
         ),
     }
 

@@ -59,28 +59,28 @@ def _run(
     command: str,
 ) -> None:
     resumed = refuse_another(options, run, free=FREE)
-    narrator = train.Narrator()
-    setup = build.build_setup(base(options), run, narrator)
-    init = init_weights(base(options), setup)
+    console = train.Console()
+    context = build.build_context(base(options), run, console)
+    init = init_weights(base(options), context)
     stages = [stage for _, stage in cells]
-    training.rehearse(setup, stages)
+    training.rehearse(context, stages)
     if not resumed:
         made = {"config": nested(options), "command": command}
         run.write_config(made | train.records.provenance())
     records, tests = Records(run.path / "cells.jsonl"), Records(run.path / "test.jsonl")
     accumulate = options.optim.accumulate
     training.train_cells(
-        setup, cells, options.seeds, records, accumulate=accumulate, init=init
+        context, cells, options.seeds, records, accumulate=accumulate, init=init
     )
-    evaluate_on_test(setup, stages, options.seeds, tests)
-    narrator.finish()
+    evaluate_on_test(context, stages, options.seeds, tests)
+    console.finish()
     names = [cell.name for cell, _ in cells]
     rows = tables.rows(
         names,
         _of(records, names, options.seeds),
         _of(tests, names, options.seeds),
     )
-    narrator.say(f"report: {_write(run.path, rows)}")
+    console.say(f"report: {_write(run.path, rows)}")
 
 
 def _write(out: Path, rows: list[dict[str, Any]]) -> Path:

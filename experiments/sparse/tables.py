@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from dst_jax.report.table import Table
+from dst_jax.report.tables.table import Table
 from experiments.comparison.records import Record, Spread, matching, spread
 
 __all__ = ["rows", "table"]

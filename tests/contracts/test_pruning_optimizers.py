@@ -10,7 +10,7 @@ import optax
 import pytest
 
 from dst_jax import pruning
-from dst_jax.pruning.resets import reset_where
+from dst_jax.pruning.reset_state import reset_where
 
 contrib = optax.contrib
 # These programs are small: they take longer to compile well than to run.

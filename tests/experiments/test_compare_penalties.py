@@ -41,7 +41,9 @@ def finished(tmp_path_factory):
         patch.setattr(
             cells,
             "of_seed",
-            lambda setup, seed: steps.append(setup.compiled) or original(setup, seed),
+            lambda context, seed: (
+                steps.append(context.compiled) or original(context, seed)
+            ),
         )
         assert _main(out) == 0
     return out, steps[0]

@@ -12,7 +12,7 @@ import pytest
 
 from dst_jax import data, models, pruning, train
 from dst_jax.models import export as model_export
-from dst_jax.models import torch_import
+from dst_jax.models.torch import importer as torch_import
 from dst_jax.runs import Run
 from experiments import export
 
@@ -31,13 +31,13 @@ def run_dir(tmp_path_factory):
     run = Run(tmp_path_factory.mktemp("runs") / "pruned")
     dataset = data.load("digits")
     dataset = replace(dataset, test=replace(dataset.test, indices=np.arange(100)))
-    setup = train.Setup(
+    context = train.Context(
         model=models.create("mlp", num_classes=10),
         dataset=dataset,
         run=run,
         batch_size=100,
         eval_batch_size=100,
-        narrator=train.Narrator(quiet=True),
+        console=train.Console(quiet=True),
     )
     stages = [
         train.stages.pretrain(epochs=0, optimizer=_optimizer),
@@ -53,7 +53,7 @@ def run_dir(tmp_path_factory):
     names = [stage.name for stage in stages]
     record = {"config": CONFIG, "stages": names, "command": "", "seed": 0}
     run.write_config({**record, **train.records.provenance()})
-    train.train(setup, stages, config=CONFIG)
+    train.train(context, stages, config=CONFIG)
     return run.path
 
 

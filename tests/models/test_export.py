@@ -8,8 +8,10 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from dst_jax import models, trees
-from dst_jax.models import export, torch_import, torch_safetensors
-from dst_jax.models.torch_layout import layout_of
+from dst_jax.models import export
+from dst_jax.models.torch import compressed as torch_safetensors
+from dst_jax.models.torch import importer as torch_import
+from dst_jax.models.torch.layout import layout_of
 
 FORMATS = ["dense", "bitmask", "csr"]
 

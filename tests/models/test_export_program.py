@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from dst_jax import models
-from dst_jax.models import export, torch_import
-from dst_jax.models.torch_layout import layout_of
+from dst_jax.models import export
+from dst_jax.models.torch import importer as torch_import
+from dst_jax.models.torch.layout import layout_of
 
 
 @pytest.fixture(scope="module")

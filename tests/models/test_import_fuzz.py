@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save, save_file
 
-from dst_jax.models import torch_files, torch_import
-from dst_jax.models.torch_layout import layout_of
+from dst_jax.models.torch import files as torch_files
+from dst_jax.models.torch import importer as torch_import
+from dst_jax.models.torch.layout import layout_of
 
 OPTIONS = {"hidden": (3,), "num_classes": 2, "input_shape": (2, 2, 1)}
 WEIGHTS = {

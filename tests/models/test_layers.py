@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from dst_jax import models
-from dst_jax.models import layers, pooling
-from dst_jax.models.normalization import BatchNorm, batch_norm
-from dst_jax.models.unet import UpConv
+from dst_jax.models.networks import layers, pooling
+from dst_jax.models.networks.normalization import BatchNorm, batch_norm
+from dst_jax.models.networks.unet import UpConv
 
 
 @pytest.fixture

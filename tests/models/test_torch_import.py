@@ -6,9 +6,11 @@ import pytest
 from safetensors.numpy import save_file
 
 from dst_jax import models, trees
-from dst_jax.models import export, torch_import, torch_names
-from dst_jax.models.torch_layout import Leaf, layout_of, to_torch
-from dst_jax.models.unet import UpConv
+from dst_jax.models import export
+from dst_jax.models.networks.unet import UpConv
+from dst_jax.models.torch import importer as torch_import
+from dst_jax.models.torch import names as torch_names
+from dst_jax.models.torch.layout import Leaf, layout_of, to_torch
 
 WIDTH = 0.25
 OPTIONS = {"num_classes": 10, "width": WIDTH}

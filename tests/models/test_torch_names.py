@@ -1,6 +1,6 @@
 import pytest
 
-from dst_jax.models import torch_names
+from dst_jax.models.torch import names as torch_names
 
 _STAGES = "resnet.encoder.stages"
 _LAST = f"{_STAGES}.3.layers.0.shortcut"

@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dst_jax.pruning.apportion import budget
 from dst_jax.pruning.distributions import (
     by_name,
     er,
@@ -16,6 +15,7 @@ from dst_jax.pruning.distributions import (
     uniform,
     within,
 )
+from dst_jax.pruning.integer_shares import budget
 
 SHAPES = {
     "c1": (3, 3, 3, 64),

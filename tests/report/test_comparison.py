@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from dst_jax.report import comparison
 from dst_jax.report.load import load
+from dst_jax.report.tables import comparison
 
 
 def test_names_are_as_short_as_they_can_be(make_run):

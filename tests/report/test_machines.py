@@ -3,7 +3,8 @@
 import pytest
 
 from dst_jax import report
-from dst_jax.report import machine_plots, machine_tables
+from dst_jax.report.figures import accelerators as machine_plots
+from dst_jax.report.tables import accelerators as machine_tables
 from dst_jax.runs import Run
 
 STAGES = ("pretrain", "sparsify_weights", "sparsify_activations")

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from dst_jax import report
+from dst_jax.report.figures.masks import masks
 from dst_jax.report.load import load
-from dst_jax.report.mask_plots import masks
 from dst_jax.runs import Run
 
 

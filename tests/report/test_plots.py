@@ -4,7 +4,9 @@ import sys
 import numpy as np
 import pytest
 
-from dst_jax.report import comparison_plots, plots, style
+from dst_jax.report.figures import comparison as comparison_plots
+from dst_jax.report.figures import style
+from dst_jax.report.figures import training as plots
 from dst_jax.report.load import load
 
 

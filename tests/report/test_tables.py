@@ -5,9 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from dst_jax.report import layer_tables, tables
 from dst_jax.report.load import load
-from dst_jax.report.table import Table, number, percent, signed
+from dst_jax.report.tables import layers as layer_tables
+from dst_jax.report.tables import stages as stage_tables
+from dst_jax.report.tables.table import Table, number, percent, signed
 from dst_jax.report.terminal import print_runs, render
 
 
@@ -17,7 +18,7 @@ def row(table, name):
 
 
 def test_the_main_table_has_the_numbers_of_every_stage(make_run):
-    table = tables.stages(load(make_run()))
+    table = stage_tables.stages(load(make_run()))
     assert [cells[0] for cells in table.rows] == [
         "dense baseline",
         "dense control",
@@ -35,7 +36,7 @@ def test_the_main_table_has_the_numbers_of_every_stage(make_run):
 
 
 def test_headings_say_which_convention(make_run):
-    table = tables.stages(load(make_run()))
+    table = stage_tables.stages(load(make_run()))
     text = " ".join(table.headings)
     for convention in ("element", "layer mean", "of dense", "of valid"):
         assert convention in text
@@ -43,18 +44,18 @@ def test_headings_say_which_convention(make_run):
 
 
 def test_without_a_baseline_there_is_no_difference(make_run):
-    table = tables.stages(load(make_run(stages=("sparsify_weights",))))
+    table = stage_tables.stages(load(make_run(stages=("sparsify_weights",))))
     assert row(table, "pruned")[1] == "-"
 
 
 def test_drift_leaves_out_the_baseline(make_run):
-    table = tables.drift(load(make_run()))
+    table = stage_tables.drift(load(make_run()))
     assert row(table, "pruned") == ("1.250", "0.9600")
     assert "dense baseline" not in {cells[0] for cells in table.rows}
 
 
 def test_stage_costs(make_run):
-    table = tables.training(load(make_run()))
+    table = stage_tables.training(load(make_run()))
     assert row(table, "pruned") == (
         *("sparsify_weights", "4", "1 min 15 s", "512", "1.30"),
         *("86.00", "98.00", "10"),
@@ -63,14 +64,14 @@ def test_stage_costs(make_run):
 
 
 def test_the_note_says_whether_there_was_a_hold_out(make_run):
-    assert "No hold-out" not in tables.training(load(make_run("a"))).note
-    without = tables.training(load(make_run("b", holdout=False)))
+    assert "No hold-out" not in stage_tables.training(load(make_run("a"))).note
+    without = stage_tables.training(load(make_run("b", holdout=False)))
     assert "No hold-out" in without.note
     assert row(without, "pruned")[5:7] == ("-", "-")
 
 
 def test_facts(make_run):
-    table = tables.facts(load(make_run(seed=3)))
+    table = stage_tables.facts(load(make_run(seed=3)))
     assert row(table, "seed") == ("3",)
     assert row(table, "versions") == ("jax 0.10.2, flax 0.12.8",)
     assert row(table, "git revision") == ("0123abcd (with uncommitted changes)",)
@@ -81,12 +82,12 @@ def test_facts_that_were_not_recorded_are_dashes(make_run):
     path = make_run(summary=False)
     config = json.loads((path / "config.json").read_text())
     (path / "config.json").write_text(json.dumps({"stages": config["stages"]}))
-    values = {cells[1] for cells in tables.facts(load(path)).rows}
+    values = {cells[1] for cells in stage_tables.facts(load(path)).rows}
     assert values == {"-"}
 
 
 def test_settings_are_flat(make_run):
-    table = tables.settings(load(make_run()))
+    table = stage_tables.settings(load(make_run()))
     assert row(table, "model.name") == ("lenet5",)
 
 
@@ -140,7 +141,10 @@ def test_the_terminal_shows_every_number_at_any_width(make_run, width):
     with console.capture() as captured:
         print_runs([results], console)
     text = captured.get()
-    for cells in (*tables.stages(results).rows, *tables.drift(results).rows):
+    for cells in (
+        *stage_tables.stages(results).rows,
+        *stage_tables.drift(results).rows,
+    ):
         assert all(cell in text for cell in cells[1:])
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from dst_jax import data, models, penalties, pruning
 from dst_jax.runs import Run
-from dst_jax.train import Narrator, Setup, Term, chain, stages
+from dst_jax.train import Console, Context, Term, chain, stages
 
 
 def _optimizer(*, steps, steps_per_epoch, mask, seed):
@@ -60,10 +60,10 @@ def make_setup(digits):
             "eval_batch_size": 256,
             "log_every": 3,
         }
-        return Setup(
+        return Context(
             dataset=digits,
             run=Run(directory),
-            narrator=Narrator(quiet=True),
+            console=Console(quiet=True),
             **(defaults | options),
         )
 

@@ -67,7 +67,7 @@ def test_a_stage_with_a_target_reaches_it(make_setup, optimizer, tmp_path):
     """From a strength that does nothing, within the bound on the loss."""
     from dst_jax.train import train
 
-    setup = make_setup(tmp_path / "run")
+    context = make_setup(tmp_path / "run")
     target = Target(sparsity=0.8, max_loss=1.0, gain=0.3)
     plan = [
         stages.pretrain(epochs=8, optimizer=optimizer),
@@ -80,8 +80,8 @@ def test_a_stage_with_a_target_reaches_it(make_setup, optimizer, tmp_path):
             flops_aware=True,
         ),
     ]
-    before, after = train(setup, plan, config={})["stages"]
-    lines = [m for m in setup.run.read_metrics() if "penalised_sparsity" in m]
+    before, after = train(context, plan, config={})["stages"]
+    lines = [m for m in context.run.read_metrics() if "penalised_sparsity" in m]
     assert lines[0]["penalised_sparsity"] < 0.7
     assert lines[0]["strength"] < 1e-5 < lines[-1]["strength"]
     assert abs(lines[-1]["penalised_sparsity"] - 0.8) < 0.05

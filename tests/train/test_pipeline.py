@@ -15,13 +15,13 @@ from dst_jax.train.stages import Stage, control
 
 @pytest.fixture(scope="module")
 def finished(make_setup, three_stages, tmp_path_factory):
-    setup = make_setup(tmp_path_factory.mktemp("finished"))
-    summary = train.train(setup, three_stages(), config={"note": "test"})
-    return setup, summary
+    context = make_setup(tmp_path_factory.mktemp("finished"))
+    summary = train.train(context, three_stages(), config={"note": "test"})
+    return context, summary
 
 
 def test_three_stages_end_to_end(finished):
-    setup, summary = finished
+    context, summary = finished
     names = [row["name"] for row in summary["stages"]]
     assert names == ["pretrain", "sparsify_weights", "sparsify_activations"]
     dense, pruned, dual = summary["stages"]
@@ -31,27 +31,27 @@ def test_three_stages_end_to_end(finished):
         assert abs(row["weight_sparsity"] - 0.6) < 1e-4
         assert row["drift"]["euclidean"] > 0
         assert row["drift"]["cosine"] < 1
-    assert setup.run.read_summary() == json.loads(json.dumps(summary))
+    assert context.run.read_summary() == json.loads(json.dumps(summary))
 
 
 def test_the_drop_is_the_one_of_the_saved_counts(finished):
-    setup, summary = finished
+    context, summary = finished
     for row in summary["stages"]:
-        counts = setup.run.read_stage(row["name"])["layers"]["counts"]
+        counts = context.run.read_stage(row["name"])["layers"]["counts"]
         for reference, found in row["flops_drop"].items():
             total = {k: sum(c[k] for c in counts.values()) for k in counts["conv1"]}
             assert found == 1 - total["effectual"] / total[reference]
 
 
 def test_the_saved_network_is_the_one_reported(finished):
-    setup, summary = finished
-    weights = train.load_weights(setup.run.path, sharding=setup.sharding)
+    context, summary = finished
+    weights = train.load_weights(context.run.path, sharding=context.sharding)
     assert records.params_sha256(weights.params) == summary["params_sha256"]
     zeros = sum(int((w == 0).sum()) for w in jax.tree.leaves(weights.params))
     held = sum(int((~m).sum()) for m in jax.tree.leaves(weights.mask))
     assert held == round(0.6 * 44_190)
     assert zeros >= held
-    found = setup.evaluate(weights, setup.dataset.test, count=True)
+    found = context.evaluate(weights, context.dataset.test, count=True)
     last = summary["stages"][-1]
     assert found.top1 == last["top1"]
     assert cost.drop(found.counts, reference="dense") == last["flops_drop"]["dense"]
@@ -70,24 +70,24 @@ def test_a_second_run_is_bit_identical_and_another_seed_is_not(
 def test_an_interrupted_run_ends_bit_identical(
     make_setup, three_stages, finished, tmp_path, monkeypatch
 ):
-    setup = make_setup(tmp_path / "interrupted")
+    context = make_setup(tmp_path / "interrupted")
     asked = itertools.count()
     stops = np.random.default_rng(0).choice(np.arange(3, 30), 3, replace=False)
     monkeypatch.setattr(Interrupt, "requested", lambda *_: next(asked) in stops)
     for _ in stops:
         with pytest.raises(train.Interrupted):
-            train.train(setup, three_stages(), config={})
-    summary = train.train(setup, three_stages(), config={})
+            train.train(context, three_stages(), config={})
+    summary = train.train(context, three_stages(), config={})
     assert summary["params_sha256"] == finished[1]["params_sha256"]
-    lines = [m for m in setup.run.read_metrics() if m["kind"] == "train"]
+    lines = [m for m in context.run.read_metrics() if m["kind"] == "train"]
     for phase in ("pretrain", "induce", "finetune", "sparsify_activations"):
         own = [m["step"] for m in lines if m["phase"] == phase]
         assert own == sorted(set(own))
         assert own[-1] == 8
 
 
-def _newest(setup, stage):
-    folder = setup.run.checkpoints / stage
+def _newest(context, stage):
+    folder = context.run.checkpoints / stage
     return max(
         (p for p in folder.iterdir() if p.name.isdigit()), key=lambda p: int(p.name)
     )
@@ -96,8 +96,8 @@ def _newest(setup, stage):
 @pytest.fixture(scope="module")
 def trained(make_setup, three_stages, tmp_path_factory):
     """A finished first stage with checkpoints at steps 6 and 8."""
-    setup = make_setup(tmp_path_factory.mktemp("trained"), save_every=3)
-    return setup.run.path, train.train(setup, three_stages()[:1], config={})
+    context = make_setup(tmp_path_factory.mktemp("trained"), save_every=3)
+    return context.run.path, train.train(context, three_stages()[:1], config={})
 
 
 def _damage(path, how):
@@ -129,13 +129,13 @@ def test_a_damaged_checkpoint_is_passed_over_and_said(
 ):
     path, expected = trained
     shutil.copytree(path, tmp_path / "run")
-    setup = make_setup(tmp_path / "run", save_every=3)
-    newest = _newest(setup, "pretrain")
+    context = make_setup(tmp_path / "run", save_every=3)
+    newest = _newest(context, "pretrain")
     files = sorted(newest.rglob("*"), key=lambda p: p.is_file() and p.stat().st_size)
     _damage(files[-1] if victim == "params" else newest / "metrics/metrics", "truncate")
     said = []
-    object.__setattr__(setup.narrator, "say", said.append)
-    summary = train.train(setup, three_stages()[:1], config={})
+    object.__setattr__(context.console, "say", said.append)
+    summary = train.train(context, three_stages()[:1], config={})
     assert summary["params_sha256"] == expected["params_sha256"]
     assert any(str(newest) in line and "using the one before" in line for line in said)
     assert any("resuming at step 6/8" in line for line in said)
@@ -148,15 +148,15 @@ def test_bytes_changed_in_place_are_passed_over_too(
 ):
     path, expected = trained
     shutil.copytree(path, tmp_path / "run")
-    setup = make_setup(tmp_path / "run", save_every=3)
-    folder = setup.run.checkpoints / "pretrain"
+    context = make_setup(tmp_path / "run", save_every=3)
+    folder = context.run.checkpoints / "pretrain"
     for checkpoint in folder.glob("[68]" if all_of_them else "8"):
         for file in (checkpoint / "weights").rglob("*"):
             if file.is_file():
                 file.write_bytes(b"x" * file.stat().st_size)
     said = []
-    object.__setattr__(setup.narrator, "say", said.append)
-    summary = train.train(setup, three_stages()[:1], config={})
+    object.__setattr__(context.console, "say", said.append)
+    summary = train.train(context, three_stages()[:1], config={})
     assert summary["params_sha256"] == expected["params_sha256"]
     then = "starting over" if all_of_them else "using the one before"
     assert any(str(folder / "8") in line and then in line for line in said)
@@ -170,12 +170,12 @@ def test_a_non_finite_loss_names_step_and_checkpoint(make_setup, tmp_path):
             optax.scale_by_schedule(lambda t: -1.0 * (t >= 10) * 1e38),
         )
 
-    setup = make_setup(tmp_path, log_every=100)
+    context = make_setup(tmp_path, log_every=100)
     stage = Stage("pretrain", "pretrain", 2, diverging)
     with pytest.raises(train.NonFiniteLoss) as caught:
-        train.train(setup, [stage], config={})
+        train.train(context, [stage], config={})
     assert caught.value.step == 12
-    newest = _newest(setup, "pretrain")
+    newest = _newest(context, "pretrain")
     assert newest.name == "8"
     assert f"the last good checkpoint is {newest}" in str(caught.value)
 
@@ -185,8 +185,8 @@ def test_the_control_does_not_change_the_other_stages(
 ):
     stages = three_stages()
     extra = control(epochs=1, optimizer=optimizer, start="pretrain")
-    setup = make_setup(tmp_path / "control")
-    summary = train.train(setup, [stages[0], extra, *stages[1:]], config={})
+    context = make_setup(tmp_path / "control")
+    summary = train.train(context, [stages[0], extra, *stages[1:]], config={})
     assert [r["name"] for r in summary["stages"]][:2] == ["pretrain", "control"]
     assert summary["stages"][1]["weight_sparsity"] == 0
     assert summary["params_sha256"] == finished[1]["params_sha256"]
@@ -198,10 +198,10 @@ def test_a_stage_alone_starts_from_any_checkpoint(
     first, _ = finished
     start = first.run.checkpoints / "sparsify_weights.finetune"
     weights = train.load_weights(start, sharding=first.sharding)
-    setup = make_setup(tmp_path / "alone")
+    context = make_setup(tmp_path / "alone")
     stages = [train.stages.initial(optimizer), three_stages()[-1]]
     stages[-1] = Stage(**{**vars(stages[-1]), "start": "initial"})
-    summary = train.train(setup, stages, config={}, init=weights)
+    summary = train.train(context, stages, config={}, init=weights)
     assert summary["params_sha256"] == finished[1]["params_sha256"]
     initial = summary["stages"][0]
     assert initial["top1"] == finished[1]["stages"][1]["top1"]
@@ -209,12 +209,12 @@ def test_a_stage_alone_starts_from_any_checkpoint(
 
 
 def test_weights_of_another_model_are_refused(make_setup, finished):
-    setup, _ = finished
-    weights = train.load_weights(setup.run.path, sharding=setup.sharding)
+    context, _ = finished
+    weights = train.load_weights(context.run.path, sharding=context.sharding)
     wrong = weights._replace(params={**weights.params, "fc9": {}})
     wrong.params["fc1"] = {"kernel": wrong.params["fc1"]["kernel"]}
     with pytest.raises(ValueError, match=r"fc1/bias: the model has \(120,\)"):
-        setup.check_weights(wrong)
+        context.check_weights(wrong)
 
 
 def test_no_checkpoint_is_an_error(tmp_path, make_setup):

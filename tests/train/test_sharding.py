@@ -16,8 +16,8 @@ PROGRAM = textwrap.dedent("""
     from functools import partial
     import jax, numpy as np
     from dst_jax import data, penalties, pruning, runs
-    from dst_jax.models.resnet import BasicBlock, ResNet
-    from dst_jax.train import (Narrator, Objective, Setup, Term, chain, make_mesh,
+    from dst_jax.models.networks.resnet import BasicBlock, ResNet
+    from dst_jax.train import (Console, Objective, Context, Term, chain, make_mesh,
                                make_train_step)
     from dst_jax.train.sharding import put_batch
     from dst_jax.train.state import Weights, enter, weights_of
@@ -29,22 +29,22 @@ PROGRAM = textwrap.dedent("""
     found = {}
     for devices in (1, 4):
         mesh = make_mesh(jax.devices()[:devices])
-        setup = Setup(model=model, dataset=dataset, run=runs.Run(out + ".run"),
+        context = Context(model=model, dataset=dataset, run=runs.Run(out + ".run"),
                       batch_size=64, eval_batch_size=256, mesh=mesh,
                       dtype="float64",
-                      narrator=Narrator(quiet=True))
-        weights = setup.fresh_weights()
+                      console=Console(quiet=True))
+        weights = context.fresh_weights()
         mask = pruning.masks.magnitude(weights.params, 0.5)
         optimizer = chain(0.05, mask=mask)
         objective = Objective(
             activation=Term(penalties.transformed_l1, 1e-3, {"a": 1.0}),
             weight=Term(penalties.l1, 1e-4))
-        step = make_train_step(model, optimizer, preprocess=setup.preprocess,
-                               out_sharding=setup.sharding)
+        step = make_train_step(model, optimizer, preprocess=context.preprocess,
+                               out_sharding=context.sharding)
         state = jax.device_put(
             enter(weights._replace(mask=mask), optimizer, jax.random.key(0)),
-            setup.sharding)
-        batches = setup.train_batches("test")
+            context.sharding)
+        batches = context.train_batches("test")
         losses = []
         for _ in range(3):
             state, metrics = step(state, put_batch(next(batches), mesh), objective)
@@ -57,15 +57,15 @@ PROGRAM = textwrap.dedent("""
             shards = [np.asarray(s.data) for s in m.addressable_shards]
             assert len(shards) == devices
             assert all((s == shards[0]).all() for s in shards)
-        test = setup.evaluate(weights, dataset.test, count=True)
+        test = context.evaluate(weights, dataset.test, count=True)
         found[f"losses{devices}"] = losses
         found[f"params{devices}"] = np.concatenate(
             [np.ravel(x) for x in jax.tree.leaves(weights.params)])
         found[f"stats{devices}"] = np.concatenate(
             [np.ravel(x) for x in jax.tree.leaves(weights.model_state)])
         # The same weights on every mesh: integers have to agree exactly.
-        start = jax.device_put(setup.fresh_weights(), setup.sharding)
-        same = setup.evaluate(start, dataset.test, count=True)
+        start = jax.device_put(context.fresh_weights(), context.sharding)
+        same = context.evaluate(start, dataset.test, count=True)
         found[f"counts{devices}"] = [
             int(getattr(c, f)) for c in same.counts.values() for f in c._fields]
         found[f"examples{devices}"] = [same.examples, sum(same.elements.values())]

@@ -81,13 +81,13 @@ def setup_for(make_setup):
 
 @pytest.fixture(scope="module", params=[RIGL, DENSE], ids=["rigl", "dense"])
 def finished(request, setup_for, optimizer, tmp_path_factory):
-    setup = setup_for(tmp_path_factory.mktemp("finished"))
-    summary = train.train(setup, _pipeline(request.param, optimizer), config={})
-    return setup, request.param, summary
+    context = setup_for(tmp_path_factory.mktemp("finished"))
+    summary = train.train(context, _pipeline(request.param, optimizer), config={})
+    return context, request.param, summary
 
 
 def test_the_stage_hands_on_sparse_weights_and_their_mask(finished):
-    setup, stage, summary = finished
+    context, stage, summary = finished
     kept = KERNELS - round(0.8 * KERNELS)
     names = [row["name"] for row in summary["stages"]]
     assert names == ["pretrain", "sparsify_weights", "sparsify_activations"]
@@ -96,7 +96,7 @@ def test_the_stage_hands_on_sparse_weights_and_their_mask(finished):
     masks = []
     for path in (stage.path, "sparsify_activations"):
         weights = train.load_weights(
-            setup.run.checkpoints / path, sharding=setup.sharding
+            context.run.checkpoints / path, sharding=context.sharding
         )
         masks.append(named_leaves(weights.mask))
         for name, mask in masks[-1].items():
@@ -106,8 +106,8 @@ def test_the_stage_hands_on_sparse_weights_and_their_mask(finished):
 
 
 def test_the_masks_are_on_record(finished):
-    setup, stage, _ = finished
-    lines = setup.run.read_masks()
+    context, stage, _ = finished
+    lines = context.run.read_masks()
     assert {line["phase"] for line in lines} == {stage.phase}
     assert [line["step"] for line in lines] == [3, 6, 8, 9, 12, 15, 16]
     kept = KERNELS - round(0.8 * KERNELS)
@@ -126,17 +126,17 @@ def test_the_masks_are_on_record(finished):
 
 
 def test_a_method_may_come_after_the_activation_stage(setup_for, optimizer, tmp_path):
-    setup = setup_for(tmp_path)
+    context = setup_for(tmp_path)
     method = replace(
         _stage(pruning.random, sparsity=0.8), epochs=0, start="sparsify_activations"
     )
     first, _, activations = _pipeline(RIGL, optimizer)
     order = [first, replace(activations, start="pretrain"), method]
-    summary = train.train(setup, order, config={})
+    summary = train.train(context, order, config={})
     names = [row["name"] for row in summary["stages"]]
     assert names == ["pretrain", "sparsify_activations", "sparsify_weights"]
     dense, sparse = (
-        train.load_weights(setup.run.checkpoints / path, sharding=setup.sharding)
+        train.load_weights(context.run.checkpoints / path, sharding=context.sharding)
         for path in ("sparsify_activations", "sparsify_weights.random")
     )
     assert dense.mask is None
@@ -150,32 +150,32 @@ def test_an_interrupted_stage_ends_bit_identical(
     setup_for, optimizer, finished, tmp_path, monkeypatch
 ):
     whole, stage, expected = finished
-    setup = setup_for(tmp_path, compiled=whole.compiled)
+    context = setup_for(tmp_path, compiled=whole.compiled)
     asked = itertools.count()
     monkeypatch.setattr(Interrupt, "requested", lambda *_: next(asked) in (10, 14))
     for _ in range(2):
         with pytest.raises(train.Interrupted):
-            train.train(setup, _pipeline(stage, optimizer), config={})
-    summary = train.train(setup, _pipeline(stage, optimizer), config={})
+            train.train(context, _pipeline(stage, optimizer), config={})
+    summary = train.train(context, _pipeline(stage, optimizer), config={})
     assert summary["params_sha256"] == expected["params_sha256"]
-    steps = [line["step"] for line in setup.run.read_masks()]
+    steps = [line["step"] for line in context.run.read_masks()]
     assert steps == sorted(set(steps))
-    assert setup.run.read_masks()[-1] == whole.run.read_masks()[-1]
+    assert context.run.read_masks()[-1] == whole.run.read_masks()[-1]
 
 
 def test_seeds_choose_other_masks_with_the_same_program(setup_for, tmp_path):
-    setup = setup_for(tmp_path / "0")
+    context = setup_for(tmp_path / "0")
     stage = _stage(pruning.random, sparsity=0.8)
-    events = train.Events("", enabled=False)
+    events = train.TensorBoard("", enabled=False)
     masks = []
     for seed in (0, 1):
-        own = setup_for(tmp_path / str(seed), seed=seed, compiled=setup.compiled)
+        own = setup_for(tmp_path / str(seed), seed=seed, compiled=context.compiled)
         weights, _ = train.run_stage(
             own, stage, own.fresh_weights(), interrupt=Interrupt(), events=events
         )
         masks.append(named_leaves(weights.mask))
     assert any((masks[0][k] != masks[1][k]).any() for k in masks[0])
-    (step,) = [step for key, step in setup.compiled.items() if key[0] == "train"]
+    (step,) = [step for key, step in context.compiled.items() if key[0] == "train"]
     assert step._cache_size() == 1
 
 
@@ -212,11 +212,11 @@ def test_dense_weights_follow_gradients_at_the_sparse_ones():
 def test_what_does_not_fit_is_refused_before_anything_is_trained(
     setup_for, optimizer, tmp_path
 ):
-    setup = setup_for(tmp_path)
+    context = setup_for(tmp_path)
     bad = _stage(pruning.random, sparsity=0.5, rules=[("conv", False)])
     with pytest.raises(ValueError, match=r"stage sparsify_weights\.random: .*conv"):
-        train.train(setup, _pipeline(bad, optimizer), config={})
-    assert not setup.run.checkpoints.exists()
+        train.train(context, _pipeline(bad, optimizer), config={})
+    assert not context.run.checkpoints.exists()
 
 
 def test_an_adaptive_strength_survives_an_interruption(
@@ -226,14 +226,14 @@ def test_an_adaptive_strength_survives_an_interruption(
         activation=Term(penalties.l1, 1e-5), target=Target(0.9, max_loss=10.0, gain=1.0)
     )
     stage = Stage("adaptive", "adaptive", 2, optimizer, objective)
-    setup = setup_for(tmp_path / "whole")
-    expected = train.train(setup, [stage], config={})["params_sha256"]
-    setup = setup_for(tmp_path / "stopped", compiled=setup.compiled)
+    context = setup_for(tmp_path / "whole")
+    expected = train.train(context, [stage], config={})["params_sha256"]
+    context = setup_for(tmp_path / "stopped", compiled=context.compiled)
     asked = itertools.count()
     monkeypatch.setattr(Interrupt, "requested", lambda *_: next(asked) == 9)
     with pytest.raises(train.Interrupted):
-        train.train(setup, [stage], config={})
-    assert train.train(setup, [stage], config={})["params_sha256"] == expected
+        train.train(context, [stage], config={})
+    assert train.train(context, [stage], config={})["params_sha256"] == expected
 
 
 def test_a_stage_that_takes_dense_weights_enters_with_them():

@@ -29,49 +29,49 @@ def setup_for(make_setup):
     return lambda path: make_setup(path, model=model)
 
 
-def _weights(setup, stage):
-    path = setup.run.checkpoints / stage.path
-    return train.load_weights(path, sharding=setup.sharding)
+def _weights(context, stage):
+    path = context.run.checkpoints / stage.path
+    return train.load_weights(path, sharding=context.sharding)
 
 
-def _maps(setup, weights):
+def _maps(context, weights):
     variables = {"params": weights.params, **weights.model_state}
-    x = setup.preprocess(
-        jnp.stack([setup.dataset.test.example(i)[0] for i in range(99)])
+    x = context.preprocess(
+        jnp.stack([context.dataset.test.example(i)[0] for i in range(99)])
     )
-    return apply_with_activations(setup.model, variables, x)[1]
+    return apply_with_activations(context.model, variables, x)[1]
 
 
 def test_maps_stay_above_the_threshold_after_the_stage(setup_for, optimizer, tmp_path):
-    setup = setup_for(tmp_path / "run")
+    context = setup_for(tmp_path / "run")
     plan = _pipeline(optimizer, thresholding=Thresholding(0.5))
-    before, after = train.train(setup, plan, config={})["stages"]
-    weights = _weights(setup, plan[-1])
-    assert thresholds_of(weights.model_state) == dict.fromkeys(setup.map_names, 0.5)
-    for x in map(np.asarray, _maps(setup, weights).values()):
+    before, after = train.train(context, plan, config={})["stages"]
+    weights = _weights(context, plan[-1])
+    assert thresholds_of(weights.model_state) == dict.fromkeys(context.map_names, 0.5)
+    for x in map(np.asarray, _maps(context, weights).values()):
         assert (x[x > 0] >= 0.5).all()
         assert (x > 0).any()
     sparsity = [row["activation_sparsity"]["element"] for row in (before, after)]
     assert sparsity[1] > sparsity[0] + 0.05
-    setup.check_weights(weights)
+    context.check_weights(weights)
 
 
 def test_the_threshold_may_come_after_the_penalty(setup_for, optimizer, tmp_path):
-    setup = setup_for(tmp_path / "run")
+    context = setup_for(tmp_path / "run")
     thresholding = Thresholding(0.25, "soft")
     plan = _pipeline(optimizer, thresholding=thresholding, threshold_epochs=1)
     assert [stage.path for stage in plan[1:]] == [
         "sparsify_activations.penalise",
         "sparsify_activations.threshold",
     ]
-    summary = train.train(setup, plan, config={})
+    summary = train.train(context, plan, config={})
     assert [row["name"] for row in summary["stages"]] == [
         "pretrain",
         "sparsify_activations",
     ]
     assert summary["stages"][1]["epochs"] == 2
-    penalised, ended = (_weights(setup, stage) for stage in plan[1:])
+    penalised, ended = (_weights(context, stage) for stage in plan[1:])
     assert thresholds_of(penalised.model_state) == {}
     assert ended.model_state["thresholds"]["relu1"] == {"soft": 0.25}
-    again = train.train(setup, plan, config={})
+    again = train.train(context, plan, config={})
     assert again["params_sha256"] == summary["params_sha256"]

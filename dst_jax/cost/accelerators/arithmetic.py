@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
-from dst_jax.cost.integers import Count, sum_products
+from dst_jax.jaxprs.exact_integers import Count, sum_products
 
 __all__ = ["LARGEST", "ceil_div", "exact_dot", "exact_sum", "nonzeros", "pad_to"]
 

@@ -14,8 +14,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from dst_jax.cost import energy as energies
-from dst_jax.cost import formats
 from dst_jax.cost.accelerators.provenance import assumed
 from dst_jax.cost.accelerators.work import (
     SPARSE,
@@ -25,7 +23,9 @@ from dst_jax.cost.accelerators.work import (
     Work,
     shape_of,
 )
-from dst_jax.cost.profiles import OpProfile
+from dst_jax.cost.counting.op_profile import OpProfile
+from dst_jax.cost.estimates import energy as energies
+from dst_jax.cost.storage import formats
 
 __all__ = ["Accelerator", "dense_bits"]
 
@@ -52,7 +52,7 @@ class Accelerator(abc.ABC):
         is read from DRAM once if the other fits.
       dram_bandwidth: bytes per second.
       sram_bandwidth: bytes per cycle of the on-chip buffer.
-      energy: pJ per action, see `dst_jax.cost.energy`.
+      energy: pJ per action, see `dst_jax.cost.estimates.energy`.
       value_bits: of a stored value. Static.
     """
 

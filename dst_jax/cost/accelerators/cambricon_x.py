@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
-from dst_jax.cost import formats
 from dst_jax.cost.accelerators.arithmetic import (
     ceil_div,
     exact_sum,
@@ -18,7 +17,8 @@ from dst_jax.cost.accelerators.arithmetic import (
 from dst_jax.cost.accelerators.base import Accelerator, dense_bits
 from dst_jax.cost.accelerators.provenance import assumed, memory, read
 from dst_jax.cost.accelerators.work import Bits, Measured, Work
-from dst_jax.cost.profiles import OpProfile
+from dst_jax.cost.counting.op_profile import OpProfile
+from dst_jax.cost.storage import formats
 
 __all__ = ["CambriconX"]
 

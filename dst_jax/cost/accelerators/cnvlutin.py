@@ -13,7 +13,7 @@ from dst_jax.cost.accelerators.base import Accelerator, dense_bits
 from dst_jax.cost.accelerators.lowering import tap_views
 from dst_jax.cost.accelerators.provenance import assumed, memory
 from dst_jax.cost.accelerators.work import Bits, Measured, Work
-from dst_jax.cost.profiles import OpProfile
+from dst_jax.cost.counting.op_profile import OpProfile
 
 __all__ = ["Cnvlutin"]
 

@@ -12,7 +12,7 @@ from dst_jax.cost.accelerators.arithmetic import ceil_div, exact_sum
 from dst_jax.cost.accelerators.base import Accelerator, dense_bits
 from dst_jax.cost.accelerators.provenance import assumed, read
 from dst_jax.cost.accelerators.work import Bits, Measured, Shape, Work
-from dst_jax.cost.profiles import OpProfile
+from dst_jax.cost.counting.op_profile import OpProfile
 
 __all__ = ["Dense", "array_cycles"]
 

@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
-from dst_jax.cost import formats
 from dst_jax.cost.accelerators.arithmetic import (
     ceil_div,
     exact_sum,
@@ -19,7 +18,8 @@ from dst_jax.cost.accelerators.base import Accelerator
 from dst_jax.cost.accelerators.lowering import tap_views, weight_by_channel
 from dst_jax.cost.accelerators.provenance import assumed, read
 from dst_jax.cost.accelerators.work import Bits, Measured, Work
-from dst_jax.cost.profiles import OpProfile
+from dst_jax.cost.counting.op_profile import OpProfile
+from dst_jax.cost.storage import formats
 
 __all__ = ["Dstc"]
 

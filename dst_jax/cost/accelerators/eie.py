@@ -9,13 +9,13 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
-from dst_jax.cost import formats
 from dst_jax.cost.accelerators.arithmetic import exact_sum, pad_to
 from dst_jax.cost.accelerators.base import Accelerator, dense_bits
 from dst_jax.cost.accelerators.lowering import is_matmul
 from dst_jax.cost.accelerators.provenance import memory, read
 from dst_jax.cost.accelerators.work import Bits, Measured, Work
-from dst_jax.cost.profiles import OpProfile
+from dst_jax.cost.counting.op_profile import OpProfile
+from dst_jax.cost.storage import formats
 
 __all__ = ["Eie"]
 

@@ -8,7 +8,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Shaped
 
-from dst_jax.cost.profiles import OpProfile
+from dst_jax.cost.counting.op_profile import OpProfile
 
 __all__ = ["is_depthwise", "is_matmul", "tap_views", "weight_by_channel"]
 

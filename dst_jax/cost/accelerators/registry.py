@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
-from dst_jax.cost import energy as energies
 from dst_jax.cost.accelerators.base import Accelerator
 from dst_jax.cost.accelerators.cambricon_x import CambriconX
 from dst_jax.cost.accelerators.cnvlutin import Cnvlutin
@@ -18,6 +17,7 @@ from dst_jax.cost.accelerators.provenance import Status
 from dst_jax.cost.accelerators.scnn import Scnn
 from dst_jax.cost.accelerators.sparten import Sparten
 from dst_jax.cost.accelerators.tensor_core import TensorCore24
+from dst_jax.cost.estimates import energy as energies
 from dst_jax.typing import is_traced
 
 __all__ = ["Source", "create", "names", "sources"]

@@ -8,7 +8,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from dst_jax.cost import formats
 from dst_jax.cost.accelerators.arithmetic import (
     ceil_div,
     exact_dot,
@@ -19,7 +18,8 @@ from dst_jax.cost.accelerators.lowering import is_matmul
 from dst_jax.cost.accelerators.provenance import assumed, read
 from dst_jax.cost.accelerators.scnn_tiles import Tiles, matmul_tiles, planar_tiles
 from dst_jax.cost.accelerators.work import Bits, Measured, Work
-from dst_jax.cost.profiles import OpProfile
+from dst_jax.cost.counting.op_profile import OpProfile
+from dst_jax.cost.storage import formats
 
 __all__ = ["Scnn"]
 

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Int, Shaped
 
 from dst_jax.cost.accelerators.arithmetic import ceil_div, nonzeros, pad_to
-from dst_jax.cost.profiles import Geometry, OpProfile
+from dst_jax.cost.counting.op_profile import Geometry, OpProfile
 
 __all__ = ["Tiles", "matmul_tiles", "planar_tiles"]
 

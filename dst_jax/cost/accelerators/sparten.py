@@ -10,7 +10,6 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Shaped
 
-from dst_jax.cost import formats
 from dst_jax.cost.accelerators.arithmetic import (
     ceil_div,
     exact_dot,
@@ -22,7 +21,8 @@ from dst_jax.cost.accelerators.base import Accelerator
 from dst_jax.cost.accelerators.lowering import tap_views, weight_by_channel
 from dst_jax.cost.accelerators.provenance import assumed, memory
 from dst_jax.cost.accelerators.work import Bits, Measured, Work, shape_of
-from dst_jax.cost.profiles import OpProfile
+from dst_jax.cost.counting.op_profile import OpProfile
+from dst_jax.cost.storage import formats
 
 __all__ = ["Sparten", "expected_max"]
 

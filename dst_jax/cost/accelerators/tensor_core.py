@@ -8,12 +8,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from dst_jax.cost import formats
 from dst_jax.cost.accelerators.base import dense_bits
 from dst_jax.cost.accelerators.dense import Dense
 from dst_jax.cost.accelerators.provenance import memory, read
 from dst_jax.cost.accelerators.work import Bits, Measured, Work
-from dst_jax.cost.profiles import OpProfile
+from dst_jax.cost.counting.op_profile import OpProfile
+from dst_jax.cost.storage import formats
 
 __all__ = ["TensorCore24"]
 

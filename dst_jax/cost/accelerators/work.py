@@ -8,7 +8,7 @@ import jax
 from jaxtyping import Array, Float
 
 from dst_jax.cost.accelerators.lowering import is_matmul
-from dst_jax.cost.profiles import OpProfile
+from dst_jax.cost.counting.op_profile import OpProfile
 
 __all__ = ["SPARSE", "Bits", "Macs", "Measured", "Shape", "Work", "shape_of"]
 

@@ -11,7 +11,7 @@ To ONNX there is a documented way through safetensors: docs/export.md.
 from dst_jax.models.export.card import model_card
 from dst_jax.models.export.program import stablehlo
 from dst_jax.models.export.weights import Format, Saved, save_safetensors, state_dict
-from dst_jax.models.torch_safetensors import read as load_compressed
+from dst_jax.models.torch.compressed import read as load_compressed
 
 __all__ = [
     "Format",

@@ -8,8 +8,9 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
-from dst_jax.models import torch_safetensors, torch_sparse
-from dst_jax.models.torch_layout import Layout, layout_of, to_torch
+from dst_jax.models.torch import compressed as torch_safetensors
+from dst_jax.models.torch import sparse as torch_sparse
+from dst_jax.models.torch.layout import Layout, layout_of, to_torch
 from dst_jax.trees import named_leaves
 from dst_jax.typing import Mask
 
@@ -66,7 +67,7 @@ def save_safetensors(
 
     A dense file loads into PyTorch as it is. In the compressed formats every tensor of
     two or more axes that gets smaller is stored without its zeros, see
-    `dst_jax.models.torch_sparse`; `load_compressed` and `torch_import.load` restore it
+    `dst_jax.models.torch.sparse`; `load_compressed` and `torch_import.load` restore it
     bit by bit.
 
     Args:
@@ -87,7 +88,7 @@ def save_safetensors(
         pruned is not 0, or an argument is out of range.
 
     >>> import tempfile
-    >>> from dst_jax.models import torch_import
+    >>> from dst_jax.models.torch import importer as torch_import
     >>> leaves = layout_of("lenet5").leaves
     >>> ones = {name: np.ones(leaf.torch_shape) for name, leaf in leaves.items()}
     >>> variables = torch_import.variables("lenet5", ones)

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
-from dst_jax.pruning import _checks, schedules, scores
+from dst_jax import checks
+from dst_jax.pruning import schedules, scores
 from dst_jax.pruning.distributions import Distribution, by_name
 from dst_jax.pruning.protocol import Method, Step
 from dst_jax.pruning.structures import Structure
@@ -57,12 +58,12 @@ def ac_dc(
     >>> import optax
     >>> tx = ac_dc(optax.sgd(0.1), sparsity=0.9, warmup=100, interval=50, end=850)
     """
-    _checks.fraction("sparsity", sparsity)
-    _checks.at_least("warmup", warmup, 1)
-    _checks.at_least("end", end, warmup)
+    checks.fraction("sparsity", sparsity)
+    checks.at_least("warmup", warmup, 1)
+    checks.at_least("end", end, warmup)
     last = end if release is None else release
-    _checks.at_least("release", last, warmup)
-    _checks.at_least("end", end, last)
+    checks.at_least("release", last, warmup)
+    checks.at_least("end", end, last)
     share_out = by_name(distribution)
     regular = schedules.every(interval, start=warmup, end=end, at_end=True)
 

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from dst_jax import trees
-from dst_jax.pruning import _checks, schedules
-from dst_jax.pruning.learned import Learned, descend, learned
+from dst_jax import checks, trees
+from dst_jax.pruning import schedules
+from dst_jax.pruning.auxiliary_params import Learned, descend, learned
 from dst_jax.pruning.protocol import Method, Step
 from dst_jax.pruning.transform import method
 from dst_jax.typing import Mask, Params
@@ -132,8 +132,8 @@ def gradient_annealing(alpha: Any, *, end: Any) -> optax.Schedule:
     >>> [round(float(gradient_annealing(1.0, end=4)(t)), 4) for t in range(5)]
     [1.0, 0.9526, 0.5, 0.1464, 0.0025]
     """
-    _checks.share("alpha", alpha)
-    _checks.at_least("end", end, 1)
+    checks.share("alpha", alpha)
+    checks.at_least("end", end, 1)
     cosine = schedules.cosine(1.0, 0.0, end=end)
     progress = schedules.linear(0.0, 1.0, end=end)
 

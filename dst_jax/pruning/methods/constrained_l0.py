@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array
 
-from dst_jax import trees
-from dst_jax.pruning import _checks, hard_concrete, schedules, scores
-from dst_jax.pruning.learned import Learned, descend, learned
+from dst_jax import checks, trees
+from dst_jax.pruning import hard_concrete, schedules, scores
+from dst_jax.pruning.auxiliary_params import Learned, descend, learned
 from dst_jax.pruning.protocol import Method, Step
 from dst_jax.pruning.structures import Structure, unstructured
 from dst_jax.pruning.transform import method
@@ -211,16 +211,16 @@ def _check(
     dual_rate: Any,
     dropped: Any,
 ) -> None:
-    _checks.fraction("sparsity", sparsity)
+    checks.fraction("sparsity", sparsity)
     if not is_traced(sparsity) and 1 - sparsity < hard_concrete.LEAST:
         raise ValueError(
             f"sparsity must be at most {1 - hard_concrete.LEAST:.3f}, where all gates"
             f" are at their bound, got {sparsity}"
         )
-    _checks.at_least("end", end, 1)
-    _checks.one_of("scope", scope, get_args(Scope))
+    checks.at_least("end", end, 1)
+    checks.one_of("scope", scope, get_args(Scope))
     if structure is not None and structure.choose is not None:
         raise ValueError(f"structure must have units, got {structure.name}")
-    _checks.at_least("dual_rate", dual_rate, 0)
+    checks.at_least("dual_rate", dual_rate, 0)
     if not is_traced(dropped) and not 0 < dropped < 1:
         raise ValueError(f"dropped must be in (0, 1), got {dropped}")

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dst_jax import trees
-from dst_jax.pruning import _checks, schedules, scores, updates
+from dst_jax import checks, trees
+from dst_jax.pruning import schedules, scores, updates
 from dst_jax.pruning.distributions import Distribution, by_name
 from dst_jax.pruning.protocol import Method, Step
 from dst_jax.pruning.selection import JOINT, Counts
@@ -50,8 +50,8 @@ def gap(
     >>> import optax
     >>> tx = gap(optax.sgd(0.1), sparsity=0.9, interval=20_000, rounds=2)
     """
-    _checks.fraction("sparsity", sparsity)
-    _checks.at_least("rounds", rounds, 1)
+    checks.fraction("sparsity", sparsity)
+    checks.at_least("rounds", rounds, 1)
     parts = _number(partitions)
     end = rounds * parts * interval
     share_out = by_name(distribution)
@@ -131,7 +131,7 @@ def gap_merge(copies: Params, mask: Mask, partitions: Partitions) -> Params:
 
 def _number(partitions: Partitions) -> int:
     if isinstance(partitions, int):
-        _checks.at_least("partitions", partitions, 1)
+        checks.at_least("partitions", partitions, 1)
         return partitions
     parts = {part for _, part in partitions}
     if parts != set(range(len(parts))) or not parts:

@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from dst_jax.pruning import _checks, schedules, scores
+from dst_jax import checks
+from dst_jax.pruning import schedules, scores
 from dst_jax.pruning.distributions import Distribution, by_name
 from dst_jax.pruning.protocol import Method, Step
 from dst_jax.pruning.schedules import Due, constant, every
@@ -152,8 +153,8 @@ def one_shot(
     >>> import optax
     >>> tx = one_shot(optax.adam(1e-3), sparsity=0.5, at=1000)
     """
-    _checks.fraction("sparsity", sparsity)
-    _checks.at_least("at", at, 1)
+    checks.fraction("sparsity", sparsity)
+    checks.at_least("at", at, 1)
     due = every(1, start=at, end=at, at_end=True)
     return _gradual(
         constant(sparsity),
@@ -166,10 +167,10 @@ def one_shot(
 
 
 def _curve(name: str, initial: Any, final: Any, start: Any, end: Any) -> optax.Schedule:
-    _checks.fraction("sparsity", final)
-    _checks.fraction("initial_sparsity", initial)
-    _checks.at_least("sparsity", final, initial)
-    _checks.one_of("curve", name, _CURVES)
+    checks.fraction("sparsity", final)
+    checks.fraction("initial_sparsity", initial)
+    checks.at_least("sparsity", final, initial)
+    checks.one_of("curve", name, _CURVES)
     return _CURVES[name](initial, final, start=start, end=end)
 
 

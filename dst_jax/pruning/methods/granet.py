@@ -4,7 +4,8 @@ from typing import Any
 
 import jax
 
-from dst_jax.pruning import _checks, schedules, scores
+from dst_jax import checks
+from dst_jax.pruning import schedules, scores
 from dst_jax.pruning.distributions import Distribution, by_name
 from dst_jax.pruning.protocol import Method, Step
 from dst_jax.pruning.transform import method
@@ -58,10 +59,10 @@ def granet(
     >>> import optax
     >>> tx = granet(optax.sgd(0.1), sparsity=0.9, prune_end=31_000, end=62_500)
     """
-    _checks.fraction("sparsity", sparsity)
-    _checks.fraction("initial_sparsity", initial_sparsity)
-    _checks.at_least("sparsity", sparsity, initial_sparsity)
-    _checks.at_least("end", end, prune_end)
+    checks.fraction("sparsity", sparsity)
+    checks.fraction("initial_sparsity", initial_sparsity)
+    checks.at_least("sparsity", sparsity, initial_sparsity)
+    checks.at_least("end", end, prune_end)
     target = schedules.cubic(initial_sparsity, sparsity, start=start, end=prune_end)
     fraction = schedules.decay("cosine", drop_fraction, final_fraction, end=end)
     regular = schedules.every(interval, start=start, end=end)

@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array
 
-from dst_jax.pruning import _checks, schedules, scores
+from dst_jax import checks
+from dst_jax.pruning import schedules, scores
+from dst_jax.pruning.auxiliary_params import Learned, descend, learned
 from dst_jax.pruning.distributions import Distribution, by_name
-from dst_jax.pruning.learned import Learned, descend, learned
 from dst_jax.pruning.protocol import Method, Step, masked_gradients
 from dst_jax.pruning.transform import method
 from dst_jax.pruning.updates import dense_mask, prune
@@ -58,10 +59,10 @@ def halo(
 
     >>> tx = halo(optax.sgd(0.1), sparsity=0.95, at=60_000)
     """
-    _checks.fraction("sparsity", sparsity)
-    _checks.at_least("at", at, 1)
-    _checks.at_least("xi", xi, 0)
-    _checks.at_least("psi", psi, 0)
+    checks.fraction("sparsity", sparsity)
+    checks.at_least("at", at, 1)
+    checks.at_least("xi", xi, 0)
+    checks.at_least("psi", psi, 0)
     share_out = by_name(distribution)
 
     def gradients(step: Step) -> Params:

@@ -5,8 +5,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from dst_jax import trees
-from dst_jax.pruning import _checks, schedules, updates
+from dst_jax import checks, trees
+from dst_jax.pruning import schedules, updates
 from dst_jax.pruning.distributions import Distribution, by_name
 from dst_jax.pruning.protocol import Method, Step
 from dst_jax.pruning.transform import method
@@ -60,10 +60,10 @@ def mest(
     >>> import optax
     >>> tx = mest(optax.sgd(0.1), sparsity=0.9, end=60_000)
     """
-    _checks.fraction("sparsity", sparsity)
-    _checks.share("bound", bound)
-    _checks.at_least("gradient_weight", gradient_weight, 0)
-    _checks.share("sparsity - bound" if soft else "sparsity + bound",
+    checks.fraction("sparsity", sparsity)
+    checks.share("bound", bound)
+    checks.at_least("gradient_weight", gradient_weight, 0)
+    checks.share("sparsity - bound" if soft else "sparsity + bound",
                   sparsity - bound if soft else sparsity + bound)  # fmt: skip
     delta = schedules.decay(decay, bound, end=end)
     due = schedules.every(interval, end=end, at_end=True)

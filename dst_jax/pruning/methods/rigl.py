@@ -5,7 +5,8 @@ from typing import Any
 
 import jax
 
-from dst_jax.pruning import _checks, schedules
+from dst_jax import checks
+from dst_jax.pruning import schedules
 from dst_jax.pruning.distributions import Distribution, by_name
 from dst_jax.pruning.protocol import Method, Step
 from dst_jax.pruning.structures import Structure
@@ -121,8 +122,8 @@ def exploration(
     scope: Scope,
 ) -> Method:
     """Drop and grow from a random mask: what SET, RigL and RigL-ITOP have in common."""
-    _checks.fraction("sparsity", sparsity)
-    _checks.one_of("scope", scope, ("layer", "global"))
+    checks.fraction("sparsity", sparsity)
+    checks.one_of("scope", scope, ("layer", "global"))
     lowest, highest = importance("drop", drop), importance("grow", grow)
     share_out = by_name(distribution)
     if structure is not None and structure.choose is not None:

@@ -5,7 +5,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from dst_jax.pruning import _checks, scores
+from dst_jax import checks
+from dst_jax.pruning import scores
 from dst_jax.pruning.distributions import Distribution
 from dst_jax.pruning.methods.ste import straight_through
 from dst_jax.pruning.protocol import Method, Step
@@ -51,7 +52,7 @@ def sr_ste(
     >>> from dst_jax.pruning import structures
     >>> tx = sr_ste(optax.sgd(0.1, momentum=0.9), structure=structures.n_m(2, 4))
     """
-    _checks.at_least("refinement", refinement, 0)
+    checks.at_least("refinement", refinement, 0)
     if sparsity is None:
         if structure is None or structure.density is None:
             raise ValueError(

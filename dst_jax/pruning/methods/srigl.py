@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
-from dst_jax import trees
-from dst_jax.pruning import _checks, schedules, scores, updates
+from dst_jax import checks, trees
+from dst_jax.pruning import schedules, scores, updates
 from dst_jax.pruning.distributions import Distribution, by_name
 from dst_jax.pruning.protocol import Method, Step
 from dst_jax.pruning.selection import JOINT, Count, Counts, top_k, top_k_along
@@ -63,8 +63,8 @@ def srigl(
     >>> import optax
     >>> tx = srigl(optax.sgd(0.1), sparsity=0.9, end=75_000, output=["fc"])
     """
-    _checks.fraction("sparsity", sparsity)
-    _checks.share("ablation", ablation)
+    checks.fraction("sparsity", sparsity)
+    checks.share("ablation", ablation)
     fraction = schedules.decay(decay, drop_fraction, end=end)
     share_out = by_name(distribution)
 

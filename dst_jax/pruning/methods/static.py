@@ -4,7 +4,8 @@ from typing import Any
 
 import jax
 
-from dst_jax.pruning import _checks, scores
+from dst_jax import checks
+from dst_jax.pruning import scores
 from dst_jax.pruning.distributions import Distribution, by_name
 from dst_jax.pruning.protocol import Method
 from dst_jax.pruning.structures import Structure
@@ -37,7 +38,7 @@ def random(
     >>> int(tx.init({"w": jnp.ones((10, 10))}).held.mask["w"].sum())
     10
     """
-    _checks.fraction("sparsity", sparsity)
+    checks.fraction("sparsity", sparsity)
     share_out = by_name(distribution)
 
     def first(params: Params, key: jax.Array) -> Mask:
@@ -65,7 +66,7 @@ def static(
     >>> tx.init({"w": jnp.array([[1.0, -2.0]])}).held.mask["w"].tolist()
     [[False, True]]
     """
-    _checks.fraction("sparsity", sparsity)
+    checks.fraction("sparsity", sparsity)
     share_out = by_name(distribution)
 
     def first(params: Params, key: jax.Array) -> Mask:

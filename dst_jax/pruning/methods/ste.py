@@ -5,7 +5,8 @@ from typing import Any
 
 import jax
 
-from dst_jax.pruning import _checks, schedules, scores
+from dst_jax import checks
+from dst_jax.pruning import schedules, scores
 from dst_jax.pruning.distributions import Distribution, by_name
 from dst_jax.pruning.protocol import Method, Step
 from dst_jax.pruning.structures import Structure
@@ -73,7 +74,7 @@ def straight_through(
     """Dense weights under a mask of the best: what STE and SR-STE have in common."""
     target = sparsity if callable(sparsity) else lambda step: sparsity
     if not callable(sparsity):
-        _checks.fraction("sparsity", sparsity)
+        checks.fraction("sparsity", sparsity)
         _check_fits(sparsity, structure)
     share_out = by_name(distribution)
 

@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from dst_jax.pruning import _checks, schedules, scores
+from dst_jax import checks
+from dst_jax.pruning import schedules, scores
 from dst_jax.pruning.distributions import Distribution, by_name
 from dst_jax.pruning.protocol import Method, Step, masked_gradients
 from dst_jax.pruning.transform import method
@@ -77,8 +78,8 @@ def threshold(
     ...     threshold=1e-3,
     ... )
     """
-    _checks.at_least("induce", induce, 1)
-    _checks.at_least("strength", strength, 0)
+    checks.at_least("induce", induce, 1)
+    checks.at_least("strength", strength, 0)
     _check_alternatives(penalty, prox, step_size, threshold, sparsity)
     share_out = by_name(distribution)
     rate = step_size if callable(step_size) else lambda count: step_size
@@ -140,8 +141,8 @@ def _check_alternatives(
             f" threshold={threshold!r}, sparsity={sparsity!r}"
         )
     if threshold is not None:
-        _checks.at_least("threshold", threshold, 0)
+        checks.at_least("threshold", threshold, 0)
     if sparsity is not None:
-        _checks.fraction("sparsity", sparsity)
+        checks.fraction("sparsity", sparsity)
     if step_size is not None and not callable(step_size):
-        _checks.at_least("step_size", step_size, 0)
+        checks.at_least("step_size", step_size, 0)

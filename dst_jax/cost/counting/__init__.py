@@ -1,0 +1,1 @@
+"""Exact counts and profiles of every convolution and matrix product."""

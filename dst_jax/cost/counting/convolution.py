@@ -1,0 +1,154 @@
+"""Counts of `conv_general_dilated`, without a second convolution.
+
+Which elements of the input a tap reads is a product of ranges, one per spatial axis.
+So the input's indicator is summed over the batch once, and then, axis by axis, over
+the range of each tap: O(input + taps * one image) additions.
+"""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, UInt32
+
+from dst_jax.cost.counting.factors import Factors, nonzeros
+
+__all__ = ["conv_factors", "elements_read"]
+
+
+def conv_factors(lhs: Array, rhs: Array, out: Any, params: dict[str, Any]) -> Factors:
+    """The factors of a convolution with any stride, padding, dilation or groups.
+
+    Args:
+      lhs: input; `params["dimension_numbers"]` says which axis is which.
+      rhs: kernel.
+      out: the output's shape and dtype.
+      params: of the equation.
+
+    Returns:
+      Factors whose group is the feature group or the batch group (XLA allows one of
+      them), whose taps run over the window in row-major order.
+    """
+    dims = params["dimension_numbers"]
+    features, batches = params["feature_group_count"], params["batch_group_count"]
+    out_batch, _, *out_spatial = (out.shape[i] for i in dims.out_spec)
+    ranges = _ranges(lhs, rhs, out_spatial, params)
+    per_group = rhs.shape[dims.rhs_spec[0]] // (features * batches)
+    taps = math.prod(len(axis) for axis in ranges)
+    channels = rhs.shape[dims.rhs_spec[1]]
+    return Factors(
+        lhs=_lhs_counts(lhs, dims.lhs_spec, ranges, features, batches),
+        rhs=_rhs_counts(rhs, dims.rhs_spec, features * batches),
+        lhs_full=tuple(out_batch * reads for reads in _tap_sizes(ranges)),
+        rhs_full=per_group,
+        dense=math.prod(out.shape) * taps * channels,
+    )
+
+
+def elements_read(
+    tap: int,
+    *,
+    size: int,
+    out_size: int,
+    stride: int,
+    pad_low: int,
+    lhs_dilation: int,
+    rhs_dilation: int,
+) -> range:
+    """The input elements that one tap reads along one axis, over all outputs.
+
+    Output y reads position `p = y * stride + tap * rhs_dilation - pad_low` of the
+    dilated input, which holds element `p / lhs_dilation` where that is an integer in
+    `[0, size)`, and a zero elsewhere. A negative `pad_low` crops.
+
+    >>> elements_read(0, size=4, out_size=2, stride=2, pad_low=1, lhs_dilation=1,
+    ...               rhs_dilation=1)
+    range(1, 2, 2)
+    """
+    start = tap * rhs_dilation - pad_low
+    positions = (start + y * stride for y in range(out_size))
+    read = [p // lhs_dilation for p in positions if p % lhs_dilation == 0]
+    read = [element for element in read if 0 <= element < size]
+    if not read:
+        return range(0)
+    # Both conditions hold on an arithmetic progression of outputs.
+    step = stride // math.gcd(stride, lhs_dilation)
+    return range(read[0], read[-1] + 1, step)
+
+
+def _ranges(
+    lhs: Array, rhs: Array, out_spatial: list[int], params: dict[str, Any]
+) -> list[list[range]]:
+    """`elements_read` of every tap, per spatial axis."""
+    dims = params["dimension_numbers"]
+    return [
+        [
+            elements_read(
+                tap,
+                size=lhs.shape[dims.lhs_spec[2 + i]],
+                out_size=out_size,
+                stride=params["window_strides"][i],
+                pad_low=params["padding"][i][0],
+                lhs_dilation=params["lhs_dilation"][i],
+                rhs_dilation=params["rhs_dilation"][i],
+            )
+            for tap in range(rhs.shape[dims.rhs_spec[2 + i]])
+        ]
+        for i, out_size in enumerate(out_spatial)
+    ]
+
+
+def _tap_sizes(ranges: list[list[range]]) -> list[int]:
+    """How many elements of one channel of one image each tap reads."""
+    sizes = [1]
+    for axis in ranges:
+        sizes = [size * len(read) for size in sizes for read in axis]
+    return sizes
+
+
+def _lhs_counts(
+    lhs: Array,
+    spec: tuple[int, ...],
+    ranges: list[list[range]],
+    features: int,
+    batches: int,
+) -> UInt32[Array, "group tap channel"]:
+    batch, channel, *spatial = spec
+    counts = nonzeros(_split(lhs, batch, batches), batch + 1)
+    counts = counts.transpose(batch, *spatial, channel)
+    for axis, reads in enumerate(ranges, start=1):
+        counts = _sum_reads(counts, axis, reads)
+    *taps, channels = counts.shape[1:]
+    shape = (batches, math.prod(taps), features, channels // features)
+    counts = counts.reshape(shape).transpose(0, 2, 1, 3)
+    return counts.reshape(batches * features, *counts.shape[2:])
+
+
+def _sum_reads(
+    counts: UInt32[Array, "..."], axis: int, reads: list[range]
+) -> UInt32[Array, "..."]:
+    """Replaces a spatial axis by the taps, each summed over the elements it reads."""
+    sums = [
+        jax.lax.slice_in_dim(counts, read.start, read.stop, read.step, axis=axis).sum(
+            axis, dtype=jnp.uint32
+        )
+        for read in reads
+    ]
+    return jnp.stack(sums, axis)
+
+
+def _rhs_counts(
+    rhs: Array, spec: tuple[int, ...], groups: int
+) -> UInt32[Array, "group tap channel"]:
+    out, channel, *spatial = spec
+    counts = nonzeros(_split(rhs, out, groups), out + 1)
+    counts = counts.transpose(out, *spatial, channel)
+    *taps, channels = counts.shape[1:]
+    return counts.reshape(groups, math.prod(taps), channels)
+
+
+def _split(x: Array, axis: int, groups: int) -> Array:
+    """`axis` as two: (groups, the rest); the axis keeps its number."""
+    rest = x.shape[axis] // groups
+    return x.reshape(*x.shape[:axis], groups, rest, *x.shape[axis + 1 :])

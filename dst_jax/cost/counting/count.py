@@ -1,0 +1,102 @@
+"""`count`: a function transformation, like `jax.grad`."""
+
+from collections.abc import Callable
+from typing import Any
+
+from jax.extend import core
+
+from dst_jax.cost.counting.convolution import conv_factors
+from dst_jax.cost.counting.factors import Factors, op_counts
+from dst_jax.cost.counting.matmul import dot_factors
+from dst_jax.cost.counting.op_counts import OpCounts
+from dst_jax.cost.counting.per_example import each_example
+from dst_jax.jaxprs.tracing import argument_positions, visited
+from dst_jax.jaxprs.values import Value
+
+__all__ = ["count", "exact_counts"]
+
+FACTORS: dict[str, Callable[[Any, Any, Any, dict[str, Any]], Factors]] = {
+    "conv_general_dilated": conv_factors,
+    "dot_general": dot_factors,
+}
+
+
+def count(
+    fn: Callable[..., Any],
+    *,
+    weights: int | tuple[int, ...] = 0,
+    with_output: bool = False,
+    per_example: bool = False,
+) -> Callable[..., Any]:
+    """A function that counts the multiplications of `fn` on its arguments, exactly.
+
+    Every convolution and matrix product that `fn` executes is counted: how many
+    products there are, and how many have a nonzero activation, a nonzero weight, both.
+    Products in `scan` and `while_loop` are added over the iterations, each with the
+    operands that it really has; of a `cond` the branch that is taken counts, the
+    others are listed with zeros. Inside `vmap` and `grad` what JAX makes of them
+    counts: all examples, both branches where they take different ones, the backward
+    pass. Inside `shard_map` the devices add up; what they compute alike counts once.
+    (Called inside `shard_map`, this counts the share of the device.)
+
+    Elementwise products and linear solvers are not counted. NaN is nonzero, -0.0 is
+    zero, True is nonzero; a complex product counts as one.
+
+    The weight of an operation is the operand that depends on the arguments `weights`
+    and on no other; a constant is the weight beside data. If both operands depend on
+    data (attention), or neither does, `by_activation` is `effectual` and `by_weight`
+    is `valid`. Weights that never reach a product are no error.
+
+    Wrap it in `jax.jit`: unjitted, it runs `fn` one primitive at a time. `dense` and
+    `valid` of an operation outside loops and branches are known while tracing:
+    `jax.eval_shape` around `int(counts["conv1"].dense)` computes nothing. The output
+    is that of `fn`, but an operation inside a custom derivative or remat is evaluated
+    in place: differentiate `fn`, not this.
+
+    Args:
+      fn: a function of arrays, or pytrees of arrays; bind other options with
+        `functools.partial`. Linen, NNX, Equinox or plain jax.
+      weights: positions of the arguments that hold the weights. Masks that are given
+        apart are weights too.
+      with_output: whether to return the output as well.
+      per_example: whether to count every example by itself, as a batch of one: the
+        leading axis of every array that is no weight is the batch. They add up to the
+        counts of the batch if `fn` treats its examples alike and apart, as networks
+        in evaluation do; not with BatchNorm in training. An output is that of the
+        batches of one, stacked: logits of shape (batch, 1, classes).
+
+    Returns:
+      A function of the arguments of `fn` that returns `dict[str, OpCounts]` in order
+      of execution, or `(output, counts)`. The keys are module paths such as
+      `layer1/0/conv1`, without the outermost module if all share it; operations that
+      share a path have the primitive's name appended: `attn/dot_general_1`. With
+      `per_example` every `Count` has the shape (batch,).
+
+    Raises:
+      TypeError: `weights` is no integer, nor integers.
+      ValueError: `weights` names no argument, or one without arrays, or, at the call,
+        `fn` multiplies matrices in a way that is not counted (Pallas, `ragged_dot`,
+        `custom_vmap`, `custom_linear_solve`, `shard_map(check_vma=False)`, ...).
+
+    >>> import jax.numpy as jnp
+    >>> counts = count(lambda w, x: x @ w)(jnp.eye(2), jnp.ones((3, 2)))
+    >>> counts["dot_general"].dense, counts["dot_general"].effectual
+    (Count(12), Count(6))
+    >>> each = count(lambda w, x: x @ w, per_example=True)
+    >>> each(jnp.eye(2), jnp.array([[1.0, 1.0], [0.0, 1.0]]))["dot_general"].effectual
+    Count([2, 1])
+    """
+    counted = visited(fn, exact_counts, weights=weights, with_output=with_output)
+    if not per_example:
+        return counted
+    return each_example(counted, shared=argument_positions(weights))
+
+
+def exact_counts(
+    eqn: core.JaxprEqn, args: list[Value], results: list[Value]
+) -> OpCounts:
+    """The counts of one operation; its results do not matter."""
+    del results
+    (lhs, rhs), out = args, eqn.outvars[0].aval
+    factors = FACTORS[eqn.primitive.name](lhs.array, rhs.array, out, eqn.params)
+    return op_counts(factors, lhs.role, rhs.role)

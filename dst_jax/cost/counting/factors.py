@@ -1,0 +1,110 @@
+"""The form that convolutions and matrix products share, and the counts in it.
+
+Both multiply every pair of an activation and a weight that meet in a group g (a
+feature group, a batch index), at a tap t (a position in the window) and in a channel
+c (a contracted index). Which activations are nonzero does not depend on the output
+channel, which weights are nonzero does not depend on the position, so the sum over
+all pairs is a product of two sums:
+
+    effectual = sum_gtc  A[g, t, c] * W[g, t, c]
+
+with A the nonzero activations and W the nonzero weights that meet there. An operand
+without zeros gives the other counts.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import PartitionSpec
+from jaxtyping import Array, UInt32
+
+from dst_jax.cost.counting.op_counts import OpCounts
+from dst_jax.jaxprs.exact_integers import Count, sum_products
+from dst_jax.jaxprs.operand_roles import Role, activation_side
+
+__all__ = ["Factors", "nonzeros", "op_counts"]
+
+LARGEST = 2**32 - 1
+
+
+class Factors(NamedTuple):
+    """How many nonzero elements of either operand meet, and how many there could be.
+
+    Attributes:
+      lhs: nonzero elements of the left operand in (group, tap, channel).
+      rhs: nonzero elements of the right operand in (group, tap, channel).
+      lhs_full: per tap, `lhs` if the left operand had no zeros.
+      rhs_full: `rhs` if the right operand had no zeros.
+      dense: all products, those with padding included.
+    """
+
+    lhs: UInt32[Array, "group tap channel"]
+    rhs: UInt32[Array, "group tap channel"]
+    lhs_full: tuple[int, ...]
+    rhs_full: int
+    dense: int
+
+
+def nonzeros(x: Array, axis: int | tuple[int, ...]) -> UInt32[Array, "..."]:
+    """Nonzero elements along `axis`. NaN is nonzero, -0.0 is zero.
+
+    >>> nonzeros(jnp.array([[0.0, 2.0], [0.0, 3.0]]), 0).tolist()
+    [0, 2]
+    """
+    axes = (axis,) if isinstance(axis, int) else axis
+    most = min(math.prod(x.shape[i] for i in axes), LARGEST)
+    # XLA:CPU vectorises an integer sum, the better the narrower, not always a float
+    # one. The barrier keeps XLA from fusing the sum into its uses: a pass for each tap.
+    counts = jnp.sum(x != 0, axes, dtype=np.min_scalar_type(most))
+    return _gathered(jax.lax.optimization_barrier(counts)).astype(jnp.uint32)
+
+
+def op_counts(factors: Factors, lhs: Role, rhs: Role) -> OpCounts:
+    """The counts of one operation.
+
+    Args:
+      factors: what meets.
+      lhs, rhs: where the operands come from. If neither is the activation (attention,
+        a product of weights), by_activation is `effectual` and by_weight `valid`.
+
+    Raises:
+      ValueError: an operand is too large to count in uint32.
+    """
+    most = max(factors.lhs_full, default=0)
+    if max(most, factors.rhs_full) > LARGEST:
+        raise ValueError(
+            "cost.count adds at most 2^32 - 1 elements per tap and channel, got "
+            f"{max(most, factors.rhs_full)}: count smaller batches"
+        )
+    shape = factors.lhs.shape
+    lhs_full = jnp.array(factors.lhs_full, jnp.uint32)[None, :, None]
+    lhs_full = jnp.broadcast_to(lhs_full, shape)
+    rhs_full = jnp.full(shape, factors.rhs_full, jnp.uint32)
+    limbs = sum_products(
+        _rows(factors.lhs, factors.lhs, lhs_full),
+        _rows(factors.rhs, rhs_full, factors.rhs),
+        max_a=most,
+        max_b=factors.rhs_full,
+    )
+    effectual, by_lhs, by_rhs = (Count(row) for row in limbs)
+    valid = Count.of(shape[0] * shape[2] * sum(factors.lhs_full) * factors.rhs_full)
+    side = activation_side(lhs, rhs)
+    by = {"lhs": (by_lhs, by_rhs), "rhs": (by_rhs, by_lhs), None: (effectual, valid)}
+    return OpCounts(Count.of(factors.dense), valid, *by[side], effectual)
+
+
+def _gathered(x: Array) -> Array:
+    """Whole on every device, if axes of the mesh are explicit.
+
+    There JAX asks where every reshaped array should be. What is summed already is
+    small.
+    """
+    spec: Any = jax.typeof(x).sharding.spec
+    return jax.sharding.reshard(x, PartitionSpec()) if any(spec) else x
+
+
+def _rows(*arrays: UInt32[Array, "..."]) -> UInt32[Array, "rows n"]:
+    return jnp.stack([jnp.ravel(array) for array in arrays])

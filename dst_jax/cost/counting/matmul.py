@@ -1,0 +1,52 @@
+"""Counts of `dot_general`: the batch axes are groups, the contracted ones channels."""
+
+import math
+from typing import Any
+
+from jaxtyping import Array, UInt32
+
+from dst_jax.cost.counting.factors import Factors, nonzeros
+
+__all__ = ["dot_factors"]
+
+
+def dot_factors(lhs: Array, rhs: Array, out: Any, params: dict[str, Any]) -> Factors:
+    """The factors of a matrix product with any batch and contracted axes.
+
+    Args:
+      lhs, rhs: operands.
+      out: the output's shape and dtype.
+      params: of the equation; `dimension_numbers` as in `jax.lax.dot_general`.
+
+    Returns:
+      Factors with one tap.
+    """
+    contracting, batching = params["dimension_numbers"]
+    left = _counts(lhs, batching[0], contracting[0])
+    right = _counts(rhs, batching[1], contracting[1])
+    contracted = math.prod(lhs.shape[i] for i in contracting[0])
+    return Factors(
+        lhs=left,
+        rhs=right,
+        lhs_full=(_free_size(lhs, batching[0], contracting[0]),),
+        rhs_full=_free_size(rhs, batching[1], contracting[1]),
+        dense=math.prod(out.shape) * contracted,
+    )
+
+
+def _counts(
+    x: Array, batch: tuple[int, ...], contracting: tuple[int, ...]
+) -> UInt32[Array, "group 1 channel"]:
+    kept = (*batch, *contracting)
+    counts = nonzeros(x, tuple(i for i in range(x.ndim) if i not in kept))
+    # The sum keeps the remaining axes in their old order.
+    order = sorted(kept)
+    counts = counts.transpose([order.index(i) for i in kept])
+    group = math.prod(x.shape[i] for i in batch)
+    channel = math.prod(x.shape[i] for i in contracting)
+    return counts.reshape(group, 1, channel)
+
+
+def _free_size(x: Array, batch: tuple[int, ...], contracting: tuple[int, ...]) -> int:
+    free = set(range(x.ndim)) - {*batch, *contracting}
+    return math.prod(x.shape[i] for i in free)

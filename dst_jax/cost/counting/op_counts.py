@@ -1,0 +1,116 @@
+"""What is counted for one operation, and sums over operations and batches."""
+
+from collections.abc import Iterable, Mapping
+from typing import Literal, NamedTuple, get_args
+
+from dst_jax.jaxprs.exact_integers import Count
+
+__all__ = ["Counts", "OpCounts", "accumulate", "as_dict", "drop", "total"]
+
+Reference = Literal["dense", "valid"]
+
+
+class OpCounts(NamedTuple):
+    """Multiplications of one operation: `Count` on the device, int on the host.
+
+    effectual <= by_activation, by_weight <= valid <= dense.
+
+    Attributes:
+      dense: all products, those with padding included.
+      valid: products of two stored elements: without padding, and without the zeros
+        that `lhs_dilation` inserts.
+      by_activation: valid products whose activation is nonzero.
+      by_weight: valid products whose weight is nonzero.
+      effectual: valid products whose operands are both nonzero.
+    """
+
+    dense: Count | int
+    valid: Count | int
+    by_activation: Count | int
+    by_weight: Count | int
+    effectual: Count | int
+
+
+Counts = Mapping[str, OpCounts]
+
+
+def total(counts: Counts) -> OpCounts:
+    """The sum over all operations; on the device if the counts are there.
+
+    >>> total({"a": OpCounts(4, 4, 2, 3, 1), "b": OpCounts(1, 1, 1, 1, 1)})
+    OpCounts(dense=5, valid=5, by_activation=3, by_weight=4, effectual=2)
+    """
+    return OpCounts(*(sum(field) for field in _columns(counts.values())))
+
+
+def drop(counts: Counts | OpCounts, *, reference: Reference = "dense") -> float:
+    """The fraction of multiplications saved: `1 - effectual / reference`.
+
+    Args:
+      counts: of all operations, or of one.
+      reference: "dense" counts products with padding as saved, "valid" does not.
+
+    Raises:
+      ValueError: another reference, or nothing was counted.
+
+    >>> drop({"conv1": OpCounts(dense=8, valid=4, by_activation=4, by_weight=2,
+    ...                         effectual=2)})
+    0.75
+    """
+    if reference not in get_args(Reference):
+        raise ValueError(
+            f"reference must be one of {get_args(Reference)}, got {reference!r}"
+        )
+    summed = counts if isinstance(counts, OpCounts) else total(counts)
+    whole = int(getattr(summed, reference))
+    if whole == 0:
+        raise ValueError(f"counts hold no {reference} multiplications to compare with")
+    return 1 - int(summed.effectual) / whole
+
+
+def accumulate(batches: Iterable[Counts]) -> dict[str, OpCounts]:
+    """The sum over batches in Python integers, which never overflow.
+
+    Args:
+      batches: the counts of one function on several batches, on device or host.
+
+    Returns:
+      Counts of Python integers; empty if there are no batches.
+
+    Raises:
+      ValueError: a batch names other operations than the first.
+
+    >>> batch = {"fc": OpCounts(4, 4, 2, 3, 1)}
+    >>> accumulate([batch, batch])["fc"].effectual
+    2
+    """
+    sums: dict[str, OpCounts] = {}
+    for i, batch in enumerate(batches):
+        if i == 0:
+            sums = {name: OpCounts(0, 0, 0, 0, 0) for name in batch}
+        elif sums.keys() != batch.keys():
+            differing = ", ".join(sorted(sums.keys() ^ batch.keys()))
+            raise ValueError(f"batch {i} and batch 0 differ in: {differing}")
+        sums = {name: _add_ints(sums[name], batch[name]) for name in sums}
+    return sums
+
+
+def as_dict(counts: Counts) -> dict[str, dict[str, int]]:
+    """The counts as plain dicts of Python integers, ready for JSON.
+
+    >>> as_dict({"fc": OpCounts(4, 4, 2, 3, 1)})["fc"]["by_weight"]
+    3
+    """
+    return {
+        name: {field: int(n) for field, n in op._asdict().items()}
+        for name, op in counts.items()
+    }
+
+
+def _columns(ops: Iterable[OpCounts]) -> list[list[Count | int]]:
+    rows = list(ops)
+    return [[row[i] for row in rows] for i in range(len(OpCounts._fields))]
+
+
+def _add_ints(a: OpCounts, b: OpCounts) -> OpCounts:
+    return OpCounts(*(int(x) + int(y) for x, y in zip(a, b, strict=True)))

@@ -1,0 +1,125 @@
+"""Where the zeros of one operation are: what the models of accelerators read.
+
+Every convolution and matrix product has one canonical form here, a grouped
+convolution with any number of spatial axes. A matrix product has none of them; its
+batch axes are groups.
+"""
+
+import dataclasses
+import math
+from typing import Any
+
+import jax
+from jax.lax import ConvDimensionNumbers
+from jaxtyping import Array, Float
+
+from dst_jax.cost.counting.convolution import conv_factors
+from dst_jax.cost.counting.factors import op_counts
+from dst_jax.cost.counting.op_counts import OpCounts
+from dst_jax.jaxprs.operand_roles import Role
+
+__all__ = ["Geometry", "OpProfile"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Geometry:
+    """How the window of an operation moves. One entry per spatial axis.
+
+    Attributes:
+      strides: of the window.
+      padding: (low, high) zeros around the input; negative crops.
+      lhs_dilation: the input's elements lie so far apart.
+      rhs_dilation: the kernel's elements lie so far apart.
+      groups: channels and filters are split into so many groups that do not meet.
+      dynamic: whether `weight` depends on data too (attention), so that it cannot be
+        stored ahead of time or reused over a batch.
+    """
+
+    strides: tuple[int, ...] = ()
+    padding: tuple[tuple[int, int], ...] = ()
+    lhs_dilation: tuple[int, ...] = ()
+    rhs_dilation: tuple[int, ...] = ()
+    groups: int = 1
+    dynamic: bool = False
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class OpProfile:
+    """The nonzero elements of one operation's operands and output.
+
+    Channels and filters are ordered by group: the first C / groups channels meet the
+    first K / groups filters.
+
+    Attributes:
+      activation: bool, nonzero inputs, (batch, *spatial, channel).
+      weight: bool, nonzero weights, (*tap, channel / groups, filter).
+      output: bool, nonzero outputs before any activation function, (batch, *out,
+        filter).
+      geometry: static.
+    """
+
+    # Bool[Array, "..."], but JAX also rebuilds a pytree around shapes and placeholders.
+    activation: Any
+    weight: Any
+    output: Any
+    geometry: Geometry = dataclasses.field(metadata={"static": True})
+
+    @property
+    def batch(self) -> int:
+        """Rows of a matrix product; images of a convolution."""
+        return self.activation.shape[0]
+
+    @property
+    def channels(self) -> int:
+        """Input channels of all groups."""
+        return self.activation.shape[-1]
+
+    @property
+    def filters(self) -> int:
+        """Output channels of all groups."""
+        return self.weight.shape[-1]
+
+    @property
+    def taps(self) -> int:
+        """Positions in the window; 1 for a matrix product."""
+        return math.prod(self.weight.shape[:-2])
+
+    @property
+    def positions(self) -> int:
+        """Places of the window on one image; 1 for a matrix product."""
+        return math.prod(self.output.shape[1:-1])
+
+    @property
+    def input_sparsity(self) -> Float[Array, ""]:
+        """The share of zeros in the input, in [0, 1], float32; 0 if it is empty.
+
+        Every element counts alike, however often it is read. Weighted by the products
+        that read it, the share is `1 - by_activation / valid` of `counts`.
+        """
+        return (~self.activation).sum() / max(1, self.activation.size)
+
+    @property
+    def counts(self) -> OpCounts:
+        """The multiplications, as `cost.count` counts them."""
+        n = self.activation.ndim
+        spatial = range(1, n - 1)
+        taps = range(n - 2)
+        numbers = ConvDimensionNumbers(
+            lhs_spec=(0, n - 1, *spatial),
+            rhs_spec=(n - 1, n - 2, *taps),
+            out_spec=(0, n - 1, *spatial),
+        )
+        geometry = self.geometry
+        params = {
+            "dimension_numbers": numbers,
+            "feature_group_count": geometry.groups,
+            "batch_group_count": 1,
+            "window_strides": geometry.strides,
+            "padding": geometry.padding,
+            "lhs_dilation": geometry.lhs_dilation,
+            "rhs_dilation": geometry.rhs_dilation,
+        }
+        factors = conv_factors(self.activation, self.weight, self.output, params)
+        weight = Role.DATA if geometry.dynamic else Role.WEIGHT
+        return op_counts(factors, Role.DATA, weight)

@@ -1,0 +1,1 @@
+"""Cycles, traffic and energy of profiled operations on modelled accelerators."""

@@ -1,0 +1,1 @@
+"""Multiplications as a differentiable loss, and what single nonzeros cost."""

@@ -1,0 +1,182 @@
+"""What one nonzero element of an activation map costs, in multiplications."""
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.extend import core
+from jaxtyping import Array
+
+from dst_jax.cost.gradients.marks import (
+    Marked,
+    Partners,
+    Which,
+    carried,
+    partner_counts,
+)
+from dst_jax.cost.gradients.products import products
+from dst_jax.jaxprs.calls import Called, called, opened
+from dst_jax.jaxprs.operand_roles import Role
+from dst_jax.jaxprs.values import Value
+from dst_jax.jaxprs.walker import OPAQUE, PRODUCTS, bind, multiplies
+
+__all__ = ["sensitivity"]
+
+Seeds = Mapping[Any, Array]
+
+
+def sensitivity(
+    fn: Callable[..., Any], *, partners: Which = "nonzero"
+) -> Callable[..., Any]:
+    """A function that gives the cost of one nonzero element of each map `fn` returns.
+
+    The cost of an element is the number of multiplications that it takes part in: the
+    derivative of `cost.count`'s `effectual` with respect to "this element is nonzero".
+    For the input of a convolution
+
+        S[h, w, c] = sum over taps t that read (h, w) of W[t, c],
+
+    with W the nonzero weights that see channel c. `sum(S * abs(map))` is the
+    FLOPs-aware l1 penalty.
+
+    A map is any array that `fn` returns, wherever it was computed; so let `fn` return
+    the activation maps. A map that several operations read costs the sum. Between map
+    and product, elements are followed exactly through whatever moves, copies or drops
+    them (reshape, transpose, pad, slice, concatenate, gather, where) and through
+    functions that are zero at zero; times a zero factor, they cost nothing. In pooling
+    (maximum, sum or mean of a window or axis), and in an elementwise maximum, each
+    element is charged what the result costs, as if it were the only nonzero one: an
+    upper bound. A sum of two arrays, and any other operation, makes new values: what
+    they cost is not charged to the map. Return the sum's map to see it.
+
+    Args:
+      fn: a function of arrays, or pytrees of arrays, that returns a pytree of maps,
+        the batch on their first axis.
+      partners: "nonzero" counts products with nonzero partners; "all" also those with
+        zero partners, as before pruning.
+
+    Returns:
+      A function of the arguments of `fn` that returns its output's structure, with a
+      float32 array in place of each map: its shape without the batch, averaged over
+      it. Integers below 2^24 are exact where XLA convolves without a transform.
+
+    Raises:
+      ValueError: `partners` is not known, or, at the call, a map is made or read in a
+        loop, a branch or a kernel that multiplies.
+
+    >>> def net(w, x):
+    ...     hidden = jax.nn.relu(x)
+    ...     return {"hidden": hidden}, hidden @ w
+    >>> costs, _ = sensitivity(net)(jnp.eye(2, 3), jnp.ones((4, 2)))
+    >>> costs["hidden"].tolist()
+    [1.0, 1.0]
+    """
+    counts = partner_counts(partners)
+
+    @functools.wraps(fn)
+    def costs(*args: Any, **kwargs: Any) -> Any:
+        closed, out = jax.make_jaxpr(fn, return_shape=True)(*args, **kwargs)
+        program = opened(closed)
+        inputs = [Marked(jnp.asarray(x)) for x in jax.tree.leaves((args, kwargs))]
+        unmarked = [jnp.zeros(leaf.shape) for leaf in jax.tree.leaves(out)]
+
+        def multiplied(marks: list[Array]) -> Array:
+            _, found = _follow(program, inputs, _inside(program, marks), counts)
+            return sum(found, start=jnp.zeros(()))
+
+        # Linear in the marks: the slope at 0 is the slope everywhere.
+        slopes = jax.grad(multiplied)(unmarked)
+        leaves = [slope.mean(0) if slope.ndim else slope for slope in slopes]
+        return jax.tree.unflatten(jax.tree.structure(out), leaves)
+
+    return costs
+
+
+def _follow(
+    program: Called, args: Sequence[Marked], seeds: Seeds, partners: Partners
+) -> tuple[list[Marked], list[Array]]:
+    """The results of a jaxpr, and the products of marked elements with partners.
+
+    Args:
+      program: the jaxpr and its constants.
+      args: one per invar.
+      seeds: what to add to the mark of a variable as soon as it is there.
+      partners: what counts in a product.
+    """
+    jaxpr, consts = program
+    env: dict[Any, Marked] = {}
+    first = [*args, *(Marked(const) for const in consts)]
+    for var, value in zip([*jaxpr.invars, *jaxpr.constvars], first, strict=True):
+        env[var] = _seeded(value, seeds.get(var))
+
+    def read(atom: Any) -> Marked:
+        return Marked(atom.val) if isinstance(atom, core.Literal) else env[atom]
+
+    multiplied: list[Array] = []
+    for eqn in jaxpr.eqns:
+        inputs = [read(atom) for atom in eqn.invars]
+        results, found = _step(eqn, inputs, seeds, partners)
+        env.update(zip(eqn.outvars, results, strict=True))
+        multiplied += found
+    return [read(atom) for atom in jaxpr.outvars], multiplied
+
+
+def _step(
+    eqn: core.JaxprEqn, args: list[Marked], seeds: Seeds, partners: Partners
+) -> tuple[list[Marked], list[Array]]:
+    outputs = [seeds.get(var) for var in eqn.outvars]
+    reached = any(arg.mark is not None for arg in args)
+    inner = called(eqn)
+    if reached or any(seed is not None for seed in outputs):
+        if inner is not None:
+            # A map that a call returns is one from where it comes to be in there.
+            return _follow(inner, args, _inside(inner, outputs), partners)
+        _check(eqn)
+    values = bind(eqn, [Value(arg.array, Role.CONSTANT) for arg in args])
+    marks = carried(eqn, args, partners) if reached else [None] * len(values)
+    results = [
+        _seeded(Marked(value.array, mark), seed)
+        for value, mark, seed in zip(values, marks, outputs, strict=True)
+    ]
+    return results, _products(eqn, args, partners)
+
+
+def _products(
+    eqn: core.JaxprEqn, args: list[Marked], partners: Partners
+) -> list[Array]:
+    if eqn.primitive.name not in PRODUCTS:
+        return []
+    lhs, rhs = args
+    found = []
+    if lhs.mark is not None:
+        found.append(products(eqn, lhs.mark, partners(rhs.array)))
+    if rhs.mark is not None:
+        found.append(products(eqn, partners(lhs.array), rhs.mark))
+    return found
+
+
+def _inside(program: Called, seeds: Sequence[Array | None]) -> Seeds:
+    """Seeds of the results of a jaxpr, by the variables in it that they are."""
+    inside: dict[Any, Array] = {}
+    for var, seed in zip(program.jaxpr.outvars, seeds, strict=True):
+        if seed is not None and not isinstance(var, core.Literal):
+            inside[var] = inside[var] + seed if var in inside else seed
+    return inside
+
+
+def _seeded(value: Marked, seed: Array | None) -> Marked:
+    if seed is None:
+        return value
+    return Marked(value.array, seed if value.mark is None else value.mark + seed)
+
+
+def _check(eqn: core.JaxprEqn) -> None:
+    name = eqn.primitive.name
+    if name not in PRODUCTS and (name in OPAQUE or multiplies(eqn)):
+        raise ValueError(
+            f"cost.sensitivity cannot follow a map into {name!r}, where it may be "
+            "multiplied: it follows maps through calls (jit, remat, custom "
+            "derivatives), not through loops, branches and kernels"
+        )

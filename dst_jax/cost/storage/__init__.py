@@ -1,0 +1,1 @@
+"""Bits that arrays take in formats for sparse data."""

@@ -1,0 +1,1 @@
+"""One walker for every analysis: calls, control flow, roles, paths, integers."""

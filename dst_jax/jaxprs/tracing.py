@@ -1,0 +1,109 @@
+"""A function traced, and a visitor taken through its operations."""
+
+import functools
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from dst_jax.jaxprs import module_paths as naming
+from dst_jax.jaxprs.calls import opened
+from dst_jax.jaxprs.control_flow import SUMMED, Control
+from dst_jax.jaxprs.operand_roles import Role
+from dst_jax.jaxprs.values import Value
+from dst_jax.jaxprs.walker import Visit, evaluate
+
+__all__ = ["argument_positions", "visited"]
+
+
+def visited(
+    fn: Callable[..., Any],
+    visit: Visit,
+    *,
+    weights: int | tuple[int, ...],
+    with_output: bool = False,
+    control: Mapping[str, Control] = SUMMED,
+) -> Callable[..., Any]:
+    """A function of the arguments of `fn` that returns what a visitor finds in it.
+
+    Args:
+      fn: a function of arrays, or pytrees of arrays.
+      visit: called at every operation, see `walker.Visit`.
+      weights: positions of the arguments that hold the weights.
+      with_output: whether to return the output of `fn` as well.
+      control: how to evaluate loops, branches and the like with operations inside.
+
+    Returns:
+      A function that returns an OrderedDict, because jit sorts a dict by key, in order
+      of execution, or `(output, OrderedDict)`.
+
+    Raises:
+      TypeError: `weights` is no integer, nor integers.
+      ValueError: `weights` names no argument, or one without arrays, or an operation
+        cannot be counted.
+    """
+    positions = argument_positions(weights)
+
+    @functools.wraps(fn)
+    def found(*args: Any, **kwargs: Any) -> Any:
+        _check_weights(positions, args)
+        closed, out = jax.make_jaxpr(fn, return_shape=True)(*args, **kwargs)
+        inputs = _values(args, kwargs, positions)
+        values, operations = evaluate(
+            opened(closed), inputs, visit=visit, control=control
+        )
+        keys = naming.keys([(op.path, op.primitive) for op in operations])
+        named = OrderedDict(
+            (key, op.counts) for key, op in zip(keys, operations, strict=True)
+        )
+        if not with_output:
+            return named
+        outputs = [jnp.asarray(value.array) for value in values]
+        return jax.tree.unflatten(jax.tree.structure(out), outputs), named
+
+    return found
+
+
+def argument_positions(weights: int | tuple[int, ...]) -> tuple[int, ...]:
+    """The positions of the arguments that hold the weights.
+
+    >>> argument_positions(0)
+    (0,)
+    """
+    positions = (weights,) if isinstance(weights, int) else tuple(weights)
+    for position in positions:
+        if not isinstance(position, int):
+            raise TypeError(f"weights must be argument positions, got {weights!r}")
+        if position < 0:
+            raise ValueError(f"weights must be argument positions >= 0, got {weights}")
+    return positions
+
+
+def _check_weights(positions: tuple[int, ...], args: tuple[Any, ...]) -> None:
+    if positions and max(positions) >= len(args):
+        raise ValueError(
+            f"weights must be below the number of positional arguments, "
+            f"{len(args)}, got {max(positions)}"
+        )
+    for position in positions:
+        if not jax.tree.leaves(args[position]):
+            raise ValueError(
+                f"weights names argument {position}, which holds no arrays: "
+                f"{args[position]!r}"
+            )
+
+
+def _values(
+    args: tuple[Any, ...], kwargs: dict[str, Any], weights: tuple[int, ...]
+) -> list[Value]:
+    """The arguments' leaves in the order of the jaxpr's invars."""
+
+    def leaves(tree: Any, role: Role) -> list[Value]:
+        return [Value(jnp.asarray(leaf), role) for leaf in jax.tree.leaves(tree)]
+
+    values: list[Value] = []
+    for i, arg in enumerate(args):
+        values += leaves(arg, Role.WEIGHT if i in weights else Role.DATA)
+    return values + leaves(kwargs, Role.DATA)

@@ -1,0 +1,150 @@
+"""Evaluates a jaxpr, and shows every convolution and matrix product to a visitor."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from jax.extend import core
+
+from dst_jax.jaxprs.calls import Called, called
+from dst_jax.jaxprs.control_flow import SUMMED, Control
+from dst_jax.jaxprs.module_paths import Path, path_of
+from dst_jax.jaxprs.operand_roles import Role, equation_roles
+from dst_jax.jaxprs.operation_sums import split_of, varying
+from dst_jax.jaxprs.values import Evaluated, Operation, Value, arrays_of, typed
+
+__all__ = ["OPAQUE", "PRODUCTS", "Visit", "bind", "evaluate", "multiplies"]
+
+PRODUCTS = frozenset({"conv_general_dilated", "dot_general"})
+"""What a visitor is shown."""
+
+# These multiply matrices out of sight: to pass over them would undercount.
+OPAQUE = frozenset(
+    {
+        "bcoo_dot_general",
+        "bcoo_dot_general_sampled",
+        "bcoo_spdot_general",
+        "bcsr_dot_general",
+        "cudnn_fusion",
+        "dot_product_attention_bwd",
+        "dot_product_attention_fp8_bwd",
+        "dot_product_attention_fp8_fwd",
+        "dot_product_attention_fwd",
+        "ffi_call",
+        "mosaic_gpu_p",
+        "pallas_call",
+        "ragged_dot",
+        "ragged_dot_general",
+        "scaled_dot",
+        "scaled_matmul",
+        "scaled_matmul_wrapper",
+        "tpu_custom_call",
+    }
+)
+
+
+# Takes the equation of an operation, its operands and its results, and returns a tree
+# of arrays and `Count`s, which are added where the operation is executed repeatedly.
+Visit = Callable[[core.JaxprEqn, list[Value], list[Value]], Any]
+
+
+def evaluate(
+    program: Called,
+    args: Sequence[Value],
+    path: Path = (),
+    *,
+    visit: Visit,
+    control: Mapping[str, Control] = SUMMED,
+) -> Evaluated:
+    """The results of a jaxpr, and its operations in the order of execution.
+
+    Args:
+      program: the jaxpr and its constants.
+      args: one per invar.
+      path: of the equation that called the jaxpr; names inside are relative to it.
+      visit: called at every operation.
+      control: how to evaluate loops, branches and the like with operations inside.
+
+    Raises:
+      ValueError: an equation multiplies matrices in a way that is not counted.
+    """
+    jaxpr, consts = program
+    env: dict[Any, Value] = dict(zip(jaxpr.invars, args, strict=True))
+    for var, const in zip(jaxpr.constvars, consts, strict=True):
+        env[var] = Value(const, Role.CONSTANT)
+
+    def read(atom: Any) -> Value:
+        if isinstance(atom, core.Literal):
+            return Value(atom.val, Role.CONSTANT)
+        return env[atom]
+
+    operations: list[Operation] = []
+    for eqn in jaxpr.eqns:
+        here = (*path, *path_of(eqn.source_info.name_stack))
+        inputs = [read(atom) for atom in eqn.invars]
+        results, found = _step(eqn, inputs, here, visit, control)
+        env.update(zip(eqn.outvars, results, strict=True))
+        operations += found
+    return [read(atom) for atom in jaxpr.outvars], operations
+
+
+def _step(
+    eqn: core.JaxprEqn,
+    args: list[Value],
+    path: Path,
+    visit: Visit,
+    control: Mapping[str, Control],
+) -> Evaluated:
+    name = eqn.primitive.name
+    if name in PRODUCTS:
+        results = bind(eqn, args)
+        split = split_of(arrays_of(args))
+        operation = Operation(path, name, visit(eqn, args, results))
+        return results, [varying(operation, split)]
+    if name not in OPAQUE and not multiplies(eqn):
+        return bind(eqn, args), []
+
+    def run(inner: Called, inputs: Sequence[Value]) -> Evaluated:
+        return evaluate(inner, inputs, path, visit=visit, control=control)
+
+    if name in control:
+        typed_args = [
+            Value(typed(arg.array, atom.aval), arg.role)
+            for arg, atom in zip(args, eqn.invars, strict=True)
+        ]
+        return control[name](eqn, typed_args, run)
+    inner = called(eqn)
+    if inner is None:
+        raise ValueError(_unsupported(eqn, path))
+    return run(inner, args)
+
+
+def bind(eqn: core.JaxprEqn, args: list[Value]) -> list[Value]:
+    """The results of one equation as it stands."""
+    bound = eqn.primitive.get_bind_params(eqn.params)
+    # jax 0.10 also returns functions that are bound ahead of the operands.
+    functions, params = bound if isinstance(bound, tuple) else ((), bound)
+    with eqn.ctx.manager:
+        out = eqn.primitive.bind(*functions, *(arg.array for arg in args), **params)
+    outs = out if eqn.primitive.multiple_results else [out]
+    roles = equation_roles(eqn, [arg.role for arg in args])
+    return [Value(array, role) for array, role in zip(outs, roles, strict=True)]
+
+
+def multiplies(eqn: core.JaxprEqn) -> bool:
+    """Whether anything in the jaxprs of an equation has to be counted."""
+    return any(
+        inner.primitive.name in PRODUCTS
+        or inner.primitive.name in OPAQUE
+        or multiplies(inner)
+        for jaxpr in core.jaxprs_in_params(eqn.params)
+        for inner in jaxpr.eqns
+    )
+
+
+def _unsupported(eqn: core.JaxprEqn, path: Path) -> str:
+    name, where = eqn.primitive.name, f" in {'/'.join(path)}" if path else ""
+    return (
+        f"cost.count cannot count the multiplications of {name!r}{where}: it counts "
+        f"{' and '.join(sorted(PRODUCTS))}, also inside jit, remat, custom "
+        "derivatives, loops, branches and shard_map"
+    )

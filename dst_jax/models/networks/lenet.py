@@ -1,0 +1,52 @@
+"""LeNet5 as the paper's MNIST rows use it."""
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
+
+from dst_jax.models.networks.layers import biased_conv, dense, flatten, tapped_relu
+from dst_jax.models.networks.pooling import max_pool
+
+__all__ = ["LeNet5"]
+
+
+class LeNet5(nn.Module):
+    """conv 6@5x5, pool, conv 16@5x5, pool, 256-120-84-classes, for 28x28x1 images.
+
+    Names and shapes as in ChawDoe/LeNet5-MNIST-PyTorch, the baseline that Yu & Tian
+    2024 fine-tune. There a ReLU follows the logits too, which can leave a class with
+    a logit of 0 for ever; here it is an option.
+
+    Attributes:
+      num_classes: outputs.
+      relu_logits: a ReLU (and its tap `relu5`) after the logits, as the original has.
+      dtype: the compute dtype; parameters stay float32.
+    """
+
+    num_classes: int = 10
+    relu_logits: bool = False
+    dtype: DTypeLike | None = None
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "batch 28 28 1"], *, train: bool = False
+    ) -> Float[Array, "batch classes"]:
+        """Logits in float32; there is nothing that `train` changes."""
+        del train
+        x = biased_conv(x.shape[-1], 6, 5, name="conv1", dtype=self.dtype)(x)
+        x = max_pool(tapped_relu(x, name="relu1"), 2, stride=2)
+        x = biased_conv(6, 16, 5, name="conv2", dtype=self.dtype)(x)
+        x = max_pool(tapped_relu(x, name="relu2"), 2, stride=2)
+        x = flatten(x)
+        x = self._dense(x, 120, name="fc1")
+        x = tapped_relu(x, name="relu3")
+        x = self._dense(x, 84, name="fc2")
+        x = tapped_relu(x, name="relu4")
+        x = self._dense(x, self.num_classes, name="fc3")
+        if self.relu_logits:
+            x = tapped_relu(x, name="relu5")
+        return x.astype(jnp.float32)
+
+    def _dense(self, x: Array, features: int, *, name: str) -> Array:
+        return dense(features, fan_in=x.shape[-1], name=name, dtype=self.dtype)(x)

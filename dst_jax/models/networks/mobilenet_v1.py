@@ -1,0 +1,118 @@
+"""MobileNetV1 with timm's names."""
+
+from functools import partial
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
+
+from dst_jax.models.networks.layers import (
+    Chain,
+    Stem,
+    conv,
+    dense,
+    divisible,
+    tapped_relu,
+)
+from dst_jax.models.networks.normalization import batch_norm
+
+__all__ = ["MobileNetV1"]
+
+# Channels and blocks of each stage; every stage but the first begins with stride 2.
+STAGES = ((64, 1), (128, 2), (256, 2), (512, 6), (1024, 2))
+
+
+class MobileNetV1(nn.Module):
+    """Howard et al. 2017 (arXiv 1704.04861) as timm's `mobilenetv1_100` has it.
+
+    `conv_stem`, `blocks/1/0/conv_dw`, `blocks/1/0/conv_pw`, `classifier`; every
+    convolution but the first reads a post-ReLU map.
+
+    Attributes:
+      num_classes: outputs.
+      stem: "imagenet" (stride 2) or "cifar" (stride 1, for 32x32 images).
+      relu_cap: 6.0 for ReLU6, which timm's weights were trained with; None for the
+        paper's ReLU.
+      width: factor on all channel counts, rounded to multiples of 8.
+      dtype: the compute dtype; parameters and statistics stay float32.
+    """
+
+    num_classes: int = 1000
+    stem: Stem = "imagenet"
+    relu_cap: float | None = 6.0
+    width: float = 1.0
+    dtype: DTypeLike | None = None
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "batch height width channels"], *, train: bool = False
+    ) -> Float[Array, "batch classes"]:
+        """Logits in float32; `train` uses and updates batch statistics."""
+        first = conv(
+            divisible(32 * self.width),
+            3,
+            stride=2 if self.stem == "imagenet" else 1,
+            padding=1,
+            name="conv_stem",
+            dtype=self.dtype,
+        )
+        x = batch_norm(name="bn1", train=train, dtype=self.dtype)(first(x))
+        x = tapped_relu(x, name="relu", cap=self.relu_cap)
+        stages = []
+        for i, (channels, count) in enumerate(STAGES):
+            block = partial(
+                _Separable,
+                divisible(channels * self.width),
+                cap=self.relu_cap,
+                train=train,
+                dtype=self.dtype,
+            )
+            strides = (2 if i else 1, *[1] * (count - 1))
+            stages.append(partial(Chain, [partial(block, stride=s) for s in strides]))
+        x = Chain(stages, name="blocks")(x).mean((1, 2))
+        head = dense(
+            self.num_classes,
+            fan_in=x.shape[-1],
+            kernel_init=nn.initializers.normal(0.01),
+            bias_init=nn.initializers.zeros,
+            name="classifier",
+            dtype=self.dtype,
+        )
+        return head(x).astype(jnp.float32)
+
+
+class _Separable(nn.Module):
+    """A 3x3 convolution of each channel, then 1x1; taps `relu1`, `relu2`."""
+
+    features: int
+    stride: int
+    cap: float | None
+    train: bool
+    dtype: DTypeLike | None = None
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        norm = partial(batch_norm, train=self.train, dtype=self.dtype)
+        depthwise = conv(
+            x.shape[-1],
+            3,
+            stride=self.stride,
+            padding=1,
+            groups=x.shape[-1],
+            kernel_init=_he_normal_of_channel,
+            name="conv_dw",
+            dtype=self.dtype,
+        )
+        x = tapped_relu(norm(name="bn1")(depthwise(x)), name="relu1", cap=self.cap)
+        pointwise = conv(self.features, 1, name="conv_pw", dtype=self.dtype)
+        return tapped_relu(norm(name="bn2")(pointwise(x)), name="relu2", cap=self.cap)
+
+
+def _he_normal_of_channel(
+    key: jax.Array, shape: tuple[int, ...], dtype=jnp.float32
+) -> jax.Array:
+    """He's normal distribution with the fan-out of one channel: its taps."""
+    taps = shape[0] * shape[1]
+    return jax.random.normal(key, shape, dtype) * (2 / taps) ** 0.5

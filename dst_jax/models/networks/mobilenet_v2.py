@@ -1,0 +1,132 @@
+"""MobileNetV2 with torchvision's names."""
+
+from functools import partial
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
+
+from dst_jax.models.networks.layers import Chain, Stem, conv, dense, divisible, relu
+from dst_jax.models.networks.normalization import batch_norm
+
+__all__ = ["MobileNetV2"]
+
+# Sandler et al. 2018, table 2: expansion, channels, blocks, stride of the first block.
+STAGES = (
+    (1, 16, 1, 1),
+    (6, 24, 2, 2),
+    (6, 32, 3, 2),
+    (6, 64, 4, 2),
+    (6, 96, 3, 1),
+    (6, 160, 3, 2),
+    (6, 320, 1, 1),
+)
+
+
+class MobileNetV2(nn.Module):
+    """Sandler et al. 2018 (arXiv 1801.04381) with torchvision's names.
+
+    `features/2/conv/1/0/kernel`; the taps have the positions of the ReLU6 modules, such
+    as `features/2/conv/0/2`. A block's last convolution has **no ReLU** behind it
+    ("linear bottleneck"), so the first convolution of the next block, and the last of
+    the network, read dense maps; depthwise convolutions, the projections behind them
+    and the classifier read post-ReLU6 maps.
+
+    Attributes:
+      num_classes: outputs.
+      stem: "imagenet", or "cifar" with stride 1 in the first convolution and in the
+        stage of 24 channels, as kuangliu/pytorch-cifar has it.
+      dropout: rate before the last layer, while training.
+      width: factor on all channel counts, rounded to multiples of 8; the last 1280 do
+        not shrink.
+      dtype: the compute dtype; parameters and statistics stay float32.
+    """
+
+    num_classes: int = 1000
+    stem: Stem = "imagenet"
+    dropout: float = 0.2
+    width: float = 1.0
+    dtype: DTypeLike | None = None
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "batch height width channels"], *, train: bool = False
+    ) -> Float[Array, "batch classes"]:
+        """Logits in float32; `train` uses and updates batch statistics, and drops."""
+        unit = partial(_unit, train=train, dtype=self.dtype)
+        strided = self.stem == "imagenet"
+        steps = [
+            partial(unit, divisible(32 * self.width), 3, stride=2 if strided else 1)
+        ]
+        for expansion, channels, count, stride in STAGES:
+            block = partial(
+                _InvertedResidual,
+                divisible(channels * self.width),
+                expansion,
+                train=train,
+                dtype=self.dtype,
+            )
+            first = stride if strided or channels != 24 else 1
+            steps += [partial(block, stride=s) for s in (first, *[1] * (count - 1))]
+        steps.append(partial(unit, divisible(1280 * max(1.0, self.width)), 1))
+        x = Chain(steps, name="features")(x).mean((1, 2))
+        head = (
+            partial(nn.Dropout, self.dropout, deterministic=not train),
+            partial(
+                dense,
+                self.num_classes,
+                fan_in=x.shape[-1],
+                kernel_init=nn.initializers.normal(0.01),
+                bias_init=nn.initializers.zeros,
+                dtype=self.dtype,
+            ),
+        )
+        return Chain(head, name="classifier")(x).astype(jnp.float32)
+
+
+class _InvertedResidual(nn.Module):
+    """1x1 to more channels, 3x3 of each, 1x1 to few, and a sum if shapes fit."""
+
+    features: int
+    expansion: int
+    stride: int
+    train: bool
+    dtype: DTypeLike | None = None
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        hidden = self.expansion * x.shape[-1]
+        unit = partial(_unit, train=self.train, dtype=self.dtype)
+        steps = [partial(unit, hidden, 1)] if self.expansion != 1 else []
+        steps += [
+            partial(unit, hidden, 3, stride=self.stride, groups=hidden),
+            partial(conv, self.features, 1, dtype=self.dtype),
+            partial(batch_norm, train=self.train, dtype=self.dtype),
+        ]
+        y = Chain(steps, name="conv")(x)
+        return x + y if self.stride == 1 and x.shape == y.shape else y
+
+
+def _unit(
+    features: int,
+    size: int,
+    *,
+    name: str,
+    train: bool,
+    stride: int = 1,
+    groups: int = 1,
+    dtype: DTypeLike | None = None,
+) -> Chain:
+    """Convolution `0`, normalisation `1`, ReLU6 `2`."""
+    convolve = partial(
+        conv,
+        features,
+        size,
+        stride=stride,
+        padding=size // 2,
+        groups=groups,
+        dtype=dtype,
+    )
+    norm = partial(batch_norm, train=train, dtype=dtype)
+    return Chain((convolve, norm, partial(relu, cap=6.0)), name=name)

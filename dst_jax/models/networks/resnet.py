@@ -1,0 +1,130 @@
+"""ResNet-18/34/50 and the wide ResNet-50-2 with torchvision's names and padding."""
+
+from functools import partial
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
+
+from dst_jax.models.networks.layers import Chain, Stem, conv, dense, scaled, tapped_relu
+from dst_jax.models.networks.normalization import batch_norm
+from dst_jax.models.networks.pooling import max_pool
+
+__all__ = ["BasicBlock", "Bottleneck", "ResNet", "WideBottleneck"]
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions; taps `relu1`, `relu2` (after the addition)."""
+
+    features: int
+    stride: int
+    train: bool
+    dtype: DTypeLike | None = None
+    expansion = 1
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "batch h w c"]
+    ) -> Float[Array, "batch h2 w2 c2"]:
+        """Returns the block's output."""
+        conv3 = partial(conv, self.features, 3, padding=1, dtype=self.dtype)
+        norm = partial(batch_norm, train=self.train, dtype=self.dtype)
+        y = conv3(stride=self.stride, name="conv1")(x)
+        y = tapped_relu(norm(name="bn1")(y), name="relu1")
+        y = norm(name="bn2")(conv3(name="conv2")(y))
+        return tapped_relu(y + _shortcut(self, x), name="relu2")
+
+
+class Bottleneck(nn.Module):
+    """1x1, 3x3 with the stride (v1.5), 1x1 times 4; taps `relu1`, `relu2`, `relu3`."""
+
+    features: int
+    stride: int
+    train: bool
+    dtype: DTypeLike | None = None
+    expansion = 4
+    inner = 1  # channels of the 3x3 convolution, in `features`
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "batch h w c"]
+    ) -> Float[Array, "batch h2 w2 c2"]:
+        """Returns the block's output."""
+        inner, outer = self.inner * self.features, self.expansion * self.features
+        convolve = partial(conv, dtype=self.dtype)
+        norm = partial(batch_norm, train=self.train, dtype=self.dtype)
+        y = convolve(inner, 1, name="conv1")(x)
+        y = tapped_relu(norm(name="bn1")(y), name="relu1")
+        y = convolve(inner, 3, stride=self.stride, padding=1, name="conv2")(y)
+        y = tapped_relu(norm(name="bn2")(y), name="relu2")
+        y = norm(name="bn3")(convolve(outer, 1, name="conv3")(y))
+        return tapped_relu(y + _shortcut(self, x), name="relu3")
+
+
+class WideBottleneck(Bottleneck):
+    """Twice the channels between the 1x1 convolutions (arXiv 1605.07146)."""
+
+    inner = 2
+
+
+class ResNet(nn.Module):
+    """He et al. 2016 (arXiv 1512.03385), as torchvision builds and names it.
+
+    Parameter paths are torchvision's with `/` for `.`: `layer1/0/conv1/kernel`. Every
+    convolution but the first reads a post-ReLU map, the second behind max pooling.
+
+    Attributes:
+      block: `BasicBlock` (18, 34), `Bottleneck` (50; stride on the 3x3, "v1.5") or
+        `WideBottleneck` (wide 50-2).
+      blocks: blocks per group.
+      num_classes: outputs.
+      stem: "imagenet" (7x7 stride 2 and max pooling) or "cifar" (3x3 stride 1).
+      width: factor on all channel counts, 1 for the published networks.
+      dtype: the compute dtype; parameters and statistics stay float32.
+    """
+
+    block: type[BasicBlock] | type[Bottleneck]
+    blocks: tuple[int, ...]
+    num_classes: int = 1000
+    stem: Stem = "imagenet"
+    width: float = 1.0
+    dtype: DTypeLike | None = None
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "batch height width channels"], *, train: bool = False
+    ) -> Float[Array, "batch classes"]:
+        """Logits in float32; `train` uses and updates batch statistics."""
+        features = scaled(64, self.width)
+        if self.stem == "imagenet":
+            first = conv(
+                features, 7, stride=2, padding=3, name="conv1", dtype=self.dtype
+            )
+        else:
+            first = conv(features, 3, padding=1, name="conv1", dtype=self.dtype)
+        x = batch_norm(name="bn1", train=train, dtype=self.dtype)(first(x))
+        x = tapped_relu(x, name="relu")
+        if self.stem == "imagenet":
+            x = max_pool(x, 3, stride=2, padding=1)
+        for i, blocks in enumerate(self.blocks):
+            strides = (1 if i == 0 else 2, *[1] * (blocks - 1))
+            block = partial(self.block, features * 2**i, train=train, dtype=self.dtype)
+            steps = [partial(block, stride=stride) for stride in strides]
+            x = Chain(steps, name=f"layer{i + 1}")(x)
+        x = x.mean((1, 2))
+        fc = dense(self.num_classes, fan_in=x.shape[-1], name="fc", dtype=self.dtype)
+        return fc(x).astype(jnp.float32)
+
+
+def _shortcut(
+    block: BasicBlock | Bottleneck, x: Float[Array, "batch h w c"]
+) -> Float[Array, "batch h2 w2 c2"]:
+    features = block.features * block.expansion
+    if block.stride == 1 and x.shape[-1] == features:
+        return x
+    steps = (
+        partial(conv, features, 1, stride=block.stride, dtype=block.dtype),
+        partial(batch_norm, train=block.train, dtype=block.dtype),
+    )
+    return Chain(steps, name="downsample")(x)

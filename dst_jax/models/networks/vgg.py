@@ -1,0 +1,92 @@
+"""VGG-16 and VGG-19 with batch normalisation."""
+
+from functools import partial
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
+
+from dst_jax.models.networks.layers import (
+    Chain,
+    Stem,
+    conv,
+    dense,
+    flatten,
+    relu,
+    scaled,
+)
+from dst_jax.models.networks.normalization import batch_norm
+from dst_jax.models.networks.pooling import adaptive_mean_pool, max_pooling
+
+__all__ = ["VGG"]
+
+zeros = nn.initializers.zeros
+
+
+class VGG(nn.Module):
+    """Simonyan & Zisserman 2015 (arXiv 1409.1556) with torchvision's `vgg*_bn` names.
+
+    `features/0/kernel`, `features/1/scale`, ..., `classifier/6/kernel`; the taps have
+    the positions of the ReLUs, `features/2` to `classifier/4`. Every layer but the
+    first reads a post-ReLU map, some behind pooling or dropout.
+
+    Attributes:
+      convolutions: how many in each of the five groups.
+      num_classes: outputs.
+      stem: "imagenet" averages the last map to 7x7; "cifar" does not, as
+        weiaicunzai/pytorch-cifar100, which has the same names (1x1 for 32x32 images).
+      dropout: rate of the two hidden layers, while training.
+      width: factor on all channel counts, the hidden layers' 4096 too.
+      dtype: the compute dtype; parameters and statistics stay float32.
+    """
+
+    convolutions: tuple[int, ...]
+    num_classes: int = 1000
+    stem: Stem = "imagenet"
+    dropout: float = 0.5
+    width: float = 1.0
+    dtype: DTypeLike | None = None
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "batch height width channels"], *, train: bool = False
+    ) -> Float[Array, "batch classes"]:
+        """Logits in float32; `train` uses and updates batch statistics, and drops."""
+        steps = []
+        for channels, count in zip(
+            (64, 128, 256, 512, 512), self.convolutions, strict=True
+        ):
+            features = scaled(channels, self.width)
+            steps += [
+                partial(conv, features, 3, padding=1, bias=zeros, dtype=self.dtype),
+                partial(batch_norm, train=train, dtype=self.dtype),
+                relu,
+            ] * count
+            steps.append(partial(max_pooling, 2, stride=2))
+        x = Chain(steps, name="features")(x)
+        if self.stem == "imagenet":
+            x = adaptive_mean_pool(x, 7)
+        x = flatten(x)
+        hidden = scaled(4096, self.width)
+        drop = partial(nn.Dropout, self.dropout, deterministic=not train)
+        head = (
+            self._dense(hidden, x.shape[-1]),
+            relu,
+            drop,
+            self._dense(hidden, hidden),
+            relu,
+            drop,
+            self._dense(self.num_classes, hidden),
+        )
+        return Chain(head, name="classifier")(x).astype(jnp.float32)
+
+    def _dense(self, features: int, fan_in: int) -> partial[nn.Dense]:
+        return partial(
+            dense,
+            features,
+            fan_in=fan_in,
+            kernel_init=nn.initializers.normal(0.01),
+            bias_init=zeros,
+            dtype=self.dtype,
+        )

@@ -1,0 +1,97 @@
+"""Wide ResNet for 32x32 images; torchvision's wide ResNet-50-2 is in resnet.py."""
+
+from functools import partial
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
+
+from dst_jax.models.networks.layers import Chain, conv, dense, scaled, tapped_relu
+from dst_jax.models.networks.normalization import batch_norm
+
+__all__ = ["WideResNet"]
+
+
+class WideResNet(nn.Module):
+    """Zagoruyko & Komodakis 2016 (arXiv 1605.07146): WRN-depth-widening.
+
+    Names as in xternalz/WideResNet-pytorch. Normalisation and ReLU come before each
+    convolution, so every convolution but the first reads a post-ReLU map, the
+    projections (`convShortcut`) too; the sums themselves are dense.
+
+    Attributes:
+      depth: 6n + 4 layers.
+      widening: k: 16k, 32k and 64k channels.
+      num_classes: outputs.
+      dropout: rate between a block's convolutions, while training.
+      width: factor on all channel counts.
+      dtype: the compute dtype; parameters and statistics stay float32.
+    """
+
+    depth: int
+    widening: int
+    num_classes: int = 10
+    dropout: float = 0.0
+    width: float = 1.0
+    dtype: DTypeLike | None = None
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "batch height width channels"], *, train: bool = False
+    ) -> Float[Array, "batch classes"]:
+        """Logits in float32; `train` uses and updates batch statistics."""
+        first = conv(
+            scaled(16, self.width), 3, padding=1, name="conv1", dtype=self.dtype
+        )
+        x = first(x)
+        for i in range(3):
+            block = partial(
+                _Block,
+                scaled(16 * self.widening * 2**i, self.width),
+                dropout=self.dropout,
+                train=train,
+                dtype=self.dtype,
+            )
+            strides = (1 if i == 0 else 2, *[1] * ((self.depth - 4) // 6 - 1))
+            blocks = partial(Chain, [partial(block, stride=s) for s in strides])
+            x = Chain((blocks,), ("layer",), name=f"block{i + 1}")(x)
+        x = batch_norm(name="bn1", train=train, dtype=self.dtype)(x)
+        x = tapped_relu(x, name="relu").mean((1, 2))
+        head = dense(
+            self.num_classes,
+            fan_in=x.shape[-1],
+            bias_init=nn.initializers.zeros,
+            name="fc",
+            dtype=self.dtype,
+        )
+        return head(x).astype(jnp.float32)
+
+
+class _Block(nn.Module):
+    """Two 3x3 convolutions, each behind normalisation and ReLU."""
+
+    features: int
+    stride: int
+    dropout: float
+    train: bool
+    dtype: DTypeLike | None = None
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        conv3 = partial(conv, self.features, 3, padding=1, dtype=self.dtype)
+        norm = partial(batch_norm, train=self.train, dtype=self.dtype)
+        y = tapped_relu(norm(name="bn1")(x), name="relu1")
+        if self.stride != 1 or x.shape[-1] != self.features:
+            project = conv(
+                self.features,
+                1,
+                stride=self.stride,
+                name="convShortcut",
+                dtype=self.dtype,
+            )
+            x = project(y)  # of the normalised map, not of the sum
+        y = conv3(stride=self.stride, name="conv1")(y)
+        y = tapped_relu(norm(name="bn2")(y), name="relu2")
+        y = nn.Dropout(self.dropout, deterministic=not self.train)(y)
+        return x + conv3(name="conv2")(y)

@@ -1,0 +1,1 @@
+"""Weights of public PyTorch code: names, layouts, files, formats."""

@@ -1,0 +1,142 @@
+"""What happens between steps: lines of metrics, evaluation, checkpoints."""
+
+from typing import Any
+
+import jax
+
+from dst_jax import pruning
+from dst_jax.train.checkpoint import Checkpoints
+from dst_jax.train.context import Context
+from dst_jax.train.evaluate import Evaluation
+from dst_jax.train.loop import Interval
+from dst_jax.train.stages import Stage
+from dst_jax.train.state import TrainState, Weights, has_method, weights_of
+from dst_jax.train.tensorboard import TensorBoard
+
+__all__ = ["Callbacks"]
+
+
+class Callbacks:
+    """The loop's callbacks for one stage."""
+
+    def __init__(
+        self,
+        context: Context,
+        stage: Stage,
+        *,
+        steps: int,
+        checkpoints: Checkpoints,
+        batches: Any,
+        events: TensorBoard,
+    ):
+        self._context = context
+        self._stage = stage
+        self._steps = steps
+        self._checkpoints = checkpoints
+        self._batches = batches
+        self._events = events
+        self._status = ""
+
+    def due(self, step: int) -> bool:
+        """Whether to stop by after `step`: at epochs' ends and every `save_every`."""
+        every = self._context.save_every
+        return step % self._context.steps_per_epoch == 0 or bool(
+            every and step % every == 0
+        )
+
+    def look(self, interval: Interval, state: TrainState) -> None:
+        """Logs an interval of steps, and the masks if a method chooses them."""
+        values = dict(interval.metrics)
+        if interval.steps:
+            images = interval.steps * self._context.batch_size
+            values["images_per_second"] = images / interval.seconds
+            values["waiting"] = interval.waiting / interval.seconds
+            values["seconds"] = interval.seconds
+        values["steps"] = interval.steps
+        self._log("train", interval.step, values)
+        self._status = _status(values)
+        self._context.console.advance(interval.step, self._status)
+        if has_method(state.opt_state):
+            self._log_masks(state, interval.step)
+
+    def visit(self, state: TrainState, step: int) -> None:
+        """Evaluates on the hold-out where that is due, and saves."""
+        per_epoch = self._context.steps_per_epoch
+        due = step % (self._context.eval_every * per_epoch) == 0
+        holdout = self._context.dataset.holdout
+        metrics = None
+        if holdout is not None and (due or step == self._steps):
+            found = self._context.evaluate(self._weights(state), holdout, count=False)
+            metrics = _eval_metrics(found)
+            self._log("eval", step, metrics)
+        if step % per_epoch == 0 or step == self._steps:
+            self._say_epoch(step, metrics)
+        self.save(state, metrics)
+
+    def save(self, state: TrainState, metrics: dict[str, float] | None) -> None:
+        """Starts a checkpoint."""
+        self._checkpoints.save(
+            state, self._weights(state), self._batches, metrics=metrics
+        )
+
+    def last_good(self) -> str:
+        """Says where the newest checkpoint lies."""
+        self._checkpoints.wait()
+        step = self._checkpoints.last()
+        if step is None:
+            return "no checkpoint of this stage yet"
+        return f"the last good checkpoint is {self._checkpoints.path(step)}"
+
+    def _weights(self, state: TrainState) -> Weights:
+        return weights_of(state, dense_weights=self._stage.dense_weights)
+
+    def _place(self, step: int) -> dict[str, Any]:
+        return {
+            "stage": self._stage.name,
+            "phase": self._stage.phase,
+            "step": step,
+            "epoch": step / self._context.steps_per_epoch,
+        }
+
+    def _log_masks(self, state: TrainState, step: int) -> None:
+        measure = self._context.once(
+            ("statistics",),
+            lambda: jax.jit(pruning.statistics, out_shardings=self._context.sharding),
+        )
+        found = jax.device_get(measure(state.opt_state))
+        layers = {
+            name: {key: value.item() for key, value in layer.items()}
+            for name, layer in found.items()
+        }
+        self._context.run.log_masks({**self._place(step), "layers": layers})
+
+    def _log(self, kind: str, step: int, values: dict[str, Any]) -> None:
+        self._context.run.log({"kind": kind, **self._place(step), **values})
+        self._events.scalars(f"{self._stage.path}/{kind}", values, step)
+
+    def _say_epoch(self, step: int, metrics: dict[str, float] | None) -> None:
+        epoch = step / self._context.steps_per_epoch
+        line = f"{self._stage.path}  epoch {epoch:g}/{self._stage.epochs:g}"
+        line += f"  {self._status}"
+        if metrics is not None:
+            line += f"  hold-out: top-1 {metrics['top1']:.2%}"
+            line += f", activation sparsity {metrics['activation_sparsity']:.2%}"
+        self._context.console.say(line)
+
+
+def _eval_metrics(found: Evaluation) -> dict[str, float]:
+    return {
+        "top1": found.top1,
+        "top5": found.top5,
+        "loss": found.loss,
+        "activation_sparsity": found.element_sparsity,
+        "weight_sparsity": found.weight_sparsity,
+    }
+
+
+def _status(values: dict[str, float]) -> str:
+    text = f"loss {values['loss']:.4f}  accuracy {values['accuracy']:.2%}"
+    if "images_per_second" in values:
+        text += f"  {values['images_per_second']:,.0f} images/s"
+        text += f", waiting {values['waiting']:.1%}"
+    return text
