@@ -93,9 +93,8 @@ def one_of(name: str, value: Any, known: Collection[str]) -> None:
     ValueError: decay must be one of (...), got 'cosin'; did you mean 'cosine'?
     """
     if value not in known:
-        raise ValueError(
-            f"{name} must be one of {tuple(known)}, got {value!r}{_nearest(value, known)}"
-        )
+        allowed = f"{name} must be one of {tuple(known)}"
+        raise ValueError(f"{allowed}, got {value!r}{_nearest(value, known)}")
 
 
 def lookup(name: str, value: str, known: Mapping[str, Member]) -> Member:
