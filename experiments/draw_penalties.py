@@ -122,4 +122,5 @@ def _of_entry(name: str, options: Mapping[str, float]) -> Callable:
 
 
 if __name__ == "__main__":
-    sys.exit(tyro.cli(main, description=__doc__))
+    prog = "python -m experiments.draw_penalties"
+    sys.exit(tyro.cli(main, prog=prog, description=__doc__))

@@ -13,7 +13,7 @@ from experiments.grid.penalties.settings import Setting, parse
 from experiments.grid.records import CellRecords
 
 ARGUMENTS = [
-    *("--data.name", "digits", "--data.image-size", "28", "--data.eval-batch-size"),
+    *("--data.name", "digits", "--model.name", "mlp", "--data.eval-batch-size"),
     *("120", "--pretrain.epochs", "1", "--cells.epochs", "1", "--seeds", "0"),
     *("--grid", "l1 strength=1e-5,1e-3", "transformed_l1 strength=1e-5 a=0.1,1"),
     "--fatrelu",  # none
@@ -81,7 +81,7 @@ def test_the_test_set_is_read_for_the_chosen_alone(finished):
         "l1",
         "transformed_l1",
     ]
-    assert all(test["layers"]["counts"]["conv1"]["effectual"] > 0 for test in tests)
+    assert all(test["layers"]["counts"]["fc1"]["effectual"] > 0 for test in tests)
     text = (finished[0] / "report.md").read_text()
     assert f"{100 * tests[0]['top1']:.2f}" in text
     for name in ("fronts", "curves", "shapes", "shape_curves"):
