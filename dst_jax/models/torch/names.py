@@ -2,8 +2,8 @@
 
 Known are torchvision's own names, timm's (whose ResNets have torchvision's names),
 Hugging Face's `ResNetForImageClassification` and `ResNetModel`, the ResNets of
-weiaicunzai/pytorch-cifar100, the `norm.1` of torchvision's older DenseNet files, and the
-prefixes that wrappers put before every name.
+weiaicunzai/pytorch-cifar100, the `norm.1` of torchvision's older DenseNet files, and
+the prefixes that wrappers put before every name.
 """
 
 import re
