@@ -81,7 +81,7 @@ def get(name: str, **options: Any) -> Penalty:
 
     Args:
       name: one of `names()`, or `module:attribute` of a penalty from elsewhere.
-      **options: its shape parameters, see `options(name)`; may be traced.
+      **options: shape parameters, see `options(name)`; may be traced.
 
     Returns:
       `(x, *, axis=None) -> Array`; without options the function itself, which is equal
@@ -99,8 +99,8 @@ def get(name: str, **options: Any) -> Penalty:
     if not options:
         return penalty
     bound = partial(penalty, **options)
-    # The penalty checks its own options: now, and not when a run first calls it. More
-    # axes than any map or kernel has, so that every group_axis is in range.
+    # The penalty checks its own options now, not when a run first calls it. The array
+    # has more axes than any map or kernel, so that every group_axis is in range.
     jax.eval_shape(bound, jax.ShapeDtypeStruct((1,) * 8, jnp.float32))
     return bound
 
@@ -111,7 +111,7 @@ def get_prox(name: str, **options: Any) -> Function:
     Args:
       name: one of `names()` that has a closed-form proximal map, or `module:attribute`
         of a penalty from elsewhere, whose map is `prox_ATTRIBUTE` in the same module.
-      **options: its shape parameters; may be traced.
+      **options: shape parameters, see `options(name)`; may be traced.
 
     Returns:
       `(y, strength) -> Array`; without options the function itself.

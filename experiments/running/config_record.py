@@ -81,7 +81,7 @@ def differences(
     >>> differences(Config(), {"optim": {"momentum": 0.5}})
     ['--optim.momentum is 0.9, was 0.5']
     """
-    from dst_jax.report.tables.stages import flatten
+    from dst_jax.report.tables.run_facts import flatten
 
     now = flatten(nested(options))
     then = flatten(nested(type(options)())) | flatten(earlier)
