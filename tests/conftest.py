@@ -1,10 +1,15 @@
-"""Strict numerics and shape checks for every test; a cache of compiled programs."""
+"""Strict numerics and shape checks for every test; workers that stay small."""
 
+import ctypes
+import gc
+import importlib.util
 import os
+import resource
 import sys
 import tempfile
 import types
 
+import pytest
 from beartype import BeartypeConf, beartype
 from hypothesis import settings
 from jaxtyping import install_import_hook
@@ -26,3 +31,74 @@ import jax  # noqa: E402
 jax.config.update("jax_numpy_rank_promotion", "raise")
 settings.register_profile("busy machine", deadline=None)
 settings.load_profile("busy machine")
+
+SLOW = 5.0  # seconds: a test that takes longer is marked slow
+LARGE = 1.2e9  # bytes: a worker that holds more drops its compiled programs
+LIMIT = 2.5e9  # bytes: a worker that ever held more fails the run
+
+
+class Workers:
+    """Limits the memory of every worker; says which tests should be marked slow."""
+
+    def __init__(self):
+        self.peaks: dict[str, int] = {}
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_teardown(self):
+        if _held() > LARGE:
+            jax.clear_caches()
+            gc.collect()
+            _return_freed_memory()
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node):
+        self.peaks[node.gateway.id] = getattr(node, "workeroutput", {}).get("peak", 0)
+
+    def pytest_sessionfinish(self, session):
+        if output := getattr(session.config, "workeroutput", None):
+            output["peak"] = _peak()
+            return
+        self.peaks = self.peaks or {"this process": _peak()}
+        if max(self.peaks.values()) > LIMIT:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter):
+        terminalreporter.section("workers")
+        for name, peak in self.peaks.items():
+            much = f", more than {LIMIT / 1e9} GB: FAILED" if peak > LIMIT else ""
+            terminalreporter.line(f"{name} held {peak / 1e9:.2f} GB at most{much}")
+        for report in terminalreporter.stats.get("passed", []):
+            if report.duration > SLOW and "slow" not in report.keywords:
+                long = f"{report.duration:.1f} s {report.when} {report.nodeid}"
+                terminalreporter.line(f"not marked slow: {long}")
+
+
+def pytest_configure(config):
+    config.pluginmanager.register(Workers())  # a conftest's hooks see its folder alone
+
+
+def pytest_runtest_setup(item):
+    """Marked tests alone may import PyTorch, so that the others run without it."""
+    if item.get_closest_marker("torch") and not importlib.util.find_spec("torch"):
+        pytest.skip("PyTorch is not installed")
+
+
+def _held() -> int:
+    """Bytes of memory that this process holds now; 0 where /proc is missing."""
+    try:
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1]) * resource.getpagesize()
+    except OSError:
+        return 0
+
+
+def _peak() -> int:
+    """The most bytes of memory that this process ever held."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _return_freed_memory() -> None:
+    """Gives freed memory back to the system, which glibc does not do by itself."""
+    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
+        trim(0)
