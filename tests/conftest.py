@@ -2,7 +2,6 @@
 
 import ctypes
 import gc
-import importlib.util
 import os
 import resource
 import sys
@@ -32,7 +31,7 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 settings.register_profile("busy machine", deadline=None)
 settings.load_profile("busy machine")
 
-SLOW = 5.0  # seconds: a test that takes longer is marked slow
+SLOW = 5.0  # seconds of processor: a test that takes more is marked slow
 LARGE = 1.2e9  # bytes: a worker that holds more drops its compiled programs
 LIMIT = 2.5e9  # bytes: a worker that ever held more fails the run
 
@@ -41,7 +40,15 @@ class Workers:
     """Limits the memory of every worker; says which tests should be marked slow."""
 
     def __init__(self):
-        self.peaks: dict[str, int] = {}
+        self.used: dict[str, tuple[float, float]] = {}
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self, item):
+        start = _processor()
+        try:
+            return (yield)
+        finally:
+            item.user_properties.append(("processor", _processor() - start))
 
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_teardown(self):
@@ -52,35 +59,43 @@ class Workers:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node):
-        self.peaks[node.gateway.id] = getattr(node, "workeroutput", {}).get("peak", 0)
+        if output := getattr(node, "workeroutput", None):  # it did not crash
+            self.used[node.gateway.id] = output["used"]
 
     def pytest_sessionfinish(self, session):
-        if output := getattr(session.config, "workeroutput", None):
-            output["peak"] = _peak()
+        if hasattr(session.config, "workeroutput"):
+            session.config.workeroutput["used"] = _peak(), _processor()
             return
-        self.peaks = self.peaks or {"this process": _peak()}
-        if max(self.peaks.values()) > LIMIT:
+        self.used = self.used or {"this process": (_peak(), _processor())}
+        if any(peak > LIMIT for peak, _ in self.used.values()):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter):
         terminalreporter.section("workers")
-        for name, peak in self.peaks.items():
-            much = f", more than {LIMIT / 1e9} GB: FAILED" if peak > LIMIT else ""
-            terminalreporter.line(f"{name} held {peak / 1e9:.2f} GB at most{much}")
+        for name, (peak, seconds) in self.used.items():
+            used = f"{name} used {seconds:.0f} s of processor, {peak / 1e9:.2f} GB"
+            failed = f" of memory: FAILED, may use {LIMIT / 1e9} GB"
+            terminalreporter.line(used + (failed if peak > LIMIT else " of memory"))
         for report in terminalreporter.stats.get("passed", []):
-            if report.duration > SLOW and "slow" not in report.keywords:
-                long = f"{report.duration:.1f} s {report.when} {report.nodeid}"
-                terminalreporter.line(f"not marked slow: {long}")
+            seconds = dict(report.user_properties).get("processor", 0)
+            if seconds > SLOW and "slow" not in report.keywords:
+                long = f"not marked slow: {seconds:.1f} s {report.nodeid}"
+                terminalreporter.line(long)
 
 
 def pytest_configure(config):
     config.pluginmanager.register(Workers())  # a conftest's hooks see its folder alone
 
 
-def pytest_runtest_setup(item):
-    """Marked tests alone may import PyTorch, so that the others run without it."""
-    if item.get_closest_marker("torch") and not importlib.util.find_spec("torch"):
-        pytest.skip("PyTorch is not installed")
+@pytest.fixture(scope="session")
+def torch():
+    """PyTorch; without it the test is skipped."""
+    return pytest.importorskip("torch")
+
+
+def pytest_itemcollected(item):
+    if "torch" in getattr(item, "fixturenames", ()):
+        item.add_marker("torch")
 
 
 def _held() -> int:
@@ -90,6 +105,11 @@ def _held() -> int:
             return int(file.read().split()[1]) * resource.getpagesize()
     except OSError:
         return 0
+
+
+def _processor() -> float:
+    """Seconds of processor that this process and those it waited for have used."""
+    return sum(os.times()[:4])
 
 
 def _peak() -> int:
