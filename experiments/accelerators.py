@@ -43,6 +43,9 @@ def main(argv: list[str] | None = None) -> int:
 
     Args:
       argv: the arguments; the command line's by default.
+
+    >>> main(["runs/none", "--names", "tpu9"])
+    2
     """
     options = parse(Options, argv, name="accelerators", doc=__doc__)
     return status(lambda: _names(options), lambda names: _estimate(options, names))

@@ -49,6 +49,9 @@ def main(argv: list[str] | None = None) -> int:
 
     Args:
       argv: the arguments; the command line's by default.
+
+    >>> main(["runs/none"])
+    1
     """
     options = parse(Options, argv, name="background", doc=__doc__)
     return status(lambda: options, _print)

@@ -48,6 +48,9 @@ def main(path: Path = Path("docs/figures/penalties.png")) -> int:
 
     Args:
       path: file that it is written to.
+
+    >>> main(Path("/dev/null/penalties.png"))
+    1
     """
     return status(lambda: path, _write)
 

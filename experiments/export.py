@@ -50,6 +50,9 @@ def main(argv: list[str] | None = None) -> int:
 
     Args:
       argv: the arguments; the command line's by default.
+
+    >>> main(["runs/none"])
+    1
     """
     options = parse(Options, argv, name="export", doc=__doc__)
     return status(lambda: options, _print_sizes)
@@ -61,6 +64,10 @@ def write(options: Options) -> list[Path]:
     Raises:
       ValueError: it is no run, the stage is not finished, or the checkpoint is not the
         network that was evaluated.
+
+    >>> write(Options("runs/none"))
+    Traceback (most recent call last):
+    ValueError: ...runs/none is not a run: it has no config.json
     """
     from dst_jax import train
     from dst_jax.models import export

@@ -56,6 +56,9 @@ def main(argv: list[str] | None = None) -> int:
 
     Args:
       argv: the arguments; the command line's by default.
+
+    >>> main(["runs/none", "--budget", "-1"])
+    2
     """
     options = parse(Options, argv, name="thresholds", doc=__doc__)
     return status(partial(check_ranges, options), lambda _: _search(options))

@@ -31,7 +31,12 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """The name of its records and directories."""
+        """The name of its records and directories.
+
+        >>> from dst_jax import train
+        >>> Cell(train.stages.initial(lambda **_: train.chain(0.1))).name
+        'initial'
+        """
         return self.stage.name
 
 
@@ -99,6 +104,14 @@ def rehearse(context: Context, cells: Iterable[Cell]) -> None:
 
     Raises:
       ValueError: naming the cell, and from the library what is wrong.
+
+    >>> from experiments.grid.methods.options import MethodGrid
+    >>> from experiments.options import ModelOptions
+    >>> options = MethodGrid(methods=("rigl end=9999",), model=ModelOptions(name="mlp"))
+    >>> context = options.base().context(Run("a"), train.Console(quiet=True))
+    >>> rehearse(context, options.comparison().cells)
+    Traceback (most recent call last):
+    ValueError: stage rigl_end=9999: rigl: end must be at most the 800 optimizer ...
     """
     weights = jax.eval_shape(context.fresh_weights)
     for cell in cells:
@@ -140,6 +153,12 @@ def of_seed(context: Context, seed: int) -> Context:
     Args:
       context: context of the comparison.
       seed: the seed.
+
+    >>> from experiments.options import Config, ModelOptions
+    >>> config = Config(model=ModelOptions(name="mlp"))
+    >>> own = of_seed(config.context(Run("a"), train.Console(quiet=True)), 3)
+    >>> own.seed, own.run.path.name
+    (3, 'seed3')
     """
     run = Run(context.run.path / f"seed{seed}", writer=context.run.writer)
     return replace(context, seed=seed, run=run)

@@ -29,6 +29,10 @@ def main(
       presets: options by name; those on the command line override.
       doc: shown by `--help`.
       argv: the arguments; the command line's by default.
+
+    >>> from experiments.grid.methods.options import MethodGrid
+    >>> main("methods", {"full": MethodGrid()}, doc="", argv=["--seeds", "1", "1"])
+    2
     """
     argv = sys.argv[1:] if argv is None else argv
     options = parse_preset(presets, argv, name=name, doc=doc)

@@ -58,6 +58,11 @@ class GridOptions(abc.ABC):
 
         Raises:
           ValueError: an option is out of range, or two contradict each other.
+
+        >>> from experiments.grid.methods.options import MethodGrid
+        >>> MethodGrid(seeds=()).check()
+        Traceback (most recent call last):
+        ValueError: --seeds must be distinct, at least one, got ()
         """
         check_ranges(self)
         if not self.seeds:

@@ -24,20 +24,40 @@ class CellRecords:
         self._before = "\n" if text and not text.endswith("\n") else ""
 
     def get(self, cell: str, seed: int) -> Record | None:
-        """The record of a cell, or None while it is not finished."""
+        """The record of a cell, or None while it is not finished.
+
+        >>> CellRecords(Path("nowhere.jsonl")).get("baseline", 0) is None
+        True
+        """
         return self._records.get((cell, seed))
 
     def all(self) -> list[Record]:
-        """Every record, in order of writing."""
+        """Every record, in order of writing.
+
+        >>> CellRecords(Path("nowhere.jsonl")).all()
+        []
+        """
         return list(self._records.values())
 
     def of(self, cells: Collection[str], seeds: Collection[int]) -> list[Record]:
-        """The records of some cells and seeds: a file may hold more of both."""
+        """The records of some cells and seeds: a file may hold more of both.
+
+        >>> CellRecords(Path("nowhere.jsonl")).of(["baseline"], [0, 1])
+        []
+        """
         found = [self.get(cell, seed) for cell in cells for seed in seeds]
         return [record for record in found if record is not None]
 
     def add(self, record: Record) -> Record:
-        """Appends a record with `cell` and `seed`, and returns it."""
+        """Appends a record with `cell` and `seed`, and returns it.
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "cells.jsonl"
+        ...     _ = CellRecords(path).add({"cell": "baseline", "seed": 0})
+        ...     CellRecords(path).all()
+        [{'cell': 'baseline', 'seed': 0}]
+        """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a") as file:
             file.write(f"{self._before}{json.dumps(record)}\n")

@@ -28,6 +28,12 @@ def write(
 
     Returns:
       The path of report.md.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = write(Path(folder), "Compared", [])
+    ...     path.read_text().strip()
+    '# Compared'
     """
     figures = figures or {}
     for name, figure in figures.items():

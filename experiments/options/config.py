@@ -127,6 +127,12 @@ class Config:
 
         Raises:
           FileNotFoundError: the data set is not prepared.
+
+        >>> from dst_jax import runs, train
+        >>> config = Config(model=ModelOptions(name="mlp"))
+        >>> context = config.context(runs.Run("a"), train.Console(quiet=True))
+        >>> context.steps_per_epoch
+        8
         """
         from dst_jax.train import Context
 

@@ -67,14 +67,22 @@ class SparseMethod:
 
     @property
     def description(self) -> "Description":
-        """What the method declares."""
+        """What the method declares.
+
+        >>> SparseMethod("rigl", {}).description.ends
+        ('end',)
+        """
         from dst_jax import pruning
 
         return pruning.describe(self.name)
 
     @property
     def dense_weights(self) -> bool:
-        """Whether the parameters stay dense, as in `train.Stage`."""
+        """Whether the parameters stay dense, as in `train.Stage`.
+
+        >>> parse("ste", target=0.9).dense_weights
+        True
+        """
         options = self.resolved(**_ANY_LENGTH)
         if "prox" in options:
             options["step_size"] = 0
@@ -98,6 +106,12 @@ class SparseMethod:
 
         Raises:
           ValueError: an option is unknown, missing, out of range or beyond the stage.
+
+        >>> import optax
+        >>> rigl = parse("rigl", target=0.9)
+        >>> lengths = {"updates": 10, "per_epoch": 5}
+        >>> sparsify = rigl.around(**lengths, seed=0, schedule=lambda step: 0.1)
+        >>> tx = sparsify(optax.sgd(0.1), None)
         """
         options = self.resolved(updates=updates, per_epoch=per_epoch)
         for name in self.description.ends:

@@ -106,7 +106,10 @@ class RunOptions:
             accelerators.create(name)
 
     def set_up_jax(self) -> None:
-        """Joins the other hosts' processes and switches the compilation cache on."""
+        """Joins the other hosts' processes and switches the compilation cache on.
+
+        >>> RunOptions().set_up_jax()
+        """
         import jax
 
         if self.multihost:

@@ -105,6 +105,10 @@ def refuse_another(
 
     Raises:
       ValueError: what has been configured there is another run; names the differences.
+
+    >>> from dst_jax.runs import Run
+    >>> refuse_another(Config(), Run("nowhere"))
+    False
     """
     earlier = run.read_config()
     if earlier is None:

@@ -72,6 +72,12 @@ def holdout(context: Context) -> Split:
 
     Raises:
       ValueError: there is none.
+
+    >>> from dst_jax import runs, train
+    >>> from experiments.options import Config, ModelOptions
+    >>> config = Config(model=ModelOptions(name="mlp"))
+    >>> len(holdout(config.context(runs.Run("a"), train.Console(quiet=True))))
+    120
     """
     if context.dataset.holdout is None:
         raise ValueError("thresholds are chosen on a hold-out: the run has none")

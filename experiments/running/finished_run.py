@@ -20,6 +20,10 @@ def reopen(
 
     Raises:
       ValueError: it is no run, or it is not finished.
+
+    >>> reopen("runs/none")
+    Traceback (most recent call last):
+    ValueError: ...runs/none is not a run: it has no config.json
     """
     run = Run(run_dir)
     record = run.read_config()

@@ -29,6 +29,9 @@ def main(
       presets: configurations by name; options on the command line override.
       doc: shown by `--help`.
       argv: the arguments; the command line's by default.
+
+    >>> main("mnist", {"full": Config()}, doc="", argv=["--data.workers", "-1"])
+    2
     """
     argv = sys.argv[1:] if argv is None else argv
     config = parse_preset(presets, argv, name=name, doc=doc)

@@ -21,6 +21,13 @@ def imagenet(model: ModelOptions, *, batch_size: int = 256) -> Config:
     The paper starts from torchvision's weights, spends 20 epochs each on the penalty on
     weights, the fine-tuning of what is left and the penalty on activations, and
     publishes neither strengths nor the optimizer: those here are ours, not tuned.
+
+    Args:
+      model: the network.
+      batch_size: training images per step.
+
+    >>> imagenet(ModelOptions(name="resnet18")).activation.epochs
+    20
     """
     return Config(
         preset="full",
@@ -46,6 +53,13 @@ def cifar100(model: ModelOptions, *, strength: float) -> Config:
     rate 0.1 times 0.2 at epochs 60, 120 and 160, one epoch of warm-up. Rotation by up
     to 15 degrees is left out. The activation stage is 20 epochs long as in the paper;
     its learning rate and strength are ours.
+
+    Args:
+      model: the network.
+      strength: strength of the penalty.
+
+    >>> cifar100(ModelOptions(name="resnet18"), strength=1e-6).optim.milestones
+    (0.3, 0.6, 0.8)
     """
     return Config(
         preset="full",

@@ -70,14 +70,23 @@ class MethodComparison(Comparison):
         }
 
     def line(self, record: Record) -> str:
-        """The hold-out's accuracy and the cost of the training."""
+        """The hold-out's accuracy and the cost of the training.
+
+        >>> comparison = MethodComparison(MethodGrid())
+        >>> comparison.line({"holdout": {"top1": 0.9}, "training_macs": 0.5})
+        'hold-out top-1 90.00%, training MACs 50.00% of dense'
+        """
         said = f"training MACs {record['training_macs']:.2%} of dense"
         if record["holdout"] is not None:
             said = f"hold-out top-1 {record['holdout']['top1']:.2%}, {said}"
         return said
 
     def tested(self, records: Sequence[Record]) -> list[Cell]:
-        """All cells."""
+        """All cells.
+
+        >>> MethodComparison(MethodGrid(methods=("rigl",))).tested([])[1].name
+        'rigl'
+        """
         del records
         return list(self.cells)
 

@@ -32,6 +32,12 @@ def training_share(
 
     Raises:
       ValueError: there are no lines.
+
+    >>> from experiments.options.methods import parse
+    >>> lines = [{"epoch": 1.0, "layers": {"fc/kernel": {"density": 0.25}}}]
+    >>> lengths = {"epochs": 1, "updates_per_epoch": 10}
+    >>> training_share(parse("random", target=0.75), lines, {"fc": 100}, **lengths)
+    0.25
     """
     if method is None:
         return 1.0

@@ -35,8 +35,15 @@ def rows(
 
     Args:
       cells: names, the dense one first.
-      records: of training and hold-out.
-      tests: of the test set.
+      records: records of training and hold-out.
+      tests: records of the test set.
+
+    >>> seed = {"cell": "dense", "seed": 0}
+    >>> cost = {"method": "dense", "training_macs": 1.0, "images_per_second": 9.0}
+    >>> counts = {"fc": {"by_weight": 5, "valid": 10}}
+    >>> test = {"weight_sparsity": 0.5, "top1": 0.9, "layers": {"counts": counts}}
+    >>> rows(["dense"], [seed | cost], [seed | test])[0]["inference_macs"]["mean"]
+    0.5
     """
     dense = {record["seed"]: record for record in matching(records, cells[0])}
 
@@ -66,7 +73,14 @@ def rows(
 
 
 def table(rows: Sequence[dict[str, Any]]) -> Table:
-    """The rows as text."""
+    """The rows as text.
+
+    >>> half = {"mean": 0.5, "std": 0.0, "n": 1}
+    >>> names = "sparsity", "top1", "inference_macs", "training_macs", "step_time"
+    >>> row = {"method": "rigl", "seeds": [0], **dict.fromkeys(names, half)}
+    >>> table([row]).rows
+    (('rigl', '1', '50.00', '50.00', '50.00', '50.00', '0.50'),)
+    """
     lines = tuple(
         (
             row["method"],

@@ -14,9 +14,9 @@ class Choice:
     """The setting that stands for its method.
 
     Attributes:
-      setting: which.
-      matched: whether it is what the criterion asks for, or only the nearest to it.
-      top1, sparsity: on the hold-out, over seeds.
+      setting: the setting.
+      matched: Whether it is what the criterion asks for, or only the nearest to it.
+      top1, sparsity: its accuracy and sparsity on the hold-out, over seeds.
     """
 
     setting: Setting
@@ -61,8 +61,17 @@ def choose(
 
     Args:
       settings: the whole grid, every cell of it finished.
-      records: of cells and of the cell `control`.
+      records: records of its cells and of the cell `control`.
       criterion: what to choose.
+
+    >>> found = {"control": (0.9, 0.5), "l1_1": (0.9, 0.6), "l1_2": (0.8, 0.7)}
+    >>> records = [
+    ...     {"cell": name, "top1": top1, "activation_sparsity": {"element": zeros}}
+    ...     for name, (top1, zeros) in found.items()
+    ... ]
+    >>> settings = [Setting("l1", 1.0), Setting("l1", 2.0)]
+    >>> choose(settings, records, Criterion(margin=0.01))[0].setting.strength
+    1.0
     """
     floor = spread(matching(records, "control"), top1).mean - criterion.margin
     by_method: dict[str, list[Choice]] = {}
@@ -89,10 +98,18 @@ def _best(choices: list[Choice], criterion: Criterion) -> Choice:
 
 
 def top1(record: Record) -> float:
-    """Accuracy of a record."""
+    """Accuracy of a record.
+
+    >>> top1({"top1": 0.99})
+    0.99
+    """
     return record["top1"]
 
 
 def sparsity(record: Record) -> float:
-    """Zeros of all maps over elements of all maps."""
+    """Zeros of all maps over elements of all maps.
+
+    >>> sparsity({"activation_sparsity": {"element": 0.6}})
+    0.6
+    """
     return record["activation_sparsity"]["element"]

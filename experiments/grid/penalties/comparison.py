@@ -66,14 +66,25 @@ class PenaltyComparison(Comparison):
         }
 
     def line(self, record: Record) -> str:
-        """The hold-out's accuracy and sparsity."""
+        """The hold-out's accuracy and sparsity.
+
+        >>> comparison = PenaltyComparison(PenaltyGrid(grid=("l1 strength=0.5",)))
+        >>> zeros = {"element": 0.6}
+        >>> comparison.line({"top1": 0.9, "activation_sparsity": zeros})
+        'hold-out top-1 90.00%, activation sparsity 60.00%'
+        """
         return (
             f"hold-out top-1 {record['top1']:.2%}, activation sparsity"
             f" {record['activation_sparsity']['element']:.2%}"
         )
 
     def tested(self, records: Sequence[Record]) -> list[Cell]:
-        """The baseline, the control and the choice of each penalty."""
+        """The baseline, the control and the choice of each penalty.
+
+        >>> grid = PenaltyGrid(grid=("l1 strength=0.5",), test=False)
+        >>> PenaltyComparison(grid).tested([])
+        []
+        """
         if not self.options.test:
             return []
         cells = {cell.name: cell for cell in self.cells}

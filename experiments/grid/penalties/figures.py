@@ -23,6 +23,18 @@ def fronts(
     """Hold-out accuracy over sparsity: a line per penalty, shape and FATReLU budget.
 
     Bars are one sample standard deviation over seeds; the chosen settings are ringed.
+
+    Args:
+      settings: the grid.
+      records: records of its cells, of the baseline and of the control.
+      choices: one per method.
+
+    >>> cells = "baseline", "control", "l1_0.5"
+    >>> shares = {"top1": 0.9, "activation_sparsity": {"element": 0.6}}
+    >>> records = [{"cell": cell, **shares} for cell in cells]
+    >>> figure = fronts([Setting("l1", 0.5)], records, [])
+    >>> [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    ['dense baseline', 'dense control', 'l1']
     """
     figure, (axes,) = subplots(10.0, 5.5)
     lines: dict[tuple[str, Any, float | None], list[Setting]] = {}
@@ -71,6 +83,11 @@ def curves(evals: Mapping[str, Sequence[Record]]) -> Figure:
     Args:
       evals: lines of kind "eval" of metrics.jsonl by name, in the order of training;
         a name without any is left out.
+
+    >>> line = {"epoch": 1.0, "top1": 0.9, "activation_sparsity": 0.6}
+    >>> figure = curves({"l1": [line], "l2": []})
+    >>> [len(axes.lines) for axes in figure.axes]
+    [1, 1]
     """
     figure, (left, right) = subplots(10.0, 4.0, ncols=2)
     trained = {name: lines for name, lines in evals.items() if lines}
@@ -93,7 +110,13 @@ def shapes(settings: Sequence[Setting], records: Sequence[Record]) -> Figure:
 
     Args:
       settings: with one shape parameter each.
-      records: of all of them.
+      records: records of all of them.
+
+    >>> settings = [Setting("mcp", 0.5, (("gamma", value),)) for value in (2.0, 3.0)]
+    >>> shares = {"top1": 0.9, "activation_sparsity": {"element": 0.6}}
+    >>> figure = shapes(settings, [{"cell": s.name, **shares} for s in settings])
+    >>> figure.axes[0].get_xlabel()
+    'shape parameter'
     """
     figure, (left, right) = subplots(10.0, 4.0, ncols=2)
     lines: dict[tuple[str, float | None], list[Setting]] = {}

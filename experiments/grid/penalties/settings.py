@@ -63,6 +63,9 @@ class Setting:
 
         Raises:
           ValueError: the control has none.
+
+        >>> Setting("mcp", 0.5, (("gamma", 2.0),)).term(warmup=1).options
+        {'gamma': 2.0}
         """
         if self.strength is None:
             raise ValueError(f"{self.name} has no penalty")

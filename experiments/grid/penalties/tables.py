@@ -12,7 +12,20 @@ __all__ = ["chosen", "grid", "layers"]
 def chosen(
     choices: Sequence[Choice], tests: Sequence[Record], criterion: Criterion
 ) -> Table:
-    """The test set's verdict on the baseline, the control and each penalty's choice."""
+    """The test set's verdict on the baseline, the control and each penalty's choice.
+
+    Args:
+      choices: one per method.
+      tests: records of the test set.
+      criterion: what the choices follow.
+
+    >>> shares = {"activation_sparsity": {"element": 0.6, "layer_mean": 0.5}}
+    >>> shares |= {"top1": 0.9, "flops_drop": {"dense": 0.4, "valid": 0.3}}
+    >>> shares |= {"drift": {"euclidean": 1.0, "cosine": 0.99}}
+    >>> tests = [{"cell": cell, **shares} for cell in ("baseline", "control")]
+    >>> chosen([], tests, Criterion(0.001)).rows[0][:4]
+    ('dense baseline', '', '90.00', '60.00')
+    """
     rows = [
         _row("dense baseline", "baseline", "", tests),
         _row("dense control", "control", "", tests),
@@ -41,7 +54,17 @@ def chosen(
 
 
 def grid(choices: Sequence[Choice], records: Sequence[Record]) -> Table:
-    """The hold-out's verdict on every cell, averaged over seeds."""
+    """The hold-out's verdict on every cell, averaged over seeds.
+
+    Args:
+      choices: one per method; they are marked.
+      records: records of all cells.
+
+    >>> zeros = {"element": 0.6}
+    >>> record = {"cell": "baseline", "top1": 0.9, "activation_sparsity": zeros}
+    >>> grid([], [record]).rows
+    (('baseline', '', '1', '90.00', '60.00'),)
+    """
     ringed = {choice.setting.name for choice in choices}
     cells = dict.fromkeys(record["cell"] for record in records)
     rows = []
@@ -69,6 +92,14 @@ def layers(cells: Sequence[str], tests: Sequence[Record]) -> Table:
     """Zeros of every map on the test set, in percent, averaged over seeds.
 
     The longer of the two goes down the page: cells, or a deep network's maps.
+
+    Args:
+      cells: names of the cells.
+      tests: records of the test set.
+
+    >>> maps = {"relu1": {"zeros": 3, "elements": 4}}
+    >>> layers(["l1"], [{"cell": "l1", "layers": {"activations": maps}}]).rows
+    (('l1', '75.00'),)
     """
     maps = list(tests[0]["layers"]["activations"])
 
