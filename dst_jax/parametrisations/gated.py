@@ -57,9 +57,7 @@ class Gate:
     members: tuple[tuple[str, int, tuple[int, ...]], ...]
 
 
-def fence_sitters(
-    gates: Mapping[str, Float[Array, " channels"]], *, sigma: ArrayLike = 1.0
-) -> Float[Array, ""]:
+def fence_sitters(gates: Params, *, sigma: ArrayLike = 1.0) -> Float[Array, ""]:
     """How undecided gates are: 1 if all are at `s = 0`, 0 if all are far from it.
 
         q = exp(-(s / (2 sigma^2))^2),    ||q||_2 / sqrt(n)  over all n gates
@@ -68,7 +66,7 @@ def fence_sitters(
     where every `q` underflows.
 
     Args:
-      gates: `s` of every group, `trained["gates"]`.
+      gates: `s` of every group, `trained["gates"]`, or any other tree of them.
       sigma: how far from 0 a gate is decided, > 0; may be traced.
 
     Returns:
@@ -123,7 +121,7 @@ class Gated:
                 factor = padded[np.array(units)]
                 factors.setdefault(_bare(path), []).append((axis, factor))
 
-        def multiply(name: str, weight: Array) -> Array:
+        def multiply(name: str, weight: Any) -> Array:
             product = weight
             for axis, factor in factors.get(_bare(name), ()):
                 shape = [1] * weight.ndim
@@ -257,6 +255,7 @@ def gated(
         raise ValueError("groups must hold one group at least")
     if not callable(sharpness):
         _check_positive("sharpness", sharpness)
+        sharpness = float(sharpness)  # of an array, which has no hash
     if isinstance(prevent_collapse, bool):
         kept = frozenset(groups if prevent_collapse else ())
     else:

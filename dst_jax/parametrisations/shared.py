@@ -46,7 +46,7 @@ class Shared:
         del state
         owned = trees.named_leaves(trained["weights"])
 
-        def use(name: str, scale: jax.Array) -> jax.Array:
+        def use(name: str, scale: Any) -> jax.Array:
             owner = owned[self._owner(name)]
             return (scale * owner).astype(owner.dtype)
 

@@ -82,7 +82,7 @@ def _substitute(trained: Params, weights: Params) -> Params:
 @_substitute.defjvp
 def _substitute_jvp(primals: Any, tangents: Any) -> tuple[Params, Params]:
     """Linear in the tangent of what is trained, so that JAX can transpose it."""
-    _, weights = primals
+    weights = _substitute(*primals)  # straight through in higher derivatives too
     leaves, treedef = jax.tree.flatten(weights)
     moved = [
         # The tangent of an integer has a type of its own.
