@@ -74,7 +74,7 @@ def estimate_stages(
     for name, stage in last.items():
         context.console.say(f"{name}: estimating {len(names)} accelerator(s)")
         weights = finished.weights_of(context, stage)
-        found = train.machines(context, weights, names, examples=examples)
+        found = train.estimate(context, weights, names, examples=examples)
         context.run.write_accelerators(name, found)
 
 

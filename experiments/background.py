@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from dst_jax import activations, train
+from dst_jax import train
 from dst_jax.report.tables.table import Table, percent
 from dst_jax.report.terminal import show
 from dst_jax.runs import Run
@@ -90,13 +90,9 @@ def _table(options: Options) -> Table:
 
 def _row(context: Context, record: dict[str, Any]) -> tuple[str, ...]:
     path = context.run.checkpoints / "baseline"
-    weights = train.load_weights(path, sharding=context.sharding)
+    weights = context.with_model(train.load_weights(path, sharding=context.sharding))
     black = jnp.zeros((1, *context.dataset.image_shape), jnp.uint8)
-    _, maps, _ = activations.apply_with_activations(
-        context.model,
-        {"params": weights.params, **weights.model_state},
-        context.preprocess(black),
-    )
+    _, maps, _ = weights.model(weights.variables, context.preprocess(black))
     first, answer = next(iter(maps.items()))
     centre = np.asarray(answer)[0, answer.shape[1] // 2, answer.shape[2] // 2]
     sparsity = record["activation_sparsity"]

@@ -13,6 +13,7 @@ from dst_jax.train import (
     Stage,
     chain,
     learning_rate,
+    tasks,
 )
 from dst_jax.train.optimizer import Optimizer
 from dst_jax.typing import Mask
@@ -51,6 +52,7 @@ def build_context(config: Config, run: Run, console: Console) -> Context:
         model=build_model(config.model, num_classes=dataset.num_classes),
         dataset=dataset,
         run=run,
+        task=tasks.classification(label_smoothing=config.optim.label_smoothing),
         batch_size=config.data.batch_size,
         eval_batch_size=config.data.eval_batch_size,
         seed=config.run.seed,

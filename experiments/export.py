@@ -28,6 +28,7 @@ from dst_jax.models import export
 from dst_jax.models.export import Format
 from dst_jax.runs import Run
 from dst_jax.trees import named_leaves
+from dst_jax.typing import Network
 
 __all__ = ["Options", "main", "write"]
 
@@ -77,7 +78,7 @@ def write(options: Options) -> list[Path]:
     network = _network(record["config"])
     out = run.path / "export" if options.out is None else Path(options.out)
     out.mkdir(parents=True, exist_ok=True)
-    variables = {"params": weights.params, **weights.model_state}
+    variables = dict(weights.variables)
     saved = export.save_safetensors(
         out / "model.safetensors",
         variables=variables,
@@ -114,7 +115,7 @@ def _records(run: Run, stage: str | None) -> tuple[dict[str, Any], dict[str, Any
     return record, found
 
 
-def _weights(run: Run, stage: dict[str, Any]) -> train.Weights:
+def _weights(run: Run, stage: dict[str, Any]) -> Network:
     """The checkpoint at a stage's end, recounted against the stage's record."""
     name = stage["name"]
     found = [p for p in run.checkpoints.iterdir() if p.name.partition(".")[0] == name]

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from dst_jax import activations
 from dst_jax.activations import FoundThresholds
 from dst_jax.data import Split
-from dst_jax.train import Context, Weights
+from dst_jax.train import Context
+from dst_jax.typing import Network
 
 __all__ = ["Kind", "holdout", "put_on", "search"]
 
@@ -18,7 +19,7 @@ Kind = Literal["hard", "soft"]
 
 def search(
     context: Context,
-    weights: Weights,
+    weights: Network,
     *,
     budget: float,
     kind: Kind = "hard",
@@ -60,11 +61,11 @@ def search(
 
 
 def put_on(
-    weights: Weights, thresholds: Mapping[str, float], *, kind: Kind = "hard"
-) -> Weights:
+    weights: Network, thresholds: Mapping[str, float], *, kind: Kind = "hard"
+) -> Network:
     """The network with these thresholds at its taps."""
-    state = activations.with_thresholds(weights.model_state, thresholds, kind=kind)
-    return weights._replace(model_state=state)
+    variables = activations.with_thresholds(weights.variables, thresholds, kind=kind)
+    return weights._replace(variables=variables)
 
 
 def holdout(context: Context) -> Split:
@@ -79,14 +80,13 @@ def holdout(context: Context) -> Split:
 
 
 def _largest(
-    context: Context, weights: Weights, split: Split, share: float
+    context: Context, weights: Network, split: Split, share: float
 ) -> OrderedDict[str, float]:
     """For every map that has an entry above 0 in this batch, that quantile of it."""
     images = [
         split.example(i)[0] for i in range(min(context.eval_batch_size, len(split)))
     ]
-    variables = {"params": weights.params, **weights.model_state}
     x = context.preprocess(jnp.stack(images))
-    _, maps, _ = activations.apply_with_activations(context.model, variables, x)
+    _, maps, _ = weights.model(weights.variables, x)
     tops = activations.percentile_thresholds(maps, share)
     return OrderedDict((name, float(t)) for name, t in tops.items() if t > 0)

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from dst_jax import train
 from dst_jax.runs import Run
+from dst_jax.typing import Network
 from experiments import build
 from experiments.config import from_nested
 from experiments.pipeline import build_stages
@@ -27,6 +28,8 @@ def reopen(
     record = run.read_config()
     if record is None:
         raise ValueError(f"{run.path} is not a run: it has no config.json")
+    if not record["config"]:
+        raise ValueError(f"{run.path} was not made by a command: it has no options")
     if run.read_summary() is None:
         raise ValueError(f"{run.path} is not finished: the same command resumes it")
     config = from_nested(record["config"])
@@ -36,7 +39,8 @@ def reopen(
     return context, build_stages(config)
 
 
-def weights_of(context: train.Context, stage: train.Stage) -> train.Weights:
+def weights_of(context: train.Context, stage: train.Stage) -> Network:
     """The network at a stage's end, from its checkpoint."""
     path = context.run.checkpoints / stage.path
-    return train.load_weights(path, sharding=context.sharding)
+    network = train.load_weights(path, sharding=context.sharding)
+    return context.with_model(network)

@@ -8,6 +8,7 @@ import jax
 
 from dst_jax import train
 from dst_jax.models.torch import importer as torch_import
+from dst_jax.typing import Network
 from experiments.config import Config, network
 
 __all__ = ["init_weights", "is_file", "is_torchvision"]
@@ -26,7 +27,7 @@ def is_file(source: str) -> bool:
     return not is_torchvision(source) and Path(source).suffix in _FILES
 
 
-def init_weights(config: Config, context: train.Context) -> train.Weights | None:
+def init_weights(config: Config, context: train.Context) -> Network | None:
     """The weights that `--init.from` names, checked against the model.
 
     Returns:
@@ -41,12 +42,14 @@ def init_weights(config: Config, context: train.Context) -> train.Weights | None
     if is_torchvision(source) or is_file(source):
         weights = _from_torch(source, config, context)
     else:
-        weights = train.load_weights(source, sharding=context.sharding)
+        weights = context.with_model(
+            train.load_weights(source, sharding=context.sharding)
+        )
     context.check_weights(weights)
     return weights
 
 
-def _from_torch(source: str, config: Config, context: train.Context) -> train.Weights:
+def _from_torch(source: str, config: Config, context: train.Context) -> Network:
     name, options = config.model.name, network(config.model)
     options |= {
         "num_classes": context.dataset.num_classes,
@@ -60,8 +63,7 @@ def _from_torch(source: str, config: Config, context: train.Context) -> train.We
             variables = torch_import.load(name, source, **options)
     except ModuleNotFoundError as error:
         raise ValueError(f"--init.from {source}: {error}") from None
-    variables = jax.device_put(variables, context.sharding)
-    return train.Weights(variables.pop("params"), variables, None)
+    return Network(context.model, jax.device_put(variables, context.sharding))
 
 
 def _torchvision(name: str) -> Any:

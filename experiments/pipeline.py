@@ -18,7 +18,6 @@ __all__ = ["build_stages", "method_of"]
 
 def build_stages(config: Config) -> list[Stage]:
     """The stages in the order of `run.stages`, the control after the baseline."""
-    smoothing = config.optim.label_smoothing
     if "pretrain" in config.run.stages:
         optimizer = build_optimizer(
             config.optim, lr=config.pretrain.lr, warmup=config.optim.warmup_epochs
@@ -26,7 +25,6 @@ def build_stages(config: Config) -> list[Stage]:
         baseline = stages.pretrain(
             epochs=config.pretrain.epochs,
             optimizer=optimizer,
-            label_smoothing=smoothing,
         )
     else:
         baseline = stages.initial(
@@ -49,7 +47,6 @@ def build_stages(config: Config) -> list[Stage]:
         epochs=sum(stage.epochs for stage in sparse),
         optimizer=build_optimizer(config.optim, lr=config.activation.lr),
         start=baseline.name,
-        label_smoothing=smoothing,
     )
     return [baseline, control, *sparse]
 
@@ -69,7 +66,6 @@ def _weight_stages(
         start=start,
         activation=activation,
         flops_aware=activation is not None and config.activation.flops_aware,
-        label_smoothing=config.optim.label_smoothing,
         prunable=prunable_rules(prune),
     )
 
@@ -80,16 +76,14 @@ def _method_stage(config: Config, *, start: str, activation: Term | None) -> Sta
     rule = {}
     if prune.method_start == "magnitude":
         choose = _pruner(prune)
-        rule["mask"] = lambda params, _: choose(params)
+        rule["mask"] = choose
     return stages.sparse_training(
         method=method.name,
         epochs=prune.induce_epochs + prune.finetune_epochs,
         optimizer=build_optimizer(config.optim, lr=prune.lr, method=method),
         start=start,
-        dense_weights=method.dense_weights,
         activation=activation,
         flops_aware=activation is not None and config.activation.flops_aware,
-        label_smoothing=config.optim.label_smoothing,
         **rule,
     )
 
@@ -105,7 +99,6 @@ def _activation_stages(config: Config, *, start: str) -> list[Stage]:
         start=start,
         target=terms.target(config.activation),
         flops_aware=config.activation.flops_aware,
-        label_smoothing=config.optim.label_smoothing,
         thresholding=thresholding,
         threshold_epochs=config.activation.threshold_epochs,
     )

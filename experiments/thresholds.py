@@ -22,7 +22,8 @@ import tyro
 from dst_jax import train
 from dst_jax.report.tables.table import Table, percent
 from dst_jax.report.terminal import show
-from dst_jax.train import Context, Stage, Weights
+from dst_jax.train import Context, Stage
+from dst_jax.typing import Network
 from experiments import fat_relu, finished
 
 __all__ = ["Options", "main"]
@@ -89,7 +90,7 @@ def _stage(options: Options, stages: Sequence[Stage]) -> Stage:
     return last[name]
 
 
-def _record(context: Context, weights: Weights, options: Options) -> dict[str, Any]:
+def _record(context: Context, weights: Network, options: Options) -> dict[str, Any]:
     """What the search finds, and the splits without and with it."""
     found = fat_relu.search(
         context,

@@ -7,7 +7,8 @@ from typing import Any
 
 from dst_jax import train
 from dst_jax.runs import Run
-from dst_jax.train import Context, Stage, Weights
+from dst_jax.train import Context, Stage
+from dst_jax.typing import Network
 from experiments import fat_relu
 from experiments.comparison.grid import Setting
 from experiments.comparison.records import Record, Records
@@ -40,7 +41,7 @@ class Plan:
 
 
 def train_cells(
-    context: Context, plan: Plan, records: Records, *, init: Weights | None = None
+    context: Context, plan: Plan, records: Records, *, init: Network | None = None
 ) -> None:
     """Trains every cell that has no record yet, and records what the hold-out says.
 
@@ -115,13 +116,13 @@ def of_seed(context: Context, seed: int) -> Context:
     return replace(context, seed=seed, run=run)
 
 
-def _thresholded(context: Context, weights: Weights, budget: float) -> Weights:
+def _thresholded(context: Context, weights: Network, budget: float) -> Network:
     found = fat_relu.search(context, weights, budget=budget)
     return fat_relu.put_on(weights, found.thresholds)
 
 
 def _holdout(
-    context: Context, stage: Stage, weights: Weights, baseline: Weights | None
+    context: Context, stage: Stage, weights: Network, baseline: Network | None
 ) -> Record:
     holdout = context.dataset.holdout
     if holdout is None:

@@ -99,32 +99,28 @@ def _of(records: Records, names: list[str], plan: cells.Plan) -> list[Record]:
 
 
 def _plan(options: Compare, settings: list[Setting]) -> cells.Plan:
-    smoothing = options.optim.label_smoothing
     first = build.build_optimizer(
         options.optim, lr=options.pretrain.lr, warmup=options.optim.warmup_epochs
     )
     baseline = replace(
-        stages.pretrain(
-            epochs=options.pretrain.epochs, optimizer=first, label_smoothing=smoothing
-        ),
+        stages.pretrain(epochs=options.pretrain.epochs, optimizer=first),
         name="baseline",
         phase="baseline",
     )
     # One optimizer for all cells: they share one compiled step per penalty.
     optimizer = build.build_optimizer(options.optim, lr=options.cells.lr)
     epochs, warmup = options.cells.epochs, options.cells.warmup_epochs
-    control = stages.control(
-        epochs=epochs, optimizer=optimizer, start="baseline", label_smoothing=smoothing
-    )
+    control = stages.control(epochs=epochs, optimizer=optimizer, start="baseline")
 
     def cell(setting: Setting) -> Stage:
         if setting.budget is not None:
-            objective, length = Objective(label_smoothing=smoothing), 0.0
+            objective, length = Objective(), 0.0
         else:
-            term = setting.term(warmup=warmup)
-            objective = Objective(activation=term, label_smoothing=smoothing)
+            objective = Objective(terms=(setting.term(warmup=warmup),))
             length = epochs
-        return Stage(setting.name, setting.name, length, optimizer, objective)
+        return Stage(
+            name=setting.name, epochs=length, optimizer=optimizer, objective=objective
+        )
 
     pairs = [(setting, cell(setting)) for setting in settings]
     return cells.Plan(baseline, control, pairs, options.seeds)

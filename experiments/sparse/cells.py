@@ -8,7 +8,9 @@ import jax
 
 from dst_jax import train
 from dst_jax.models import summary
-from dst_jax.train import Context, Objective, Stage, Weights
+from dst_jax.models.linen import Linen
+from dst_jax.train import Context, Stage
+from dst_jax.typing import Network
 from experiments import build
 from experiments.comparison.cells import of_seed
 from experiments.comparison.records import Record, Records
@@ -26,15 +28,7 @@ def stage_of(cell: Cell, options: SparseTraining) -> Stage:
         warmup=options.optim.warmup_epochs,
         method=cell.method,
     )
-    objective = Objective(label_smoothing=options.optim.label_smoothing)
-    return Stage(
-        cell.name,
-        cell.name,
-        options.epochs,
-        optimizer,
-        objective,
-        dense_weights=cell.method is not None and cell.method.dense_weights,
-    )
+    return Stage(name=cell.name, epochs=options.epochs, optimizer=optimizer)
 
 
 def rehearse(context: Context, stages: Sequence[Stage]) -> None:
@@ -55,7 +49,7 @@ def train_cells(
     records: Records,
     *,
     accumulate: int,
-    init: Weights | None = None,
+    init: Network | None = None,
 ) -> None:
     """Trains every cell that has no record yet, and records what the hold-out says.
 
@@ -94,7 +88,8 @@ def _record(
     found = None
     if holdout is not None:
         found = context.evaluate(weights, holdout, count=False)
-    layers = summary.layers(context.model, context.dataset.image_shape)
+    assert isinstance(context.model, Linen)  # `build_context` makes it
+    layers = summary.layers(context.model.module, context.dataset.image_shape)
     lines = [x for x in context.run.read_masks() if x["stage"] == stage.name]
     return {
         "cell": cell.name,

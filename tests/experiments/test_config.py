@@ -8,6 +8,7 @@ import jax
 import pytest
 
 import experiments
+from dst_jax.typing import Network
 from experiments import imagenet_resnet18
 from experiments.build import rehearse
 from experiments.checks import check
@@ -224,12 +225,11 @@ def test_a_method_takes_the_place_of_stage_two():
         "sparsify_activations",
     )
     assert stage.epochs == 3
-    assert not stage.dense_weights
-    params = {"fc": jax.numpy.ones((10, 10))}
-    assert stage.mask(params, None) is None
+    network = Network(print, {"params": {"fc": jax.numpy.ones((10, 10))}})
+    assert stage.on_entry(network).mask is None
     magnitude = replace(config.prune, method_start="magnitude", sparsity=0.8)
     *_, stage = build_stages(replace(config, prune=magnitude))
-    assert int(stage.mask(params, None)["fc"].sum()) == 20
+    assert int(stage.on_entry(network).mask["fc"].sum()) == 20
 
 
 def test_a_method_and_an_activation_term_make_one_joint_stage():
@@ -239,8 +239,8 @@ def test_a_method_and_an_activation_term_make_one_joint_stage():
     )
     _, joint = build_stages(config)
     assert joint.path == "sparsify_jointly.sr_ste"
-    assert joint.objective.activation.strength == config.activation.strength
-    assert joint.dense_weights
+    (term,) = joint.objective.terms
+    assert term.strength == config.activation.strength
 
 
 def test_the_threshold_method_takes_the_penalty_of_stage_two():
