@@ -76,18 +76,6 @@ class SparseMethod:
 
         return pruning.describe(self.name)
 
-    @property
-    def dense_weights(self) -> bool:
-        """Whether the parameters stay dense, as in `train.Stage`.
-
-        >>> parse("ste", target=0.9).dense_weights
-        True
-        """
-        options = self.resolved(**_ANY_LENGTH)
-        if "prox" in options:
-            options["step_size"] = 0
-        return not self.description.holds(**options)
-
     def around(
         self,
         *,
