@@ -146,8 +146,7 @@ def synflow(
     @jax.jit
     def prune(mask: Mask, kept: Array) -> tuple[Mask, Array]:
         flow, finite = _flow(masks.apply(mask, prunable), absolute, loss_fn, batch)
-        inside = jax.tree.map(lambda m, s: jnp.where(m, s, -jnp.inf), mask, flow)
-        return top_k(inside, {JOINT: kept}), finite
+        return top_k(flow, {JOINT: kept}, among=mask), finite
 
     for k in range(1, rounds + 1):
         density = (1 - sparsity) ** (k / rounds)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dst_jax import checks, trees
-from dst_jax.pruning import schedules, scores, updates
+from dst_jax.pruning import schedules, scores
 from dst_jax.pruning.description import method
 from dst_jax.pruning.distributions import Distribution, by_name
 from dst_jax.pruning.protocol import Method, Step
@@ -71,8 +71,8 @@ def gap(
         return _dense_part(sparse, jnp.int32(0), partitions)
 
     def refresh(step: Step) -> tuple[Mask, Any]:
-        inside = updates.restrict(scores.magnitude(step.params), step.mask)
-        pruned = select(inside, kept(step.params))
+        size = scores.magnitude(step.params)
+        pruned = select(size, kept(step.params), among=step.mask)
         part = jnp.where(step.step < end, step.step // interval % parts, parts)
         return _dense_part(pruned, part, partitions), step.memory
 

@@ -1,30 +1,33 @@
-"""Pytrees by path name: first-match rules, counts and exact global top-k."""
+"""Leaves of pytrees by path name: first-match rules, splitting, merging, counts."""
 
 import re
 from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-from jaxtyping import Array, Bool, Int
 
 from dst_jax.typing import Mask, Rules
 
 __all__ = [
     "count",
+    "instances",
     "is_none",
+    "like",
     "map_named",
     "merge",
     "named_leaves",
     "only",
     "path_name",
     "select",
-    "top_k",
 ]
 
 
 def is_none(x: Any) -> bool:
-    """For `is_leaf`: keeps `None` leaves, which JAX would drop."""
+    """Whether a leaf is `None`: as `is_leaf`, keeps what JAX would drop.
+
+    >>> jax.tree.leaves({"a": None, "b": 1}, is_leaf=is_none)
+    [None, 1]
+    """
     return x is None
 
 
@@ -91,6 +94,7 @@ def select(tree: Any, rules: Rules, *, default: Any) -> Any:
 def count(tree: Any) -> int:
     """The number of elements in all leaves.
 
+    >>> import jax.numpy as jnp
     >>> count({"a": jnp.ones((2, 3)), "b": None})
     6
     """
@@ -98,14 +102,22 @@ def count(tree: Any) -> int:
 
 
 def only(mask: Mask, tree: Any) -> Any:
-    """The leaves of `tree` that are prunable; `None` for the others."""
+    """The leaves of `tree` where `mask` has one; `None` for the others.
+
+    >>> only({"a": True, "b": None}, {"a": 1, "b": 2})
+    {'a': 1, 'b': None}
+    """
     return jax.tree.map(
         lambda m, x: None if m is None else x, mask, tree, is_leaf=is_none
     )
 
 
 def merge(part: Any, whole: Any) -> Any:
-    """`whole` with the leaves of `part` that are not None; None in `whole` stays."""
+    """`whole` with the leaves of `part` that are not None; None in `whole` stays.
+
+    >>> merge({"a": 1, "b": None}, {"a": 2, "b": 3})
+    {'a': 1, 'b': 3}
+    """
 
     def choose(new: Any, old: Any) -> Any:
         return old if new is None or old is None else new
@@ -113,51 +125,70 @@ def merge(part: Any, whole: Any) -> Any:
     return jax.tree.map(choose, part, whole, is_leaf=is_none)
 
 
-def top_k(scores: Any, k: Int[Array, ""] | int) -> Any:
-    """A bool tree that is true on exactly `k` elements: the largest of all leaves.
+def like(tree: Any, other: Any, *, names: tuple[str, str] = ("tree", "other")) -> Any:
+    """`tree` in the containers of `other`, leaf by leaf as the path names say.
 
-    Ties go to the element that comes first in path order, so the result does not
-    depend on the device. `k` may be traced. NaN scores rank lowest.
+    A mask in plain dicts fits parameters in a `FrozenDict`, lists fit tuples.
 
     Args:
-      scores: pytree of real arrays; `None` leaves stay `None`.
-      k: how many elements to keep, clipped to `[0, count(scores)]`.
+      tree: any pytree; `None` is a leaf.
+      other: a pytree whose leaves have the same path names; `None` is a leaf.
+      names: what the two are called in a message.
 
-    >>> top_k({"a": jnp.array([3.0, 1.0]), "b": jnp.array([2.0])}, 2)["a"].tolist()
-    [True, False]
+    Raises:
+      ValueError: the path names of the leaves differ.
+
+    >>> like([1, (2, None)], (0, [0, 0]))
+    (1, [2, None])
     """
-    leaves, treedef = jax.tree.flatten(scores)
-    if not leaves:
-        return scores
-    flat = jnp.concatenate([jnp.ravel(leaf) for leaf in leaves])
-    parts = jnp.split(_top_k_flat(flat, k), _offsets(leaves))
-    shaped = [p.reshape(leaf.shape) for p, leaf in zip(parts, leaves, strict=True)]
-    return jax.tree.unflatten(treedef, shaped)
+    wanted = jax.tree.structure(other, is_leaf=is_none)
+    if jax.tree.structure(tree, is_leaf=is_none) == wanted:
+        return tree
+    leaves, paths = _leaves_by_name(tree), _leaves_by_name(other)
+    if leaves.keys() != paths.keys():
+        differing = [name for name in {**leaves, **paths} if not (
+            name in leaves and name in paths)]  # fmt: skip
+        raise ValueError(
+            f"{names[0]} is not shaped like {names[1]}: {differing} differ"
+        )
+    return jax.tree.unflatten(wanted, [leaves[name] for name in paths])
 
 
-def _top_k_flat(
-    flat: Int[Array, " n"] | Array, k: Int[Array, ""] | int
-) -> Bool[Array, " n"]:
-    lowest = -jnp.inf if jnp.issubdtype(flat.dtype, jnp.inexact) else None
-    if lowest is not None:
-        flat = jnp.where(jnp.isnan(flat), lowest, flat)
-    n = flat.size
-    k = jnp.clip(k, 0, n)
-    threshold = jnp.sort(flat)[jnp.clip(n - k, 0, n - 1)]
-    above = flat > threshold
-    tied = flat == threshold
-    room = k - above.sum(dtype=jnp.int32)
-    return above | (tied & (jnp.cumsum(tied, dtype=jnp.int32) <= room))
+def instances(tree: Any, kind: type) -> list[Any]:
+    """All instances of a type in a tree, such as the state of one Optax transform.
 
+    >>> from optax import ScaleByScheduleState
+    >>> instances(({"a": ScaleByScheduleState(3)}, ()), ScaleByScheduleState)
+    [ScaleByScheduleState(count=3)]
+    """
 
-def _offsets(leaves: list[Any]) -> list[int]:
-    ends, total = [], 0
-    for leaf in leaves[:-1]:
-        total += leaf.size
-        ends.append(total)
-    return ends
+    def is_kind(x: object) -> bool:
+        return isinstance(x, kind)
+
+    return [x for x in jax.tree.leaves(tree, is_leaf=is_kind) if is_kind(x)]
 
 
 def path_name(path: Any) -> str:
-    """A key path as a name: `layer1/0/conv1/kernel`."""
+    """A key path as a name: `layer1/0/conv1/kernel`.
+
+    The attribute `value`, under which NNX keeps the array of a variable, is left out.
+
+    Args:
+      path: a key path, as `jax.tree_util.tree_leaves_with_path` gives them.
+
+    >>> [(path, _)] = jax.tree_util.tree_leaves_with_path({"fc": [3]})
+    >>> path_name(path)
+    'fc/0'
+    """
+    end = len(path)
+    while end > 1 and isinstance(path[end - 1], jax.tree_util.SequenceKey):
+        end -= 1  # layers of a stack, which `kernels.apart` puts in a tuple
+    if end > 1 and path[end - 1] == jax.tree_util.GetAttrKey("value"):
+        path = (*path[: end - 1], *path[end:])
     return jax.tree_util.keystr(path, simple=True, separator="/")
+
+
+def _leaves_by_name(tree: Any) -> dict[str, Any]:
+    """As `named_leaves`, `None` leaves kept."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree, is_leaf=is_none)
+    return {path_name(path): leaf for path, leaf in leaves}
