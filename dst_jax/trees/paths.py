@@ -128,30 +128,31 @@ def merge(part: Any, whole: Any) -> Any:
 def like(tree: Any, other: Any, *, names: tuple[str, str] = ("tree", "other")) -> Any:
     """`tree` in the containers of `other`, leaf by leaf as the path names say.
 
-    A mask in plain dicts fits parameters in a `FrozenDict`, lists fit tuples.
+    A mask in plain dicts fits parameters in a `FrozenDict`, and a list fits a tuple.
 
     Args:
-      tree: any pytree; `None` is a leaf.
-      other: a pytree whose leaves have the same path names; `None` is a leaf.
+      tree: any pytree; `None` is a leaf, or stands for a whole subtree of `None`.
+      other: pytree with leaves of the same path names; `None` is a leaf.
       names: what the two are called in a message.
 
     Raises:
       ValueError: the path names of the leaves differ.
 
-    >>> like([1, (2, None)], (0, [0, 0]))
-    (1, [2, None])
+    >>> like([1, (2, None), None], (0, [0, 0], {"a": 0}))
+    (1, [2, None], {'a': None})
     """
     wanted = jax.tree.structure(other, is_leaf=is_none)
     if jax.tree.structure(tree, is_leaf=is_none) == wanted:
         return tree
     leaves, paths = _leaves_by_name(tree), _leaves_by_name(other)
-    if leaves.keys() != paths.keys():
-        differing = [name for name in {**leaves, **paths} if not (
-            name in leaves and name in paths)]  # fmt: skip
-        raise ValueError(
-            f"{names[0]} is not shaped like {names[1]}: {differing} differ"
-        )
-    return jax.tree.unflatten(wanted, [leaves[name] for name in paths])
+    owners = {name: _owner(name, leaves) for name in paths}
+    missing = [name for name, owner in owners.items() if owner is None]
+    missing += [name for name in leaves if name not in owners.values()]
+    if missing:
+        raise ValueError(f"{names[0]} is not shaped like {names[1]}: {missing} differ")
+    return jax.tree.unflatten(
+        wanted, [leaves[owner or ""] for owner in owners.values()]
+    )
 
 
 def instances(tree: Any, kind: type) -> list[Any]:
@@ -192,3 +193,13 @@ def _leaves_by_name(tree: Any) -> dict[str, Any]:
     """As `named_leaves`, `None` leaves kept."""
     leaves = jax.tree_util.tree_leaves_with_path(tree, is_leaf=is_none)
     return {path_name(path): leaf for path, leaf in leaves}
+
+
+def _owner(name: str, leaves: dict[str, Any]) -> str | None:
+    """The leaf of that name, or the `None` that stands for the subtree it is in."""
+    if name in leaves:
+        return name
+    parts = name.split("/")
+    above = ("/".join(parts[:i]) for i in reversed(range(len(parts))))
+    found = (part for part in above if part in leaves and leaves[part] is None)
+    return next(found, None)

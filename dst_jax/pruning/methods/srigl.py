@@ -72,7 +72,7 @@ def srigl(
     fraction = schedules.decay(decay, drop_fraction, end=end)
     share_out = by_name(distribution)
 
-    def kept(params: Params) -> Counts:
+    def kept(params: Params) -> dict[str, Any]:
         shapes = {k: w.shape for k, w in trees.named_leaves(params).items()}
         shared = share_out(shapes, sparsity)
         _check_layers(shared, shapes, output)
