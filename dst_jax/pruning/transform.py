@@ -49,8 +49,8 @@ def sparsify(
 ) -> optax.GradientTransformationExtraArgs:
     """An optimizer with a method's masks; every method takes these options.
 
-    `optax.MultiSteps` goes around it: only real steps count then. Outside of `jax.jit`,
-    `init` warns of layers that the first mask prunes whole.
+    `optax.MultiSteps` goes around it: only real steps count then. Layers that the first
+    mask prunes whole are named in a warning of `logging`, unless JAX traces `init`.
 
     Args:
       inner: any Optax optimizer; its state is wrapped.
