@@ -9,7 +9,7 @@ from dst_jax import trees
 from dst_jax.kernels.kernel import Kernel, Kernels, components
 from dst_jax.typing import Params
 
-__all__ = ["auxiliary", "by_name", "may_be_kernel"]
+__all__ = ["auxiliary", "by_name", "conventional", "may_be_kernel"]
 
 auxiliary: tuple[str, ...] = ("dyrelu", "gates", "scales")
 """Names under which leaves are never kernels: modules and subtrees that modify maps or
@@ -50,7 +50,7 @@ def by_name(tree: Params) -> Kernels:
     """
     leaves = trees.named_leaves(tree)
     by_convention = any(_name(path) in _NAMES for path in leaves)
-    named = _conventional if by_convention else _unexceptional
+    named = conventional if by_convention else _unexceptional
     kernels: dict[str, Kernel] = {}
     for path, leaf in leaves.items():
         axes = len(getattr(leaf, "shape", ()))
@@ -77,8 +77,8 @@ def may_be_kernel(path: str, leaf: Any) -> bool:
         return False
     if jnp.issubdtype(leaf.dtype, jnp.complexfloating):
         raise ValueError(
-            f"{path} is a kernel of type {leaf.dtype}: kernels must be real; keep its "
-            "real and its imaginary part as two leaves"
+            f"{path or 'the array'} is a kernel of type {leaf.dtype}: kernels must be "
+            "real; keep its real and its imaginary part as two leaves"
         )
     return jnp.issubdtype(leaf.dtype, jnp.floating)
 
@@ -97,10 +97,10 @@ def _name(path: str) -> str:
     return (_words(path) or ("",))[-1]
 
 
-def _conventional(path: str) -> bool:
+def conventional(path: str) -> bool:
     """Whether a leaf has a name that libraries give to kernels.
 
-    >>> _conventional("fc/weight"), _conventional("token_embedding/weight")
+    >>> conventional("fc/weight"), conventional("token_embedding/weight")
     (True, False)
     """
     *above, name = _words(path) or ("",)
