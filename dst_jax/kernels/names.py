@@ -31,9 +31,10 @@ def by_name(tree: Params) -> Kernels:
     A kernel is a float leaf of two or more axes called `kernel` or `w`, with the axes
     (*window, input, output), or `weight`, with the axes (output, input, *window) as in
     Equinox and PyTorch. The `value` at the end of NNX's paths is no part of a name.
-    If no leaf has one of these names, every float leaf of two or more axes is a kernel
-    (*window, input, output), except biases, scales, embeddings, positions, tokens and
-    the like. Leaves under a name in `auxiliary` are no kernels.
+    If no leaf has one of these names, or only a bare `w` next to others as in a tree
+    written by hand, every float leaf of two or more axes is a kernel (*window, input,
+    output), except biases, scales, embeddings, positions, tokens and the like. Leaves
+    under a name in `auxiliary` are no kernels.
 
     Names do not tell a stack from a window: an axis in front is taken as a window.
 
@@ -49,7 +50,7 @@ def by_name(tree: Params) -> Kernels:
     (1,)
     """
     leaves = trees.named_leaves(tree)
-    by_convention = any(_name(path) in _NAMES for path in leaves)
+    by_convention = any(map(_is_convention, leaves))
     named = conventional if by_convention else _unexceptional
     kernels: dict[str, Kernel] = {}
     for path, leaf in leaves.items():
@@ -95,6 +96,15 @@ def _words(path: str) -> tuple[str, ...]:
 
 def _name(path: str) -> str:
     return (_words(path) or ("",))[-1]
+
+
+def _is_convention(path: str) -> bool:
+    """Whether the name of a leaf says that the tree names kernels as libraries do.
+
+    >>> _is_convention("linear/w"), _is_convention("kernel"), _is_convention("w")
+    (True, True, False)
+    """
+    return _name(path) in _NAMES and components(path) != ("w",)
 
 
 def conventional(path: str) -> bool:

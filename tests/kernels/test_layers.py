@@ -85,7 +85,7 @@ TREES = {
     "frozen dict": (lambda: freeze(_linen()), "fc/kernel"),
     "named tuple": (lambda: Pair(_linen(), None), "first/fc/kernel"),
     "list": (lambda: [None, _linen()], "1/fc/kernel"),
-    "nnx": (lambda: nnx.state(nnx.Linear(2, 3, rngs=nnx.Rngs(0))), "kernel/value"),
+    "nnx": (lambda: nnx.state(nnx.Linear(2, 3, rngs=nnx.Rngs(0))), "kernel"),
     "equinox": (
         lambda: Module(eqx.nn.Linear(2, 3, key=jax.random.key(0))),
         "first/weight",
