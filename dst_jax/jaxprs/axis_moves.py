@@ -9,9 +9,7 @@ from jax.extend import core
 
 from dst_jax.jaxprs.axis_pieces import (
     Axes,
-    Axis,
     Piece,
-    Shape,
     extent,
     missing,
     origins,
@@ -51,32 +49,32 @@ def moves(eqn: core.JaxprEqn, operand: int) -> list[Callable[[Axes], Axes]] | No
     ]
 
 
-def _reduced(axes: Axes, params: dict[str, Any], shape: Shape) -> Axes:
+def _reduced(axes: Axes, params: dict[str, Any], shape: Sequence[int]) -> Axes:
     del shape
     return tuple(axis for i, axis in enumerate(axes) if i not in params["axes"])
 
 
-def _transposed(axes: Axes, params: dict[str, Any], shape: Shape) -> Axes:
+def _transposed(axes: Axes, params: dict[str, Any], shape: Sequence[int]) -> Axes:
     del shape
     return tuple(axes[i] for i in params["permutation"])
 
 
-def _squeezed(axes: Axes, params: dict[str, Any], shape: Shape) -> Axes:
+def _squeezed(axes: Axes, params: dict[str, Any], shape: Sequence[int]) -> Axes:
     del shape
     return tuple(axis for i, axis in enumerate(axes) if i not in params["dimensions"])
 
 
-def _unstacked(axes: Axes, params: dict[str, Any], shape: Shape) -> Axes:
+def _unstacked(axes: Axes, params: dict[str, Any], shape: Sequence[int]) -> Axes:
     del shape
     return tuple(axis for i, axis in enumerate(axes) if i != params["axis"])
 
 
-def _stacked(axes: Axes, params: dict[str, Any], shape: Shape) -> Axes:
+def _stacked(axes: Axes, params: dict[str, Any], shape: Sequence[int]) -> Axes:
     at = params["axis"]
     return (*axes[:at], *missing(shape[at : at + 1]), *axes[at:])
 
 
-def _broadcast_in(axes: Axes, params: dict[str, Any], shape: Shape) -> Axes:
+def _broadcast_in(axes: Axes, params: dict[str, Any], shape: Sequence[int]) -> Axes:
     result = list(missing(shape))
     for axis, i in zip(axes, params["broadcast_dimensions"], strict=True):
         if extent(axis) == shape[i]:
@@ -84,21 +82,21 @@ def _broadcast_in(axes: Axes, params: dict[str, Any], shape: Shape) -> Axes:
     return tuple(result)
 
 
-def _resized(axes: Axes, params: dict[str, Any], shape: Shape) -> Axes:
+def _resized(axes: Axes, params: dict[str, Any], shape: Sequence[int]) -> Axes:
     del params
     return resized(axes, shape)
 
 
-def _gathered(axes: Axes, params: dict[str, Any], shape: Shape) -> Axes:
+def _gathered(axes: Axes, params: dict[str, Any], shape: Sequence[int]) -> Axes:
     if params["tiled"]:
         return _resized(axes, params, shape)
     return _stacked(axes, {"axis": params["all_gather_dimension"]}, shape)
 
 
-def _reshaped(axes: Axes, params: dict[str, Any], shape: Shape) -> Axes:
+def _reshaped(axes: Axes, params: dict[str, Any], shape: Sequence[int]) -> Axes:
     order = params["dimensions"]
     axes = axes if order is None else tuple(axes[i] for i in order)
-    result: list[Axis] = []
+    result: list[tuple[Piece, ...]] = []
     for before, after in _matched([extent(axis) for axis in axes], shape):
         pieces = [piece for axis in axes[before] for piece in axis]
         result += _distributed(pieces, shape[after])
@@ -125,7 +123,9 @@ RULES: dict[str, tuple[Callable[..., Axes], float]] = {
 }
 
 
-def _matched(before: Shape, after: Shape) -> Iterator[tuple[slice, slice]]:
+def _matched(
+    before: Sequence[int], after: Sequence[int]
+) -> Iterator[tuple[slice, slice]]:
     """The shortest runs of axes of two shapes that hold equally many elements.
 
     >>> list(_matched((2, 3, 4), (6, 2, 2)))
@@ -151,7 +151,7 @@ def _matched(before: Shape, after: Shape) -> Iterator[tuple[slice, slice]]:
         yield slice(first, i), slice(start, j)
 
 
-def _distributed(pieces: Sequence[Piece], shape: Shape) -> Axes:
+def _distributed(pieces: Sequence[Piece], shape: Sequence[int]) -> Axes:
     """Axes of a shape made of pieces, which are split where need be.
 
     >>> half, third = Piece(frozenset({0}), 2), Piece(frozenset({1}), 3)
@@ -163,7 +163,7 @@ def _distributed(pieces: Sequence[Piece], shape: Shape) -> Axes:
     """
     if len(shape) == 1:
         return (tuple(pieces),)
-    result: list[Axis] = []
+    result: list[tuple[Piece, ...]] = []
     rest = list(pieces)
     for size in shape:
         axis: list[Piece] = []

@@ -12,9 +12,7 @@ from typing import NamedTuple
 
 __all__ = [
     "Axes",
-    "Axis",
     "Piece",
-    "Shape",
     "broadcast",
     "extent",
     "missing",
@@ -33,12 +31,10 @@ class Piece(NamedTuple):
     size: int
 
 
-Axis = tuple[Piece, ...]
-Axes = tuple[Axis, ...]
-Shape = Sequence[int]
+Axes = tuple[tuple[Piece, ...], ...]
 
 
-def whole(shape: Shape) -> Axes:
+def whole(shape: Sequence[int]) -> Axes:
     """The axes of a leaf itself.
 
     >>> whole((2, 3))[1]
@@ -47,7 +43,7 @@ def whole(shape: Shape) -> Axes:
     return tuple((Piece(frozenset({i}), size),) for i, size in enumerate(shape))
 
 
-def missing(shape: Shape) -> Axes:
+def missing(shape: Sequence[int]) -> Axes:
     """Axes along which a value does not depend on the leaf.
 
     >>> missing((1, 3))
@@ -65,7 +61,7 @@ def origins(pieces: Iterable[Piece]) -> frozenset[int]:
     return frozenset().union(*(piece.origin for piece in pieces))
 
 
-def broadcast(axes: Axes, shape: Shape) -> Axes:
+def broadcast(axes: Axes, shape: Sequence[int]) -> Axes:
     """The axes of an operand in the result of an elementwise operation.
 
     Args:
@@ -81,7 +77,7 @@ def broadcast(axes: Axes, shape: Shape) -> Axes:
     return tuple(a if extent(a) == n else single(frozenset(), n) for a, n in sizes)
 
 
-def resized(axes: Axes, shape: Shape) -> Axes:
+def resized(axes: Axes, shape: Sequence[int]) -> Axes:
     """The axes of parts of a value, or of a longer value that it is a part of.
 
     >>> resized(whole((2, 3)), (2, 1))[1]
@@ -114,7 +110,7 @@ def extent(axis: Iterable[Piece]) -> int:
     return math.prod(piece.size for piece in axis)
 
 
-def single(origin: frozenset[int], size: int) -> Axis:
+def single(origin: frozenset[int], size: int) -> tuple[Piece, ...]:
     """An axis of one piece; of none if it comes from nowhere and has size 1.
 
     >>> single(frozenset(), 1), single(frozenset({0}), 1)

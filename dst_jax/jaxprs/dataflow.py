@@ -12,11 +12,11 @@ from jax.extend import core
 
 from dst_jax.jaxprs.calls import Called, called, opened, scan_parts, while_parts
 
-__all__ = ["Domain", "Scope", "followed", "results_of"]
+__all__ = ["Domain", "NameStacks", "followed", "results_of"]
 
 Fact = TypeVar("Fact")
 
-Scope = tuple[Any, ...]
+NameStacks = tuple[Any, ...]
 """Name stacks: of the equation in the outermost jaxpr, of one inside it, and so on."""
 
 
@@ -37,7 +37,7 @@ class Domain(abc.ABC, Generic[Fact]):
 
     @abc.abstractmethod
     def results(
-        self, eqn: core.JaxprEqn, operands: Sequence[Fact], scope: Scope
+        self, eqn: core.JaxprEqn, operands: Sequence[Fact], scope: NameStacks
     ) -> list[Fact]:
         """The facts about the results of an equation whose body is not followed.
 
@@ -67,7 +67,10 @@ class Domain(abc.ABC, Generic[Fact]):
 
 
 def followed(
-    program: Called, inputs: Sequence[Fact], domain: Domain[Fact], scope: Scope = ()
+    program: Called,
+    inputs: Sequence[Fact],
+    domain: Domain[Fact],
+    scope: NameStacks = (),
 ) -> list[Fact]:
     """The facts about the results of a jaxpr.
 
@@ -95,7 +98,7 @@ def results_of(
     eqn: core.JaxprEqn,
     operands: Sequence[Fact],
     domain: Domain[Fact],
-    scope: Scope = (),
+    scope: NameStacks = (),
 ) -> list[Fact]:
     """The facts about the results of an equation.
 
@@ -122,7 +125,10 @@ def results_of(
 
 
 def _scan(
-    eqn: core.JaxprEqn, operands: Sequence[Fact], domain: Domain[Fact], scope: Scope
+    eqn: core.JaxprEqn,
+    operands: Sequence[Fact],
+    domain: Domain[Fact],
+    scope: NameStacks,
 ) -> list[Fact]:
     body, n_consts, n_carry = scan_parts(eqn)
     consts, xs = operands[:n_consts], operands[n_consts + n_carry :]
@@ -140,7 +146,10 @@ def _scan(
 
 
 def _while(
-    eqn: core.JaxprEqn, operands: Sequence[Fact], domain: Domain[Fact], scope: Scope
+    eqn: core.JaxprEqn,
+    operands: Sequence[Fact],
+    domain: Domain[Fact],
+    scope: NameStacks,
 ) -> list[Fact]:
     loop = while_parts(eqn)
     n_consts = loop.test_consts + loop.body_consts
@@ -157,7 +166,10 @@ def _while(
 
 
 def _shard_map(
-    eqn: core.JaxprEqn, operands: Sequence[Fact], domain: Domain[Fact], scope: Scope
+    eqn: core.JaxprEqn,
+    operands: Sequence[Fact],
+    domain: Domain[Fact],
+    scope: NameStacks,
 ) -> list[Fact]:
     program = opened(eqn.params["jaxpr"])
     invars = program.jaxpr.invars

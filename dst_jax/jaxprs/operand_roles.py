@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from jax.extend import core
 
-from dst_jax.jaxprs.dataflow import Domain, Scope, results_of
+from dst_jax.jaxprs.dataflow import Domain, NameStacks, results_of
 
 __all__ = ["Role", "activation_side", "equation_roles", "joined"]
 
@@ -66,7 +66,7 @@ class _Roles(Domain[Role]):
         return a | b
 
     def results(
-        self, eqn: core.JaxprEqn, operands: Sequence[Role], scope: Scope
+        self, eqn: core.JaxprEqn, operands: Sequence[Role], scope: NameStacks
     ) -> list[Role]:
         del scope
         return [joined(operands)] * len(eqn.outvars)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from jax.extend import core
 
 from dst_jax.jaxprs.axis_pieces import missing, resized, whole
-from dst_jax.jaxprs.dataflow import Domain, Scope
+from dst_jax.jaxprs.dataflow import Domain, NameStacks
 from dst_jax.jaxprs.module_paths import path_of
 from dst_jax.jaxprs.operand_roles import Role, activation_side, joined
 from dst_jax.jaxprs.product_axes import Meaning, meaning
@@ -43,7 +43,7 @@ class Use(NamedTuple):
     leaf: int
     meaning: Meaning
     by_data: bool
-    scope: Scope
+    scope: NameStacks
 
 
 class WeightUses(Domain[Label]):
@@ -96,7 +96,7 @@ class WeightUses(Domain[Label]):
         return other
 
     def results(
-        self, eqn: core.JaxprEqn, operands: Sequence[Label], scope: Scope
+        self, eqn: core.JaxprEqn, operands: Sequence[Label], scope: NameStacks
     ) -> list[Label]:
         """The labels of an equation's results; records what it does with leaves.
 
@@ -118,7 +118,7 @@ class WeightUses(Domain[Label]):
         return [label._replace(role=role) for label in found]
 
     def _product(
-        self, eqn: core.JaxprEqn, operands: Sequence[Label], scope: Scope
+        self, eqn: core.JaxprEqn, operands: Sequence[Label], scope: NameStacks
     ) -> Label:
         role = joined(label.role for label in operands)
         weights = self._weights(operands)
@@ -155,7 +155,7 @@ class WeightUses(Domain[Label]):
     def _named(self, label: Label) -> bool:
         return any(self._conventional[view.leaf] for view in label.views)
 
-    def _unsupported(self, name: str, leaves: Iterable[int], scope: Scope) -> str:
+    def _unsupported(self, name: str, leaves: Iterable[int], scope: NameStacks) -> str:
         path = "/".join(path_of("/".join(map(str, scope))))
         where = f" in {path}" if path else ""
         followed = ", ".join(

@@ -6,14 +6,10 @@ from typing import Any
 import jax.numpy as jnp
 
 from dst_jax import trees
-from dst_jax.kernels.kernel import Kernel, Kernels, components
+from dst_jax.kernels.kernel import Kernel, Kernels, components, is_auxiliary
 from dst_jax.typing import Params
 
-__all__ = ["auxiliary", "by_name", "conventional", "may_be_kernel"]
-
-auxiliary: tuple[str, ...] = ("dyrelu", "gates", "scales")
-"""Names under which leaves are never kernels: modules and subtrees that modify maps or
-weights. Case and a number at the end do not matter: `DyReLU_0` is one of them."""
+__all__ = ["by_name", "conventional", "may_be_kernel"]
 
 _NAMES = ("kernel", "w", "weight")
 # At the beginning of a word of the name.
@@ -73,8 +69,7 @@ def may_be_kernel(path: str, leaf: Any) -> bool:
     >>> may_be_kernel("fc/kernel", jnp.ones(2)), may_be_kernel("gates/fc", jnp.ones(2))
     (True, False)
     """
-    above = (re.sub(r"_\d+$", "", part).lower() for part in components(path))
-    if any(part in auxiliary for part in above):
+    if is_auxiliary(components(path)):
         return False
     if jnp.issubdtype(leaf.dtype, jnp.complexfloating):
         raise ValueError(

@@ -73,8 +73,8 @@ def by_use(
         (Pallas, `ragged_dot`, `custom_vmap`, ...).
 
     >>> import jax.numpy as jnp
-    >>> w = {"fc": jnp.ones((4, 2, 3)), "scale": jnp.ones((2, 3))}
-    >>> find = by_use(lambda w, x: jnp.einsum("bi,iho->bho", x, w["fc"]) * w["scale"])
+    >>> w = {"fc": jnp.ones((4, 2, 3)), "bias": jnp.ones((2, 3))}
+    >>> find = by_use(lambda w, x: jnp.einsum("bi,iho->bho", x, w["fc"]))
     >>> find(w, jnp.ones((5, 4)))
     {'fc': Kernel(stack=(), window=(), inputs=(0,), outputs=(1, 2), groups=1)}
     """
