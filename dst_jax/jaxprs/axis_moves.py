@@ -112,7 +112,6 @@ RULES: dict[str, tuple[Callable[..., Axes], float]] = {
     "dynamic_update_slice": (_resized, 2),
     "pad": (_resized, 1),
     "reshape": (_reshaped, 1),
-    "scatter": (_resized, 1),
     "slice": (_resized, 1),
     "split": (_resized, 1),
     "squeeze": (_squeezed, 1),
@@ -120,6 +119,10 @@ RULES: dict[str, tuple[Callable[..., Axes], float]] = {
     "tile": (_resized, 1),
     "transpose": (_transposed, 1),
     "unstack": (_unstacked, 1),
+}
+RULES |= {
+    f"scatter{suffix}": (_resized, 1)
+    for suffix in ("", "-add", "-sub", "-mul", "-min", "-max")
 }
 
 

@@ -47,13 +47,14 @@ class Domain(abc.ABC, Generic[Fact]):
           scope: name stacks down to that of the equation.
         """
 
-    def element(self, fact: Fact) -> Fact:
-        """The fact about what a `scan` slices off along the leading axis."""
+    def element(self, fact: Fact, scan: core.JaxprEqn) -> Fact:
+        """The fact about what a `scan` takes off along the leading axis."""
+        del scan
         return fact
 
-    def stacked(self, fact: Fact, length: int) -> Fact:
+    def stacked(self, fact: Fact, scan: core.JaxprEqn) -> Fact:
         """The fact about what a `scan` stacks along a new leading axis."""
-        del length
+        del scan
         return fact
 
     def shaped(self, fact: Fact, aval: Any) -> Fact:
@@ -132,7 +133,7 @@ def _scan(
 ) -> list[Fact]:
     body, n_consts, n_carry = scan_parts(eqn)
     consts, xs = operands[:n_consts], operands[n_consts + n_carry :]
-    slices = [domain.element(x) for x in xs]
+    slices = [domain.element(x, eqn) for x in xs]
 
     def once(carry: Sequence[Fact], domain: Domain[Fact]) -> list[Fact]:
         return followed(body, [*consts, *carry, *slices], domain, scope)
@@ -142,7 +143,7 @@ def _scan(
 
     carry = _fixpoint(step, operands[n_consts : n_consts + n_carry], domain)
     ys = once(carry, domain)[n_carry:]
-    return [*carry, *(domain.stacked(y, eqn.params["length"]) for y in ys)]
+    return [*carry, *(domain.stacked(y, eqn) for y in ys)]
 
 
 def _while(

@@ -8,6 +8,7 @@ from jax.extend import core
 from dst_jax.jaxprs.axis_moves import moves
 from dst_jax.jaxprs.axis_pieces import (
     Axes,
+    Piece,
     broadcast,
     missing,
     origins,
@@ -35,11 +36,13 @@ class View(NamedTuple):
       leaf: number of the leaf.
       axes: what each axis of the value is made of.
       bound: axes of the leaf that a product with other weights has contracted.
+      taken: axes that a `scan` around has taken apart, by its equation.
     """
 
     leaf: int
     axes: Axes
     bound: frozenset[int] = frozenset()
+    taken: tuple[tuple[core.JaxprEqn, tuple[Piece, ...]], ...] = ()
 
 
 class Label(NamedTuple):
@@ -165,7 +168,7 @@ def factors(eqn: core.JaxprEqn, operands: Sequence[Label]) -> Label:
             axes[: len(batch[0])] = [view.axes[i] for i in batch[side]]
             axes[start : start + len(free)] = [view.axes[i] for i in free]
             bound = origins(piece for i in contracted[side] for piece in view.axes[i])
-            views.append(View(view.leaf, tuple(axes), view.bound | bound))
+            views.append(view._replace(axes=tuple(axes), bound=view.bound | bound))
         start += len(free)
     return Label(Role.WEIGHT, whole(shape), tuple(dict.fromkeys(views))[:MOST])
 

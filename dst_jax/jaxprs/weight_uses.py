@@ -76,14 +76,24 @@ class WeightUses(Domain[Label]):
         """A value that may derive from the leaves of both."""
         return a if a == b else joint([a, b])
 
-    def element(self, fact: Label) -> Label:
-        """One layer of a stack."""
-        return fact.mapped(lambda axes: axes[1:])
+    def element(self, fact: Label, scan: core.JaxprEqn) -> Label:
+        """One of the parts along the leading axis, which the view remembers."""
+        views = (
+            view._replace(axes=view.axes[1:], taken=(*view.taken, (scan, view.axes[0])))
+            for view in fact.views
+        )
+        return Label(fact.role, fact.own[1:], tuple(views))
 
-    def stacked(self, fact: Label, length: int) -> Label:
-        """Layers along a new axis."""
-        stack = fact.mapped(lambda axes: (*missing([length]), *axes))
-        return stack._replace(own=(*whole([length]), *fact.own))
+    def stacked(self, fact: Label, scan: core.JaxprEqn) -> Label:
+        """The parts along the axis that they were taken from, or along a new one."""
+        length = scan.params["length"]
+        (new,) = missing([length])
+        views = []
+        for view in fact.views:
+            axis = dict(view.taken).get(scan, new)
+            taken = tuple(pair for pair in view.taken if pair[0] is not scan)
+            views.append(view._replace(axes=(axis, *view.axes), taken=taken))
+        return Label(fact.role, (*whole([length]), *fact.own), tuple(views))
 
     def shaped(self, fact: Label, aval: Any) -> Label:
         """A part of the value, or a value of which it is a part."""

@@ -8,8 +8,8 @@ as `scan` and `vmap` keep them. `by_use` reads all this off the trace of a funct
 layout; `together` is its inverse.
 """
 
-from dst_jax.kernels.kernel import COLLECTIONS, Kernel, Kernels, auxiliary
 from dst_jax.kernels.canonical_layout import apart, of, together
+from dst_jax.kernels.kernel import COLLECTIONS, Kernel, Kernels, auxiliary
 from dst_jax.kernels.names import by_name
 from dst_jax.kernels.uses import by_use
 
