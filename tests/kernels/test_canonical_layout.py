@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from flax import nnx
 from flax.core import freeze
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dst_jax import kernels, trees
@@ -156,6 +156,7 @@ def test_an_empty_stack_and_empty_layers():
         assert kernels.together(layers, tree, stack)["k"].shape == shape
 
 
+@settings(max_examples=30)
 @given(st.permutations(range(5)), st.lists(st.integers(0, 5), min_size=3, max_size=3))
 def test_together_is_the_inverse_of_apart(axes, cuts):
     a, b, c = sorted(cuts)
