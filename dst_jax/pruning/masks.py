@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from dst_jax import checks, trees
 from dst_jax.kernels import Kernel, of
 from dst_jax.pruning import distributions, scores, selection
-from dst_jax.pruning.layout import Layout, layout_of
+from dst_jax.pruning.layer_layout import LayerLayout, layout_of
 from dst_jax.typing import Mask, Params, Rules, is_traced
 
 __all__ = [
@@ -163,7 +163,7 @@ def threshold(
 
 def prunable_layers(
     params: Params, rules: Rules = (), *, kernels: Mapping[str, Kernel] | None = None
-) -> tuple[Params, Layout]:
+) -> tuple[Params, LayerLayout]:
     """The prunable layers of a network, and the layout that puts them together again.
 
     Args:
@@ -187,7 +187,7 @@ def prunable_layers(
     return layout.apart(weights), layout
 
 
-def assemble(mask: Mask, layout: Layout, params: Params) -> Mask:
+def assemble(mask: Mask, layout: LayerLayout, params: Params) -> Mask:
     """A mask of layers as one of parameters.
 
     Layers that it prunes whole are named in a warning of `logging`.

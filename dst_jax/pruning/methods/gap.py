@@ -13,7 +13,7 @@ from dst_jax.pruning import schedules, scores
 from dst_jax.pruning.apply_mask import fit_mask
 from dst_jax.pruning.description import method
 from dst_jax.pruning.distributions import Distribution, by_name
-from dst_jax.pruning.layout import layout_of
+from dst_jax.pruning.layer_layout import layout_of
 from dst_jax.pruning.protocol import Method, Step
 from dst_jax.pruning.selection import JOINT, Counts
 from dst_jax.pruning.structures import select
