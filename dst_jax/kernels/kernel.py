@@ -1,11 +1,25 @@
 """What the axes of a kernel mean, and kernels by the path of their leaf."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-__all__ = ["Kernel", "Kernels", "components"]
+__all__ = [
+    "COLLECTIONS",
+    "Kernel",
+    "Kernels",
+    "auxiliary",
+    "components",
+    "is_auxiliary",
+]
 
-_COLLECTIONS = ("params", "batch_stats", "weights")
+COLLECTIONS: tuple[str, ...] = ("params", "batch_stats", "weights")
+"""Names in front of a path that say what a leaf is for, not to which module it belongs.
+"""
+
+auxiliary: tuple[str, ...] = ("dyrelu", "gates", "scales")
+"""Names under which leaves are never kernels: modules and subtrees that modify maps or
+weights. Case and a number at the end do not matter: `DyReLU_0` is one of them."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +98,7 @@ class Kernels(dict[str, Kernel]):
         for path in sorted(self.leaves, key=lambda path: path not in self):
             parts = components(path)[1:] if positions else components(path)
             self._owners.setdefault(parts, path)
-            if parts[:1] and parts[0] in _COLLECTIONS:
+            if parts[:1] and parts[0] in COLLECTIONS:
                 self._owners.setdefault(parts[1:], path)
 
     def find(self, path: str) -> Kernel | None:
@@ -92,7 +106,8 @@ class Kernels(dict[str, Kernel]):
 
         A leaf belongs to the longest of all `leaves` that its own path ends in. A
         leading collection (`params`, `batch_stats`, `weights`) is ignored, and so is
-        the `value` at the end of NNX's paths.
+        the `value` at the end of NNX's paths. What is ignored of a path must not hold
+        a name in `auxiliary`: `gates/fc/kernel` does not belong to `fc/kernel`.
 
         Args:
           path: path of the leaf, as `trees.path_name` writes it.
@@ -115,8 +130,19 @@ class Kernels(dict[str, Kernel]):
         'params/fc/bias'
         """
         parts = components(path)
-        ends = (parts[i:] for i in range(len(parts) + 1))
-        return next((self._owners[end] for end in ends if end in self._owners), None)
+        for i in range(len(parts) + 1):
+            if parts[i:] in self._owners:
+                return None if is_auxiliary(parts[:i]) else self._owners[parts[i:]]
+        return None
+
+
+def is_auxiliary(parts: Sequence[str]) -> bool:
+    """Whether any component of a path is a name in `auxiliary`.
+
+    >>> is_auxiliary(["layer1", "DyReLU_0", "kernel"])
+    True
+    """
+    return any(re.sub(r"_\d+$", "", part).lower() in auxiliary for part in parts)
 
 
 def components(path: str) -> tuple[str, ...]:

@@ -6,14 +6,10 @@ from typing import Any
 import jax.numpy as jnp
 
 from dst_jax import trees
-from dst_jax.kernels.kernel import Kernel, Kernels, components
+from dst_jax.kernels.kernel import Kernel, Kernels, components, is_auxiliary
 from dst_jax.typing import Params
 
-__all__ = ["auxiliary", "by_name", "may_be_kernel"]
-
-auxiliary: tuple[str, ...] = ("dyrelu", "gates", "scales")
-"""Names under which leaves are never kernels: modules and subtrees that modify maps or
-weights. Case and a number at the end do not matter: `DyReLU_0` is one of them."""
+__all__ = ["by_name", "conventional", "may_be_kernel"]
 
 _NAMES = ("kernel", "w", "weight")
 # At the beginning of a word of the name.
@@ -31,9 +27,10 @@ def by_name(tree: Params) -> Kernels:
     A kernel is a float leaf of two or more axes called `kernel` or `w`, with the axes
     (*window, input, output), or `weight`, with the axes (output, input, *window) as in
     Equinox and PyTorch. The `value` at the end of NNX's paths is no part of a name.
-    If no leaf has one of these names, every float leaf of two or more axes is a kernel
-    (*window, input, output), except biases, scales, embeddings, positions, tokens and
-    the like. Leaves under a name in `auxiliary` are no kernels.
+    If no leaf has one of these names, or only a bare `w` next to others as in a tree
+    written by hand, every float leaf of two or more axes is a kernel (*window, input,
+    output), except biases, scales, embeddings, positions, tokens and the like. Leaves
+    under a name in `auxiliary` are no kernels.
 
     Names do not tell a stack from a window: an axis in front is taken as a window.
 
@@ -49,8 +46,8 @@ def by_name(tree: Params) -> Kernels:
     (1,)
     """
     leaves = trees.named_leaves(tree)
-    by_convention = any(_name(path) in _NAMES for path in leaves)
-    named = _conventional if by_convention else _unexceptional
+    by_convention = any(map(_is_convention, leaves))
+    named = conventional if by_convention else _unexceptional
     kernels: dict[str, Kernel] = {}
     for path, leaf in leaves.items():
         axes = len(getattr(leaf, "shape", ()))
@@ -72,13 +69,12 @@ def may_be_kernel(path: str, leaf: Any) -> bool:
     >>> may_be_kernel("fc/kernel", jnp.ones(2)), may_be_kernel("gates/fc", jnp.ones(2))
     (True, False)
     """
-    above = (re.sub(r"_\d+$", "", part).lower() for part in components(path))
-    if any(part in auxiliary for part in above):
+    if is_auxiliary(components(path)):
         return False
     if jnp.issubdtype(leaf.dtype, jnp.complexfloating):
         raise ValueError(
-            f"{path} is a kernel of type {leaf.dtype}: kernels must be real; keep its "
-            "real and its imaginary part as two leaves"
+            f"{path or 'the array'} is a kernel of type {leaf.dtype}: kernels must be "
+            "real; keep its real and its imaginary part as two leaves"
         )
     return jnp.issubdtype(leaf.dtype, jnp.floating)
 
@@ -97,10 +93,19 @@ def _name(path: str) -> str:
     return (_words(path) or ("",))[-1]
 
 
-def _conventional(path: str) -> bool:
+def _is_convention(path: str) -> bool:
+    """Whether the name of a leaf says that the tree names kernels as libraries do.
+
+    >>> _is_convention("linear/w"), _is_convention("kernel"), _is_convention("w")
+    (True, True, False)
+    """
+    return _name(path) in _NAMES and components(path) != ("w",)
+
+
+def conventional(path: str) -> bool:
     """Whether a leaf has a name that libraries give to kernels.
 
-    >>> _conventional("fc/weight"), _conventional("token_embedding/weight")
+    >>> conventional("fc/weight"), conventional("token_embedding/weight")
     (True, False)
     """
     *above, name = _words(path) or ("",)

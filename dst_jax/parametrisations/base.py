@@ -50,8 +50,8 @@ class Parametrisation(Protocol):
 def finish_mask(parametrisation: Parametrisation, mask: Mask) -> Mask:
     """The mask of the weights that are handed on, from that of the trained tree.
 
-    A parametrisation whose two trees differ in structure says how, in a method of the
-    same name; otherwise the masks are the same.
+    A parametrisation whose two trees differ in structure has a method of the same name,
+    which is called; for any other the two masks are one. None, no mask, stays None.
 
     >>> from dst_jax.parametrisations import shared
     >>> trained = {"weights": {"a": "mask of a", "b": None}, "scales": {"b": None}}
@@ -59,7 +59,7 @@ def finish_mask(parametrisation: Parametrisation, mask: Mask) -> Mask:
     {'a': 'mask of a', 'b': 'mask of a'}
     """
     own = getattr(parametrisation, "finish_mask", None)
-    return mask if own is None else own(mask)
+    return mask if own is None or mask is None else own(mask)
 
 
 def replicated(value: Array, over: Params) -> Array:

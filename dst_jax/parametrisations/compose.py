@@ -77,9 +77,9 @@ def compose(*parametrisations: Parametrisation) -> Parametrisation:
     first, `compose(straight_through(read), shared(rules))`: the state that it reads is
     the optimizer's, whose mask is shaped like the trained tree.
 
-    Nested compositions are flattened and identities are dropped, so that
-    `compose(a, compose(b, c)) == compose(compose(a, b), c)` and
-    `compose(identity, a) == a`.
+    All parts see the same state and draw from the same seed. Nested compositions are
+    flattened and identities are dropped, so that `compose(a, compose(b, c))` equals
+    `compose(compose(a, b), c)`, and `compose(identity, a)` equals `a`.
 
     Raises:
       TypeError: an argument is not a parametrisation.

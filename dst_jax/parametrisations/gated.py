@@ -15,9 +15,9 @@ Behind any other activation (GELU, ReLU6) the gate acts on the activation's outp
 Collected activation maps are those before the gate.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -28,33 +28,16 @@ from jaxtyping import Array, Bool, Float
 
 from dst_jax import checks, trees
 from dst_jax.parametrisations.base import StateLike, replicated
+from dst_jax.parametrisations.gate_members import (
+    GateMembers,
+    Group,
+    check_fits,
+    members_of,
+    without_collection,
+)
 from dst_jax.typing import Mask, Params, Schedule, is_traced
 
-__all__ = ["Gate", "Gated", "Group", "fence_sitters", "gated"]
-
-_COLLECTIONS = ("params", "batch_stats", "weights")
-# What a gate multiplies: the first of these that a group has.
-_ROLES = (("reads",), ("scales", "shifts"), ("produces", "shifts"))
-
-
-@runtime_checkable
-class Group(Protocol):
-    """Channels that are removed together, as `channels.groups` finds them."""
-
-    size: int
-    members: Sequence[Any]
-    """`(path, axis, units)`: `units[i]` in 0..size-1, -1 for another group's."""
-    roles: Sequence[str]
-    """One per member: produces, scales, shifts, statistic, reads."""
-
-
-@dataclass(frozen=True)
-class Gate:
-    """The gates of one group and the axes that they multiply."""
-
-    name: str
-    size: int
-    members: tuple[tuple[str, int, tuple[int, ...]], ...]
+__all__ = ["Gated", "fence_sitters", "gated"]
 
 
 def fence_sitters(gates: Params, *, sigma: ArrayLike = 1.0) -> Float[Array, ""]:
@@ -94,19 +77,19 @@ def fence_sitters(gates: Params, *, sigma: ArrayLike = 1.0) -> Float[Array, ""]:
 class Gated:
     """See `gated`."""
 
-    groups: tuple[Gate, ...]
+    groups: tuple[GateMembers, ...]
     sharpness: float | Schedule
     prevent_collapse: frozenset[str]
 
-    fence_sitters = staticmethod(fence_sitters)
+    fence_sitters = staticmethod(fence_sitters)  # the term of the loss that goes along
 
     def init(self, weights: Params, *, seed: ArrayLike = 0) -> Params:
         """`{"weights": weights, "gates": {group: s}}`, every `s` 1 in float32."""
         del seed
-        self._check_fits(weights)
+        check_fits(self.groups, weights)
         gates = {
-            gate.name: replicated(jnp.ones(gate.size, jnp.float32), weights)
-            for gate in self.groups
+            group.name: replicated(jnp.ones(group.size, jnp.float32), weights)
+            for group in self.groups
         }
         return {"weights": weights, "gates": gates}
 
@@ -114,16 +97,15 @@ class Gated:
         """The weights, with the kernels that read a channel times its gate."""
         values = self.gates(trained, state)
         factors: dict[str, list[tuple[int, Array]]] = {}
-        for gate in self.groups:
-            # The unit -1 finds the 1 at the end.
-            padded = jnp.append(values[gate.name], 1)
-            for path, axis, units in gate.members:
+        for group in self.groups:
+            padded = jnp.append(values[group.name], 1)  # where the unit -1 points
+            for path, axis, units in group.members:
                 factor = padded[np.array(units)]
-                factors.setdefault(_bare(path), []).append((axis, factor))
+                factors.setdefault(without_collection(path), []).append((axis, factor))
 
         def multiply(name: str, weight: Any) -> Array:
             product = weight
-            for axis, factor in factors.get(_bare(name), ()):
+            for axis, factor in factors.get(without_collection(name), ()):
                 shape = [1] * weight.ndim
                 shape[axis] = factor.size
                 product = product * factor.reshape(shape)
@@ -150,12 +132,12 @@ class Gated:
         """
         sharpness = self._sharpness(state)
         values = {}
-        for gate in self.groups:
+        for group in self.groups:
             # In logarithms, so that g / max g is defined where all underflow.
-            value = jax.nn.log_sigmoid(sharpness * trained["gates"][gate.name])
-            if gate.name in self.prevent_collapse:
+            value = jax.nn.log_sigmoid(sharpness * trained["gates"][group.name])
+            if group.name in self.prevent_collapse:
                 value = value - value.max()
-            values[gate.name] = jnp.exp(value)
+            values[group.name] = jnp.exp(value)
         return values
 
     def collapse(
@@ -183,22 +165,6 @@ class Gated:
         if callable(self.sharpness):
             return self.sharpness(state.step)
         return self.sharpness
-
-    def _check_fits(self, weights: Params) -> None:
-        shapes = {_bare(k): x.shape for k, x in trees.named_leaves(weights).items()}
-        for gate in self.groups:
-            for path, axis, units in gate.members:
-                shape = shapes.get(_bare(path))
-                if shape is None:
-                    raise ValueError(
-                        f"group {gate.name} gates {path}, which is none of the weights:"
-                        f" {', '.join(shapes)}"
-                    )
-                if not 0 <= axis < len(shape) or shape[axis] != len(units):
-                    raise ValueError(
-                        f"group {gate.name} gates {len(units)} positions of axis {axis}"
-                        f" of {path}, whose shape is {shape}"
-                    )
 
 
 def gated(
@@ -262,42 +228,10 @@ def gated(
         kept = frozenset(prevent_collapse)
     for name in sorted(kept):
         checks.one_of("prevent_collapse", name, tuple(groups))
-    gates = tuple(_gate(name, group) for name, group in groups.items())
-    return Gated(gates, sharpness, kept)
-
-
-def _gate(name: str, group: Group) -> Gate:
-    """The axes of a group that its gates multiply, in a form that can be hashed."""
-    if len(group.members) != len(group.roles):
-        raise ValueError(
-            f"group {name} must have one role per member, got {len(group.members)}"
-            f" members and {len(group.roles)} roles"
-        )
-    chosen = next((r for r in _ROLES if r[0] in group.roles), None)
-    if chosen is None:
-        raise ValueError(
-            f"group {name} has no member that reads, scales or produces, only"
-            f" {sorted(set(group.roles))}"
-        )
-    members = []
-    for (path, axis, units), role in zip(group.members, group.roles, strict=True):
-        units = tuple(int(unit) for unit in units)
-        if not all(-1 <= unit < group.size for unit in units):
-            raise ValueError(
-                f"group {name} has {group.size} units, or -1 for another group's, got"
-                f" {sorted(set(units))} at {path}"
-            )
-        if role in chosen:
-            members.append((path, int(axis), units))
-    return Gate(name, int(group.size), tuple(members))
+    members = tuple(members_of(name, group) for name, group in groups.items())
+    return Gated(members, sharpness, kept)
 
 
 def _check_positive(name: str, value: Any) -> None:
     if not is_traced(value) and not 0 < value < float("inf"):
         raise ValueError(f"{name} must be a finite number > 0, got {value}")
-
-
-def _bare(path: str) -> str:
-    """A path without the collection that it begins with."""
-    first, _, rest = path.partition("/")
-    return rest if rest and first in _COLLECTIONS else path

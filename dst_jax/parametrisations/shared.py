@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from dst_jax import checks, trees
@@ -36,7 +37,7 @@ class Shared:
         def scale(name: str) -> jax.Array:
             # A key for every name: other uses do not change what this one draws.
             key = jax.random.fold_in(root, zlib.crc32(name.encode()))
-            return replicated(jax.random.uniform(key), weights)
+            return replicated(jax.random.uniform(key, dtype=jnp.float32), weights)
 
         kept = trees.map_named(lambda n, w: None if n in owners else w, weights)
         return {"weights": kept, "scales": {name: scale(name) for name in owners}}
@@ -66,19 +67,15 @@ class Shared:
     def owners(self, weights: Params) -> dict[str, str]:
         """The path of the owner of every leaf that is not its own.
 
-        >>> leaf = jax.numpy.ones(2)
+        >>> leaf = jnp.ones(2)
         >>> weights = {"block1": leaf, "block2": leaf, "fc": leaf}
         >>> shared([(r"block[2-9]", "block1")]).owners(weights)
         {'block2': 'block1'}
         """
+        trees.select(weights, self.rules, default="")  # each rule matches something
         leaves = trees.named_leaves(weights)
-        for pattern, _ in self.rules:
-            if not any(re.search(pattern, name) for name in leaves):
-                raise ValueError(
-                    f"rule {pattern!r} matches none of: {', '.join(leaves)}"
-                )
-        owners = {name: self._owner(name) for name in leaves}
-        owners = {name: owner for name, owner in owners.items() if name != owner}
+        named = {name: self._owner(name) for name in leaves}
+        owners = {name: owner for name, owner in named.items() if name != owner}
         for name, owner in owners.items():
             self._check(name, owner, leaves, owners)
         return owners
@@ -93,11 +90,7 @@ class Shared:
     def _check(
         self, name: str, owner: str, leaves: dict[str, Any], owners: dict[str, str]
     ) -> None:
-        if owner not in leaves:
-            raise ValueError(
-                f"the owner of {name} must be one of the weights, got {owner}; they are"
-                f" {', '.join(leaves)}"
-            )
+        checks.one_of(f"the owner of {name}", owner, leaves)
         if owner in owners:
             raise ValueError(
                 f"the owner of {name} must own its weights, but {owner} is shared from"
@@ -139,11 +132,11 @@ def shared(rules: Sequence[tuple[str, str]]) -> Shared:
       EAST: Li et al. 2024 (openreview.net/forum?id=XX9JdOJD8R), from the authors' code.
 
     >>> p = shared([(r"block[2-9]/kernel", "block1/kernel")])
-    >>> kernel = {"kernel": jax.numpy.ones((2, 2))}
+    >>> kernel = {"kernel": jnp.ones((2, 2))}
     >>> trained = p.init({"block1": kernel, "block2": kernel, "block3": kernel})
     >>> list(trained["scales"]), trees.count(trained)
     (['block2/kernel', 'block3/kernel'], 6)
-    >>> trained["scales"]["block2/kernel"] = jax.numpy.float32(0.5)
+    >>> trained["scales"]["block2/kernel"] = jnp.float32(0.5)
     >>> p(trained, ())["block2"]["kernel"].tolist()
     [[0.5, 0.5], [0.5, 0.5]]
     """
@@ -176,7 +169,7 @@ def adjusted_density(density: float, *, weights: Params, trained: Params) -> flo
     Reference:
       EAST: Li et al. 2024, from the authors' code.
 
-    >>> kernel = jax.numpy.ones(6)
+    >>> kernel = jnp.ones(6)
     >>> layers = {"block1": kernel, "block2": kernel}
     >>> adjusted_density(0.25, weights=layers, trained={"block1": kernel})
     0.5

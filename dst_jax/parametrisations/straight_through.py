@@ -27,13 +27,16 @@ class StraightThrough:
 
     def __call__(self, trained: Params, state: StateLike) -> Params:
         """`read(trained, opt_state)`; the backward pass is the identity."""
-        seen = self.read(jax.lax.stop_gradient(trained), state.opt_state)
+        seen = self._read(jax.lax.stop_gradient(trained), state)
         _check_alike(trained, seen)
         return _substitute(trained, seen)
 
     def finish(self, trained: Params, state: StateLike) -> Params:
         """`read(trained, opt_state)`."""
-        return self.read(trained, state.opt_state)
+        return self._read(trained, state)
+
+    def _read(self, trained: Params, state: StateLike) -> Params:
+        return self.read(trained, getattr(state, "opt_state", ()))
 
 
 def straight_through(read: Callable[[Params, Any], Params]) -> StraightThrough:

@@ -90,3 +90,12 @@ def test_every_axis_is_named_once(axes):
 def test_groups_are_positive():
     with pytest.raises(ValueError, match="groups must be at least 1, got 0"):
         Kernel(inputs=(0,), outputs=(1,), groups=0)
+
+
+@pytest.mark.parametrize("front", ["gates", "scales", "0/trace/scales", "1/DyReLU_0"])
+def test_leaves_under_auxiliary_names_belong_to_no_kernel(kernels, front):
+    assert kernels.find(f"{front}/conv1/kernel") is None
+    assert kernels.find(f"{front}/params/layer1/0/conv1/kernel") is None
+    assert kernels.owner(f"{front}/bn/scale") is None
+    held = Kernels(kernels, leaves=(*LEAVES, "gates/conv1/kernel"))
+    assert held.owner("0/trace/gates/conv1/kernel") == "gates/conv1/kernel"

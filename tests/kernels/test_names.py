@@ -40,7 +40,7 @@ def test_kernels_of_nnx():
 
     state = nnx.state(Net(nnx.Rngs(0)))
     found = kernels.by_name(state)
-    assert found == {"conv/kernel/value": CONV, "layers/0/kernel/value": DENSE}
+    assert found == {"conv/kernel": CONV, "layers/0/kernel": DENSE}
     assert kernels.of(nnx.to_pure_dict(state), found) == {
         "conv/kernel": CONV,
         "layers/0/kernel": DENSE,

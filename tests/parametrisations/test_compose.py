@@ -76,6 +76,11 @@ class Last:
         return f"last, after {trained}"
 
 
+def test_no_mask_stays_none():
+    for p in (identity, *PARTS.values(), compose(*PARTS.values())):
+        assert finish_mask(p, None) is None
+
+
 def test_it_is_associative_and_the_identity_is_neutral():
     flat = compose(A, B, C)
     assert compose(A, compose(B, C)) == compose(compose(A, B), C) == flat

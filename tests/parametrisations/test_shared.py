@@ -1,9 +1,12 @@
 """Leaves that others own, their scales, and the budget they are pruned to."""
 
+import equinox
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
+from flax.core import FrozenDict
 
 from dst_jax import models, trees
 from dst_jax.parametrisations import adjusted_density, shared
@@ -112,6 +115,32 @@ def test_a_scale_does_not_change_the_dtype():
     assert weights["layer1"]["2"]["conv1"]["kernel"].dtype == jnp.bfloat16
 
 
+class Two(nnx.Module):
+    def __init__(self):
+        self.a, self.b = (nnx.Linear(2, 2, rngs=nnx.Rngs(seed)) for seed in (0, 1))
+
+
+KERNEL = {"kernel": jnp.ones((2, 2))}
+CONTAINERS = {
+    "list": (lambda: [KERNEL, KERNEL], ("^1/", "0/")),
+    "FrozenDict": (lambda: FrozenDict(a=KERNEL, b=KERNEL), ("^b", "a")),
+    "NNX": (lambda: nnx.state(Two(), nnx.Param), ("^b/kernel", "a/kernel")),
+    "Equinox": (
+        lambda: [equinox.nn.Linear(2, 2, key=jax.random.key(i)) for i in (0, 1)],
+        ("^1/weight", "0/weight"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("make", "rule"), CONTAINERS.values(), ids=CONTAINERS)
+def test_any_container_is_filled_again(make, rule):
+    weights = make()
+    p = shared([rule])
+    trained = p.init(weights)
+    assert len(trained["scales"]) == 1
+    assert jax.tree.structure(p(trained, ())) == jax.tree.structure(weights)
+
+
 def test_what_does_not_fit_is_refused():
     weights = {"a": jnp.ones(2), "b": jnp.ones(3), "c": jnp.ones(2)}
     for rule in (("(", "a"), ("a", r"\1"), ("a", r"\g<x>")):
@@ -119,7 +148,7 @@ def test_what_does_not_fit_is_refused():
             shared([rule])
     refused = {
         r"rule 'x' matches none of: a, b, c": [("x", "a")],
-        r"owner of c must be one of the weights, got d; .* a, b, c": [("c", "d")],
+        r"owner of c must be one of \('a', 'b', 'c'\), got 'd'": [("c", "d")],
         r"owner of b must own .* but a is shared from c": [("a", "c"), ("b", "a")],
         r"owner of a must own .* but c is shared from a": [("a", "c"), ("c", "a")],
         r"b and its owner a must .*\(3,\) float32 and \(2,\) float32": [("b", "a")],

@@ -106,6 +106,12 @@ def test_nothing_flows_through_the_function_itself():
     assert hessian.tolist() == [[2.0]]
 
 
+def test_a_function_that_reads_no_state_needs_none():
+    rounded = straight_through(lambda w, _: jnp.round(w))
+    assert rounded(jnp.array([0.6]), ()).tolist() == [1.0]
+    assert rounded.finish(jnp.array([0.6]), ()).tolist() == [1.0]
+
+
 def test_the_function_may_change_the_dtype():
     read = straight_through(lambda w, _: w.astype(jnp.bfloat16))
     w = jnp.array([1.001, 2.0])
