@@ -1,11 +1,13 @@
 """From options to the library's values: model, data, optimizers."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax.numpy as jnp
 import optax
 
 from dst_jax import cost, data, models
+from dst_jax.kernels import Kernel
 from dst_jax.runs import Run
 from dst_jax.train import (
     Console,
@@ -109,7 +111,12 @@ def build_optimizer(
     """A stage's optimizer, once its steps and its mask are known."""
 
     def build(
-        *, steps: int, steps_per_epoch: int, mask: Mask, seed: int
+        *,
+        steps: int,
+        steps_per_epoch: int,
+        mask: Mask,
+        seed: int,
+        kernels: Mapping[str, Kernel] | None = None,
     ) -> optax.GradientTransformation:
         updates = max(steps // optim.accumulate, 1)
         warmup_updates = round(warmup * steps_per_epoch / optim.accumulate)
@@ -128,6 +135,7 @@ def build_optimizer(
                 per_epoch=steps_per_epoch / optim.accumulate,
                 seed=seed,
                 schedule=schedule,
+                kernels=kernels,
             )
         return chain(
             schedule,
@@ -139,6 +147,7 @@ def build_optimizer(
             clip=optim.clip,
             accumulate=optim.accumulate,
             sparsify=sparsify,
+            kernels=kernels,
         )
 
     return build

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import optax
 
 from dst_jax import penalties, pruning
+from dst_jax.kernels import Kernel
 from dst_jax.pruning import structures
 from dst_jax.train.optimizer import Sparsify
 from dst_jax.typing import Rules
@@ -42,8 +43,8 @@ _OTHERS = {
     "threshold": {"penalty": "l1"},
 }
 _ENDS = ("start", "end", "prune_end", "at", "release", "induce", "warmup")
-_OURS = ("inner", "mask", "rules", "seed", "step_size")
-_ANY_LENGTH = {"updates": 10**9, "per_epoch": 10**6}
+_OURS = ("inner", "mask", "rules", "seed", "step_size", "kernels")
+_ANY_LENGTH: dict[str, Any] = {"updates": 10**9, "per_epoch": 10**6}
 """Of no stage: so long that no number of steps is beyond its end."""
 _STRUCTURES: dict[str, Callable[[], structures.Structure]] = {
     "unstructured": structures.unstructured,
@@ -107,6 +108,7 @@ class SparseMethod:
         per_epoch: float,
         seed: int,
         schedule: optax.Schedule,
+        kernels: Mapping[str, Kernel] | None = None,
     ) -> Sparsify:
         """The method around an optimizer.
 
@@ -115,6 +117,7 @@ class SparseMethod:
           per_epoch: of an epoch.
           seed: of random choices.
           schedule: the learning rate, for proximal steps.
+          kernels: kernels of the network; by name if None.
 
         Raises:
           ValueError: an option is unknown, missing, out of range or beyond the stage.
@@ -134,7 +137,13 @@ class SparseMethod:
         ) -> optax.GradientTransformation:
             try:
                 return pruning.create(
-                    self.name, inner, mask=mask, seed=seed, rules=self.rules, **options
+                    self.name,
+                    inner,
+                    mask=mask,
+                    seed=seed,
+                    rules=self.rules,
+                    kernels=kernels,
+                    **options,
                 )
             except TypeError as error:
                 raise ValueError(f"{self.name}: {error}") from None

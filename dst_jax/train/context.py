@@ -164,8 +164,7 @@ class Context:
             def forward(variables: Any, x: jax.Array) -> Any:
                 return _forward(network._replace(variables=variables), x)
 
-            del forward
-            return kernels.by_name(dict(network.variables))
+            return kernels.by_use(forward)(dict(network.variables), self.example)
 
         return self.once(("kernels", *shapes_of(network)), trace)
 

@@ -207,10 +207,10 @@ def test_joint_training_has_both_penalties_and_then_the_mask():
         "sparsify_jointly.induce",
         "sparsify_jointly.finetune",
     )
-    assert induce.objective.activation.options == {"gamma": 2.0}
-    assert induce.objective.weight is not None
-    assert finetune.objective.activation == induce.objective.activation
-    assert finetune.objective.weight is None
+    activation, weight = induce.objective.terms
+    assert (activation.over, activation.options) == ("maps", {"gamma": 2.0})
+    assert weight.over == "weights"
+    assert finetune.objective.terms == (activation,)
 
 
 def test_a_method_takes_the_place_of_stage_two():
