@@ -10,6 +10,7 @@ import flax.linen as nn
 import grain
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh, NamedSharding
 
 from dst_jax import data, kernels
@@ -25,7 +26,7 @@ from dst_jax.train.state import init_network
 from dst_jax.train.step import EvalStep, Preprocess, make_eval_step
 from dst_jax.train.tasks import Task, classification
 from dst_jax.trees import named_leaves
-from dst_jax.typing import Model, Network, Rules
+from dst_jax.typing import Model, Network, Rules, is_traced
 
 __all__ = ["Context", "shapes_of"]
 
@@ -163,8 +164,7 @@ class Context:
             def forward(variables: Any, x: jax.Array) -> Any:
                 return _forward(network._replace(variables=variables), x)
 
-            del forward
-            return kernels.by_name(dict(network.variables))
+            return kernels.by_use(forward)(dict(network.variables), self.example)
 
         return self.once(("kernels", *shapes_of(network)), trace)
 
@@ -225,6 +225,8 @@ class Context:
           check: called before every batch; may raise to stop.
         """
         network = self.with_model(network)
+        for leaf in filter(is_traced, jax.tree.leaves(network)):
+            np.asarray(leaf)  # JAX says that a value is needed
         batches = data.eval_batches(
             split,
             batch_size=self.eval_batch_size,

@@ -110,7 +110,9 @@ def evaluate(
         raise ValueError("batches is empty: there is nothing to evaluate on")
     others = ("zeros", "elements", "counts")
     sums = _added([{k: v for k, v in p.items() if k not in others} for p in parts])
-    weights = named_leaves(pruning.masks.prunable(network.params, prunable))
+    weights = named_leaves(
+        pruning.masks.prunable(network.params, prunable, kernels=kernels)
+    )
     return Evaluation(
         examples=sums["examples"],
         sums=sums,

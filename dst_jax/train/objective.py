@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from dst_jax import penalties, pruning
+from dst_jax.kernels import Kernel
 from dst_jax.penalties.adaptive import Adaptive
 from dst_jax.train import tasks
 from dst_jax.train.terms import Term
@@ -110,6 +111,7 @@ class Objective:
         maps: Mapping[str, Array],
         weights: Params,
         trained: Params = None,
+        kernels: Mapping[str, Kernel] | None = None,
         epoch: Scalar = jnp.inf,
         step: Scalar = 0,
     ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
@@ -121,6 +123,8 @@ class Objective:
           maps: activation maps by name; read by terms over them.
           weights: what the network computes with; read by terms over weights.
           trained: what the optimizer sees; read by terms over it.
+          kernels: kernels of the weights, which terms over weights see; by name if
+            None.
           epoch: how many epochs of the stage are done, for terms with a warm-up.
           step: how many steps are done, for terms with a schedule.
 
@@ -133,19 +137,18 @@ class Objective:
         for name, term in zip(self.names, self.terms, strict=True):
             if name in parts:
                 raise ValueError(f"name of a term is taken: {name!r}; give another")
-            tree = self._read(term, maps, weights, trained)
+            if term.over == "maps":
+                tree = maps
+            elif term.over == "trained":
+                tree = trained
+            else:
+                rules = term.prunable
+                tree = pruning.masks.prunable(weights, rules, kernels=kernels)
             parts[name] = term(tree, epoch=epoch, step=step)
             if term.target is not None:
                 which = _numbered("penalised_sparsity", len(measured) + 1)
                 measured[which] = term.sparsity(tree)
         return jnp.asarray(sum(parts.values())), parts | measured
-
-    def _read(self, term: Term, maps: Any, weights: Params, trained: Params) -> Any:
-        if term.over == "maps":
-            return maps
-        if term.over == "trained":
-            return trained
-        return pruning.masks.prunable(weights, term.prunable)
 
     def _task(self) -> tasks.Task:
         if self.task is None:

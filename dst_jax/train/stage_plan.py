@@ -126,6 +126,7 @@ def train_step(context: Context, stage: Stage, plan: Plan) -> TrainStep:
             out_sharding=context.sharding,
             parametrisation=stage.parametrisation,
             schedules=stage.schedules,
+            kernels=plan.kernels,
         ),
     )
 

@@ -209,7 +209,7 @@ def is_masked(opt_state: optax.OptState) -> bool:
     >>> is_masked(optax.sgd(0.1).init({"kernel": jnp.ones((2, 2))}))
     False
     """
-    return _has(opt_state, pruning.MaskState)
+    return bool(trees.instances(opt_state, pruning.MaskState))
 
 
 def has_method(opt_state: optax.OptState) -> bool:
@@ -219,16 +219,9 @@ def has_method(opt_state: optax.OptState) -> bool:
     >>> has_method(random.init({"kernel": jnp.ones((2, 2))}))
     True
     """
-    return _has(opt_state, pruning.SparseState)
+    return bool(trees.instances(opt_state, pruning.SparseState))
 
 
 @partial(jax.jit, static_argnums=0)
 def _finish(through: Parametrisation, trained: Params, now: State) -> Params:
     return through.finish(trained, now)
-
-
-def _has(opt_state: optax.OptState, kind: type) -> bool:
-    def found(x: Any) -> bool:
-        return isinstance(x, kind)
-
-    return any(map(found, jax.tree.leaves(opt_state, is_leaf=found)))

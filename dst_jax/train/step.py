@@ -1,6 +1,6 @@
 """The jitted steps: one for training, one for evaluation."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -11,6 +11,7 @@ from jax.sharding import NamedSharding
 from jaxtyping import Array
 
 from dst_jax import activations, cost
+from dst_jax.kernels import Kernel
 from dst_jax.models.linen import as_model
 from dst_jax.parametrisations import Parametrisation, State
 from dst_jax.train import scheduled, tasks
@@ -43,6 +44,7 @@ def make_train_step(
     out_sharding: NamedSharding | None = None,
     parametrisation: Parametrisation | None = None,
     schedules: Schedules | None = None,
+    kernels: Mapping[str, Kernel] | None = None,
 ) -> TrainStep:
     """`(state, batch, objective) -> (state, metrics)`, jitted; `state` is donated.
 
@@ -60,6 +62,7 @@ def make_train_step(
         the optimizer (`state.follow`). Gradients are taken through it.
       schedules: variables that follow the step. A step sees their values at the steps
         done before it.
+      kernels: kernels of the network, for penalties on weights; by name if None.
 
     >>> step = make_train_step(nn.Dense(2), optax.sgd(0.1), preprocess=lambda x: x)
     """
@@ -95,6 +98,7 @@ def make_train_step(
                 maps=maps,
                 weights=weights,
                 trained=trained,
+                kernels=kernels,
                 epoch=state.step / steps_per_epoch,
                 step=state.step,
             )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dst_jax import activations
-from dst_jax.train.stage import Hook
+from dst_jax.train.stage import Hook, accepted
 from dst_jax.typing import Mask, Network
 
 if TYPE_CHECKING:
@@ -31,7 +31,8 @@ def choose_mask(prune: Prune) -> Hook:
 
     Args:
       prune: the mask from the weights, such as `partial(pruning.masks.magnitude,
-        sparsity=0.6)`.
+        sparsity=0.6)`. If it has an argument `kernels`, it is given those of the
+        network's trace.
 
     >>> from functools import partial
     >>> import jax.numpy as jnp
@@ -43,8 +44,9 @@ def choose_mask(prune: Prune) -> Hook:
     """
 
     def on_entry(network: Network, *, context: "Context | None" = None) -> Network:
-        del context
-        return network._replace(mask=prune(network.params))
+        found = None if context is None else context.kernels_of(network)
+        mask = prune(network.params, **accepted(prune, kernels=found))
+        return network._replace(mask=mask)
 
     return on_entry
 

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from typing import Any
 
 from dst_jax import checks
-from dst_jax.train.tasks.base import (
+from dst_jax.train.tasks.classification import Classification, classification
+from dst_jax.train.tasks.task import (
     Task,
     batch_metrics,
     check,
@@ -14,7 +15,6 @@ from dst_jax.train.tasks.base import (
     record,
     say,
 )
-from dst_jax.train.tasks.classification import Classification, classification
 
 __all__ = [
     "Classification",

@@ -12,7 +12,7 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from dst_jax import checks
-from dst_jax.train.tasks.base import Direction
+from dst_jax.train.tasks.task import Direction
 from dst_jax.typing import Scalar
 
 __all__ = ["Classification", "classification"]
@@ -76,7 +76,8 @@ class Classification:
 
     def summary(self, sums: Mapping[str, Any]) -> dict[str, float]:
         """`top1` and `top5`, shares of the examples, and `loss`, their mean."""
-        return {k: sums[k] / sums["examples"] for k in ("top1", "top5", "loss")}
+        n = sums["examples"]
+        return {k: float(sums[k] / n) for k in ("top1", "top5", "loss")}
 
 
 def classification(*, label_smoothing: Scalar = 0.0) -> Classification:
@@ -94,7 +95,7 @@ def classification(*, label_smoothing: Scalar = 0.0) -> Classification:
 
     >>> task = classification(label_smoothing=0.1)
     >>> logits, labels = jnp.array([[2.0, 0.0], [0.0, 1.0]]), jnp.array([0, 0])
-    >>> task.summary(task.sums(logits, labels))["top1"].item()
+    >>> task.summary(task.sums(logits, labels))["top1"]
     0.5
     """
     checks.fraction("label_smoothing", label_smoothing)
