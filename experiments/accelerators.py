@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from experiments.options.ranges import AT_LEAST_1, check_ranges
+from experiments.options.annotations import AT_LEAST_1, check_ranges
 from experiments.running.command_line import parse, status
 
 if TYPE_CHECKING:

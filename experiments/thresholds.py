@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from experiments.options.ranges import AT_LEAST_1, Range, check_ranges
+from experiments.options.annotations import AT_LEAST_1, Range, check_ranges
 from experiments.running.command_line import parse, status
 
 if TYPE_CHECKING:

@@ -80,7 +80,7 @@ def run(
       Interrupted, NonFiniteLoss: as in `train_cells`.
     """
     record = Run(directory)
-    resumed = refuse_another(options, record, free=options.free)
+    resumed = refuse_another(options, record)
     console = train.Console()
     base = options.base()
     context = base.context(record, console)

@@ -2,7 +2,7 @@
 
 import abc
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from experiments.options import (
     Config,
@@ -12,15 +12,12 @@ from experiments.options import (
     OptimOptions,
     TaskOptions,
 )
-from experiments.options.ranges import NOT_NEGATIVE, check_ranges
+from experiments.options.annotations import FREE, NOT_NEGATIVE, check_ranges
 
 if TYPE_CHECKING:
     from experiments.grid.engine import Comparison
 
-__all__ = ["FREE", "GridOptions", "refuse_repeated"]
-
-FREE = frozenset({"preset", "seeds", "dir", "data.dir", "data.threads"})
-"""Options that may change when a comparison is continued."""
+__all__ = ["GridOptions", "refuse_repeated"]
 
 
 def refuse_repeated(option: str, values: tuple[float, ...]) -> None:
@@ -38,14 +35,11 @@ def refuse_repeated(option: str, values: tuple[float, ...]) -> None:
 class GridOptions(abc.ABC):
     """Options that every comparison has."""
 
-    free: ClassVar[frozenset[str]] = FREE
-    """Dotted names of options that may change when a comparison is continued."""
-
-    preset: Literal["full", "cifar100", "demo"] = "full"
+    preset: Annotated[Literal["full", "cifar100", "demo"], FREE] = "full"
     """Where the other options start from."""
-    seeds: Annotated[tuple[int, ...], NOT_NEGATIVE] = (0, 1, 2)
+    seeds: Annotated[tuple[int, ...], NOT_NEGATIVE, FREE] = (0, 1, 2)
     """Seeds of initialisation, data order, augmentation and random masks."""
-    dir: str | None = None
+    dir: Annotated[str | None, FREE] = None
     """Directory that everything is written to. Default: runs/NAME-PRESET."""
     eval_every: int = 1
     """Epochs between evaluations on the hold-out."""

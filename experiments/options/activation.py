@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
+from experiments.options.annotations import NOT_NEGATIVE, POSITIVE, SHARE
 from experiments.options.penalty import check_shape, shape
-from experiments.options.ranges import NOT_NEGATIVE, POSITIVE, SHARE
 from experiments.options.texts import about, number, pairs
 
 if TYPE_CHECKING:

@@ -2,16 +2,16 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from experiments.options.activation import ActivationOptions
+from experiments.options.annotations import FREE, check_ranges, groups
 from experiments.options.data import DataOptions
 from experiments.options.init import InitOptions
 from experiments.options.model import ModelOptions
 from experiments.options.optim import OptimOptions
 from experiments.options.pretrain import PretrainOptions
 from experiments.options.prune import PruneOptions
-from experiments.options.ranges import check_ranges, groups
 from experiments.options.run import RunOptions
 from experiments.options.stage import StageOptions
 from experiments.options.task import TaskOptions
@@ -29,7 +29,7 @@ __all__ = ["Config"]
 class Config:
     """All options."""
 
-    preset: Literal["full", "small", "demo"] = "full"
+    preset: Annotated[Literal["full", "small", "demo"], FREE] = "full"
     """Where the other options start from."""
     data: DataOptions = field(default_factory=DataOptions)
     model: ModelOptions = field(default_factory=ModelOptions)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
-from experiments.options.ranges import AT_LEAST_1, NOT_NEGATIVE, SHARE, Range
+from experiments.options.annotations import AT_LEAST_1, FREE, NOT_NEGATIVE, SHARE, Range
 
 if TYPE_CHECKING:
     from dst_jax.data import Dataset
@@ -19,7 +19,7 @@ class DataOptions:
     name: str = "digits"
     """Data set: see `python -m dst_jax.data prepare --help`; `digits` needs none. Or
     MODULE:ATTRIBUTE."""
-    dir: str | None = None
+    dir: Annotated[str | None, FREE] = None
     """Directory of prepared sets; else $TFDS_DATA_DIR, else ~/tensorflow_datasets."""
     image_size: Annotated[int | None, Range("at least 8", lambda x: x >= 8)] = None
     """Height and width of the images in pixels; the data set's own if not given."""
@@ -34,7 +34,7 @@ class DataOptions:
     none if given without a value."""
     standardise: bool = True
     """Subtract the set's mean and divide by its deviation; otherwise black is 0."""
-    threads: int | None = None
+    threads: Annotated[int | None, FREE] = None
     """Loader threads; one per core if not given."""
     workers: Annotated[int, NOT_NEGATIVE] = 0
     """Loader processes, for hosts with many cores; 0 uses threads."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from experiments.options.ranges import AT_LEAST_1, NOT_NEGATIVE, SHARE
+from experiments.options.annotations import AT_LEAST_1, NOT_NEGATIVE, SHARE
 
 if TYPE_CHECKING:
     import optax

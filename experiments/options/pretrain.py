@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
-from experiments.options.ranges import NOT_NEGATIVE, POSITIVE
+from experiments.options.annotations import NOT_NEGATIVE, POSITIVE
 
 if TYPE_CHECKING:
     from dst_jax.train import Stage

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from experiments.options.annotations import NOT_NEGATIVE, POSITIVE, SHARE
 from experiments.options.methods import Span, SparseMethod, parse
 from experiments.options.penalty import check_shape, shape
-from experiments.options.ranges import NOT_NEGATIVE, POSITIVE, SHARE
 from experiments.options.texts import about, file_name, rules
 
 if TYPE_CHECKING:

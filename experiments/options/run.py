@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from experiments.options.ranges import AT_LEAST_1, NOT_NEGATIVE
+from experiments.options.annotations import AT_LEAST_1, FREE, NOT_NEGATIVE
 
 if TYPE_CHECKING:
     from experiments.options.config import Config
@@ -50,7 +50,7 @@ _StageNames = Annotated[
 class RunOptions:
     """Where the run is written and what it does."""
 
-    dir: str | None = None
+    dir: Annotated[str | None, FREE] = None
     """Run directory; the same command again resumes. Default: runs/NAME-PRESET."""
     seed: Annotated[int, NOT_NEGATIVE] = 0
     """Seed of initialisation, data order and augmentation."""
@@ -58,16 +58,16 @@ class RunOptions:
     """Which stages, in which order; sparsify_jointly is both of the others in one."""
     control: bool = False
     """Also train the dense control: the baseline for as many epochs, no penalties."""
-    log_every: Annotated[int, AT_LEAST_1] = 50
+    log_every: Annotated[int, AT_LEAST_1, FREE] = 50
     """Steps between lines of metrics."""
     eval_every: Annotated[int, AT_LEAST_1] = 1
     """Epochs between evaluations on the hold-out."""
-    save_every: Annotated[int, NOT_NEGATIVE] = 0
+    save_every: Annotated[int, NOT_NEGATIVE, FREE] = 0
     """Steps between checkpoints within an epoch; 0 saves at epochs' ends only."""
     accelerators: tuple[str, ...] = ()
     """Modelled accelerators to estimate every stage on: see dst_jax.cost; or
     MODULE:ATTRIBUTE."""
-    compilation_cache: str | None = None
+    compilation_cache: Annotated[str | None, FREE] = None
     """Directory of XLA's persistent compilation cache."""
     multihost: bool = False
     """Call jax.distributed.initialize() first; start the same command on every host."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from inspect import signature
 from typing import TYPE_CHECKING, Annotated, Any
 
-from experiments.options.ranges import NOT_NEGATIVE, POSITIVE
+from experiments.options.annotations import NOT_NEGATIVE, POSITIVE
 from experiments.options.run import is_from_outside
 from experiments.options.texts import about, pairs, value
 

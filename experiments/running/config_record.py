@@ -2,28 +2,18 @@
 
 import dataclasses
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from experiments.options import Config
+from experiments.options.annotations import free_options
 
 if TYPE_CHECKING:
     from dst_jax.runs import Run
 
-__all__ = ["ANYWHERE", "differences", "from_nested", "nested", "refuse_another"]
+__all__ = ["differences", "from_nested", "nested", "refuse_another"]
 
 T = TypeVar("T")
-
-ANYWHERE = {
-    "preset",
-    "data.dir",
-    "data.threads",
-    "run.dir",
-    "run.log_every",
-    "run.save_every",
-    "run.compilation_cache",
-}
-"""Options that do not change what is computed."""
 
 
 def nested(options: Any) -> dict[str, Any]:
@@ -66,17 +56,15 @@ def _built(kind: Any, record: Mapping[str, Any], prefix: str) -> Any:
     return kind(**values)
 
 
-def differences(
-    options: Any, earlier: Mapping[str, Any], *, free: Collection[str] = ANYWHERE
-) -> list[str]:
+def differences(options: Any, earlier: Mapping[str, Any]) -> list[str]:
     """The options that would make a resumed run another run than it was.
 
-    An option that did not exist yet counts as if its default had been given.
+    Those that are marked `FREE` may differ. An option that did not exist yet counts as
+    if its default had been given.
 
     Args:
       options: the options now.
       earlier: the options on disk.
-      free: dotted names of options that may differ.
 
     >>> differences(Config(), {"optim": {"momentum": 0.5}})
     ['--optim.momentum is 0.9, was 0.5']
@@ -85,7 +73,7 @@ def differences(
 
     now = flatten(nested(options))
     then = flatten(nested(type(options)())) | flatten(earlier)
-    names = sorted((now.keys() | then.keys()) - set(free))
+    names = sorted((now.keys() | then.keys()) - free_options(options))
     return [
         f"--{name} is {now.get(name)}, was {then.get(name)}"
         for name in names
@@ -93,15 +81,12 @@ def differences(
     ]
 
 
-def refuse_another(
-    options: object, run: "Run", *, free: Collection[str] = ANYWHERE
-) -> bool:
+def refuse_another(options: object, run: "Run") -> bool:
     """Whether the directory holds this work already; other work in it is refused.
 
     Args:
       options: options of the command.
       run: the directory.
-      free: dotted names of options that may differ.
 
     Raises:
       ValueError: what has been configured there is another run; names the differences.
@@ -113,7 +98,7 @@ def refuse_another(
     earlier = run.read_config()
     if earlier is None:
         return False
-    changed = differences(options, earlier["config"], free=free)
+    changed = differences(options, earlier["config"])
     if changed:
         raise ValueError(
             f"{run.path} holds other work: {'; '.join(changed)}. Give another"

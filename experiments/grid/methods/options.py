@@ -1,10 +1,11 @@
 """Options of a comparison of methods."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Annotated
 
-from experiments.grid.options import FREE, GridOptions
+from experiments.grid.options import GridOptions
 from experiments.options import Config, PretrainOptions, PruneOptions, RunOptions
+from experiments.options.annotations import FREE
 
 if TYPE_CHECKING:
     from experiments.grid.engine import Comparison
@@ -16,9 +17,7 @@ __all__ = ["MethodGrid"]
 class MethodGrid(GridOptions):
     """All options. Ranges are those of the options that `base` makes of them."""
 
-    free: ClassVar[frozenset[str]] = FREE | {"methods"}
-
-    methods: tuple[str, ...] = ()
+    methods: Annotated[tuple[str, ...], FREE] = ()
     """METHOD [NAME=VALUE ...], one text for each; `dense` comes by itself, METHOD may
     be MODULE:ATTRIBUTE. What counts optimizer steps is a number of them, a share
     (end=75%) or epochs (interval=2ep)."""

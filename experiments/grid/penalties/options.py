@@ -1,11 +1,11 @@
 """Options of a comparison of penalties."""
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated
 
-from experiments.grid.options import FREE, GridOptions, refuse_repeated
+from experiments.grid.options import GridOptions, refuse_repeated
 from experiments.options import Config, PretrainOptions, RunOptions
-from experiments.options.ranges import NOT_NEGATIVE, PERCENT, POSITIVE
+from experiments.options.annotations import FREE, NOT_NEGATIVE, PERCENT, POSITIVE
 
 if TYPE_CHECKING:
     from experiments.grid.engine import Comparison
@@ -29,25 +29,17 @@ class CellOptions:
 class PenaltyGrid(GridOptions):
     """All options."""
 
-    free: ClassVar[frozenset[str]] = FREE | {
-        "grid",
-        "fatrelu",
-        "margin",
-        "sparsity",
-        "test",
-    }
-
-    grid: tuple[str, ...] = ()
+    grid: Annotated[tuple[str, ...], FREE] = ()
     """PENALTY strength=NUMBER,... [OPTION=NUMBER,...], one text for each penalty, which
     may be MODULE:ATTRIBUTE."""
-    fatrelu: Annotated[tuple[float, ...], PERCENT] = ()
+    fatrelu: Annotated[tuple[float, ...], PERCENT, FREE] = ()
     """Every cell of the grid is there once more with FATReLUs that cost the hold-out at
     most as many points of accuracy."""
-    margin: Annotated[float, PERCENT] = 0.1
+    margin: Annotated[float, PERCENT, FREE] = 0.1
     """How many points of hold-out accuracy below the dense control still match it."""
-    sparsity: Annotated[float | None, PERCENT] = None
+    sparsity: Annotated[float | None, PERCENT, FREE] = None
     """Choose the most accurate setting of at least as many percent zeros instead."""
-    test: bool = True
+    test: Annotated[bool, FREE] = True
     """Whether to end with the test set on what the hold-out chose. Without it, some of
     the seeds, or a part of the grid, can be trained before anything is chosen."""
     pretrain: PretrainOptions = field(default_factory=PretrainOptions)

@@ -1,6 +1,7 @@
-"""Ranges of values: each is written next to its option, and one function checks all.
+"""What is written next to an option besides its type, and read by all commands alike.
 
 batch_size: Annotated[int, AT_LEAST_1] = 128
+threads: Annotated[int | None, FREE] = None
 """
 
 import dataclasses
@@ -10,12 +11,14 @@ from typing import Any, NamedTuple, get_type_hints
 
 __all__ = [
     "AT_LEAST_1",
+    "FREE",
     "NOT_NEGATIVE",
     "PERCENT",
     "POSITIVE",
     "SHARE",
     "Range",
     "check_ranges",
+    "free_options",
     "groups",
 ]
 
@@ -35,6 +38,9 @@ POSITIVE = Range("> 0 and finite", lambda x: 0 < x < math.inf)
 SHARE = Range("in [0, 1)", lambda x: 0 <= x < 1)
 PERCENT = Range("in [0, 100]", lambda x: 0 <= x <= 100)
 
+FREE = "free"
+"""Marks an option that may have another value when a run goes on."""
+
 
 def check_ranges(options: Any, prefix: str = "") -> None:
     """Checks every option of a dataclass, and of the dataclasses in it.
@@ -51,14 +57,22 @@ def check_ranges(options: Any, prefix: str = "") -> None:
     Traceback (most recent call last):
     ValueError: --data.batch_size must be at least 1, got 0
     """
-    hints = get_type_hints(type(options), include_extras=True)
-    for field in dataclasses.fields(options):
-        value, name = getattr(options, field.name), f"{prefix}{field.name}"
-        if dataclasses.is_dataclass(value):
-            check_ranges(value, f"{name}.")
-        for mark in getattr(hints[field.name], "__metadata__", ()):
-            if isinstance(mark, Range) and not _all_hold(mark, value):
+    for name, value, marks in _options(options, prefix):
+        values = value if isinstance(value, tuple) else (value,)
+        given = [x for x in values if x is not None]
+        for mark in marks:
+            if isinstance(mark, Range) and not all(map(mark.holds, given)):
                 raise ValueError(f"--{name} must be {mark.allowed}, got {value}")
+
+
+def free_options(options: Any) -> set[str]:
+    """Dotted names of the options that are marked `FREE`.
+
+    >>> from experiments.options import Config
+    >>> "data.threads" in free_options(Config())
+    True
+    """
+    return {name for name, _, marks in _options(options) if FREE in marks}
 
 
 def groups(options: Any) -> Iterator[Any]:
@@ -72,6 +86,13 @@ def groups(options: Any) -> Iterator[Any]:
     return (value for value in values if dataclasses.is_dataclass(value))
 
 
-def _all_hold(allowed: Range, value: Any) -> bool:
-    values = value if isinstance(value, tuple) else (value,)
-    return all(x is None or allowed.holds(x) for x in values)
+def _options(
+    options: Any, prefix: str = ""
+) -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
+    """Every option with its value and what it is annotated with."""
+    hints = get_type_hints(type(options), include_extras=True)
+    for field in dataclasses.fields(options):
+        name, value = f"{prefix}{field.name}", getattr(options, field.name)
+        yield name, value, getattr(hints[field.name], "__metadata__", ())
+        if dataclasses.is_dataclass(value):
+            yield from _options(value, f"{name}.")
