@@ -57,6 +57,7 @@ def run_dir(tmp_path_factory):
     return run.path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", ["dense", "csr"])
 def test_a_run_is_exported(run_dir, tmp_path, capsys, format):
     arguments = [str(run_dir), "--out", str(tmp_path), "--format", format]
@@ -88,6 +89,7 @@ def test_a_run_is_exported(run_dir, tmp_path, capsys, format):
     np.testing.assert_allclose(program.call(x), expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_an_earlier_stage_is_dense_and_lands_in_the_run(run_dir):
     assert export.main([str(run_dir), "--stage", "pretrain"]) == 0
     written = {path.name for path in (run_dir / "export").iterdir()}
@@ -97,6 +99,7 @@ def test_an_earlier_stage_is_dense_and_lands_in_the_run(run_dir):
     assert card["sparsity"]["weights"] == 0.0
 
 
+@pytest.mark.slow
 def test_what_cannot_be_exported_is_refused(run_dir, tmp_path, capsys):
     out = ["--out", str(tmp_path / "out")]
     assert export.main([str(tmp_path), *out]) == 1
@@ -106,6 +109,7 @@ def test_what_cannot_be_exported_is_refused(run_dir, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_another_network_than_was_evaluated_is_refused(run_dir):
     run = Run(run_dir, writer=False)
     stage = run.read_stage("sparsify_weights")

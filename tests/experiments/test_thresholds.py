@@ -21,6 +21,7 @@ def _record(run_dir, *options):
     return json.loads((run_dir / "thresholds" / "pretrain.json").read_text())
 
 
+@pytest.mark.slow
 def test_more_zeros_within_the_budget(run_dir, capsys):
     record = _record(run_dir, "--budget", "2")
     holdout = record["holdout"]
@@ -36,6 +37,7 @@ def test_more_zeros_within_the_budget(run_dir, capsys):
     assert "relu1" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_larger_budget_goes_further(run_dir):
     ends = [_record(run_dir, "--budget", budget)["test"]["with"] for budget in "09"]
     assert (
@@ -44,6 +46,7 @@ def test_a_larger_budget_goes_further(run_dir):
     )
 
 
+@pytest.mark.slow
 def test_the_test_set_waits_until_it_is_asked_for(run_dir, capsys):
     record = _record(run_dir, "--no-test")
     assert set(record["holdout"]) == {"without", "with"}
@@ -51,6 +54,7 @@ def test_the_test_set_waits_until_it_is_asked_for(run_dir, capsys):
     assert "test" not in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "status", "message"),
     [

@@ -58,6 +58,7 @@ def _stage(run_dir, name):
     return json.loads((run_dir / "stages" / f"{name}.json").read_text())
 
 
+@pytest.mark.slow
 def test_the_data_set_and_the_network_are_trained(run_dir):
     row = _stage(run_dir, "pretrain")
     assert row["examples"] == 64
@@ -65,6 +66,7 @@ def test_the_data_set_and_the_network_are_trained(run_dir):
     assert row["layers"]["activations"]["relu1"]["elements"] == 64 * 12
 
 
+@pytest.mark.slow
 def test_the_method_prunes_by_the_score(run_dir):
     row = _stage(run_dir, "sparsify_weights")
     assert row["weight_sparsity"] == 0.5
@@ -73,6 +75,7 @@ def test_the_method_prunes_by_the_score(run_dir):
     assert density[0] == 1 > density[-1]
 
 
+@pytest.mark.slow
 def test_the_stage_has_its_phases_and_its_term(run_dir):
     lines = (run_dir / "metrics.jsonl").read_text().splitlines()
     own = [x for x in map(json.loads, lines) if x["stage"] == "shaken"]
@@ -83,6 +86,7 @@ def test_the_stage_has_its_phases_and_its_term(run_dir):
     assert drift > _stage(run_dir, "sparsify_weights")["drift"]["euclidean"]
 
 
+@pytest.mark.slow
 def test_the_task_is_measured_and_reported(run_dir, capsys):
     row = _stage(run_dir, "pretrain")
     assert set(row["holdout"]) == {"right", "loss"}
@@ -93,6 +97,7 @@ def test_the_task_is_measured_and_reported(run_dir, capsys):
     assert "after noise" in said
 
 
+@pytest.mark.slow
 def test_the_penalty_is_charged(run_dir):
     lines = (run_dir / "metrics.jsonl").read_text().splitlines()
     found = [x for x in map(json.loads, lines) if x["kind"] == "train"]
@@ -100,6 +105,7 @@ def test_the_penalty_is_charged(run_dir):
     assert charged == {"sparsify_activations"}
 
 
+@pytest.mark.slow
 def test_the_accelerator_is_estimated(run_dir):
     path = run_dir / "accelerators" / "sparsify_activations.json"
     found = json.loads(path.read_text())["machines"]["my_accelerator:ZeroSkipper"]
@@ -111,6 +117,7 @@ def test_the_accelerator_is_estimated(run_dir):
     assert list(json.loads(path.read_text())["machines"]) == again[1:3]
 
 
+@pytest.mark.slow
 def test_what_was_trained_is_exported(run_dir, tmp_path):
     assert export.main([str(run_dir), "--out", str(tmp_path)]) == 0
     card = json.loads((tmp_path / "card.json").read_text())

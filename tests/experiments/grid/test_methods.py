@@ -38,6 +38,7 @@ def _rows(out):
     return {row["cell"]: row for row in map(json.loads, lines)}
 
 
+@pytest.mark.slow
 def test_a_row_for_dense_and_for_every_method(finished):
     rows = _rows(finished)
     assert list(rows) == CELLS
@@ -55,6 +56,7 @@ def test_a_row_for_dense_and_for_every_method(finished):
     assert f"{100 * rows[RIGL]['top1']['mean']:.2f}" in text
 
 
+@pytest.mark.slow
 def test_what_is_finished_is_kept_and_seeds_and_methods_are_added(finished):
     before = {n: (finished / n).read_text() for n in ("cells.jsonl", "test.jsonl")}
     assert _main(finished, "--methods", "static", "--seeds", "0", "1") == 0
@@ -70,6 +72,7 @@ def test_what_is_finished_is_kept_and_seeds_and_methods_are_added(finished):
     assert _rows(finished)["dense"]["top1"]["n"] == 2
 
 
+@pytest.mark.slow
 def test_every_method_may_start_from_given_weights(finished, tmp_path):
     first = CellRecords(finished / "cells.jsonl").get("dense", 0)
     given = str(finished / "seed0" / "checkpoints" / "dense")
@@ -79,6 +82,7 @@ def test_every_method_may_start_from_given_weights(finished, tmp_path):
     assert again["holdout"] == first["holdout"]
 
 
+@pytest.mark.slow
 def test_another_recipe_is_refused(finished, capsys):
     assert _main(finished, *METHODS, "--lr", "0.5") == 1
     assert "--lr is 0.5, was 0.1" in capsys.readouterr().err

@@ -53,6 +53,7 @@ def finished(tmp_path_factory):
     return out, steps[0]
 
 
+@pytest.mark.slow
 def test_every_cell_is_on_record_once(finished):
     records = CellRecords(finished[0] / "cells.jsonl").all()
     assert [record["cell"] for record in records] == CELLS
@@ -69,6 +70,7 @@ def test_every_cell_is_on_record_once(finished):
     assert all(record["drift"]["euclidean"] > 0 for record in records[1:])
 
 
+@pytest.mark.slow
 def test_a_penalty_compiles_once(finished):
     train_steps = [step for key, step in finished[1].items() if key[0] == "train"]
     # The baseline's optimizer has a step of its own; the cells share one, which is
@@ -76,6 +78,7 @@ def test_a_penalty_compiles_once(finished):
     assert sorted(step._cache_size() for step in train_steps) == [1, 3]
 
 
+@pytest.mark.slow
 def test_the_test_set_is_read_for_the_chosen_alone(finished):
     tests = CellRecords(finished[0] / "test.jsonl").all()
     names = [test["cell"] for test in tests]
@@ -91,6 +94,7 @@ def test_the_test_set_is_read_for_the_chosen_alone(finished):
         assert (finished[0] / "figures" / f"{name}.png").stat().st_size > 10_000
 
 
+@pytest.mark.slow
 def test_seeds_are_trained_side_by_side_and_tested_together(finished, tmp_path):
     out = tmp_path / "copy"
     shutil.copytree(finished[0], out)
@@ -115,6 +119,7 @@ def test_seeds_are_trained_side_by_side_and_tested_together(finished, tmp_path):
     assert "| 2 |" in report
 
 
+@pytest.mark.slow
 def test_a_finished_comparison_trains_nothing_and_takes_more_settings(
     finished, monkeypatch
 ):
@@ -132,6 +137,7 @@ def test_a_finished_comparison_trains_nothing_and_takes_more_settings(
     ]
 
 
+@pytest.mark.slow
 def test_given_weights_take_the_place_of_the_baselines_training(finished, tmp_path):
     first = CellRecords(finished[0] / "cells.jsonl").get("baseline", 0)
     given = str(finished[0] / "seed0" / "checkpoints" / "baseline")
@@ -142,6 +148,7 @@ def test_given_weights_take_the_place_of_the_baselines_training(finished, tmp_pa
         assert again[quantity] == first[quantity]
 
 
+@pytest.mark.slow
 def test_fatrelus_follow_every_training(finished, tmp_path):
     out = tmp_path / "copy"
     shutil.copytree(finished[0], out)
@@ -168,6 +175,7 @@ def test_fatrelus_follow_every_training(finished, tmp_path):
     assert re.search(r"\| control \+ FATReLU( \*)? \| budget 2 \|", report)
 
 
+@pytest.mark.slow
 def test_another_comparison_is_refused(finished, capsys):
     assert _main(finished[0], "--cells.lr", "0.5") == 1
     assert "--cells.lr is 0.5, was 0.02" in capsys.readouterr().err

@@ -30,6 +30,7 @@ def variables():
     return model.init(jax.random.key(3), jnp.zeros((1, 28, 28, 1)))
 
 
+@pytest.mark.slow
 def test_a_file_of_weights_is_evaluated(variables, tmp_path, capsys):
     path = tmp_path / "weights.safetensors"
     export.save_safetensors(path, "lenet5", variables)
@@ -54,6 +55,7 @@ def test_weights_that_do_not_fit_are_refused(variables, tmp_path, capsys):
     assert "fc3.weight is (10, 84), must be (10, 100)" in said
 
 
+@pytest.mark.slow
 def test_torchvision_is_asked_for_the_weights_of_the_paper(
     variables, tmp_path, monkeypatch
 ):
