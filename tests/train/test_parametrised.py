@@ -239,8 +239,8 @@ def test_what_a_method_needs_cannot_be_forgotten(
     options = {
         "ste": {"sparsity": 0.5},
         "sr_ste": {"structure": pruning.structures.n_m(2, 4)},
-        "auto_sparse": {"sparsity": 0.5, "end": 6},
-        "constrained_l0": {"sparsity": 0.5, "end": 6},
+        "auto_sparse": {"initial": -3.0, "end": 6},
+        "constrained_l0": {"sparsity": 0.5, "end": 80},  # drawn to the end
     }[method]
 
     def around(*, kernels, **_):
