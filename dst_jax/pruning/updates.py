@@ -66,6 +66,9 @@ def importance(argument: str, value: str | Importance) -> Importance:
 def dense_mask(params: Params) -> Mask:
     """A mask that keeps everything.
 
+    Args:
+      params: layers.
+
     >>> dense_mask({"w": jnp.zeros(2), "b": None})["w"].tolist()
     [True, True]
     """
