@@ -1,4 +1,4 @@
-"""A data set as the training loop sees it: three splits, and what they look like."""
+"""A data set for training: three splits, their classes, shapes and statistics."""
 
 import os
 from collections.abc import Sequence
@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Int
 
+from dst_jax import checks
 from dst_jax.data import augments, sources
 from dst_jax.data.corrupt import CorruptLog, CorruptRecord
 from dst_jax.data.digits import load_digits
+from dst_jax.data.options import check_range
 from dst_jax.data.recipes import Recipe, recipe_of
 from dst_jax.data.records import EncodedRecords, Example, Records, decode_all
 
@@ -23,10 +25,10 @@ class Split:
     """Some of the records of a data set, by position.
 
     Attributes:
-      name: such as `cifar100 train`; the hold-out is part of `train`.
-      records: what the positions point into.
-      indices: the record of each position.
-      corrupt: the corrupt records met so far, shared by all splits of a data set.
+      name: name of data set and split, such as `cifar100 train`.
+      records: records that the positions point into.
+      indices: index of the record at each position.
+      corrupt: corrupt records met so far, shared by all splits of a data set.
     """
 
     name: str
@@ -41,12 +43,13 @@ class Split:
         """The example at a position.
 
         Args:
-          position: in [0, len(split)).
-          rng: augments the image; without it the image is as evaluation sees it.
+          position: position in [0, len(split)).
+          rng: generator that augments the image; without it the image is the one for
+            evaluation.
 
         Raises:
-          CorruptRecord: it cannot be read or decoded; it has been counted.
-          ValueError: it is one more than `corrupt.limit`.
+          CorruptRecord: the record cannot be read or decoded; it has been counted.
+          ValueError: more records are corrupt than `corrupt.limit`.
         """
         try:
             return self.records.example(int(self.indices[position]), rng)
@@ -57,17 +60,17 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A data set, opened.
+    """An open data set.
 
     Attributes:
-      name: as in `data.names()`.
-      num_classes: labels are in [0, num_classes).
-      image_shape: (h, w, c) of every image.
-      mean: per channel, of pixels / 255.
-      std: per channel, of pixels / 255.
-      train: what to train on.
-      holdout: part of the training split kept apart to choose by; None without one.
-      test: what to report on.
+      name: name of the data set, from `data.names()`.
+      num_classes: number of classes; labels are in [0, num_classes).
+      image_shape: shape (h, w, c) of every image.
+      mean: mean of pixels / 255, per channel.
+      std: standard deviation of pixels / 255, per channel.
+      train: split to train on.
+      holdout: part of the training split set aside for choices; None without one.
+      test: split to report on.
     """
 
     name: str
@@ -90,24 +93,24 @@ def load(
     standardise: bool = True,
     corrupt_limit: int = 100,
 ) -> Dataset:
-    """A data set, opened; small images are decoded here, into memory.
+    """Opens a data set; small images are decoded into memory.
 
     Args:
       name: one of `data.names()`.
-      data_dir: where TFDS has prepared it; by default $TFDS_DATA_DIR, else
+      data_dir: directory of prepared sets; by default $TFDS_DATA_DIR, else
         ~/tensorflow_datasets.
       image_size: side of the images in pixels, at least 1; by default the recipe's.
-      holdout: fraction of the training split that is kept apart, in [0, 1): always
-        the same records, whatever the seed of a run. By default the recipe's.
+      holdout: fraction of the training split that is set aside, in [0, 1). The same
+        records are set aside for any seed of a run. By default the recipe's.
       augment: names of `augments.names()`, applied in order in training; by default
         the recipe's.
-      standardise: whether `mean` and `std` are the recipe's; otherwise 0 and 1, and
-        black stays 0.
-      corrupt_limit: how many distinct corrupt records are left out, at least 0; one
-        more is an error.
+      standardise: Whether `mean` and `std` are the recipe's; otherwise they are 0 and
+        1, and black stays 0.
+      corrupt_limit: number of distinct corrupt records that are left out, at least 0;
+        one more is an error.
 
     Raises:
-      FileNotFoundError: it is not prepared; gives the command that does it.
+      FileNotFoundError: the set is not prepared; the message gives the command.
       ValueError: an argument is out of range, or more than `corrupt_limit` records
         are corrupt.
 
@@ -142,12 +145,9 @@ def load(
 
 
 def _check_options(size: int, holdout: float, corrupt_limit: int) -> None:
-    if size < 1:
-        raise ValueError(f"image_size must be at least 1, got {size}")
-    if not 0 <= holdout < 1:
-        raise ValueError(f"holdout must be in [0, 1), got {holdout}")
-    if corrupt_limit < 0:
-        raise ValueError(f"corrupt_limit must be at least 0, got {corrupt_limit}")
+    check_range("image_size", size, 1)
+    checks.fraction("holdout", holdout)
+    check_range("corrupt_limit", corrupt_limit, 0)
 
 
 def _open(
@@ -175,10 +175,10 @@ def _open(
 
 
 def _hold_out(n: int, fraction: float) -> tuple[np.ndarray, np.ndarray]:
-    """`range(n)` in two parts: what to train on, and `fraction` of it kept apart.
+    """`range(n)` in two parts: positions to train on, and `fraction` of it set aside.
 
-    A random choice, because a set may be stored sorted by class; a fixed one, so that
-    no run trains on what another has held out.
+    The choice is random, because a set may be stored sorted by class. It is fixed, so
+    that no run trains on records that another run has held out.
     """
     # RandomState, unlike Generator, promises the same numbers in every NumPy.
     order = np.random.RandomState(_HOLDOUT_SEED).permutation(n)

@@ -1,4 +1,4 @@
-"""What is known of each data set: where TFDS keeps it, its statistics, its recipe."""
+"""Recipes of the data sets: name in TFDS, shapes, statistics, augmentation."""
 
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -14,17 +14,18 @@ class Recipe:
 
     Attributes:
       tfds: name and configuration in TFDS; None for a set that needs no download.
-      train_split: what TFDS calls the training split.
-      test_split: what TFDS calls the split with public labels that is reported on.
-      num_classes: labels are in [0, num_classes).
+      train_split: name of the training split in TFDS.
+      test_split: name of the split in TFDS that is reported on; it has public labels.
+      num_classes: number of classes; labels are in [0, num_classes).
       image_size: default side in pixels; without `photographs` also the stored one.
-      channels: 1 for grey, 3 for RGB.
-      mean: per channel, of pixels / 255 over the training split.
-      std: per channel, of pixels / 255 over the training split.
-      augment: applied in order in training.
-      photographs: images of any size, decoded on every access: a random-resized crop
-        in training, a centre crop in evaluation. Others are decoded once.
-      holdout: default fraction of the training split that is kept apart.
+      channels: number of channels, 1 for grey, 3 for RGB.
+      mean: mean of pixels / 255 over the training split, per channel.
+      std: standard deviation of pixels / 255 over the training split, per channel.
+      augment: augmentations, applied in order in training.
+      photographs: Whether the images have any size and are decoded on every access: a
+        random-resized crop in training, a centre crop in evaluation. Others are decoded
+        once.
+      holdout: default fraction of the training split that is set aside.
       manual_files: archives that have to be downloaded by hand.
     """
 

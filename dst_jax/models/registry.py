@@ -27,9 +27,9 @@ from dst_jax.models.networks.vgg import VGG
 from dst_jax.models.networks.vit import VisionTransformer
 from dst_jax.models.networks.wide_resnet import WideResNet
 
-__all__ = ["Task", "create", "names", "options", "task"]
+__all__ = ["Publication", "create", "names", "options", "task"]
 
-# What tells networks of one class apart comes by position, so that it is no option.
+# Arguments that distinguish networks of one class are positional: they are no options.
 _NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "densenet121": partial(DenseNet, (6, 12, 24, 16)),
     "densenet121_cifar": partial(CifarDenseNet, (6, 12, 24, 16)),
@@ -52,7 +52,7 @@ _NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "wide_resnet50_2": partial(ResNet, WideBottleneck, (3, 4, 6, 3)),
 }
 
-# Images that the networks were published for; 224x224x3 if not here.
+# Images that the networks were published for; 224x224x3 for all others.
 _IMAGES = {"lenet5": (28, 28, 1), "mlp": (28, 28, 1), "unet": (512, 512, 3)}
 _IMAGES |= dict.fromkeys(["densenet121_cifar", "googlenet_cifar"], (32, 32, 3))
 _IMAGES |= {f"resnet{6 * n + 2}": (32, 32, 3) for n in (3, 5, 7, 9, 18)}
@@ -93,14 +93,19 @@ def options(name: str) -> tuple[str, ...]:
     return tuple(p for p in given if p not in ("num_classes", "parent", "name"))
 
 
-class Task(NamedTuple):
-    """What a network was published for: classes; height, width and channels."""
+class Publication(NamedTuple):
+    """What a network was published for.
+
+    Attributes:
+      num_classes: number of classes.
+      image: height, width and channels of the images.
+    """
 
     num_classes: int
     image: tuple[int, int, int]
 
 
-def task(name: str, *, stem: str | None = None) -> Task:
+def task(name: str, *, stem: str | None = None) -> Publication:
     """The classes and the images of a network's publication.
 
     Args:
@@ -111,13 +116,13 @@ def task(name: str, *, stem: str | None = None) -> Task:
       ValueError: an unknown name.
 
     >>> task("resnet50")
-    Task(num_classes=1000, image=(224, 224, 3))
+    Publication(num_classes=1000, image=(224, 224, 3))
     >>> task("resnet50", stem="cifar").image
     (32, 32, 3)
     """
     classes = signature(_network(name)).parameters["num_classes"].default
     usual = (32, 32, 3) if stem == "cifar" else (224, 224, 3)
-    return Task(classes, _IMAGES.get(name, usual))
+    return Publication(classes, _IMAGES.get(name, usual))
 
 
 def create(name: str, *, num_classes: int, **given: Any) -> nn.Module:
@@ -125,10 +130,11 @@ def create(name: str, *, num_classes: int, **given: Any) -> nn.Module:
 
     Args:
       name: one of `names()`.
-      num_classes: outputs, at least 1; of every pixel for the U-Net.
-      **given: some of `options(name)`, which the network's class describes. All have
-        `dtype` (the compute dtype; parameters stay float32); most have `width` (factor
-        on channels) and `stem` ("imagenet", or "cifar" for 32x32 images).
+      num_classes: number of outputs, at least 1; per pixel for the U-Net.
+      **given: values for some of `options(name)`, which the network's class describes.
+        All networks have `dtype` (compute dtype; parameters stay float32); most have
+        `width` (factor on channels) and `stem` ("imagenet", or "cifar" for 32x32
+        images).
 
     Returns:
       A Linen module: `apply(variables, x, train=...)` gives logits.

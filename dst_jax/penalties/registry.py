@@ -78,8 +78,8 @@ def get(name: str, **options: Any) -> Penalty:
     """The penalty of that name with its options bound.
 
     Args:
-      name: one of `names()`.
-      **options: its shape parameters, see `options(name)`; may be traced.
+      name: name of a penalty, from `names()`.
+      **options: shape parameters, see `options(name)`; may be traced.
 
     Returns:
       `(x, *, axis=None) -> Array`; without options the function itself, which is equal
@@ -97,8 +97,8 @@ def get(name: str, **options: Any) -> Penalty:
     if not options:
         return penalty
     bound = partial(penalty, **options)
-    # The penalty checks its own options: now, and not when a run first calls it. More
-    # axes than any map or kernel has, so that every group_axis is in range.
+    # The penalty checks its own options now, not when a run first calls it. The array
+    # has more axes than any map or kernel, so that every group_axis is in range.
     jax.eval_shape(bound, jax.ShapeDtypeStruct((1,) * 8, jnp.float32))
     return bound
 
@@ -107,8 +107,8 @@ def get_prox(name: str, **options: Any) -> Function:
     """The proximal map of that penalty with its options bound.
 
     Args:
-      name: one of `names()` that has a closed-form proximal map.
-      **options: its shape parameters; may be traced.
+      name: name of a penalty with a closed-form proximal map.
+      **options: shape parameters, see `options(name)`; may be traced.
 
     Returns:
       `(y, strength) -> Array`; without options the function itself.

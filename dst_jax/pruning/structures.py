@@ -8,6 +8,7 @@ to the nearest channel, `constant_fan_in` down to the same number for every outp
 """
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -17,12 +18,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from dst_jax import checks, trees
-from dst_jax.pruning.selection import JOINT, Count, Counts, top_k, top_k_along
+from dst_jax.pruning.selection import JOINT, AtLeast, Count, Counts, top_k
 from dst_jax.typing import Mask, Params
 
 __all__ = [
     "Structure",
     "block",
+    "by_name",
     "channel",
     "constant_fan_in",
     "n_m",
@@ -66,13 +68,21 @@ class Structure:
         return math.prod(shape) // max(math.prod(self.units(shape)), 1)
 
 
-def select(scores: Params, kept: Counts, structure: Structure | None = None) -> Mask:
+def select(
+    scores: Params,
+    kept: Counts,
+    structure: Structure | None = None,
+    *,
+    among: Mask = None,
+) -> Mask:
     """The best units of every layer, or of all layers together.
 
     Args:
       scores: pytree of float arrays; `None` leaves stay `None`.
-      kept: the number of weights by layer, as in `selection.top_k`.
-      structure: what goes together; None = single weights.
+      kept: number of weights by layer, as in `selection.top_k`.
+      structure: units of weights that go together; None = single weights.
+      among: mask of the weights that may be kept: units with none of them are not
+        chosen, and other weights of a chosen unit are left out; None = all.
 
     Raises:
       ValueError: a leaf does not divide into units, or layers shall compete whose
@@ -82,25 +92,65 @@ def select(scores: Params, kept: Counts, structure: Structure | None = None) -> 
     >>> select(scores, {"w": 2}, block((2, 1)))["w"].tolist()
     [[True, False], [True, False]]
     """
-    structure = structure or unstructured()
+    if structure is None:
+        return top_k(scores, kept, among=among)
+    if among is not None:
+        scores = _restricted(scores, among, structure)
     if choose := structure.choose:
         if JOINT in kept:
             raise ValueError(f"{structure.name} needs a number for every layer")
-        return trees.map_named(lambda name, s: choose(s, kept[name]), scores)
+        chosen = trees.map_named(lambda name, s: choose(s, kept[name]), scores)
+    else:
+        eligible = None if among is None else _units_among(among, structure)
+        pooled = jax.tree.map(structure.pool, scores)
+        units = top_k(pooled, _in_units(kept, scores, structure), among=eligible)
+        chosen = jax.tree.map(
+            lambda mask, s: structure.expand(mask, s.shape), units, scores
+        )
+    return chosen if among is None else jax.tree.map(jnp.logical_and, chosen, among)
+
+
+def _in_units(kept: Counts, scores: Params, structure: Structure) -> Counts:
+    """Numbers of weights as the nearest numbers of units."""
     shapes = {name: leaf.shape for name, leaf in trees.named_leaves(scores).items()}
     sizes = {name: structure.size(shape) for name, shape in shapes.items()}
-    competing = {sizes[name] for name in sizes if name not in kept}
+    exact = [k for k, n in kept.items() if not isinstance(n, AtLeast)]
+    competing = {size for k, size in sizes.items() if size and k not in exact}
     if len(competing) > 1:
         raise ValueError(
             f"layers can only compete if their units are equal: {structure.name} has"
             f" units of {sorted(competing)} weights; use a distribution by layer"
         )
     sizes[JOINT] = next(iter(competing), 1)
-    units = {k: (n + sizes[k] // 2) // sizes[k] for k, n in kept.items()}
-    pooled = jax.tree.map(structure.pool, scores)
-    return jax.tree.map(
-        lambda mask, s: structure.expand(mask, s.shape), top_k(pooled, units), scores
-    )
+
+    def in_units(name: str, number: Any) -> Any:
+        size = max(sizes[name], 1)
+        if isinstance(number, AtLeast):
+            return AtLeast(-(-number.number // size))
+        return (number + size // 2) // size
+
+    return {name: in_units(name, number) for name, number in kept.items()}
+
+
+def _restricted(scores: Params, among: Mask, structure: Structure) -> Params:
+    """Scores that count in a unit: of weights that may be kept, and of no others.
+
+    A structure that chooses by itself sees the others below everything else.
+    """
+    least = jnp.finfo(jnp.float32).min
+    if structure.choose is None:
+        return jax.tree.map(lambda s, m: jnp.where(m, s, 0), scores, among)
+
+    def restricted(s: Array, m: Array) -> Array:
+        real = jnp.where(jnp.isnan(s), least, jnp.maximum(s, least))
+        return jnp.where(m, real, -jnp.inf)
+
+    return jax.tree.map(restricted, scores, among)
+
+
+def _units_among(among: Mask, structure: Structure) -> Mask:
+    """The units in which any weight may be kept."""
+    return jax.tree.map(lambda m: structure.pool(m.astype(jnp.float32)) > 0, among)
 
 
 def unstructured() -> Structure:
@@ -214,11 +264,47 @@ def constant_fan_in() -> Structure:
     """
 
     def choose(scores: Array, kept: Any) -> Array:
+        if not scores.size:
+            return jnp.zeros(scores.shape, bool)
         lines = scores.reshape(-1, scores.shape[-1])
-        mask = top_k_along(lines, kept // scores.shape[-1], axis=0)
+        mask = trees.top_k_along(lines, kept // scores.shape[-1], axis=0)
         return mask.reshape(scores.shape)
 
     return Structure("constant_fan_in", choose=choose)
+
+
+def by_name(text: str) -> Structure:
+    """A structure by name.
+
+    Args:
+      text: "unstructured", "channel_in", "channel_out", "constant_fan_in", "2:4" for
+        N:M, "4x1" for a block, or `module:attribute` of a structure.
+
+    Raises:
+      ValueError: an unknown name, or numbers out of range.
+
+    >>> by_name("2:4").density
+    0.5
+    >>> by_name("4x1").size((8, 3))
+    4
+    """
+    if re.fullmatch(r"\d+:\d+", text):
+        n, m = map(int, text.split(":"))
+        return n_m(n, m)
+    if re.fullmatch(r"\d+(x\d+)+", text):
+        return block(tuple(map(int, text.split("x"))))
+    found = checks.lookup("structure", text, _BY_NAME)
+    if not isinstance(found, Structure):
+        raise ValueError(f"structure {text!r} must be a Structure, got {found!r}")
+    return found
+
+
+_BY_NAME = {
+    "unstructured": unstructured(),
+    "channel_in": channel("in"),
+    "channel_out": channel("out"),
+    "constant_fan_in": constant_fan_in(),
+}
 
 
 def _n_largest(scores: Array, n: int, axis: int) -> Array:

@@ -9,9 +9,7 @@ A method (`protocol.Method`) says what the first mask is, when it changes and ho
 mask, the method's memory and the inner state live in one `SparseState`.
 """
 
-import functools
-import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,20 +19,20 @@ import optax
 from jaxtyping import Array
 
 from dst_jax import trees
+from dst_jax.kernels import Kernel
 from dst_jax.pruning import masks, packing
 from dst_jax.pruning.apply_mask import (
     DenseMaskState,
     MaskState,
-    check_mask,
+    fit_mask,
     hold,
 )
+from dst_jax.pruning.layout import Layout, layout_of
 from dst_jax.pruning.protocol import Changes, Method, SparseState, Step
 from dst_jax.pruning.reset_state import reset_where
 from dst_jax.typing import Mask, Params, Rules
 
-__all__ = ["Factory", "method", "sparsify"]
-
-Factory = Callable[..., optax.GradientTransformationExtraArgs]
+__all__ = ["sparsify"]
 
 
 def sparsify(
@@ -42,6 +40,7 @@ def sparsify(
     method: Method,
     *,
     rules: Rules = (),
+    kernels: Mapping[str, Kernel] | None = None,
     mask: Mask = None,
     seed: jax.typing.ArrayLike = 0,
     track: bool = False,
@@ -50,14 +49,17 @@ def sparsify(
 ) -> optax.GradientTransformationExtraArgs:
     """An optimizer with a method's masks; every method takes these options.
 
-    `optax.MultiSteps` goes around it: only real steps count then.
+    `optax.MultiSteps` goes around it: only real steps count then. Outside of `jax.jit`,
+    `init` warns of layers that the first mask prunes whole.
 
     Args:
       inner: any Optax optimizer; its state is wrapped.
-      method: how masks are chosen.
-      rules: which leaves are prunable, as in `masks.prunable`.
-      mask: the first mask in place of the method's, `None` leaves are never pruned.
-      seed: of the method's random choices; may be traced.
+      method: what chooses masks.
+      rules: rules for the leaves that are prunable, as in `masks.prunable`.
+      kernels: kernels of the parameters, as in `masks.prunable`: a stack is its layers
+        apart, and inputs are the contracted axes. None = by name.
+      mask: first mask in place of the method's, `None` leaves are never pruned.
+      seed: seed of the method's random choices; may be traced.
       track: whether to remember which weights were ever active (`statistics`).
       packed: whether masks take a bit instead of a byte per weight in the state.
       skip_update: whether a mask update takes the place of the optimizer's step, as in
@@ -68,8 +70,16 @@ def sparsify(
 
     Raises:
       TypeError: `inner` is not an Optax transform.
-      ValueError: an option is out of range; at `init`, nothing is prunable, `mask` does
-        not fit, or `inner` holds a `MultiSteps`.
+      ValueError: an option is out of range; at `init`, nothing is prunable, `mask` or
+        `kernels` do not fit, or `inner` holds a `MultiSteps`; at `update`, the path
+        names of the arguments differ from those at `init`.
+
+    >>> import jax.numpy as jnp
+    >>> every_other = Method(lambda layers, key: jax.tree.map(
+    ...     lambda w: (jnp.arange(w.size) % 2 == 0).reshape(w.shape), layers))
+    >>> tx = sparsify(optax.sgd(0.1), every_other)
+    >>> tx.init({"kernel": jnp.ones((2, 2))}).held.mask["kernel"].tolist()
+    [[True, False], [True, False]]
     """
     if not (hasattr(inner, "init") and hasattr(inner, "update")):
         raise TypeError(f"inner must be an Optax transform, got {inner!r}")
@@ -77,6 +87,7 @@ def sparsify(
         inner=optax.with_extra_args_support(inner),
         method=method,
         rules=rules,
+        kernels=kernels,
         mask=mask,
         seed=seed,
         track=track,
@@ -86,26 +97,6 @@ def sparsify(
     return optax.GradientTransformationExtraArgs(frame.init, frame.update)
 
 
-def method(build: Callable[..., Method]) -> Factory:
-    """A function that returns a `Method`, as one that returns an Optax transform.
-
-    The result takes `inner` first, then the options of `build` and of `sparsify`.
-    """
-    own = inspect.signature(build).parameters
-    inner, _, *common = inspect.signature(sparsify).parameters.values()
-
-    @functools.wraps(build)
-    def factory(
-        inner: optax.GradientTransformation, **options: Any
-    ) -> optax.GradientTransformationExtraArgs:
-        of_method = {k: v for k, v in options.items() if k in own}
-        of_frame = {k: v for k, v in options.items() if k not in own}
-        return sparsify(inner, build(**of_method), **of_frame)
-
-    factory.__signature__ = inspect.Signature([inner, *own.values(), *common])  # type: ignore[attr-defined]
-    return factory
-
-
 @dataclass(frozen=True)
 class _Frame:
     """`init` and `update` of `sparsify`, whose options it holds."""
@@ -113,6 +104,7 @@ class _Frame:
     inner: optax.GradientTransformationExtraArgs
     method: Method
     rules: Rules
+    kernels: Mapping[str, Kernel] | None
     mask: Mask
     seed: Any
     track: bool
@@ -122,18 +114,19 @@ class _Frame:
     def init(self, params: optax.Params) -> SparseState:
         """The state before the first step."""
         key = jax.random.key(self.seed)
-        first = self._first_mask(params, key)
+        layers, first, layout = self._first(params, key)
+        mask = masks.assemble(first, layout, params)
         inner = self.inner.init(params)
         _refuse_multi_steps(inner)
         held = MaskState if self.method.holds else DenseMaskState
         return SparseState(
             step=jnp.zeros((), jnp.int32),
             key=key,
-            held=held(self.store(first)),
+            held=held(self.store(mask), layout),
             inner=inner,
-            memory=self.method.memory(trees.only(first, params), first),
+            memory=self.method.memory(layers, first),
             changes=Changes(_zeros(first), _zeros(first)),
-            ever=self.store(jax.tree.map(jnp.copy, first)) if self.track else None,
+            ever=self.store(jax.tree.map(jnp.copy, mask)) if self.track else None,
         )
 
     def update(
@@ -146,10 +139,25 @@ class _Frame:
         """One step, and a new mask if one is due."""
         if params is None:
             raise ValueError("params are needed: call update(grads, state, params)")
+        mask = packing.unpack(state.held.mask)
+        grads = trees.like(updates, mask, names=("the updates", "the mask"))
+        params = trees.like(params, mask, names=("params", "the mask"))
+        moves, state = self._step(mask, grads, state, params, extra_args)
+        return trees.like(moves, updates), state
+
+    def _step(
+        self,
+        mask: Mask,
+        updates: optax.Updates,
+        state: SparseState,
+        params: Params,
+        extra_args: dict[str, Any],
+    ) -> tuple[optax.Updates, SparseState]:
+        """`update` of trees in the containers of the mask."""
         method = self.method
-        now = _look(updates, state, params)
+        now = _look(mask, updates, state, params)
         due = None if method.due is None else method.due(now.step)
-        moves, inner = self._advance(now, due, updates, state, params, extra_args)
+        moves, inner = self._advance(now, due, mask, updates, state, params, extra_args)
         state = state._replace(step=now.step)
         if method.observe is not None:
             state = state._replace(memory=method.observe(now))
@@ -158,44 +166,52 @@ class _Frame:
             # the optimizer's statistics at every step.
             slim = state._replace(inner=())
             state = jax.lax.cond(
-                due, lambda: self._refresh(now, moves, slim, params), lambda: slim
+                due,
+                lambda: self._refresh(now, moves, mask, slim, params),
+                lambda: slim,
             )
         if method.holds:
             new = packing.unpack(state.held.mask)
             if due is not None:
-                stays = jax.tree.map(jnp.logical_and, now.mask, new)
+                stays = jax.tree.map(jnp.logical_and, mask, new)
                 inner = self._fresh_elsewhere(inner, stays, params)
             # A weight that comes back starts at 0: it moves from the next step on.
-            moves = hold(new, hold(now.mask, moves, params), params)
+            moves = hold(new, hold(mask, moves, params), params)
         return moves, state._replace(inner=inner)
 
-    def _first_mask(self, params: Params, key: Array) -> Mask:
-        if self.mask is not None:
-            check_mask(self.mask, params)
-            return jax.tree.map(jnp.copy, self.mask)  # survives donated states
-        prunable = masks.prunable(params, self.rules)
-        if not jax.tree.leaves(prunable):
-            raise ValueError("params has nothing to prune: no leaf of two or more axes")
-        return self.method.first(prunable, jax.random.fold_in(key, 0))
+    def _first(self, params: Params, key: Array) -> tuple[Params, Mask, Layout]:
+        """The prunable layers, their first mask, and the layout of both."""
+        if self.mask is None:
+            layers, layout = masks.prunable_layers(
+                params, self.rules, kernels=self.kernels
+            )
+            return layers, self.method.first(layers, jax.random.fold_in(key, 0)), layout
+        mask = fit_mask(self.mask, params)
+        layout = layout_of(params, mask, self.kernels)
+        layers = layout.apart(trees.only(mask, params))
+        return layers, layout.apart(mask), layout
 
     def _advance(
         self,
         now: Step,
         due: Any,
+        mask: Mask,
         updates: optax.Updates,
         state: SparseState,
         params: Params,
         extra_args: dict[str, Any],
     ) -> tuple[optax.Updates, optax.OptState]:
         """The inner optimizer's step, or none where a mask update takes its place."""
+        layout = state.held.layout
 
         def advance() -> tuple[optax.Updates, optax.OptState]:
-            seen = trees.merge(self.method.gradients(now), updates)
+            seen = layout.together(self.method.gradients(now), mask)
+            seen = trees.merge(seen, updates)
             moves, inner = self.inner.update(seen, state.inner, params, **extra_args)
             if self.method.adjust is not None:
-                after = _after(now, moves, params, self.method.holds)
-                wanted = self.method.adjust(after)
-                exact = jax.tree.map(jnp.subtract, wanted, now.params)
+                after = self._after(now, moves, mask, layout, params)
+                wanted = layout.together(self.method.adjust(after), mask)
+                exact = jax.tree.map(jnp.subtract, wanted, trees.only(mask, params))
                 moves = trees.merge(exact, moves)
             return moves, inner
 
@@ -208,24 +224,44 @@ class _Frame:
         return jax.lax.cond(due, stay, advance)
 
     def _refresh(
-        self, now: Step, moves: optax.Updates, state: SparseState, params: Params
+        self,
+        now: Step,
+        moves: optax.Updates,
+        mask: Mask,
+        state: SparseState,
+        params: Params,
     ) -> SparseState:
         """The state with the new mask, once the optimizer's step is done."""
-        after = _after(now, moves, params, self.method.holds)
-        after = after._replace(memory=state.memory)
-        new, memory = self.method.refresh(after)
+        layout = state.held.layout
+        after = self._after(now, moves, mask, layout, params)
+        new, memory = self.method.refresh(after._replace(memory=state.memory))
         dropped = jax.tree.map(lambda a, b: a & ~b, now.mask, new)
         grown = jax.tree.map(lambda a, b: ~a & b, now.mask, new)
+        whole = layout.together(new, mask)
         ever = state.ever
         if ever is not None:
-            ever = jax.tree.map(jnp.logical_or, packing.unpack(ever), new)
+            ever = jax.tree.map(jnp.logical_or, packing.unpack(ever), whole)
             ever = self.store(ever)
         return state._replace(
-            held=state.held._replace(mask=self.store(new)),
+            held=state.held._replace(mask=self.store(whole)),
             memory=memory,
             changes=Changes(_active(dropped), _active(grown)),
             ever=ever,
         )
+
+    def _after(
+        self,
+        now: Step,
+        moves: optax.Updates,
+        mask: Mask,
+        layout: Layout,
+        params: Params,
+    ) -> Step:
+        """`now` with the weights that the optimizer's step leads to."""
+        if self.method.holds:
+            moves = hold(mask, moves, params)
+        moved = optax.apply_updates(trees.only(mask, params), trees.only(mask, moves))
+        return now._replace(params=layout.apart(moved))
 
     def _fresh_elsewhere(
         self, inner: optax.OptState, stays: Mask, params: Params
@@ -240,28 +276,20 @@ class _Frame:
         return reset_where(inner, fresh, others)
 
 
-def _look(updates: optax.Updates, state: SparseState, params: Params) -> Step:
+def _look(
+    mask: Mask, updates: optax.Updates, state: SparseState, params: Params
+) -> Step:
     """What the method sees before the optimizer's step."""
-    mask = packing.unpack(state.held.mask)
+    layout = state.held.layout
     step = jnp.asarray(optax.safe_increment(state.step))
     return Step(
-        params=trees.only(mask, params),
-        grads=_gradients(mask, updates),
-        mask=mask,
+        params=layout.apart(trees.only(mask, params)),
+        grads=layout.apart(_gradients(mask, updates)),
+        mask=layout.apart(mask),
         step=step,
         key=jax.random.fold_in(state.key, step),
         memory=state.memory,
     )
-
-
-def _after(now: Step, moves: optax.Updates, params: Params, holds: bool) -> Step:
-    """`now` with the weights that the optimizer's step leads to."""
-    if holds:
-        moves = hold(now.mask, moves, params)
-    moved = optax.apply_updates(
-        trees.only(now.mask, params), trees.only(now.mask, moves)
-    )
-    return now._replace(params=moved)
 
 
 def _gradients(mask: Mask, updates: optax.Updates) -> Params:
@@ -290,10 +318,7 @@ def _active(mask: Mask) -> Any:
 
 
 def _refuse_multi_steps(state: optax.OptState) -> None:
-    def is_multi_steps(x: Any) -> bool:
-        return isinstance(x, optax.MultiStepsState)
-
-    if any(map(is_multi_steps, jax.tree.leaves(state, is_leaf=is_multi_steps))):
+    if trees.instances(state, optax.MultiStepsState):
         raise ValueError(
             "inner must not hold optax.MultiSteps, whose small steps would be counted:"
             " wrap MultiSteps around the whole transform"

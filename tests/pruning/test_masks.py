@@ -39,6 +39,7 @@ def test_global_magnitude_equals_a_numpy_sort(sparsity, seed):
     assert (found == expected).all()
 
 
+@pytest.mark.filterwarnings("ignore:pruned whole")
 @pytest.mark.parametrize("scope", ["global", "layer", "erk"])
 @pytest.mark.parametrize("sparsity", [0.0, 0.3, 0.6, 0.95])
 def test_target_is_met_to_one_weight(scope, sparsity):
@@ -50,6 +51,7 @@ def test_target_is_met_to_one_weight(scope, sparsity):
     assert masks.sparsity(mask) == 1 - kept / total
 
 
+@pytest.mark.filterwarnings("ignore:pruned whole")
 def test_scopes_share_out_differently():
     params = _params(scale=0.01)
     by_scope = {
@@ -75,6 +77,7 @@ def test_rules_choose_and_the_first_match_wins():
     assert mask["bn1"]["bias"] is None
 
 
+@pytest.mark.filterwarnings("ignore:pruned whole")
 @settings(max_examples=20, deadline=None)
 @given(st.floats(0, 3))
 def test_threshold_keeps_what_is_not_below(t):

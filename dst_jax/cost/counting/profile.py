@@ -12,7 +12,7 @@ from dst_jax.cost.counting.canonical_form import canonical_form
 from dst_jax.cost.counting.op_profile import OpProfile
 from dst_jax.jaxprs.calls import scan_parts
 from dst_jax.jaxprs.control_flow import Control
-from dst_jax.jaxprs.operand_roles import scan_roles
+from dst_jax.jaxprs.operand_roles import equation_roles
 from dst_jax.jaxprs.tracing import visited
 from dst_jax.jaxprs.values import (
     Evaluated,
@@ -72,7 +72,7 @@ def profile(
 def unrolled(eqn: core.JaxprEqn, args: list[Value], run: Run) -> Evaluated:
     """A `scan`, one iteration after the other; what is found is listed."""
     body, n_consts, n_carry = scan_parts(eqn)
-    roles = scan_roles(eqn, [arg.role for arg in args])
+    roles = equation_roles(eqn, [arg.role for arg in args])
     consts, xs = args[:n_consts], args[n_consts + n_carry :]
     carry = arrays_of(args[n_consts : n_consts + n_carry])
     length = eqn.params["length"]

@@ -3,8 +3,8 @@
 import pytest
 
 from dst_jax import report
-from dst_jax.report.figures import accelerators as machine_plots
-from dst_jax.report.tables import accelerators as machine_tables
+from dst_jax.report.figures import rooflines
+from dst_jax.report.tables import accelerator_estimates
 from dst_jax.runs import Run
 
 STAGES = ("pretrain", "sparsify_weights", "sparsify_activations")
@@ -74,8 +74,8 @@ def estimated(a_run):
     return report.load(a_run)
 
 
-def test_the_table_compares_with_the_first_stage_of_the_same_machine(estimated):
-    table = machine_tables.on_machines(estimated)
+def test_the_table_compares_with_the_first_stage_of_the_same_accelerator(estimated):
+    table = accelerator_estimates.on_accelerators(estimated)
     rows = [row for row in table.rows if row[0] == "scnn" or row[0] == ""][:3]
     assert [row[1] for row in rows] == ["dense baseline", "pruned", "dual sparse"]
     assert [row[2] for row in rows] == ["400", "200", "100"]
@@ -89,7 +89,7 @@ def test_the_table_compares_with_the_first_stage_of_the_same_machine(estimated):
 
 
 def test_layers_say_what_sets_their_time(estimated):
-    table = machine_tables.per_layer(estimated, "scnn")
+    table = accelerator_estimates.cycles_per_layer(estimated, "scnn")
     assert table.rows[0] == (
         "conv1",
         "sparse",
@@ -107,8 +107,8 @@ def test_the_page_shows_them(estimated):
         assert (estimated.path / "figures" / f"{name}.png").stat().st_size > 5000
 
 
-def test_dots_lie_under_their_machines_roof(estimated):
-    figure = machine_plots.rooflines(estimated)
+def test_dots_are_under_their_accelerators_roof(estimated):
+    figure = rooflines.draw(estimated)
     panel = figure.axes[0]
     assert panel.get_title(loc="left") == "scnn"
     dots = panel.collections[0].get_offsets()

@@ -1,4 +1,4 @@
-"""The search for thresholds within a budget of accuracy: host-side, any evaluation."""
+"""The search for thresholds within a budget of accuracy, on the host."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
@@ -7,7 +7,7 @@ __all__ = ["FoundThresholds", "search_thresholds"]
 
 
 class FoundThresholds(NamedTuple):
-    """What the search ends with."""
+    """The result of the search."""
 
     thresholds: dict[str, float]
     metric: float
@@ -25,37 +25,36 @@ def search_thresholds(
     upper: float | Mapping[str, float] = 1.0,
     precision: float = 1e-3,
 ) -> FoundThresholds:
-    """Raises the layers' thresholds, one after another, as far as the metric allows.
+    """Raises the thresholds of the layers, one by one, as far as the metric allows.
 
-    Layer by layer a bisection of [0, upper] finds the largest threshold at which the
-    metric has lost no more than the budget; it stays while later layers are searched.
-    A bisection supposes that the metric falls as the threshold rises: where it does
-    not, what is found still keeps the budget, since it has been measured.
+    For each layer, a bisection of [0, upper] finds the largest threshold at which the
+    metric has lost at most the budget. That threshold stays while later layers are
+    searched. The bisection assumes that the metric falls as the threshold rises. Where
+    it does not, the result still keeps the budget, because it has been measured.
 
     Args:
-      evaluate: from `{layer: threshold}`, all layers in it, to a metric that is better
-        when larger, such as accuracy on a hold-out. About
-        `log2(upper / precision) + 1` calls per layer. NaN counts as over budget.
-      layers: names, in the order of the search; an earlier layer gets more.
-      budget: what the metric may lose, >= 0, in its own unit.
-      per_layer: measure the loss of each layer from where its search began, as the
-        authors' code does, so that all may lose `budget * layers`; otherwise the
-        budget is for all layers together.
-      upper: the largest threshold tried, > 0, for all layers or by name, for instance
-        the 99th percentile of the layer's maps.
-      precision: the bisection stops at this width, > 0.
+      evaluate: function from `{layer: threshold}`, with all layers, to a metric that is
+        better when larger, such as accuracy on a hold-out. It is called about
+        `log2(upper / precision) + 1` times per layer. NaN counts as over budget.
+      layers: names in the order of the search; earlier layers get larger thresholds.
+      budget: loss of the metric that is allowed, >= 0, in the metric's own unit.
+      per_layer: Whether each layer may lose `budget` from where its search began, as in
+        the authors' code; otherwise the budget is for all layers together.
+      upper: largest threshold tried, > 0, for all layers or by name, for instance the
+        99th percentile of the layer's maps.
+      precision: width at which the bisection stops, > 0.
 
     Returns:
-      The thresholds and the metric with and without them.
+      The thresholds, and the metric with and without them.
 
     Raises:
       ValueError: an option is out of range, `layers` names one twice, or `upper` does
         not name all layers.
 
     Reference:
-      Kurtz et al. 2020 (PMLR 119:5533-5543), as neuralmagic/sparseml's one-shot
-      booster does it; that one returns the last threshold tried, this one the last
-      that kept the budget.
+      Kurtz et al. 2020 (PMLR 119:5533-5543), in the form of neuralmagic/sparseml's
+      one-shot booster. That code returns the last threshold tried, this function the
+      last one that kept the budget.
 
     >>> accuracy = lambda t: 1 - t["relu1"] ** 2 - t["relu2"]
     >>> found = search_thresholds(accuracy, ["relu1", "relu2"], budget=0.01)

@@ -18,14 +18,14 @@ __all__ = ["fat_relu", "hard_threshold", "percentile_thresholds", "soft_threshol
 def fat_relu(
     x: Float[Array, "*shape"], t: jax.typing.ArrayLike
 ) -> Float[Array, "*shape"]:
-    """The forced-activation-threshold ReLU: what is below `t` becomes 0.
+    """The forced-activation-threshold ReLU, which zeroes entries below `t`.
 
         x if x >= t and x > 0, else 0
 
-    The gradient is 1 where `x` is kept and 0 elsewhere; `t` gets none.
+    The gradient is 1 where `x` is kept and 0 elsewhere; `t` has no gradient.
 
     Args:
-      x: array (..., channels): before a ReLU or after it, the result is the same.
+      x: array (..., channels), before or after a ReLU: the result is the same.
       t: threshold >= 0, a number or one per channel (channels,), may be traced; 0 is
         the ReLU.
 
@@ -51,7 +51,7 @@ def hard_threshold(
 
         x if |x| > t, else 0
 
-    The gradient is 1 where `x` is kept and 0 elsewhere; `t` gets none.
+    The gradient is 1 where `x` is kept and 0 elsewhere; `t` has no gradient.
 
     Args:
       x: array (..., channels).
@@ -65,7 +65,7 @@ def hard_threshold(
       ValueError: `t` is negative or not finite.
 
     Reference:
-      CATS (arXiv 2404.08763) and TEAL (arXiv 2408.14690), without training and with
+      CATS (arXiv 2404.08763) and TEAL (arXiv 2408.14690), which do not train and take
       `percentile_thresholds`.
 
     >>> hard_threshold(jnp.array([-1.0, 0.1, 0.2]), 0.2).tolist()
@@ -77,7 +77,7 @@ def hard_threshold(
 def soft_threshold(
     x: Float[Array, "*shape"], t: jax.typing.ArrayLike
 ) -> Float[Array, "*shape"]:
-    """The proximal activation of l1: entries move towards 0 by `t`, and stop there.
+    """The proximal activation of l1, which moves entries towards 0 by up to `t`.
 
         sign(x) max(|x| - t, 0)
 
@@ -104,19 +104,19 @@ def soft_threshold(
 def percentile_thresholds(
     activations: Mapping[str, Array], sparsity: float | Rules
 ) -> OrderedDict[str, Float[Array, ""]]:
-    """For every map the threshold under which `hard_threshold` leaves that sparsity.
+    """The threshold for every map at which `hard_threshold` reaches a sparsity.
 
-    The smallest magnitude `t` of the map such that at least `sparsity` of its entries
-    are of magnitude `<= t`: exact on the calibration maps, ties aside.
+    It is the smallest magnitude `t` in the map such that at least `sparsity` of the
+    entries have a magnitude `<= t`. On the calibration maps this is exact up to ties.
 
     Args:
-      activations: calibration maps by name, all of whose entries are ranked together.
-      sparsity: the fraction to zero, in [0, 1): a number for all maps, or
-        `[(regex, value), ...]`, first match wins, for the maps that a rule matches.
+      activations: calibration maps by name; all entries of a map are ranked together.
+      sparsity: fraction to zero, in [0, 1): a number for all maps, or
+        `[(regex, value), ...]` for the maps that a rule matches; the first match wins.
 
     Returns:
-      Scalars in the maps' dtype by name. 0 where the sparsity is 0 or the map has as
-      many zeros already.
+      Scalars in the maps' dtype by name; 0 where the sparsity is 0 or the map already
+      has that many zeros.
 
     Raises:
       ValueError: a sparsity is out of range, or a regex matches no map.

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dst_jax.report.series import Phase, phases, stage_ends
+from dst_jax.report.training_phases import Phase, phases, stage_ends
 
 
 @given(st.lists(st.floats(0.125, 100.0), min_size=1, max_size=6))

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from dst_jax import report
-from dst_jax.report.figures.masks import masks
+from dst_jax.report.figures import mask_updates
 from dst_jax.report.load import load
 from dst_jax.runs import Run
 
@@ -34,7 +34,7 @@ def logged(make_run):
 
 def test_shares_are_of_all_layers_together(logged):
     results = load(logged(line(0.5, 50, 10), line(1.0, 30, 8)))
-    left, right = masks(results).axes
+    left, right = mask_updates.draw(results).axes
     total, name = left.lines[-1], "sparsify_weights: finetune"
     assert total.get_label() == name
     # pretrain, control and induce take two epochs each
@@ -46,7 +46,7 @@ def test_shares_are_of_all_layers_together(logged):
 
 
 def test_every_layer_has_a_line(logged):
-    left, _ = masks(load(logged(line(0.5, 75, 10), line(1.0, 30, 8)))).axes
+    left, _ = mask_updates.draw(load(logged(line(0.5, 75, 10), line(1.0, 30, 8)))).axes
     conv, fc, _ = left.lines
     np.testing.assert_allclose(conv.get_ydata(), [100, 100])
     np.testing.assert_allclose(fc.get_ydata(), [50, 20])
@@ -55,7 +55,7 @@ def test_every_layer_has_a_line(logged):
 def test_exploration_is_weighted_by_the_layers_sizes(logged):
     record = line(1.0, 50, 10, explored=0.5)
     record["layers"]["conv1/kernel"]["exploration"] = 1.0
-    _, right = masks(load(logged(record))).axes
+    _, right = mask_updates.draw(load(logged(record))).axes
     assert right.lines[-1].get_label().endswith("explored")
     np.testing.assert_allclose(right.lines[-1].get_ydata(), [100 * (50 + 75) / 200])
 

@@ -1,29 +1,39 @@
-"""The figure of a method of sparse training: how many weights, and how they move."""
+"""The figure of a method's masks: how many weights it keeps, grows and drops."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib.figure import Figure
 
+from dst_jax.report.figures.figure import ReportFigure
 from dst_jax.report.figures.style import styled, subplots
-from dst_jax.report.results import Results
-from dst_jax.report.series import Phase
+from dst_jax.report.run_results import RunResults
+from dst_jax.report.training_phases import Phase
 
-__all__ = ["masks"]
+__all__ = ["FIGURE", "draw"]
 
 _LAYER = "#c4c8cc"
 
 
 @styled
-def masks(results: Results) -> Figure:
+def draw(run: RunResults) -> Figure:
     """Density of every layer and of all, and what the last mask update exchanged.
 
     "Grown" and "dropped" are shares of the active weights at the latest update before a
-    line of the log; "explored" are weights that were ever active (ITOP's rate), where
-    the method tracks them.
+    line of the log. "Explored" are weights that were ever active (ITOP's rate); only
+    methods that track them have this line.
+
+    >>> from pathlib import Path
+    >>> from dst_jax.report.training_phases import phases
+    >>> fc = {"density": 0.2, "active": 20, "weights": 100, "grown": 5, "dropped": 5}
+    >>> line = {"stage": "rigl", "phase": "rigl", "epoch": 1.0, "layers": {"fc": fc}}
+    >>> run = RunResults(Path("run"), (), phases=phases([line]), masks=(line,))
+    >>> left, right = draw(run).axes
+    >>> left.lines[-1].get_ydata().tolist(), right.lines[0].get_ydata().tolist()
+    ([20.0], [25.0])
     """
     figure, (left, right) = subplots(10.0, 3.6, ncols=2)
-    for label, lines in _by_phase(results.phases, results.masks).items():
+    for label, lines in _by_phase(run.phases, run.masks).items():
         epochs = [line["epoch"] for line in lines]
         for layer in lines[-1]["layers"]:
             kept = [100 * line["layers"][layer]["density"] for line in lines]
@@ -42,6 +52,18 @@ def masks(results: Results) -> Figure:
         axes.set_ylim(bottom=0)
         axes.legend()
     return figure
+
+
+FIGURE = ReportFigure(
+    name="masks",
+    title="Masks of sparse training",
+    caption=(
+        "What the method kept, and the shares of the kept weights that the latest "
+        "update had grown and dropped. Explored: weights that were ever kept."
+    ),
+    draw=draw,
+    applies=lambda run: bool(run.masks),
+)
 
 
 def _by_phase(

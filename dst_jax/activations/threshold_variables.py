@@ -1,4 +1,4 @@
-"""Thresholds of activation maps as variables of a network: kept, saved and traced."""
+"""Thresholds of activation maps as variables of a network."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,19 +18,22 @@ def with_thresholds(
     *,
     kind: str = "hard",
 ) -> dict[str, Any]:
-    """The variables of a network whose taps zero what is small.
+    """The variables of a network whose taps zero small entries.
 
     `hard` turns every ReLU with a tap into a FATReLU (`fat_relu`), `soft` shifts it
-    (`soft_threshold`, the proximal activation of l1). Thresholds replace all earlier
-    ones. They are a collection like batch statistics: evaluation, counting, checkpoints
-    and export take them along, and a change of value does not compile again.
+    (`soft_threshold`, the proximal activation of l1). The new thresholds replace all
+    earlier ones. They are a collection like batch statistics: evaluation, counting,
+    checkpoints and export include them, and a new value compiles nothing anew.
 
     Args:
-      variables: of a model with taps; they are not changed.
-      thresholds: by name of the map, as `apply_with_activations` names them: >= 0, a
-        number or one per channel. Other maps stay as they are.
-      kind: what happens to entries above the threshold: nothing ("hard"), or they
-        shrink by it ("soft").
+      variables: variables of a model with taps; they are not changed.
+      thresholds: thresholds >= 0 by name of the map, as `apply_with_activations` names
+        it; a number, or one per channel. Other maps have no threshold.
+      kind: kind of the thresholds: entries above them stay ("hard") or shrink by the
+        threshold ("soft").
+
+    Returns:
+      A new mapping that also holds the collection `thresholds`.
 
     Raises:
       ValueError: `kind` is unknown.
@@ -51,7 +54,7 @@ def with_thresholds(
 
 
 def thresholds_of(variables: Mapping[str, Any]) -> dict[str, jax.Array]:
-    """The thresholds that variables hold, by name of the map; of either kind.
+    """The thresholds of either kind that variables hold, by name of the map.
 
     >>> {k: float(t) for k, t in thresholds_of(with_thresholds({}, {"r": 0.5})).items()}
     {'r': 0.5}

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
-from dst_jax.report.results import Products, Results, Stage, Zeros
+from dst_jax.report.run_results import Products, RunResults, StageResults, Zeros
 from dst_jax.report.tables.table import Table, number, percent
 
 __all__ = ["kernels", "maps", "names", "products"]
@@ -11,10 +11,19 @@ __all__ = ["kernels", "maps", "names", "products"]
 T = TypeVar("T")
 
 
-def maps(results: Results) -> Table:
-    """Sparsity of every ReLU output after every stage."""
+def maps(run: RunResults) -> Table:
+    """Sparsity of every ReLU output after every stage.
+
+    >>> from pathlib import Path
+    >>> shares = 0.6, 0.5, 0.5, 0.8, 0.75  # weights, maps twice, dense, valid
+    >>> stage = StageResults(
+    ...     "static", "pruned", {}, 8, *shares, activations={"relu": Zeros(60, 80)}
+    ... )
+    >>> maps(RunResults(Path("run"), (stage,))).rows
+    (('relu', '10', '75.00'),)
+    """
     return _sparsity(
-        results,
+        run,
         "Activation sparsity per layer",
         "elements / image",
         lambda stage: stage.activations,
@@ -22,10 +31,19 @@ def maps(results: Results) -> Table:
     )
 
 
-def kernels(results: Results) -> Table:
-    """Sparsity of every weight kernel after every stage."""
+def kernels(run: RunResults) -> Table:
+    """Sparsity of every weight kernel after every stage.
+
+    >>> from pathlib import Path
+    >>> shares = 0.6, 0.5, 0.5, 0.8, 0.75  # weights, maps twice, dense, valid
+    >>> stage = StageResults(
+    ...     "static", "pruned", {}, 8, *shares, weights={"fc/kernel": Zeros(60, 80)}
+    ... )
+    >>> kernels(RunResults(Path("run"), (stage,))).rows
+    (('fc/kernel', '80', '75.00'),)
+    """
     return _sparsity(
-        results,
+        run,
         "Weight sparsity per layer",
         "weights",
         lambda stage: stage.weights,
@@ -33,8 +51,15 @@ def kernels(results: Results) -> Table:
     )
 
 
-def products(stage: Stage) -> Table:
-    """Multiplications of every layer after one stage, and what is left of them."""
+def products(stage: StageResults) -> Table:
+    """Multiplications of every layer after one stage, and what is left of them.
+
+    >>> shares = 0.6, 0.5, 0.5, 0.8, 0.75  # weights, maps twice, dense, valid
+    >>> fc = Products(4000, 4000, 2000, 1600, 800)
+    >>> stage = StageResults("static", "pruned", {}, 8, *shares, products={"fc": fc})
+    >>> products(stage).rows[0]
+    ('fc', '500', '100.00', '50.00', '40.00', '20.00', '100')
+    """
     total = Products(
         *(
             sum(getattr(p, field) for p in stage.products.values())
@@ -82,13 +107,13 @@ def names(layers: Iterable[Mapping[str, T]]) -> list[str]:
 
 
 def _sparsity(
-    results: Results,
+    run: RunResults,
     title: str,
     size_heading: str,
-    layers: Callable[[Stage], Mapping[str, Zeros]],
-    size: Callable[[Stage, Zeros], str],
+    layers: Callable[[StageResults], Mapping[str, Zeros]],
+    size: Callable[[StageResults, Zeros], str],
 ) -> Table:
-    stages = results.stages
+    stages = run.stages
 
     def row(name: str) -> Sequence[str]:
         first = next(stage for stage in stages if name in layers(stage))
