@@ -4,8 +4,8 @@
            + buffer bits * e_buffer + DRAM bits * e_dram + seconds * static power
 
 Absolute numbers of different tables differ by factors (Aladdin's 32-bit multiplier at
-40 nm takes four times Horowitz' at 45 nm): compare designs under one table, and say
-which one.
+40 nm needs four times the energy of Horowitz' at 45 nm). So compare designs with one
+table, and name it.
 """
 
 import dataclasses
@@ -23,17 +23,18 @@ Number = Any
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Table:
-    """Energy of every action. All numbers are leaves, so that a sweep can vary them.
+    """The energy of every action. All numbers are leaves, so a sweep can vary them.
 
     Attributes:
-      mac: of one multiplication and addition, in `unit`.
-      gated: of a multiplier that idles for a cycle.
-      activation_spad, weight_spad, psum_spad: of one access to the small memory beside
-        the multiplier; a product makes one, one and two of them.
-      buffer: per bit from or to the on-chip buffer.
-      dram: per bit.
-      static_power: `unit` per picosecond: watts if the unit is pJ.
-      name, unit, source: static.
+      mac: energy of one multiplication and addition, in `unit`.
+      gated: energy of a multiplier that idles for a cycle.
+      activation_spad, weight_spad, psum_spad: energy of one access to the small memory
+        next to the multiplier; a product makes one, one and two accesses.
+      buffer: energy per bit from or to the on-chip buffer.
+      dram: energy per bit of DRAM traffic.
+      static_power: static (leakage) power in `unit` per picosecond: watts if the unit
+        is pJ.
+      name, unit, source: name of the table, unit of energy, source. Static.
     """
 
     mac: Number
@@ -50,19 +51,19 @@ class Table:
 
 
 class Actions(NamedTuple):
-    """How often each action happens.
+    """Numbers of actions.
 
     Attributes:
-      executed, gated: products computed, and slots kept idle.
-      buffer_bits, dram_bits: moved.
-      seconds: until the operation is done.
+      executed, gated: products computed, and multiplier slots kept idle.
+      buffer_bits, dram_bits: bits moved.
+      seconds: duration of the operation.
     """
 
-    executed: Any
-    gated: Any
-    buffer_bits: Any
-    dram_bits: Any
-    seconds: Any
+    executed: Number
+    gated: Number
+    buffer_bits: Number
+    dram_bits: Number
+    seconds: Number
 
 
 class Energy(NamedTuple):
@@ -71,10 +72,13 @@ class Energy(NamedTuple):
     Attributes:
       mac: multiplications and additions.
       gated: idle multipliers.
-      scratchpad: memories beside the multipliers.
-      buffer: on-chip buffer.
-      dram: off-chip memory.
-      static: what flows whatever is computed.
+      scratchpad: memories next to the multipliers.
+      buffer: accesses to the on-chip buffer.
+      dram: accesses to off-chip memory.
+      static: static (leakage) energy.
+
+    >>> Energy(mac=3.0, gated=0.5, scratchpad=1.0, buffer=2.0, dram=9.0, static=0).total
+    15.5
     """
 
     mac: Float[Array, "..."] | float
@@ -92,7 +96,7 @@ class Energy(NamedTuple):
 
 _TABLES = {
     "horowitz45": Table(
-        # Half precision: the table has no 16-bit integers. No register file either.
+        # Half precision: the table has neither 16-bit integers nor a register file.
         mac=1.1 + 0.4,
         buffer=10 / 64,
         dram=(1300 + 2600) / 2 / 64,
@@ -147,12 +151,12 @@ def names() -> tuple[str, ...]:
 
 
 def create(name: str, **overrides: Number) -> Table:
-    """An energy table by name, with other numbers where given.
+    """An energy table by name; overrides replace its numbers.
 
     Args:
-      name: one of `names()`.
-      **overrides: fields of `Table`. A table with overrides should carry its own
-        `name`.
+      name: name of a table, from `names()`.
+      **overrides: values for fields of `Table`. A table with overrides should have a
+        `name` of its own.
 
     Raises:
       ValueError: an unknown name or field.
@@ -180,7 +184,7 @@ def split(table: Table, actions: Actions) -> Energy:
     return Energy(
         mac=actions.executed * table.mac,
         gated=actions.gated * table.gated,
-        # A flag tells of the zero: gated products read no operand.
+        # A flag marks the zero, so gated products read no operand.
         scratchpad=actions.executed * spads,
         buffer=actions.buffer_bits * table.buffer,
         dram=actions.dram_bits * table.dram,
