@@ -130,7 +130,11 @@ class RunResults:
 
     @property
     def name(self) -> str:
-        """The name of the run directory."""
+        """The name of the run directory.
+
+        >>> RunResults(Path("runs/mnist"), ()).name
+        'mnist'
+        """
         return self.path.name
 
     @property

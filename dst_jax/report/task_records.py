@@ -75,7 +75,11 @@ class TaskRecord:
 
     @property
     def best(self) -> Metric:
-        """The metric that chooses the best checkpoint."""
+        """The metric that chooses the best checkpoint.
+
+        >>> task_record({}).best.name
+        'top1'
+        """
         return self.metrics[0]
 
     def words(self, text: str) -> str:

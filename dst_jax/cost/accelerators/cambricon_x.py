@@ -47,7 +47,11 @@ class CambriconX(Accelerator):
 
     @property
     def multipliers(self) -> Any:
-        """`lanes` in each element."""
+        """`lanes` in each element.
+
+        >>> CambriconX().multipliers
+        256
+        """
         return self.pes * self.lanes
 
     def storage(self, profile: OpProfile) -> Bits:

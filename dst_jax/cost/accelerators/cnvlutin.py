@@ -49,7 +49,11 @@ class Cnvlutin(Accelerator):
 
     @property
     def multipliers(self) -> Any:
-        """One per lane and filter."""
+        """One per lane and filter.
+
+        >>> Cnvlutin().multipliers
+        4096
+        """
         return self.lanes * self.units * self.unit_filters
 
     def storage(self, profile: OpProfile) -> Bits:
@@ -63,7 +67,15 @@ class Cnvlutin(Accelerator):
         )
 
     def refusal(self, profile: OpProfile) -> str | None:
-        """Too few channels for a brick."""
+        """Too few channels for a brick.
+
+        >>> from dst_jax.cost.counting.op_profile import Geometry
+        >>> x, w = jnp.ones((1, 4, 3), bool), jnp.ones((1, 3, 2), bool)
+        >>> window = Geometry((1,), ((0, 0),), (1,), (1,))
+        >>> profile = OpProfile(x, w, jnp.ones((1, 4, 2), bool), window)
+        >>> Cnvlutin().refusal(profile)
+        'fewer than 16 channels'
+        """
         if profile.weight.shape[-2] < self.brick:
             return f"fewer than {self.brick} channels"
         return super().refusal(profile)

@@ -50,7 +50,11 @@ class Dense(Accelerator):
 
     @property
     def multipliers(self) -> Any:
-        """Rows times columns."""
+        """Rows times columns.
+
+        >>> Dense().multipliers
+        1024
+        """
         return self.rows * self.columns
 
     def storage(self, profile: OpProfile) -> Bits:

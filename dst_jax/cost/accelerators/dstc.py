@@ -65,7 +65,11 @@ class Dstc(Accelerator):
 
     @property
     def multipliers(self) -> Any:
-        """An outer product per instruction."""
+        """An outer product per instruction.
+
+        >>> Dstc().multipliers
+        1024
+        """
         return self.per_cycle * self.rows * self.columns
 
     def storage(self, profile: OpProfile) -> Bits:

@@ -64,7 +64,11 @@ class Eie(Accelerator):
 
     @property
     def multipliers(self) -> Any:
-        """One in each element."""
+        """One in each element.
+
+        >>> Eie().multipliers
+        64
+        """
         return self.pes
 
     def storage(self, profile: OpProfile) -> Bits:
@@ -80,7 +84,15 @@ class Eie(Accelerator):
         return dense._replace(weight=weight.as_float())
 
     def refusal(self, profile: OpProfile) -> str | None:
-        """A convolution, or a product with batch axes."""
+        """A convolution, or a product with batch axes.
+
+        >>> from dst_jax.cost.counting.op_profile import Geometry
+        >>> x, w = jnp.ones((1, 4, 3), bool), jnp.ones((1, 3, 2), bool)
+        >>> window = Geometry((1,), ((0, 0),), (1,), (1,))
+        >>> profile = OpProfile(x, w, jnp.ones((1, 4, 2), bool), window)
+        >>> Eie().refusal(profile)
+        'no convolutions'
+        """
         if not is_matmul(profile):
             return "no convolutions"
         if profile.geometry.groups > 1:
@@ -114,7 +126,12 @@ class Eie(Accelerator):
     def entries(
         self, weight: Bool[Array, "inputs outputs"]
     ) -> Int[Array, "pes inputs"]:
-        """The number of entries each element reads for each input, fillers included."""
+        """The number of entries each element reads for each input, fillers included.
+
+        >>> weight = jnp.array([[True, False, False, True]])  # one input, four outputs
+        >>> Eie(pes=2).entries(weight).tolist()
+        [[1], [1]]
+        """
         lines = _interleaved(weight, self.pes)
         index = jnp.arange(lines.shape[-1], dtype=jnp.int32)[None, None]
         latest = lax.cummax(jnp.where(lines, index, -1), axis=2)

@@ -67,7 +67,11 @@ class EyerissV1(Accelerator):
 
     @property
     def multipliers(self) -> Any:
-        """One in each processing element."""
+        """One in each processing element.
+
+        >>> EyerissV1().multipliers
+        168
+        """
         return self.pes
 
     def storage(self, profile: OpProfile) -> Bits:

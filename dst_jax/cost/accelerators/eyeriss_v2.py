@@ -96,7 +96,11 @@ class EyerissV2(Accelerator):
 
     @property
     def multipliers(self) -> Any:
-        """`simd` in each element."""
+        """`simd` in each element.
+
+        >>> EyerissV2().multipliers
+        384
+        """
         return self.pes * self.simd
 
     def storage(self, profile: OpProfile) -> Bits:
@@ -115,7 +119,13 @@ class EyerissV2(Accelerator):
         return Bits(*map(coded, masks))
 
     def grid(self, profile: OpProfile) -> Grid:
-        """The first of the grids that are fastest for dense operands."""
+        """The first of the grids that are fastest for dense operands.
+
+        >>> from dst_jax.cost.counting.op_profile import Geometry
+        >>> x, w = jnp.ones((1, 8), bool), jnp.ones((8, 24), bool)
+        >>> EyerissV2().grid(OpProfile(x, w, jnp.ones((1, 24), bool), Geometry()))
+        Grid(channels=8, rows=1, filters=24)
+        """
         rows = _output_rows(profile)
         filters = profile.filters // profile.geometry.groups
 
@@ -129,7 +139,14 @@ class EyerissV2(Accelerator):
         return min(_grids(self.pes), key=steps)
 
     def refusal(self, profile: OpProfile) -> str | None:
-        """Depthwise convolutions have nothing to skip in a column."""
+        """Depthwise convolutions have nothing to skip in a column.
+
+        >>> from dst_jax.cost.counting.op_profile import Geometry
+        >>> x, w = jnp.ones((1, 4, 3), bool), jnp.ones((1, 1, 3), bool)
+        >>> window = Geometry((1,), ((0, 0),), (1,), (1,), groups=3)
+        >>> EyerissV2().refusal(OpProfile(x, w, jnp.ones((1, 4, 3), bool), window))
+        'depthwise'
+        """
         return "depthwise" if is_depthwise(profile) else super().refusal(profile)
 
     def dense_work(self, measured: Measured) -> Work:

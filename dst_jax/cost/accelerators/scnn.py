@@ -70,7 +70,11 @@ class Scnn(Accelerator):
 
     @property
     def multipliers(self) -> Any:
-        """An array of lanes in each element."""
+        """An array of lanes in each element.
+
+        >>> Scnn().multipliers
+        1024
+        """
         lanes = self.activation_lanes * self.weight_lanes
         return self.pe_rows * self.pe_columns * lanes
 

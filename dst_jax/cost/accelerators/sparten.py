@@ -65,7 +65,11 @@ class Sparten(Accelerator):
 
     @property
     def multipliers(self) -> Any:
-        """One in each unit."""
+        """One in each unit.
+
+        >>> Sparten().multipliers
+        1024
+        """
         return self.clusters * self.units
 
     def storage(self, profile: OpProfile) -> Bits:

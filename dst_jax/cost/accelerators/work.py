@@ -28,10 +28,6 @@ class OpShape(NamedTuple):
       filters: number of filters of one group.
       groups: number of groups of channels and filters.
       axes: number of spatial axes, 0 for a matrix product.
-
-    >>> shape = OpShape(4, images=1, taps=1, channels=8, filters=3, groups=1, axes=0)
-    >>> shape.outputs, shape.macs
-    (12, 96)
     """
 
     rows: int
@@ -44,22 +40,38 @@ class OpShape(NamedTuple):
 
     @property
     def contracted(self) -> int:
-        """The number of products in one output."""
+        """The number of products in one output.
+
+        >>> OpShape(16, 1, taps=9, channels=8, filters=3, groups=1, axes=2).contracted
+        72
+        """
         return self.taps * self.channels
 
     @property
     def positions(self) -> int:
-        """The number of output positions of an image, or rows of a matrix product."""
+        """The number of output positions of an image, or rows of a matrix product.
+
+        >>> OpShape(16, 1, taps=9, channels=8, filters=3, groups=1, axes=2).positions
+        16
+        """
         return self.rows // self.images if self.images else 0
 
     @property
     def outputs(self) -> int:
-        """The number of elements of the output."""
+        """The number of elements of the output.
+
+        >>> OpShape(16, 1, taps=9, channels=8, filters=3, groups=1, axes=2).outputs
+        48
+        """
         return self.rows * self.filters * self.groups
 
     @property
     def macs(self) -> int:
-        """The number of multiplications, with padding."""
+        """The number of multiplications, with padding.
+
+        >>> OpShape(16, 1, taps=9, channels=8, filters=3, groups=1, axes=2).macs
+        3456
+        """
         return self.outputs * self.contracted
 
 

@@ -60,11 +60,6 @@ class OpProfile:
       output: mask of nonzero outputs before any activation function, bool (batch,
         *out, filter).
       geometry: movement of the window. Static.
-
-    >>> import jax.numpy as jnp
-    >>> x, w = jnp.array([[True, False]]), jnp.ones((2, 3), bool)
-    >>> OpProfile(x, w, jnp.ones((1, 3), bool), Geometry()).counts.effectual
-    Count(3)
     """
 
     # Bool[Array, "..."], but JAX also rebuilds a pytree around shapes and placeholders.
@@ -75,27 +70,57 @@ class OpProfile:
 
     @property
     def batch(self) -> int:
-        """The number of rows of a matrix product, or images of a convolution."""
+        """The number of rows of a matrix product, or images of a convolution.
+
+        >>> import jax.numpy as jnp
+        >>> x, w = jnp.array([[True, False]]), jnp.ones((2, 3), bool)
+        >>> OpProfile(x, w, jnp.ones((1, 3), bool), Geometry()).batch
+        1
+        """
         return self.activation.shape[0]
 
     @property
     def channels(self) -> int:
-        """The number of input channels, over all groups."""
+        """The number of input channels, over all groups.
+
+        >>> import jax.numpy as jnp
+        >>> x, w = jnp.array([[True, False]]), jnp.ones((2, 3), bool)
+        >>> OpProfile(x, w, jnp.ones((1, 3), bool), Geometry()).channels
+        2
+        """
         return self.activation.shape[-1]
 
     @property
     def filters(self) -> int:
-        """The number of output channels, over all groups."""
+        """The number of output channels, over all groups.
+
+        >>> import jax.numpy as jnp
+        >>> x, w = jnp.array([[True, False]]), jnp.ones((2, 3), bool)
+        >>> OpProfile(x, w, jnp.ones((1, 3), bool), Geometry()).filters
+        3
+        """
         return self.weight.shape[-1]
 
     @property
     def taps(self) -> int:
-        """The number of positions in the window; 1 for a matrix product."""
+        """The number of positions in the window; 1 for a matrix product.
+
+        >>> import jax.numpy as jnp
+        >>> x, w = jnp.array([[True, False]]), jnp.ones((2, 3), bool)
+        >>> OpProfile(x, w, jnp.ones((1, 3), bool), Geometry()).taps
+        1
+        """
         return math.prod(self.weight.shape[:-2])
 
     @property
     def positions(self) -> int:
-        """The number of places of the window on an image; 1 for a matrix product."""
+        """The number of places of the window on an image; 1 for a matrix product.
+
+        >>> import jax.numpy as jnp
+        >>> x, w = jnp.array([[True, False]]), jnp.ones((2, 3), bool)
+        >>> OpProfile(x, w, jnp.ones((1, 3), bool), Geometry()).positions
+        1
+        """
         return math.prod(self.output.shape[1:-1])
 
     @property
@@ -104,12 +129,23 @@ class OpProfile:
 
         Every element has the same weight. If elements are weighted by the products
         that read them, the share is `1 - by_activation / valid` of `counts`.
+
+        >>> import jax.numpy as jnp
+        >>> x, w = jnp.array([[True, False]]), jnp.ones((2, 3), bool)
+        >>> OpProfile(x, w, jnp.ones((1, 3), bool), Geometry()).input_sparsity.item()
+        0.5
         """
         return (~self.activation).sum() / max(1, self.activation.size)
 
     @property
     def counts(self) -> OpCounts:
-        """The multiplications, as `cost.count` counts them."""
+        """The multiplications, as `cost.count` counts them.
+
+        >>> import jax.numpy as jnp
+        >>> x, w = jnp.array([[True, False]]), jnp.ones((2, 3), bool)
+        >>> OpProfile(x, w, jnp.ones((1, 3), bool), Geometry()).counts.effectual
+        Count(3)
+        """
         n = self.activation.ndim
         spatial = range(1, n - 1)
         taps = range(n - 2)

@@ -76,9 +76,6 @@ class Energy(NamedTuple):
       buffer: accesses to the on-chip buffer.
       dram: accesses to off-chip memory.
       static: static (leakage) energy.
-
-    >>> Energy(mac=3.0, gated=0.5, scratchpad=1.0, buffer=2.0, dram=9.0, static=0).total
-    15.5
     """
 
     mac: Float[Array, "..."] | float
@@ -90,7 +87,11 @@ class Energy(NamedTuple):
 
     @property
     def total(self) -> Float[Array, "..."] | float:
-        """The sum of the parts."""
+        """The sum of the parts.
+
+        >>> Energy(mac=3, gated=1, scratchpad=1, buffer=2, dram=9, static=0.5).total
+        16.5
+        """
         return sum(self)
 
 
