@@ -37,8 +37,8 @@ class OperationRecord:
     def effectual_per_cycle(self) -> float:
         """Useful multiplications per cycle, waiting for memory included.
 
-        >>> work = OperationRecord("sparse", "compute", 100, 1e-7, 0.5, 900, 300, 64, {})
-        >>> work.effectual_per_cycle
+        >>> op = OperationRecord("sparse", "compute", 100, 1e-7, 0.5, 900, 300, 64, {})
+        >>> op.effectual_per_cycle
         3.0
         """
         return self.effectual / self.cycles if self.cycles else 0.0
@@ -47,8 +47,8 @@ class OperationRecord:
     def intensity(self) -> float:
         """Useful multiplications per byte of DRAM traffic.
 
-        >>> work = OperationRecord("sparse", "compute", 100, 1e-7, 0.5, 900, 300, 64, {})
-        >>> work.intensity
+        >>> op = OperationRecord("sparse", "compute", 100, 1e-7, 0.5, 900, 300, 64, {})
+        >>> op.intensity
         4.6875
         """
         return self.effectual / self.dram_bytes if self.dram_bytes else 0.0
