@@ -59,7 +59,7 @@ class Accelerator(abc.ABC):
     weight_buffer: Number = field(default=512 * 1024, metadata=assumed(BUFFER))
     dram_bandwidth: Number = field(default=25.6e9, metadata=assumed(DDR4))
     sram_bandwidth: Number = field(default=float("inf"), metadata=assumed(SRAM))
-    energy: energies.Table = field(
+    energy: energies.EnergyTable = field(
         default_factory=lambda: energies.create("accelergy45_eyeriss"),
         metadata=assumed(TABLE),
     )

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import jax
 from jaxtyping import Array, Float
 
-__all__ = ["Actions", "Energy", "Table", "create", "names", "split"]
+__all__ = ["Actions", "Energy", "EnergyTable", "create", "names", "split"]
 
 Number = Any
 """A number or, in a sweep, an array of them; JAX also puts placeholders here."""
@@ -22,7 +22,7 @@ Number = Any
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Table:
+class EnergyTable:
     """The energy of every action. All numbers are leaves, so a sweep can vary them.
 
     Attributes:
@@ -96,7 +96,7 @@ class Energy(NamedTuple):
 
 
 _TABLES = {
-    "horowitz45": Table(
+    "horowitz45": EnergyTable(
         # Half precision: the table has neither 16-bit integers nor a register file.
         mac=1.1 + 0.4,
         buffer=10 / 64,
@@ -105,7 +105,7 @@ _TABLES = {
         source="Horowitz, ISSCC 2014, 45 nm: fp16 multiply 1.1 and add 0.4 pJ; 8 KB "
         "SRAM 10 pJ and DRAM 1300 to 2600 pJ per 64 bits (the middle is taken)",
     ),
-    "eyeriss_rel": Table(
+    "eyeriss_rel": EnergyTable(
         mac=1.0,
         activation_spad=1.0,
         weight_spad=1.0,
@@ -117,7 +117,7 @@ _TABLES = {
         source="Chen et al. (Eyeriss), 16-bit accesses relative to a MAC: register "
         "file 1, buffer 6, DRAM 200; traffic between PEs (2) is not modelled",
     ),
-    "accelergy45_eyeriss": Table(
+    "accelergy45_eyeriss": EnergyTable(
         mac=2.20,
         gated=0.066 + 0.006,
         activation_spad=0.197,
@@ -129,7 +129,7 @@ _TABLES = {
         source="Accelergy tables of the Sparseloop artifact (MICRO 2022, table 7 "
         "setup), 45 nm, 16 bits; a buffer access is the mean of read and write",
     ),
-    "eyeriss_v1_fit": Table(
+    "eyeriss_v1_fit": EnergyTable(
         mac=5.72,
         gated=0.60,
         buffer=5.47 / 8,
@@ -151,12 +151,12 @@ def names() -> tuple[str, ...]:
     return tuple(_TABLES)
 
 
-def create(name: str, **overrides: Number) -> Table:
+def create(name: str, **overrides: Number) -> EnergyTable:
     """An energy table by name; overrides replace its numbers.
 
     Args:
       name: name of a table, from `names()`.
-      **overrides: values for fields of `Table`. A table with overrides should have a
+      **overrides: values for fields of `EnergyTable`. A table with overrides should have a
         `name` of its own.
 
     Raises:
@@ -167,14 +167,14 @@ def create(name: str, **overrides: Number) -> Table:
     """
     if name not in _TABLES:
         raise ValueError(f"energy table must be one of {names()}, got {name!r}")
-    known = [field.name for field in dataclasses.fields(Table)]
+    known = [field.name for field in dataclasses.fields(EnergyTable)]
     unknown = sorted(set(overrides) - set(known))
     if unknown:
         raise ValueError(f"a table has no {unknown}; it has {known}")
     return dataclasses.replace(_TABLES[name], **overrides)
 
 
-def split(table: Table, actions: Actions) -> Energy:
+def split(table: EnergyTable, actions: Actions) -> Energy:
     """The energy of some actions, by part.
 
     >>> table = create("eyeriss_rel")
