@@ -156,8 +156,8 @@ def create(name: str, **overrides: Number) -> EnergyTable:
 
     Args:
       name: name of a table, from `names()`.
-      **overrides: values for fields of `EnergyTable`. A table with overrides should have a
-        `name` of its own.
+      **overrides: values for fields of the table, which should have a `name` of its
+        own.
 
     Raises:
       ValueError: an unknown name or field.
