@@ -1,25 +1,58 @@
-PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed
+# The newest Python that answers and can make an environment: a pyenv shim may exist
+# without either. JAX 0.11 and newer need Python 3.12.
+ifndef PYTHON
+PYTHON := $(shell for p in python3.13 python3.12 python3.11; do \
+	$$p -c 'import ensurepip' 2>/dev/null && echo $$p && exit; done; echo python3)
+endif
+VERSION := $(shell $(PYTHON) -c 'import platform; print(platform.python_version())')
+MADE := $(VENV)/.python-$(VERSION)
+INSTALLED := $(VENV)/.installed
+WORKERS := 2
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+# For Linux PyPI offers a CUDA build of several GB; PyTorch's own index has CPU builds.
+TORCH := torch==2.13.0
 # A shell that starts `make` with its own PYTHONPATH would hide what is installed here.
 unexport PYTHONPATH
 
-.PHONY: demo test check clean
+.PHONY: help demo test test-fast test-torch check clean
 
-demo: $(STAMP)
+help:
+	@echo 'make demo        a narrow ResNet18 on digits through all stages, and its report'
+	@echo 'make test        everything that is tested'
+	@echo 'make test-fast   the tests that take at most 5 seconds each'
+	@echo 'make test-torch  install PyTorch; the fast tests and those that need it'
+	@echo 'make check       format, lint, types'
+	@echo 'make clean       remove the environment, the runs and the caches'
+	@echo 'make PYTHON=python3.12 ... chooses the Python; now $(PYTHON), $(VERSION)'
+
+demo: $(INSTALLED)
 	$(BIN)/python -m experiments.imagenet_resnet18 --preset demo
 
-test: $(STAMP)
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+test: $(INSTALLED)
+	$(PYTEST)
 
-check: $(STAMP)
+test-fast: $(INSTALLED)
+	$(PYTEST) -m 'not slow'
+
+test-torch: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet $(TORCH)
+	$(PYTEST) -m 'torch or not slow'
+
+check: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
-$(STAMP): pyproject.toml
+# Another Python makes the environment anew; another pyproject.toml installs into it.
+$(MADE):
+	@$(PYTHON) -m ensurepip --version
+	rm -rf $(VENV)
 	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+$(INSTALLED): pyproject.toml $(MADE)
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $@
 

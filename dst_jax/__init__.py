@@ -1,1 +1,68 @@
-"""Dual sparse training in JAX: sparse weights, sparse activation maps, exact counts."""
+"""Dual sparse training in JAX: sparse weights, sparse activation maps, exact counts.
+
+`import dst_jax` imports nothing else; a part is imported when it is first named:
+
+>>> import dst_jax
+>>> dst_jax.penalties.l1.__module__
+'dst_jax.penalties.l1'
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dst_jax import (
+        activations,
+        checks,
+        cost,
+        data,
+        jaxprs,
+        models,
+        penalties,
+        pruning,
+        report,
+        runs,
+        train,
+        trees,
+        typing,
+    )
+
+    __version__: str
+
+__all__ = [
+    "__version__",
+    "activations",
+    "checks",
+    "cost",
+    "data",
+    "jaxprs",
+    "models",
+    "penalties",
+    "pruning",
+    "report",
+    "runs",
+    "train",
+    "trees",
+    "typing",
+]
+
+
+def _installed_version() -> str:
+    from importlib import metadata
+
+    try:
+        return metadata.version("dst_jax")
+    except metadata.PackageNotFoundError:
+        return "0+unknown"  # a source tree that was never installed
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return _installed_version()
+    if name in __all__:
+        return importlib.import_module(f"dst_jax.{name}")
+    raise AttributeError(f"module 'dst_jax' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

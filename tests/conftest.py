@@ -1,10 +1,14 @@
-"""Strict numerics and shape checks for every test; a cache of compiled programs."""
+"""Strict numerics and shape checks for every test; workers that stay small."""
 
+import ctypes
+import gc
 import os
+import resource
 import sys
 import tempfile
 import types
 
+import pytest
 from beartype import BeartypeConf, beartype
 from hypothesis import settings
 from jaxtyping import install_import_hook
@@ -26,3 +30,95 @@ import jax  # noqa: E402
 jax.config.update("jax_numpy_rank_promotion", "raise")
 settings.register_profile("busy machine", deadline=None)
 settings.load_profile("busy machine")
+
+SLOW = 5.0  # seconds of processor: a test that takes more is marked slow
+LARGE = 1.2e9  # bytes: a worker that holds more drops its compiled programs
+LIMIT = 2.5e9  # bytes: a worker that ever held more fails the run
+
+
+class Workers:
+    """Limits the memory of every worker; says which tests should be marked slow."""
+
+    def __init__(self):
+        self.used: dict[str, tuple[float, float]] = {}
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self, item):
+        start = _processor()
+        try:
+            return (yield)
+        finally:
+            item.user_properties.append(("processor", _processor() - start))
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_teardown(self):
+        if _held() > LARGE:
+            jax.clear_caches()
+            gc.collect()
+            _return_freed_memory()
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node):
+        if output := getattr(node, "workeroutput", None):  # it did not crash
+            self.used[node.gateway.id] = output["used"]
+
+    def pytest_sessionfinish(self, session):
+        if hasattr(session.config, "workeroutput"):
+            session.config.workeroutput["used"] = _peak(), _processor()
+            return
+        self.used = self.used or {"this process": (_peak(), _processor())}
+        if any(peak > LIMIT for peak, _ in self.used.values()):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter):
+        terminalreporter.section("workers")
+        for name, (peak, seconds) in self.used.items():
+            used = f"{name} used {seconds:.0f} s of processor, {peak / 1e9:.2f} GB"
+            failed = f" of memory: FAILED, may use {LIMIT / 1e9} GB"
+            terminalreporter.line(used + (failed if peak > LIMIT else " of memory"))
+        for report in terminalreporter.stats.get("passed", []):
+            seconds = dict(report.user_properties).get("processor", 0)
+            if seconds > SLOW and "slow" not in report.keywords:
+                long = f"not marked slow: {seconds:.1f} s {report.nodeid}"
+                terminalreporter.line(long)
+
+
+def pytest_configure(config):
+    config.pluginmanager.register(Workers())  # a conftest's hooks see its folder alone
+
+
+@pytest.fixture(scope="session")
+def torch():
+    """PyTorch; without it the test is skipped."""
+    return pytest.importorskip("torch")
+
+
+def pytest_itemcollected(item):
+    if "torch" in getattr(item, "fixturenames", ()):
+        item.add_marker("torch")
+
+
+def _held() -> int:
+    """Bytes of memory that this process holds now; 0 where /proc is missing."""
+    try:
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1]) * resource.getpagesize()
+    except OSError:
+        return 0
+
+
+def _processor() -> float:
+    """Seconds of processor that this process and those it waited for have used."""
+    return sum(os.times()[:4])
+
+
+def _peak() -> int:
+    """The most bytes of memory that this process ever held."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _return_freed_memory() -> None:
+    """Gives freed memory back to the system, which glibc does not do by itself."""
+    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
+        trim(0)

@@ -112,7 +112,10 @@ _BY_NAME: dict[str, Distribution] = {
 
 
 def by_name(distribution: str | Distribution) -> Distribution:
-    """A distribution by name ("uniform", "erk", "er", "global"), or itself.
+    """A distribution by name, or a function as it is.
+
+    Args:
+      distribution: "uniform", "erk", "er", "global", `module:attribute`, or a function.
 
     Raises:
       ValueError: an unknown name.
@@ -122,8 +125,7 @@ def by_name(distribution: str | Distribution) -> Distribution:
     """
     if callable(distribution):
         return distribution
-    checks.one_of("distribution", distribution, _BY_NAME)
-    return _BY_NAME[distribution]
+    return checks.lookup("distribution", distribution, _BY_NAME)
 
 
 def within(kept: Kept, most: Mapping[str, Any]) -> Kept:

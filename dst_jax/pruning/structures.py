@@ -8,6 +8,7 @@ to the nearest channel, `constant_fan_in` down to the same number for every outp
 """
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -23,6 +24,7 @@ from dst_jax.typing import Mask, Params
 __all__ = [
     "Structure",
     "block",
+    "by_name",
     "channel",
     "constant_fan_in",
     "n_m",
@@ -219,6 +221,40 @@ def constant_fan_in() -> Structure:
         return mask.reshape(scores.shape)
 
     return Structure("constant_fan_in", choose=choose)
+
+
+def by_name(text: str) -> Structure:
+    """A structure by name.
+
+    Args:
+      text: "unstructured", "channel_in", "channel_out", "constant_fan_in", "2:4" for
+        N:M, "4x1" for a block, or `module:attribute` of a structure.
+
+    Raises:
+      ValueError: an unknown name, or numbers out of range.
+
+    >>> by_name("2:4").density
+    0.5
+    >>> by_name("4x1").size((8, 3))
+    4
+    """
+    if re.fullmatch(r"\d+:\d+", text):
+        n, m = map(int, text.split(":"))
+        return n_m(n, m)
+    if re.fullmatch(r"\d+(x\d+)+", text):
+        return block(tuple(map(int, text.split("x"))))
+    found = checks.lookup("structure", text, _BY_NAME)
+    if not isinstance(found, Structure):
+        raise ValueError(f"structure {text!r} must be a Structure, got {found!r}")
+    return found
+
+
+_BY_NAME = {
+    "unstructured": unstructured(),
+    "channel_in": channel("in"),
+    "channel_out": channel("out"),
+    "constant_fan_in": constant_fan_in(),
+}
 
 
 def _n_largest(scores: Array, n: int, axis: int) -> Array:

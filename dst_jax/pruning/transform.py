@@ -9,8 +9,6 @@ A method (`protocol.Method`) says what the first mask is, when it changes and ho
 mask, the method's memory and the inner state live in one `SparseState`.
 """
 
-import functools
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -32,9 +30,7 @@ from dst_jax.pruning.protocol import Changes, Method, SparseState, Step
 from dst_jax.pruning.reset_state import reset_where
 from dst_jax.typing import Mask, Params, Rules
 
-__all__ = ["Factory", "method", "sparsify"]
-
-Factory = Callable[..., optax.GradientTransformationExtraArgs]
+__all__ = ["sparsify"]
 
 
 def sparsify(
@@ -84,26 +80,6 @@ def sparsify(
         skip_update=skip_update,
     )
     return optax.GradientTransformationExtraArgs(frame.init, frame.update)
-
-
-def method(build: Callable[..., Method]) -> Factory:
-    """A function that returns a `Method`, as one that returns an Optax transform.
-
-    The result takes `inner` first, then the options of `build` and of `sparsify`.
-    """
-    own = inspect.signature(build).parameters
-    inner, _, *common = inspect.signature(sparsify).parameters.values()
-
-    @functools.wraps(build)
-    def factory(
-        inner: optax.GradientTransformation, **options: Any
-    ) -> optax.GradientTransformationExtraArgs:
-        of_method = {k: v for k, v in options.items() if k in own}
-        of_frame = {k: v for k, v in options.items() if k not in own}
-        return sparsify(inner, build(**of_method), **of_frame)
-
-    factory.__signature__ = inspect.Signature([inner, *own.values(), *common])  # type: ignore[attr-defined]
-    return factory
 
 
 @dataclass(frozen=True)

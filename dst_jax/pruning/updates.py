@@ -47,13 +47,21 @@ _IMPORTANCE: dict[str, Importance] = {
 def importance(argument: str, value: str | Importance) -> Importance:
     """A score during training by name, or a function of `Step` as it is.
 
+    Args:
+      argument: name of the argument, for the message.
+      value: "magnitude", "gradient", "random", "snip", "taylor", `module:attribute`, or
+        a function of `Step`.
+
     Raises:
       ValueError: an unknown name.
+
+    >>> step = Step({"w": jnp.array([-2.0])}, None, None, None, None, None)
+    >>> importance("drop", "magnitude")(step)["w"].tolist()
+    [2.0]
     """
     if callable(value):
         return value
-    checks.one_of(argument, value, _IMPORTANCE)
-    return _IMPORTANCE[value]
+    return checks.lookup(argument, value, _IMPORTANCE)
 
 
 def dense_mask(params: Params) -> Mask:

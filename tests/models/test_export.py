@@ -102,8 +102,7 @@ def test_what_would_grow_stays_dense(lenet, tmp_path):
     _same(torch_import.load("lenet5", path), full)
 
 
-def test_the_sparse_network_loads_into_pytorch(lenet, tmp_path):
-    torch = pytest.importorskip("torch")
+def test_the_sparse_network_loads_into_pytorch(torch, lenet, tmp_path):
     from safetensors.torch import load_file as load_torch
 
     nn = torch.nn
@@ -135,9 +134,8 @@ def test_the_sparse_network_loads_into_pytorch(lenet, tmp_path):
     assert not net.fc1.weight[~beside["fc1.weight"]].any()
 
 
-def test_pytorch_needs_no_counters():
+def test_pytorch_needs_no_counters(torch):
     """A strict load fills in num_batches_tracked, which is not exported."""
-    torch = pytest.importorskip("torch")
     state = {
         "weight": torch.ones(2),
         "bias": torch.zeros(2),

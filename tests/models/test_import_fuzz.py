@@ -100,12 +100,16 @@ def test_what_is_no_file_of_weights_is_refused(tmp_path):
             ValueError, match=r"must end in one of \.safetensors, \.pth"
         ):
             _load(tmp_path / name)
-    for name in ("empty.safetensors", "empty.pth"):
-        if name.endswith("pth"):
-            pytest.importorskip("torch")
-        (tmp_path / name).write_bytes(b"")
-        with pytest.raises(ValueError, match=r"not a (sound|plain)"):
-            _load(tmp_path / name)
+    (tmp_path / "empty.safetensors").write_bytes(b"")
+    with pytest.raises(ValueError, match="not a sound"):
+        _load(tmp_path / "empty.safetensors")
+
+
+@pytest.mark.usefixtures("torch")
+def test_an_empty_pickle_is_refused(tmp_path):
+    (tmp_path / "empty.pth").write_bytes(b"")
+    with pytest.raises(ValueError, match="not a plain"):
+        _load(tmp_path / "empty.pth")
 
 
 def test_a_header_may_not_claim_more_than_the_file(tmp_path):
@@ -123,8 +127,7 @@ def test_a_safetensors_file_of_another_network_says_so(tmp_path):
 
 @pytest.mark.parametrize("suffix", [".pth", ".pt", ".bin", ".safetensors"])
 @pytest.mark.parametrize("form", ["pickle", "zip", "legacy", "inside", "old protocol"])
-def test_a_malicious_pickle_runs_nothing(tmp_path, suffix, form):
-    torch = pytest.importorskip("torch")
+def test_a_malicious_pickle_runs_nothing(torch, tmp_path, suffix, form):
     marker, path = tmp_path / "made by a pickle", tmp_path / f"evil{suffix}"
     evil = Evil(marker)
     if form == "pickle":
@@ -155,23 +158,21 @@ def test_the_pickles_above_are_malicious(tmp_path):
         ({"model": {"model": {}}}, "'model' is a dict"),
     ],
 )
-def test_a_pickle_of_something_else_is_refused(tmp_path, content, message):
-    torch = pytest.importorskip("torch")
+def test_a_pickle_of_something_else_is_refused(torch, tmp_path, content, message):
     torch.save(content, tmp_path / "w.pth")
     with pytest.raises(ValueError, match=message):
         _load(tmp_path / "w.pth")
 
 
-def test_tensors_that_are_not_dense_are_refused():
-    torch = pytest.importorskip("torch")
+def test_tensors_that_are_not_dense_are_refused(torch):
     good = {name: torch.from_numpy(array) for name, array in WEIGHTS.items()}
     for odd in (good["fc1.weight"].to_sparse(), good["fc1.weight"].to("meta")):
         with pytest.raises(ValueError, match=r"not tensors: 'fc1.weight' is a Tensor"):
             torch_import.variables("mlp", {**good, "fc1.weight": odd}, **OPTIONS)
 
 
+@pytest.mark.usefixtures("torch")
 def test_a_torchscript_archive_is_refused(tmp_path):
-    pytest.importorskip("torch")
     with zipfile.ZipFile(tmp_path / "script.pt", "w") as archive:
         archive.writestr("script/constants.pkl", b"\x80\x02).")
         archive.writestr("script/data.pkl", b"\x80\x02}.")
@@ -182,9 +183,9 @@ def test_a_torchscript_archive_is_refused(tmp_path):
 
 def test_pytorch_absent_or_too_old_is_said(tmp_path, monkeypatch):
     (tmp_path / "w.pth").write_bytes(b"")
-    old = type("torch", (), {"__version__": "2.5.1+cpu"})
+    old = type("torch", (), {"__version__": "2.9.1+cpu"})
     monkeypatch.setitem(__import__("sys").modules, "torch", old)
-    with pytest.raises(ModuleNotFoundError, match=r"2.6 or newer, found 2.5.1"):
+    with pytest.raises(ModuleNotFoundError, match=r"2.10 or newer, found 2.9.1"):
         _load(tmp_path / "w.pth")
     monkeypatch.setitem(__import__("sys").modules, "torch", None)
     with pytest.raises(ModuleNotFoundError, match=r"dst_jax\[torch\]"):
@@ -225,8 +226,7 @@ def test_damaged_safetensors_bytes(tmp_path_factory, data):
 
 @given(data=st.data())
 @settings(max_examples=60)
-def test_damaged_pickle_bytes(tmp_path_factory, data):
-    torch = pytest.importorskip("torch")
+def test_damaged_pickle_bytes(torch, tmp_path_factory, data):
     path = tmp_path_factory.mktemp("fuzz") / "w.pth"
     good = {name: torch.from_numpy(array) for name, array in WEIGHTS.items()}
     torch.save(good, path, _use_new_zipfile_serialization=data.draw(st.booleans()))

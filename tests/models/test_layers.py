@@ -68,8 +68,7 @@ def test_one_value_per_channel_cannot_train():
 @pytest.mark.parametrize(
     ("size", "stride", "padding"), [(3, 2, 0), (2, 2, 0), (3, 2, 1)]
 )
-def test_max_pooling_is_pytorchs(length, size, stride, padding, ceil):
-    torch = pytest.importorskip("torch")
+def test_max_pooling_is_pytorchs(torch, length, size, stride, padding, ceil):
     x = -torch.arange(float(length * length)).reshape(1, 1, length, length)
     pool = torch.nn.MaxPool2d(size, stride, padding, ceil_mode=ceil)
     image = jnp.asarray(x.numpy()).transpose(0, 2, 3, 1)
@@ -97,8 +96,7 @@ def test_disjoint_max_pooling_has_the_gradient_of_any_max_pooling(shape, size):
 
 
 @pytest.mark.parametrize(("length", "size"), [(7, 7), (14, 7), (2, 7), (1, 7), (10, 4)])
-def test_adaptive_mean_is_pytorchs(length, size):
-    torch = pytest.importorskip("torch")
+def test_adaptive_mean_is_pytorchs(torch, length, size):
     x = torch.randn(1, 3, length, length, generator=torch.Generator().manual_seed(0))
     expected = torch.nn.AdaptiveAvgPool2d(size)(x).numpy().transpose(0, 2, 3, 1)
     image = jnp.asarray(x.numpy()).transpose(0, 2, 3, 1)

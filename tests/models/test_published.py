@@ -95,8 +95,7 @@ def test_cifar_stems_have_the_published_parameters(name, options, parameters):
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_names_and_shapes_are_one_to_one_with_the_reference(name):
-    torch = pytest.importorskip("torch")
+def test_names_and_shapes_are_one_to_one_with_the_reference(torch, name):
     from tests.models.torch_reference.build import BUILDERS
 
     with torch.device("meta"):  # shapes without memory

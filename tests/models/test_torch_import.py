@@ -72,8 +72,8 @@ def _resnet18(torch):
 
 
 @pytest.fixture(scope="module")
-def net():
-    return _resnet18(pytest.importorskip("torch"))
+def net(torch):
+    return _resnet18(torch)
 
 
 @pytest.fixture(scope="module")
@@ -93,8 +93,7 @@ def _same(a, b):
         np.testing.assert_array_equal(np.asarray(a[name]), np.asarray(b[name]), name)
 
 
-def test_logits_equal_pytorchs(net):
-    torch = pytest.importorskip("torch")
+def test_logits_equal_pytorchs(torch, net):
     ours = torch_import.variables("resnet18", net, **OPTIONS)
     model = models.create("resnet18", **OPTIONS)
     x = np.random.default_rng(0).normal(size=(2, 64, 64, 3)).astype(np.float32)
@@ -104,8 +103,7 @@ def test_logits_equal_pytorchs(net):
     assert np.abs(logits - theirs).max() < 1e-4 * np.abs(theirs).max()
 
 
-def test_files_wrappers_and_prefixes_give_the_same(net, tmp_path, caplog):
-    torch = pytest.importorskip("torch")
+def test_files_wrappers_and_prefixes_give_the_same(torch, net, tmp_path, caplog):
     from safetensors.torch import save_file as save_torch
 
     expected = torch_import.variables("resnet18", net, **OPTIONS)
@@ -127,8 +125,7 @@ def test_files_wrappers_and_prefixes_give_the_same(net, tmp_path, caplog):
     assert "using the entry 'state_dict'; left: best, epoch" in caplog.text
 
 
-def test_half_precision_of_pytorch_is_exact(net):
-    torch = pytest.importorskip("torch")
+def test_half_precision_of_pytorch_is_exact(torch, net):
     half = {k: v.to(torch.bfloat16) for k, v in net.state_dict().items()}
     again = {k: v.float() for k, v in half.items()}
     _same(
@@ -137,8 +134,8 @@ def test_half_precision_of_pytorch_is_exact(net):
     )
 
 
+@pytest.mark.usefixtures("torch")
 def test_a_live_modules_normalisation_is_compared(net):
-    pytest.importorskip("torch")
     net.layer1[0].bn1.eps, net.layer2[0].downsample[1].momentum = 1e-3, None
     try:
         with pytest.raises(ValueError, match="other constants") as error:
@@ -221,9 +218,9 @@ def _under_pytorchs_names(tree):
         ("wide_resnet28_10", {"width": 0.1}),
     ],
 )
+@pytest.mark.usefixtures("torch")
 def test_live_references_of_other_networks(name, options):
     """Strict, so every name, every shape, every epsilon and every momentum agrees."""
-    pytest.importorskip("torch")
     from tests.models.torch_reference.build import BUILDERS
 
     net = BUILDERS[name](num_classes=10, **options)
@@ -242,9 +239,8 @@ def test_live_references_of_other_networks(name, options):
     assert not found
 
 
-def test_kernels_mean_what_they_mean_in_pytorch():
+def test_kernels_mean_what_they_mean_in_pytorch(torch):
     """Transposed and grouped convolutions, each against PyTorch's own."""
-    torch = pytest.importorskip("torch")
     f = torch.nn.functional
     rng = np.random.default_rng(0)
     x = rng.normal(size=(1, 6, 5, 4)).astype(np.float32)

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from scipy.sparse import csr_array
 
 from dst_jax.models.torch import sparse as torch_sparse
 
@@ -35,7 +36,7 @@ def test_csr_is_scipys():
     rng = np.random.default_rng(0)
     kernel = rng.normal(size=(8, 3, 3, 3))
     kernel = np.where(rng.random(kernel.shape) < 0.3, kernel, 0.0)
-    sparse = pytest.importorskip("scipy.sparse").csr_array(kernel.reshape(8, -1))
+    sparse = csr_array(kernel.reshape(8, -1))
     parts = torch_sparse.compress(kernel, "csr")
     np.testing.assert_array_equal(parts["row_pointers"], sparse.indptr)
     np.testing.assert_array_equal(parts["column_indices"], sparse.indices)

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
+from dst_jax import checks
 from dst_jax.cost.accelerators.base import Accelerator
 from dst_jax.cost.accelerators.cambricon_x import CambriconX
 from dst_jax.cost.accelerators.cnvlutin import Cnvlutin
@@ -63,7 +64,7 @@ def create(name: str, **overrides: Any) -> Accelerator:
     """An accelerator by name.
 
     Args:
-      name: one of `names()`.
+      name: name from `names()`, or `module:attribute` of a subclass of `Accelerator`.
       **overrides: numbers that replace the preset's, see `sources(name)`; an array of
         them is for `jax.vmap` or `cost.sweep`. `energy` also takes a table's name.
 
@@ -97,8 +98,8 @@ def sources(name: str) -> dict[str, Source]:
     rows = {
         field.name: Source(
             getattr(preset, field.name),
-            field.metadata["source"],
-            field.metadata["status"],
+            field.metadata.get("source", ""),
+            field.metadata.get("status", "assumed"),
         )
         for field in dataclasses.fields(preset)
     }
@@ -108,9 +109,10 @@ def sources(name: str) -> dict[str, Source]:
 
 
 def _preset(name: str) -> Any:
-    if name not in _PRESETS:
-        raise ValueError(f"accelerator must be one of {names()}, got {name!r}")
-    return _PRESETS[name]
+    found = checks.lookup("accelerator", name, _PRESETS)
+    if not (isinstance(found, type) and issubclass(found, Accelerator)):
+        raise ValueError(f"accelerator {name!r} must be an Accelerator, got {found!r}")
+    return found
 
 
 def _check(name: str, value: Any, *, default: Any) -> None:

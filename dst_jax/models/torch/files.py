@@ -17,9 +17,9 @@ __all__ = ["arrays_of", "read"]
 _PICKLES = (".pth", ".pt", ".bin")
 _SUFFIXES = (".safetensors", *_PICKLES)
 _INSIDE = ("state_dict", "model_state_dict", "model")
-# Before 2.6 a crafted file could run code even with weights_only=True
-# (CVE-2025-32434).
-_OLDEST_TORCH = (2, 6)
+# Before 2.10 a crafted file could corrupt memory even with weights_only=True
+# (CVE-2026-24747).
+_OLDEST_TORCH = (2, 10)
 
 _log = logging.getLogger(__name__)
 
@@ -108,7 +108,7 @@ def _read_pickle(path: Path) -> Any:
     version = tuple(int(n) for n in torch.__version__.split(".")[:2])
     if version < _OLDEST_TORCH:
         raise ModuleNotFoundError(
-            f"{path} needs PyTorch 2.6 or newer, found {torch.__version__}: older ones"
+            f"{path} needs PyTorch 2.10 or newer, found {torch.__version__}: older ones"
             " may run code from a file that was made to"
         )
     try:

@@ -9,11 +9,11 @@ import numpy as np
 
 from dst_jax import checks, trees
 from dst_jax.pruning import schedules, scores, updates
+from dst_jax.pruning.description import method
 from dst_jax.pruning.distributions import Distribution, by_name
 from dst_jax.pruning.protocol import Method, Step
 from dst_jax.pruning.selection import JOINT, Counts
 from dst_jax.pruning.structures import select
-from dst_jax.pruning.transform import method
 from dst_jax.typing import Mask, Params, Rules
 
 __all__ = ["gap", "gap_copies", "gap_merge"]
@@ -22,7 +22,7 @@ Partitions = int | Rules
 """How many, in path order, or `[(regex, part), ...]` with parts from 0."""
 
 
-@method
+@method(lengths={"interval": 0.2})
 def gap(
     *,
     sparsity: Any,

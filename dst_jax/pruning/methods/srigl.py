@@ -10,18 +10,22 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
 from dst_jax import checks, trees
-from dst_jax.pruning import schedules, scores, updates
+from dst_jax.pruning import flops, schedules, scores, updates
+from dst_jax.pruning.description import method
 from dst_jax.pruning.distributions import Distribution, by_name
 from dst_jax.pruning.protocol import Method, Step
 from dst_jax.pruning.selection import JOINT, Count, Counts, top_k, top_k_along
 from dst_jax.pruning.structures import constant_fan_in, select
-from dst_jax.pruning.transform import method
 from dst_jax.typing import Mask, Params
 
 __all__ = ["srigl"]
 
 
-@method
+@method(
+    lengths={"end": 0.75, "interval": 0.02},
+    ends=["end"],
+    dense_gradients=flops.at_updates,
+)
 def srigl(
     *,
     sparsity: Any,
