@@ -98,9 +98,9 @@ def load(
     """Opens a data set; small images are decoded into memory.
 
     Args:
-      name: one of `data.names()`, or `module:attribute` of a `Recipe` of a set in TFDS,
-        of a `Dataset`, or of a function that returns one and has those of the options
-        below as parameters that it can do something with.
+      name: name from `data.names()`, or `module:attribute` of a `Recipe` of a set in
+        TFDS, of a `Dataset`, or of a function that returns one. The parameters of that
+        function are those of the options below that it supports.
       data_dir: directory of prepared sets; by default $TFDS_DATA_DIR, else
         ~/tensorflow_datasets.
       image_size: side of the images in pixels, at least 1; by default the recipe's.
@@ -115,8 +115,8 @@ def load(
 
     Raises:
       FileNotFoundError: the set is not prepared; the message gives the command.
-      ValueError: an argument is out of range, or the set does not take it; or more than
-        `corrupt_limit` records are corrupt.
+      ValueError: an argument is out of range, or the set does not support it; or more
+        than `corrupt_limit` records are corrupt.
 
     >>> dataset = load("digits", holdout=0.25)
     >>> len(dataset.train), len(dataset.holdout), len(dataset.test)

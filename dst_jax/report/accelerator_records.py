@@ -13,7 +13,7 @@ class OperationRecord:
 
     Attributes:
       mode: "sparse", "mixed" or "dense: why".
-      bound: what takes longest: "compute", "dram" or "sram".
+      bound: part that takes longest: "compute", "dram" or "sram".
       cycles: total cycles.
       seconds: total time.
       utilisation: share of the multiplier slots that are used while computing.
