@@ -28,7 +28,7 @@ PAPER = "Zhang et al., MICRO 2016"
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CambriconX(Accelerator):
-    """Filter k runs on element k mod pes, its nonzero weights `lanes` at a time.
+    """Filter k runs on element k mod pes, `lanes` of its nonzero weights at a time.
 
         cycles = images * positions * max over elements of
                  sum over its filters k of ceil(nonzeros of k / lanes)
@@ -37,8 +37,8 @@ class CambriconX(Accelerator):
     nothing.
 
     Attributes:
-      lanes: multipliers per element.
-      pes: elements. Static.
+      lanes: number of multipliers per element.
+      pes: number of elements. Static.
     """
 
     lanes: Any = field(default=16, metadata=memory(PAPER))
@@ -47,16 +47,20 @@ class CambriconX(Accelerator):
 
     @property
     def multipliers(self) -> Any:
-        """`lanes` in each element."""
+        """`lanes` in each element.
+
+        >>> CambriconX().multipliers
+        256
+        """
         return self.pes * self.lanes
 
     def storage(self, profile: OpProfile) -> Bits:
-        """Weights with a bit for every place, all else dense."""
+        """Weights as a bitmask with values, the other arrays dense."""
         weight = formats.bitmask(profile.weight, value_bits=self.value_bits)
         return dense_bits(profile, self.value_bits)._replace(weight=weight.as_float())
 
     def reduce(self, profile: OpProfile) -> Int[Array, "rounds pes"]:
-        """Nonzero weights of every filter; column k mod pes is an element's."""
+        """Nonzero weights of every filter; column k mod pes belongs to an element."""
         axes = tuple(range(profile.weight.ndim - 1))
         counts = pad_to(nonzeros(profile.weight, axes), 0, self.pes)
         return counts.reshape(-1, self.pes)

@@ -35,9 +35,6 @@ class Leaf:
       name: name in PyTorch: `layer1.0.conv1.weight`.
       shape: shape here.
       axes: axes here in PyTorch's order: axis i in PyTorch is axis `axes[i]` here.
-
-    >>> Leaf("params/fc/kernel", "fc.weight", (3, 2), (1, 0)).torch_shape
-    (2, 3)
     """
 
     path: str
@@ -47,7 +44,11 @@ class Leaf:
 
     @property
     def torch_shape(self) -> tuple[int, ...]:
-        """The shape in PyTorch."""
+        """The shape in PyTorch.
+
+        >>> Leaf("params/fc/kernel", "fc.weight", (3, 2), (1, 0)).torch_shape
+        (2, 3)
+        """
         return tuple(self.shape[i] for i in self.axes)
 
 
