@@ -176,9 +176,15 @@ def _distributed(pieces: Sequence[Piece], shape: Sequence[int]) -> Axes:
                 rest.insert(0, piece._replace(size=piece.size // needed))
                 piece = piece._replace(size=needed)
             elif needed % max(piece.size, 1):
-                return tuple(single(origins(pieces), size) for size in shape)
+                return _mixed(pieces, shape)
             axis.append(piece)
         result.append(tuple(axis))
     if shape:
         result[-1] += tuple(rest)
     return tuple(result)
+
+
+def _mixed(pieces: Sequence[Piece], shape: Sequence[int]) -> Axes:
+    """Axes each of which holds parts of all pieces, except those of size 1."""
+    everything = origins(pieces)
+    return tuple(single(everything, size) if size != 1 else () for size in shape)
