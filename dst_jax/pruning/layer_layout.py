@@ -14,12 +14,12 @@ from dst_jax import trees
 from dst_jax.kernels import Kernel, apart, of, together
 from dst_jax.typing import Params
 
-__all__ = ["Layout", "layout_of"]
+__all__ = ["LayerLayout", "layout_of"]
 
 
 @jax.tree_util.register_static
 @dataclass(frozen=True)
-class Layout:
+class LayerLayout:
     """The kernels of a tree that are stacks of layers, or have other axes than a layer.
 
     Optimizer states carry it, so that a state can be read without the kernels.
@@ -34,7 +34,8 @@ class Layout:
         """`tree` with layers in place of kernels, a tuple of them for a stack.
 
         >>> import jax.numpy as jnp
-        >>> layout = Layout((("w", Kernel(stack=(0,), inputs=(1,), outputs=(2,))),))
+        >>> stack = Kernel(stack=(0,), inputs=(1,), outputs=(2,))
+        >>> layout = LayerLayout((("w", stack),))
         >>> layers = layout.apart({"w": jnp.ones((2, 3, 4)), "b": jnp.ones(4)})
         >>> [layer.shape for layer in layers["w"]], layers["b"].shape
         ([(3, 4), (3, 4)], (4,))
@@ -53,7 +54,8 @@ class Layout:
         """The tree whose layers `apart` returns, with the structure of `like`.
 
         >>> import jax.numpy as jnp
-        >>> layout = Layout((("w", Kernel(stack=(0,), inputs=(1,), outputs=(2,))),))
+        >>> stack = Kernel(stack=(0,), inputs=(1,), outputs=(2,))
+        >>> layout = LayerLayout((("w", stack),))
         >>> tree = {"w": jnp.ones((2, 3, 4)), "b": None}
         >>> layout.together(layout.apart(tree), tree)["w"].shape
         (2, 3, 4)
@@ -72,7 +74,7 @@ class Layout:
 
 def layout_of(
     params: Params, prunable: Any, kernels: Mapping[str, Kernel] | None
-) -> Layout:
+) -> LayerLayout:
     """The layout of the leaves that are pruned.
 
     Args:
@@ -87,4 +89,4 @@ def layout_of(
     """
     pruned = trees.named_leaves(prunable)
     found = of(trees.only(prunable, params), kernels) if pruned else {}
-    return Layout(tuple((k, found[k]) for k in found if not found[k].canonical))
+    return LayerLayout(tuple((k, found[k]) for k in found if not found[k].canonical))

@@ -110,13 +110,12 @@ def top_k_along(
         reached = values >= jnp.expand_dims(bound, axis)
         return (reached & among).sum(axis, dtype=jnp.int32)
 
-    bound = _bisect(lambda c: at_least(keys, True, c), k)
+    bound = _allowed(_bisect(lambda c: at_least(keys, True, c), k))
     bound = jnp.expand_dims(bound, axis)
     tied = keys == bound
     room = k - (keys > bound).sum(axis, dtype=jnp.int32)
     last = _bisect(lambda c: at_least(rank, tied, c), room)
-    found = (keys > bound) | (tied & (rank >= jnp.expand_dims(last, axis)))
-    return found if among is None else found & among
+    return (keys > bound) | (tied & (rank >= jnp.expand_dims(last, axis)))
 
 
 # Jitted: without a jit around it a loop is compiled anew at every call.
@@ -141,7 +140,7 @@ def _top_k_leaves(
         each = zip(keys, groups, strict=True)
         return per_group([_count(key >= bound[g]) for key, g in each])
 
-    bound = _bisect(reached, k)
+    bound = _allowed(_bisect(reached, k))
     tied = [key == bound[g] for key, g in zip(keys, groups, strict=True)]
     above = [key > bound[g] for key, g in zip(keys, groups, strict=True)]
     room = k - per_group([_count(a) for a in above])
@@ -152,10 +151,7 @@ def _top_k_leaves(
 
     first = _bisect(reached_tied, room)
     each = zip(above, tied, ranks, groups, strict=True)
-    found = [a | (t & (rank >= first[g])) for a, t, rank, g in each]
-    if among is None:
-        return found
-    return [f & a for f, a in zip(found, among, strict=True)]
+    return [a | (t & (rank >= first[g])) for a, t, rank, g in each]
 
 
 def _bisect(
@@ -185,6 +181,11 @@ def _bisect(
     low = jnp.zeros(k.shape, jnp.uint32)
     start = (low, jnp.full(k.shape, 2**32 - 1, jnp.uint32), reached(low))
     return jax.lax.while_loop(unfinished, halve, start)[0]
+
+
+def _allowed(bound: UInt32[Array, "..."]) -> UInt32[Array, "..."]:
+    """A bound that nothing reaches which may not be kept: those keys are 0."""
+    return jnp.maximum(bound, jnp.uint32(1))
 
 
 def _ordered(scores: Array, among: Array | None) -> UInt32[Array, "..."]:
