@@ -2,7 +2,6 @@
 
 import dataclasses
 from dataclasses import field
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +17,7 @@ from dst_jax.cost.accelerators.base import Accelerator, dense_bits
 from dst_jax.cost.accelerators.provenance import assumed, memory, read
 from dst_jax.cost.accelerators.work import Bits, Measured, Work
 from dst_jax.cost.counting.op_profile import OpProfile
+from dst_jax.cost.estimates.energy import Number
 from dst_jax.cost.storage import formats
 
 __all__ = ["CambriconX"]
@@ -41,12 +41,12 @@ class CambriconX(Accelerator):
       pes: number of elements. Static.
     """
 
-    lanes: Any = field(default=16, metadata=memory(PAPER))
+    lanes: Number = field(default=16, metadata=memory(PAPER))
     pes: int = field(default=16, metadata=read(f"{PAPER}, abstract", static=True))
-    clock: Any = field(default=1e9, metadata=assumed("544 GOP/s at 256 multipliers"))
+    clock: Number = field(default=1e9, metadata=assumed("544 GOP/s at 256 multipliers"))
 
     @property
-    def multipliers(self) -> Any:
+    def multipliers(self) -> Number:
         """`lanes` in each element.
 
         >>> CambriconX().multipliers

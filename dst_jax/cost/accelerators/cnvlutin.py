@@ -14,6 +14,7 @@ from dst_jax.cost.accelerators.lowering import tap_views
 from dst_jax.cost.accelerators.provenance import assumed, memory
 from dst_jax.cost.accelerators.work import Bits, Measured, Work
 from dst_jax.cost.counting.op_profile import OpProfile
+from dst_jax.cost.estimates.energy import Number
 
 __all__ = ["Cnvlutin"]
 
@@ -39,16 +40,16 @@ class Cnvlutin(Accelerator):
       lanes: number of bricks processed at once, and of multipliers per filter. Static.
     """
 
-    units: Any = field(default=16, metadata=memory(PAPER))
-    unit_filters: Any = field(default=16, metadata=memory(PAPER))
+    units: Number = field(default=16, metadata=memory(PAPER))
+    unit_filters: Number = field(default=16, metadata=memory(PAPER))
     brick: int = field(default=16, metadata=memory(PAPER, static=True))
     lanes: int = field(default=16, metadata=memory(PAPER, static=True))
-    clock: Any = field(default=1e9, metadata=assumed("a round number"))
+    clock: Number = field(default=1e9, metadata=assumed("a round number"))
 
     stores_weights = False
 
     @property
-    def multipliers(self) -> Any:
+    def multipliers(self) -> Number:
         """One per lane and filter.
 
         >>> Cnvlutin().multipliers

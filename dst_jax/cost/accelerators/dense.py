@@ -2,7 +2,6 @@
 
 import dataclasses
 from dataclasses import field
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +12,7 @@ from dst_jax.cost.accelerators.base import Accelerator, dense_bits
 from dst_jax.cost.accelerators.provenance import assumed, read
 from dst_jax.cost.accelerators.work import Bits, Measured, OpShape, Work
 from dst_jax.cost.counting.op_profile import OpProfile
+from dst_jax.cost.estimates.energy import Number
 
 __all__ = ["Dense", "array_cycles"]
 
@@ -34,22 +34,22 @@ class Dense(Accelerator):
       ideal: Whether tiles that do not fill the array cost nothing. Static.
     """
 
-    rows: Any = field(
+    rows: Number = field(
         default=32,
         metadata=read("1024 multipliers, as in the Sparseloop artifact, fig. 15"),
     )
-    columns: Any = field(
+    columns: Number = field(
         default=32, metadata=read("1024 multipliers, as in the Sparseloop artifact")
     )
     ideal: bool = field(
         default=False, metadata=assumed("tiles are not ideal", static=True)
     )
-    clock: Any = field(default=1e9, metadata=assumed("a round number"))
+    clock: Number = field(default=1e9, metadata=assumed("a round number"))
 
     stores_weights = False
 
     @property
-    def multipliers(self) -> Any:
+    def multipliers(self) -> Number:
         """Rows times columns.
 
         >>> Dense().multipliers
@@ -81,7 +81,7 @@ class Dense(Accelerator):
         )
 
 
-def array_cycles(shape: OpShape, rows: Any, columns: Any) -> Float[Array, "..."]:
+def array_cycles(shape: OpShape, rows: Number, columns: Number) -> Float[Array, "..."]:
     """Cycles of an output-stationary array; see `Dense`.
 
     >>> shape = OpShape(4, images=1, taps=1, channels=8, filters=3, groups=1, axes=0)

@@ -19,6 +19,7 @@ from dst_jax.cost.accelerators.lowering import tap_views, weight_by_channel
 from dst_jax.cost.accelerators.provenance import assumed, read
 from dst_jax.cost.accelerators.work import Bits, Measured, Work
 from dst_jax.cost.counting.op_profile import OpProfile
+from dst_jax.cost.estimates.energy import Number
 from dst_jax.cost.storage import formats
 
 __all__ = ["Dstc"]
@@ -52,19 +53,19 @@ class Dstc(Accelerator):
       rows, columns: sides of one instruction's outer product. Static.
     """
 
-    per_cycle: Any = field(
+    per_cycle: Number = field(
         default=8,
         metadata=read("1024 multipliers, as in the Sparseloop artifact, fig. 15"),
     )
     tile: int = field(default=32, metadata=read(PAPER, static=True))
     rows: int = field(default=8, metadata=read(PAPER, static=True))
     columns: int = field(default=16, metadata=read(PAPER, static=True))
-    clock: Any = field(default=1e9, metadata=assumed("a round number"))
+    clock: Number = field(default=1e9, metadata=assumed("a round number"))
 
     stores_weights = False
 
     @property
-    def multipliers(self) -> Any:
+    def multipliers(self) -> Number:
         """An outer product per instruction.
 
         >>> Dstc().multipliers

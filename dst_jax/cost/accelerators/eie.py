@@ -15,6 +15,7 @@ from dst_jax.cost.accelerators.lowering import is_matmul
 from dst_jax.cost.accelerators.provenance import memory, read
 from dst_jax.cost.accelerators.work import Bits, Measured, Work
 from dst_jax.cost.counting.op_profile import OpProfile
+from dst_jax.cost.estimates.energy import Number
 from dst_jax.cost.storage import formats
 
 __all__ = ["Eie"]
@@ -58,12 +59,12 @@ class Eie(Accelerator):
     weight_bits: int = field(
         default=4, metadata=memory(f"{PAPER}: index of a shared weight", static=True)
     )
-    clock: Any = field(
+    clock: Number = field(
         default=800e6, metadata=read(f"{PAPER} (through cucapra/fodlam)")
     )
 
     @property
-    def multipliers(self) -> Any:
+    def multipliers(self) -> Number:
         """One in each element.
 
         >>> Eie().multipliers

@@ -12,6 +12,7 @@ from dst_jax.cost.accelerators.base import Accelerator, dense_bits
 from dst_jax.cost.accelerators.provenance import memory, read
 from dst_jax.cost.accelerators.work import Bits, Measured, Work
 from dst_jax.cost.counting.op_profile import OpProfile
+from dst_jax.cost.estimates.energy import Number
 from dst_jax.cost.storage import formats
 
 __all__ = ["EyerissV1"]
@@ -39,23 +40,23 @@ class EyerissV1(Accelerator):
       run_bits: bits of a run length. Static.
     """
 
-    pes: Any = field(default=168, metadata=read(CHIP))
-    utilisation: Any = field(
+    pes: Number = field(default=168, metadata=read(CHIP))
+    utilisation: Number = field(
         default=0.77, metadata=read(f"{CHIP}: AlexNet's products / (168 * cycles)")
     )
-    tile_filters: Any = field(
+    tile_filters: Number = field(
         default=64, metadata=read("mapping of the Sparseloop artifact, table 7 setup")
     )
-    tile_rows: Any = field(
+    tile_rows: Number = field(
         default=676,
         metadata=read("mapping of the Sparseloop artifact: 4 times 13 x 13"),
     )
-    tile_channels: Any = field(
+    tile_channels: Number = field(
         default=4, metadata=read("mapping of the Sparseloop artifact, table 7 setup")
     )
-    clock: Any = field(default=200e6, metadata=read(CHIP))
-    activation_buffer: Any = field(default=108 * 1024, metadata=memory("108 KB"))
-    weight_buffer: Any = field(
+    clock: Number = field(default=200e6, metadata=read(CHIP))
+    activation_buffer: Number = field(default=108 * 1024, metadata=memory("108 KB"))
+    weight_buffer: Number = field(
         default=8 * 1024, metadata=memory("weight part of the buffer")
     )
     run_bits: int = field(
@@ -66,7 +67,7 @@ class EyerissV1(Accelerator):
     stores_weights = False
 
     @property
-    def multipliers(self) -> Any:
+    def multipliers(self) -> Number:
         """One in each processing element.
 
         >>> EyerissV1().multipliers

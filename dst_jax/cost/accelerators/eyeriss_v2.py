@@ -24,6 +24,7 @@ from dst_jax.cost.accelerators.lowering import (
 from dst_jax.cost.accelerators.provenance import memory, read
 from dst_jax.cost.accelerators.work import Bits, Measured, Work
 from dst_jax.cost.counting.op_profile import OpProfile
+from dst_jax.cost.estimates.energy import Number
 from dst_jax.cost.storage import formats
 
 __all__ = ["EyerissV2"]
@@ -72,7 +73,7 @@ class EyerissV2(Accelerator):
       run_bits, pointer_bits: bits of runs and pointers of compressed columns. Static.
     """
 
-    simd: Any = field(default=2, metadata=read(PAPER))
+    simd: Number = field(default=2, metadata=read(PAPER))
     pes: int = field(default=192, metadata=read(PAPER, static=True))
     pass_filters: int = field(
         default=32, metadata=memory("32 partial sums per element", static=True)
@@ -86,8 +87,8 @@ class EyerissV2(Accelerator):
     pointer_bits: int = field(
         default=7, metadata=read("Sparseloop artifact: 7-bit addresses", static=True)
     )
-    clock: Any = field(default=200e6, metadata=memory(f"{PAPER}: 200 MHz"))
-    activation_buffer: Any = field(
+    clock: Number = field(default=200e6, metadata=memory(f"{PAPER}: 200 MHz"))
+    activation_buffer: Number = field(
         default=192 * 1024, metadata=memory(f"{PAPER}: 192 KB")
     )
     value_bits: int = field(
@@ -95,7 +96,7 @@ class EyerissV2(Accelerator):
     )
 
     @property
-    def multipliers(self) -> Any:
+    def multipliers(self) -> Number:
         """`simd` in each element.
 
         >>> EyerissV2().multipliers

@@ -19,6 +19,7 @@ from dst_jax.cost.accelerators.provenance import assumed, read
 from dst_jax.cost.accelerators.scnn_tiles import Tiles, matmul_tiles, planar_tiles
 from dst_jax.cost.accelerators.work import Bits, Measured, Work
 from dst_jax.cost.counting.op_profile import OpProfile
+from dst_jax.cost.estimates.energy import Number
 from dst_jax.cost.storage import formats
 
 __all__ = ["Scnn"]
@@ -49,9 +50,9 @@ class Scnn(Accelerator):
       run_bits: bits of a run of zeros. Static.
     """
 
-    activation_lanes: Any = field(default=4, metadata=read(PAPER))
-    weight_lanes: Any = field(default=4, metadata=read(PAPER))
-    kappa: Any = field(default=1.0, metadata=assumed("bank conflicts are left out"))
+    activation_lanes: Number = field(default=4, metadata=read(PAPER))
+    weight_lanes: Number = field(default=4, metadata=read(PAPER))
+    kappa: Number = field(default=1.0, metadata=assumed("bank conflicts are left out"))
     pe_rows: int = field(default=8, metadata=read(PAPER, static=True))
     pe_columns: int = field(default=8, metadata=read(PAPER, static=True))
     accumulators: int = field(
@@ -60,16 +61,16 @@ class Scnn(Accelerator):
     run_bits: int = field(
         default=4, metadata=read(f"{PAPER}: 4-bit indices", static=True)
     )
-    clock: Any = field(default=1e9, metadata=assumed("a round number"))
-    activation_buffer: Any = field(
+    clock: Number = field(default=1e9, metadata=assumed("a round number"))
+    activation_buffer: Number = field(
         default=64 * 10 * 1024, metadata=read(f"{PAPER}: 10 KB per element")
     )
-    weight_buffer: Any = field(
+    weight_buffer: Number = field(
         default=64 * 100, metadata=read(f"{PAPER}: 50 entries of 16 bits per element")
     )
 
     @property
-    def multipliers(self) -> Any:
+    def multipliers(self) -> Number:
         """An array of lanes in each element.
 
         >>> Scnn().multipliers

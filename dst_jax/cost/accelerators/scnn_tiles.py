@@ -69,7 +69,7 @@ def planar_tiles(profile: OpProfile, grid: tuple[int, int], accumulators: int) -
     >>> x, w = jnp.ones((1, 4, 4, 3), bool), jnp.ones((1, 1, 3, 8), bool)
     >>> geometry = Geometry((1, 1), ((0, 0), (0, 0)), (1, 1), (1, 1))
     >>> profile = OpProfile(x, w, jnp.ones((1, 4, 4, 8), bool), geometry)
-    >>> tiles = jax.eval_shape(lambda p: planar_tiles(p, (2, 2), 16), profile)
+    >>> tiles = planar_tiles(profile, (2, 2), accumulators=16)
     >>> tiles.activation.shape, tiles.weight.shape  # 4 elements; 2 blocks of 4 filters
     ((1, 1, 4, 3), (1, 2, 3))
     """

@@ -22,6 +22,7 @@ from dst_jax.cost.accelerators.lowering import tap_views, weight_by_channel
 from dst_jax.cost.accelerators.provenance import assumed, memory
 from dst_jax.cost.accelerators.work import Bits, Measured, Work, shape_of
 from dst_jax.cost.counting.op_profile import OpProfile
+from dst_jax.cost.estimates.energy import Number
 from dst_jax.cost.storage import formats
 
 __all__ = ["Sparten", "expected_max"]
@@ -52,7 +53,7 @@ class Sparten(Accelerator):
       pointer_bits: bits of the pointer of each chunk. Static.
     """
 
-    clusters: Any = field(default=32, metadata=memory("1024 multipliers, as SCNN"))
+    clusters: Number = field(default=32, metadata=memory("1024 multipliers, as SCNN"))
     units: int = field(default=32, metadata=memory(PAPER, static=True))
     chunk: int = field(default=128, metadata=memory(PAPER, static=True))
     exact: bool = field(
@@ -61,10 +62,10 @@ class Sparten(Accelerator):
     pointer_bits: int = field(
         default=32, metadata=assumed("a pointer per chunk", static=True)
     )
-    clock: Any = field(default=1e9, metadata=assumed("a round number"))
+    clock: Number = field(default=1e9, metadata=assumed("a round number"))
 
     @property
-    def multipliers(self) -> Any:
+    def multipliers(self) -> Number:
         """One in each unit.
 
         >>> Sparten().multipliers

@@ -28,8 +28,8 @@ def canonical_form(
     >>> x, w = jnp.ones((4, 2)), jnp.eye(2, 3)
     >>> (eqn,) = jax.make_jaxpr(jnp.dot)(x, w).eqns
     >>> args = [Value(x, Role.DATA), Value(w, Role.WEIGHT)]
-    >>> canonical_form(eqn, args, [Value(x @ w, Role.DATA)]).counts.effectual
-    Count(8)
+    >>> canonical_form(eqn, args, [Value(x @ w, Role.DATA)]).weight.tolist()
+    [[True, False, False], [False, True, False]]
     """
     lhs, rhs, out = (x != 0 for x in arrays_of([*args, *results]))
     side = activation_side(args[0].role, args[1].role)

@@ -8,6 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from dst_jax.models.networks.unet import UpConv
 from dst_jax.models.registry import create, task
@@ -124,7 +125,7 @@ def layout_of(
     return Layout(model_name, {**sizes, **model_options}, leaves, norms)
 
 
-def to_torch(array: Any, leaf: Leaf) -> np.ndarray:
+def to_torch(array: ArrayLike, leaf: Leaf) -> np.ndarray:
     """An array of a network as PyTorch holds it, contiguous.
 
     >>> leaf = Leaf("params/fc/kernel", "fc.weight", (3, 2), (1, 0))
@@ -135,7 +136,7 @@ def to_torch(array: Any, leaf: Leaf) -> np.ndarray:
     return np.ascontiguousarray(moved).reshape(moved.shape)  # 0 axes became 1
 
 
-def from_torch(array: Any, leaf: Leaf) -> np.ndarray:
+def from_torch(array: ArrayLike, leaf: Leaf) -> np.ndarray:
     """The inverse of `to_torch`.
 
     >>> leaf = Leaf("params/fc/kernel", "fc.weight", (3, 2), (1, 0))
