@@ -10,7 +10,7 @@ import optax
 from dst_jax import trees
 from dst_jax.kernels import Kernel
 from dst_jax.pruning import masks, packing
-from dst_jax.pruning.layout import Layout, layout_of
+from dst_jax.pruning.layer_layout import LayerLayout, layout_of
 from dst_jax.typing import Mask, Params
 
 __all__ = [
@@ -35,8 +35,8 @@ class MaskState(NamedTuple):
 
     mask: Any
     """bool arrays or `packing.PackedLeaf`, `None` where nothing is pruned."""
-    layout: Any = Layout()
-    """The `Layout` of the mask: which arrays hold layers in another form."""
+    layout: Any = LayerLayout()
+    """The `LayerLayout` of the mask: which arrays hold layers in another form."""
 
 
 class DenseMaskState(MaskState):
@@ -218,14 +218,14 @@ def _hold(mask: Any, update: Any, param: Any) -> Any:
     return jnp.where(mask, update, -param)
 
 
-def held(opt_state: optax.OptState) -> tuple[Mask, Layout]:
+def held(opt_state: optax.OptState) -> tuple[Mask, LayerLayout]:
     """The one mask in a state, unpacked, and its layout.
 
     Raises:
       ValueError: there is no mask in it, or more than one.
 
     >>> held(apply_mask({"w": jnp.array([True])}).init({"w": jnp.ones(1)}))
-    ({'w': Array([ True], dtype=bool)}, Layout(kernels=()))
+    ({'w': Array([ True], dtype=bool)}, LayerLayout(kernels=()))
     """
     found = trees.instances(opt_state, MaskState)
     if len(found) != 1:

@@ -95,8 +95,8 @@ def lift(shares: Any, floors: Int[np.ndarray, " layers"]) -> Any:
       floors: smallest shares; where they add up to more than that, the first layers
         are served first.
 
-    >>> lift(np.array([0, 4, 8]), np.array([1, 1, 2])).tolist()
-    [1, 4, 7]
+    >>> lift(np.array([0, 10, 20]), np.array([3, 1, 1])).tolist()
+    [3, 9, 18]
     """
     xp: Any = jnp if isinstance(shares, jax.Array) else np
     low = xp.clip(shares.sum() - (np.cumsum(floors) - floors), 0, floors)

@@ -1,6 +1,6 @@
 """Masks: pytrees of bool arrays, `None` where a leaf is never pruned."""
 
-import warnings
+import logging
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from dst_jax import checks, trees
 from dst_jax.kernels import Kernel, of
 from dst_jax.pruning import distributions, scores, selection
-from dst_jax.pruning.layout import Layout, layout_of
+from dst_jax.pruning.layer_layout import LayerLayout, layout_of
 from dst_jax.typing import Mask, Params, Rules, is_traced
 
 __all__ = [
@@ -23,6 +23,8 @@ __all__ = [
     "sparsity",
     "threshold",
 ]
+
+_log = logging.getLogger(__name__)
 
 Scope = Literal["global", "layer", "erk"]
 _SCOPES = {
@@ -95,7 +97,8 @@ def magnitude(
     """A mask that keeps the weights of largest magnitude, to an exact number.
 
     Ties go to the weight that comes first, so the count is exact and the mask is the
-    same on every host. Outside of `jax.jit` a layer that is pruned whole is warned of.
+    same on every host. Layers that are pruned whole are named in a warning of
+    `logging`, unless JAX traces the call.
 
     Args:
       params: pytree of float arrays.
@@ -134,7 +137,8 @@ def threshold(
 ) -> Mask:
     """A mask that keeps `|w| >= t`: stage two of Yu & Tian 2024.
 
-    Outside of `jax.jit` a layer that is pruned whole is warned of.
+    Layers that are pruned whole are named in a warning of `logging`,
+    unless JAX traces the call.
 
     Args:
       params: pytree of float arrays.
@@ -159,7 +163,7 @@ def threshold(
 
 def prunable_layers(
     params: Params, rules: Rules = (), *, kernels: Mapping[str, Kernel] | None = None
-) -> tuple[Params, Layout]:
+) -> tuple[Params, LayerLayout]:
     """The prunable layers of a network, and the layout that puts them together again.
 
     Args:
@@ -183,8 +187,10 @@ def prunable_layers(
     return layout.apart(weights), layout
 
 
-def assemble(mask: Mask, layout: Layout, params: Params) -> Mask:
-    """A mask of layers as one of parameters; warns of layers that it prunes whole.
+def assemble(mask: Mask, layout: LayerLayout, params: Params) -> Mask:
+    """A mask of layers as one of parameters.
+
+    Layers that it prunes whole are named in a warning of `logging`.
 
     >>> params = {"weight": jnp.ones((3, 2))}  # outputs first
     >>> layers, layout = prunable_layers(params)
@@ -194,9 +200,9 @@ def assemble(mask: Mask, layout: Layout, params: Params) -> Mask:
     """
     gone = emptied(mask)
     if gone:
-        warnings.warn(
-            f"pruned whole: {', '.join(gone)}; layer_floor keeps a share of each layer",
-            stacklevel=3,
+        _log.warning(
+            "pruned whole: %s; layer_floor keeps a share of every layer",
+            ", ".join(gone),
         )
     return layout.together(mask, params)
 
