@@ -85,7 +85,7 @@ def apart(tree: Params, kernels: Mapping[str, Kernel]) -> Any:
 
 
 def together(layers: Any, like: Params, kernels: Mapping[str, Kernel]) -> Any:
-    """The tree whose layers `apart` returns: its inverse.
+    """The tree whose layers `apart` returns.
 
     Args:
       layers: tree of the structure that `apart` returns. A kernel whose layers are

@@ -126,7 +126,7 @@ def _paths(args: tuple[Any, ...], positions: tuple[int, ...]) -> dict[int, str]:
 
 
 def _label(number: int | None, shape: Sequence[int]) -> Label:
-    """The label of an argument: of a leaf of the weights, if it has a number."""
+    """The label of an argument: with a number, that of a leaf of the weights."""
     if number is None:
         return Label(Role.DATA, whole(shape))
     return Label(Role.WEIGHT, whole(shape), (View(number, whole(shape)),))

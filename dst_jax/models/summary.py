@@ -22,11 +22,11 @@ class Layer:
     """A layer, or a tap, for one image.
 
     Attributes:
-      name: its path, such as `layer1/0/conv1`; empty for the network itself.
-      shape: of its output, without the batch.
-      parameters: how many of its own.
-      macs: products of its convolutions and matrix products, those with padding too.
-      activations: elements of the post-ReLU map, 0 if it is no tap.
+      name: path of the module, such as `layer1/0/conv1`; empty for the network itself.
+      shape: shape of its output, without the batch.
+      parameters: number of parameters of its own.
+      macs: number of products of its convolutions and matrix products, with padding.
+      activations: number of elements of the post-ReLU map, 0 if it is no tap.
     """
 
     name: str

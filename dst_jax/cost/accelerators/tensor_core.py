@@ -78,6 +78,12 @@ class TensorCore24(Dense):
 
         Groups that save nothing, of at most n channels, do not count; 0 if there are no
         others.
+
+        >>> from dst_jax.cost.counting.op_profile import Geometry
+        >>> weight = jnp.zeros((8, 2), bool).at[:3, 0].set(True)
+        >>> masks = jnp.ones((1, 8), bool), weight, jnp.ones((1, 2), bool)
+        >>> float(TensorCore24().fitting_groups(OpProfile(*masks, Geometry())))
+        0.75
         """
         channels = profile.weight.shape[-2]
         whole = channels - channels % self.m
