@@ -19,7 +19,7 @@ from dst_jax.jaxprs.tracing import argument_positions, check_weights
 from dst_jax.jaxprs.weight_labels import Label, View
 from dst_jax.jaxprs.weight_uses import Use, WeightUses
 from dst_jax.kernels.kernel import Kernel, Kernels
-from dst_jax.kernels.names import conventional, may_be_kernel
+from dst_jax.kernels.kernel_names import conventional, may_be_kernel
 
 __all__ = ["by_use"]
 
@@ -126,7 +126,7 @@ def _paths(args: tuple[Any, ...], positions: tuple[int, ...]) -> dict[int, str]:
 
 
 def _label(number: int | None, shape: Sequence[int]) -> Label:
-    """The label of an argument: of a leaf of the weights, if it has a number."""
+    """The label of an argument: with a number, that of a leaf of the weights."""
     if number is None:
         return Label(Role.DATA, whole(shape))
     return Label(Role.WEIGHT, whole(shape), (View(number, whole(shape)),))
