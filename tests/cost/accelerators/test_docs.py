@@ -6,7 +6,7 @@ from pathlib import Path
 from benchmarks.accelerators.__main__ import show_sources
 from dst_jax.cost import accelerators
 
-PAGE = (Path(__file__).parents[2] / "docs/accelerators.md").read_text()
+PAGE = (Path(__file__).parents[3] / "docs/accelerators.md").read_text()
 
 
 def test_the_program_runs(capsys):
