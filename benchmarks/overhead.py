@@ -1,4 +1,4 @@
-"""What sparsity tools cost: a ResNet18 step with and without them.
+"""The cost of sparsity tools: a ResNet18 step with and without them.
 
 COMMAND
   python -m benchmarks.overhead            two CPU cores: about 5 minutes
@@ -33,10 +33,10 @@ def main(batch: int = 64, size: int = 32, width: float = 1.0, rounds: int = 15) 
     """Prints the ratios.
 
     Args:
-      batch: images per step.
+      batch: number of images per step.
       size: height and width of the images.
-      width: of the network.
-      rounds: how often every variant is timed.
+      width: width factor of the network.
+      rounds: number of times that every variant is timed.
     """
     model = models.create("resnet18", num_classes=10, stem="cifar", width=width)
     weights = init_weights(model, jnp.zeros((1, size, size, 3)), jax.random.key(0))
@@ -91,7 +91,7 @@ def _evaluation(model: Any, weights: Weights, inputs: Any, *, count: bool) -> An
 
 
 def _logits(model: Any, weights: Weights, inputs: Any) -> Any:
-    """The forward pass alone: what an evaluation that measures nothing needs."""
+    """The forward pass alone, for an evaluation that measures nothing."""
     variables = {"params": weights.params, **weights.model_state}
     apply = jax.jit(lambda v, images: model.apply(v, PREPROCESS(images)))
     return lambda: apply(variables, inputs["image"])

@@ -13,12 +13,16 @@ __all__ = [
     "Params",
     "Penalty",
     "Rules",
+    "Scalar",
     "Schedule",
     "Score",
     "is_traced",
 ]
 
 Axis = int | Sequence[int] | None
+
+Scalar = jax.typing.ArrayLike
+"""A number that may be traced."""
 
 Params = Any
 """A pytree of float arrays; `None` marks a leaf that is left out."""

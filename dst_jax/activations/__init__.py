@@ -1,9 +1,7 @@
-"""Activation maps: collected with taps, measured exactly, made sparse by functions."""
+"""Activation maps: taps that collect them, exact counts, functions that sparsify."""
 
-from dst_jax.activations.attach import thresholds_of, with_thresholds
 from dst_jax.activations.collect import apply_with_activations
 from dst_jax.activations.schedules import relu_to_fat_relu, sine_stages
-from dst_jax.activations.search import FoundThresholds, search_thresholds
 from dst_jax.activations.spatial import (
     apply_spatial,
     channel_l1,
@@ -12,12 +10,14 @@ from dst_jax.activations.spatial import (
 )
 from dst_jax.activations.statistics import Sparsity, counts, sparsity
 from dst_jax.activations.tap import Tap
-from dst_jax.activations.threshold import (
+from dst_jax.activations.threshold_functions import (
     fat_relu,
     hard_threshold,
     percentile_thresholds,
     soft_threshold,
 )
+from dst_jax.activations.threshold_search import FoundThresholds, search_thresholds
+from dst_jax.activations.threshold_variables import thresholds_of, with_thresholds
 from dst_jax.activations.through import through
 from dst_jax.activations.top_k import keep_top_k, sparsify_saved
 

@@ -1,4 +1,4 @@
-"""Run a model and get its tapped activation maps. Flax's capture stays in here."""
+"""Runs a model and returns its tapped activation maps."""
 
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -23,9 +23,9 @@ def apply_with_activations(
     """`model.apply` that also returns the map at every `Tap`.
 
     Args:
-      model: a Linen module with taps.
-      variables: its variables.
-      *args: the model's inputs.
+      model: Linen module with taps.
+      variables: variables of the model.
+      *args: inputs of the model.
       mutable: collections that the pass updates, for instance "batch_stats".
       **kwargs: further arguments of `model.apply`: `train`, `rngs`, `method`, ...
 

@@ -1,11 +1,10 @@
-"""Schedules in the shape of a half-period of a sine: strengths and thresholds."""
+"""Schedules along half-periods of a sine, for strengths and thresholds."""
 
 from collections.abc import Sequence
 from itertools import pairwise
 
-import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+import optax
 
 from dst_jax.typing import Schedule
 
@@ -15,15 +14,15 @@ __all__ = ["relu_to_fat_relu", "sine_stages"]
 def sine_stages(values: Sequence[float], boundaries: Sequence[int]) -> Schedule:
     """A schedule that rises from value to value along half-periods of a sine.
 
-    Constant at `values[0]` up to step `boundaries[0]`, which is the warm-up; between
+    It is `values[0]` up to step `boundaries[0]`, the end of the warm-up. Between
     `boundaries[i - 1]` and `boundaries[i]` it goes from `values[i - 1]` to `values[i]`
-    with slope 0 at both ends; constant after the last boundary.
+    with slope 0 at both ends. After the last boundary it is constant.
 
         value = v0 + (v1 - v0) (1 + sin(pi (u - 1/2))) / 2,  u = (step - b0) / (b1 - b0)
 
     Args:
       values: strengths, one for the warm-up and one for every stage after it.
-      boundaries: the last step of each of them, increasing.
+      boundaries: last steps of the warm-up and of every stage, increasing.
 
     Returns:
       `step -> value`, a float32 scalar.
@@ -33,7 +32,7 @@ def sine_stages(values: Sequence[float], boundaries: Sequence[int]) -> Schedule:
 
     Reference:
       ProSparse (arXiv 2402.13516): constant in the warm-up, then along a sine in every
-      stage. Its formula was not at hand; this is the smooth one of that description.
+      stage. The paper's formula was not available; this one has slope 0 at both ends.
 
     >>> strength = sine_stages([1.0, 3.0], [10, 20])
     >>> [round(float(strength(step)), 3) for step in (0, 10, 15, 20, 99)]
@@ -47,25 +46,29 @@ def sine_stages(values: Sequence[float], boundaries: Sequence[int]) -> Schedule:
     if any(b <= a for a, b in pairwise(boundaries)):
         raise ValueError(f"boundaries must increase, got {boundaries}")
 
-    def schedule(count: jax.typing.ArrayLike) -> Float[Array, ""]:
-        value = jnp.float32(values[0])
-        for i in range(1, len(values)):
-            length = boundaries[i] - boundaries[i - 1]
-            done = jnp.clip((jnp.asarray(count) - boundaries[i - 1]) / length, 0, 1)
-            rise = (1 + jnp.sin(jnp.pi * (done - 0.5))) / 2
-            value += (values[i] - values[i - 1]) * rise
-        return value
+    first = optax.constant_schedule(values[0])
+    stages = [
+        _half_period(start, end, steps=b - a)
+        for (start, end), (a, b) in zip(
+            pairwise(values), pairwise(boundaries), strict=True
+        )
+    ]
+    joined = optax.join_schedules([first, *stages], boundaries[:-1])
+    return lambda count: jnp.asarray(joined(count), jnp.float32)
 
-    return schedule
+
+def _half_period(start: float, end: float, *, steps: int) -> Schedule:
+    falling = optax.cosine_decay_schedule(start - end, steps)
+    return lambda count: end + falling(count)
 
 
 def relu_to_fat_relu(threshold: float, *, begin: int, steps: int) -> Schedule:
-    """A FATReLU's threshold: 0 up to step `begin`, then up along a sine.
+    """A schedule of a FATReLU's threshold: 0 up to step `begin`, then along a sine.
 
     Args:
-      threshold: the final threshold, >= 0.
-      begin: the last step of the plain ReLU, >= 0.
-      steps: how long the threshold rises, >= 0; 0 is a jump, as in ProSparse.
+      threshold: final threshold, >= 0.
+      begin: last step of the plain ReLU, >= 0.
+      steps: length of the rise, >= 0; 0 is a jump, as in ProSparse.
 
     Returns:
       `step -> threshold`, a float32 scalar for `fat_relu`.

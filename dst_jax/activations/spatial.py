@@ -1,4 +1,4 @@
-"""Masks over positions, shared by all channels (semi-structured sparsity)."""
+"""Spatial masks: positions that are zero in all channels of a map."""
 
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -18,12 +18,12 @@ def random_scores(
 ) -> OrderedDict[str, Float[Array, "height width"]]:
     """One random map, average-pooled to the size of every layer.
 
-    Uniform in [0, 1] at the largest height and width, so that the layers of a network
-    mask the same regions.
+    The map is uniform in [0, 1] at the largest height and width, so that the layers of
+    a network mask the same regions.
 
     Args:
-      key: a PRNG key.
-      sizes: height and width of every layer's map by name.
+      key: PRNG key.
+      sizes: height and width of every layer's map, by name.
 
     Returns:
       Scores by name.
@@ -52,7 +52,7 @@ def random_scores(
 def channel_l1(
     x: Float[Array, "batch height width channels"],
 ) -> Float[Array, "height width"]:
-    """Scores from the maps themselves: their l1 norm over channels, batch mean.
+    """Scores from the maps themselves: l1 norm over channels, mean over the batch.
 
     >>> channel_l1(jnp.ones((2, 1, 1, 3))).tolist()
     [[3.0]]
@@ -65,13 +65,16 @@ def spatial_mask(
 ) -> Bool[Array, "height width"]:
     """A mask that removes `round(sparsity * height * width)` positions of least score.
 
-    A schedule of `sparsity` over training, with masks drawn anew on the way and the
-    last one frozen, is the paper's; its shape is
-    `optax.polynomial_schedule(0, final, power=2, transition_steps=...)`.
+    The paper raises `sparsity` over training with
+    `optax.polynomial_schedule(0, final, power=2, transition_steps=...)`, draws new
+    masks on the way and freezes the last one.
 
     Args:
       scores: importance of every position.
-      sparsity: the fraction of positions to remove, in [0, 1]; may be traced.
+      sparsity: fraction of positions to remove, in [0, 1]; may be traced.
+
+    Returns:
+      A mask that is true at the kept positions.
 
     >>> spatial_mask(jnp.array([[0.1, 0.9], [0.5, 0.3]]), 0.5).tolist()
     [[False, True], [True, False]]
@@ -84,7 +87,7 @@ def spatial_mask(
 def apply_spatial(
     x: Float[Array, "batch height width channels"], mask: Bool[Array, "height width"]
 ) -> Float[Array, "batch height width channels"]:
-    """`x` with all channels zero where the mask is false.
+    """The map `x` with all channels zero where the mask is false.
 
     >>> apply_spatial(jnp.ones((1, 1, 2, 1)), jnp.array([[True, False]])).tolist()
     [[[[1.0], [0.0]]]]

@@ -1,4 +1,4 @@
-"""How many zeros activation maps hold, in both averages the field uses."""
+"""Zeros of activation maps: exact counts, and two averages of the fractions."""
 
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -21,9 +21,9 @@ class Sparsity(NamedTuple):
 
 
 def counts(activations: Mapping[str, Array]) -> OrderedDict[str, Int[Array, "batch"]]:
-    """Exact zeros of every map, per example.
+    """The exact number of zeros in every map, for each example.
 
-    Per example, so that int32 cannot overflow and sums over a set stay exact.
+    Counts are per example, so that int32 cannot overflow and sums over a set are exact.
 
     Args:
       activations: maps (batch, ...) by name.
@@ -43,8 +43,8 @@ def counts(activations: Mapping[str, Array]) -> OrderedDict[str, Int[Array, "bat
 def sparsity(activations: Mapping[str, Array]) -> Sparsity:
     """Zero fractions: per layer, their plain mean, and element-weighted.
 
-    Yu & Tian 2024 (arXiv 2405.19652) call "percentage of zero values" what is most
-    likely the element-weighted fraction; the paper does not define the average.
+    The "percentage of zero values" of Yu & Tian 2024 (arXiv 2405.19652) is most likely
+    the element-weighted fraction; the paper does not define the average.
 
     Args:
       activations: maps (batch, ...) by name, as `apply_with_activations` returns.

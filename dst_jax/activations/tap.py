@@ -1,4 +1,4 @@
-"""The tap: lets an activation map be seen, and be thresholded."""
+"""The tap: a module that sows an activation map, and thresholds it on request."""
 
 from types import MappingProxyType
 from typing import Any
@@ -6,25 +6,25 @@ from typing import Any
 import flax.linen as nn
 from jaxtyping import Array
 
-from dst_jax.activations.threshold import fat_relu, soft_threshold
+from dst_jax.activations.threshold_functions import fat_relu, soft_threshold
 
 __all__ = ["COLLECTION", "KINDS", "THRESHOLDS", "Tap"]
 
 COLLECTION = "activations"
 THRESHOLDS = "thresholds"
-"""The collection of the taps that threshold: `{tap: {kind: threshold}}`."""
+"""The collection of the thresholds: `{tap: {kind: threshold}}`."""
 
 KINDS = MappingProxyType({"hard": fat_relu, "soft": soft_threshold})
 
 
 class Tap(nn.Module):
-    """Identity that offers its input to `apply_with_activations`.
+    """The identity; `apply_with_activations` collects its input.
 
-    Free when nobody collects: the compiled program is the same as without it. The
-    module's path names the map, so a tap is called once per pass.
+    A tap costs nothing when nobody collects: the compiled program is the same as
+    without it. The module's path names the map, so a tap is called once per pass.
 
-    Where the variables hold a threshold for it (`with_thresholds`), small entries of
-    the map become 0 before it is seen or used.
+    If the variables hold a threshold for the tap (`with_thresholds`), small entries of
+    the map become 0 before it is collected or used.
 
     >>> import jax.numpy as jnp
     >>> Tap(name="relu1").apply({}, jnp.ones(2)).tolist()
@@ -33,11 +33,11 @@ class Tap(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        """Returns `x`, any shape with the batch first, thresholded if so asked."""
+        """Returns `x` (batch, ...), after its threshold if it has one."""
         for kind, sparsify in KINDS.items():
             if self.has_variable(THRESHOLDS, kind):
                 x = sparsify(x, self.get_variable(THRESHOLDS, kind))
-        if not self.is_initializing():  # else init would return the maps as variables
+        if not self.is_initializing():  # init would return the maps as variables
             self.sow(
                 COLLECTION,
                 "map",

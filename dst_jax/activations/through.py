@@ -1,4 +1,4 @@
-"""Any function on the activation maps of any network with taps, without changing it."""
+"""Passes the activation maps of any network with taps through functions."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -15,22 +15,22 @@ __all__ = ["through"]
 
 @contextmanager
 def through(functions: Mapping[str, Callable[[Array], Array]]) -> Iterator[None]:
-    """Passes maps through functions, before they are seen or used.
+    """Passes maps through functions before they are collected or used.
 
-    Acts while a network is traced: open it inside the function that is jitted, so that
-    every trace goes through it.
+    It acts while a network is traced: open it inside the function that is jitted, so
+    that it is open for every trace.
 
         def forward(variables, x):
             with activations.through({"layer1": partial(keep_top_k, k=100)}):
                 return model.apply(variables, x)
 
     Args:
-      functions: regex to `map -> map`, searched for in the tap's path such as
-        `layer1/0/relu1`; the first match wins, other maps pass unchanged.
+      functions: functions `map -> map` by regex. A regex is searched for in the tap's
+        path, such as `layer1/0/relu1`; the first match wins, other maps do not change.
 
     Raises:
-      ValueError: on entry, a regex is none; in the network, a function changes the
-        shape or the dtype of a map.
+      ValueError: on entry, an invalid regex; in the network, a function that changes
+        the shape or the dtype of a map.
 
     >>> import jax.numpy as jnp
     >>> model = nn.Sequential([nn.relu, Tap()])

@@ -1,4 +1,4 @@
-"""Exactly k nonzeros per example, in the forward or only in the backward pass."""
+"""The k largest entries per example, in the forward or only in the backward pass."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,13 +17,13 @@ def keep_top_k(
 ) -> Float[Array, "batch *map"]:
     """Keeps the `k` entries of largest magnitude of every example, zeroes the others.
 
-    Examples do not compete, so the result does not depend on the batch. Ties go to
-    the entry that comes first: never more than `k` nonzeros. The gradient is 1 where
+    Each example is ranked alone, so the result does not depend on the batch. A tie goes
+    to the first entry: there are never more than `k` nonzeros. The gradient is 1 where
     an entry is kept and 0 elsewhere.
 
     Args:
       x: maps, batch first.
-      k: how many entries to keep, clipped to the map's size; may be traced.
+      k: number of entries to keep, clipped to the map's size; may be traced.
 
     Returns:
       An array like `x`.
@@ -41,29 +41,29 @@ def keep_top_k(
 def sparsify_saved(
     operation: Callable[..., Array], sparsify: Callable[[Array], Array]
 ) -> Callable[..., Array]:
-    """`operation(x, w, ...)`, whose weight gradient sees a sparse copy of `x`.
+    """An operation whose weight gradient is computed from a sparse copy of `x`.
 
         forward:   y = operation(x, w)
-        backward:  dw = operation's transpose at sparsify(x),  dx as ever
+        backward:  dw = transpose of operation at sparsify(x),  dx unchanged
 
     The forward pass stays dense. Only `sparsify(x)` is saved for the backward pass:
     an array with zeros, which JAX does not compress.
 
     Args:
-      operation: linear in `x` and in `w`, such as `jax.lax.dot_general` or
-        `jax.lax.conv_general_dilated`; Flax takes the result as `dot_general=` or
-        `conv_general_dilated=` of a layer.
-      sparsify: from `x` to a sparse array like it, such as
-        `partial(keep_top_k, k=100)`. What it closes over must not be traced by a
+      operation: function `(x, w, ...)`, linear in `x` and in `w`, such as
+        `jax.lax.dot_general` or `jax.lax.conv_general_dilated`; Flax takes the result
+        as `dot_general=` or `conv_general_dilated=` of a layer.
+      sparsify: function from `x` to a sparse array of the same shape and dtype, such as
+        `partial(keep_top_k, k=100)`. Values that it closes over must not be traced by a
         transformation outside the call.
 
     Returns:
       A function with the arguments of `operation`.
 
     Reference:
-      SWAT (Raihan & Aamodt 2020, arXiv 2007.15353), which ranks the whole batch at
-      once and keeps the threshold for ten steps; its sparse forward weights are a
-      pruning mask.
+      SWAT (Raihan & Aamodt 2020, arXiv 2007.15353). It ranks the whole batch at once
+      and keeps the threshold for ten steps; its sparse forward weights are a pruning
+      mask.
 
     >>> dot = sparsify_saved(jnp.dot, lambda x: jnp.where(x > 1, x, 0))
     >>> jax.grad(dot, argnums=1)(jnp.array([3.0, 0.5]), jnp.ones(2)).tolist()

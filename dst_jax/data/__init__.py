@@ -1,4 +1,4 @@
-"""Data sets, augmentation and batches: TFDS sources without TensorFlow, and Grain.
+"""Data sets, augmentation and batches, with TFDS sources and Grain.
 
     dataset = data.load("cifar100")
     batches = data.train_iterator(dataset.train, batch_size=128, seed=0)

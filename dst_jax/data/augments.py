@@ -1,4 +1,4 @@
-"""Augmentations of uint8 images, each with a `numpy.random.Generator`, by name."""
+"""Augmentations of uint8 images by name; each takes a `numpy.random.Generator`."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -19,13 +19,13 @@ _SHIFT = 1 / 14
 def pad_crop(
     image: UInt8[np.ndarray, "h w c"], rng: np.random.Generator
 ) -> UInt8[np.ndarray, "h w c"]:
-    """The image shifted at random by up to an eighth of its sides, zeros moving in.
+    """The image, shifted at random by up to an eighth of its sides and padded with 0.
 
     This is the crop of CIFAR training (32 pixels padded by 4), for any size.
 
     Args:
-      image: shape [h, w, c].
-      rng: the source of the two shifts, each uniform in [-side // 8, side // 8].
+      image: image, uint8[h, w, c].
+      rng: generator of the two shifts, each uniform in [-side // 8, side // 8].
 
     Returns:
       uint8[h, w, c].
@@ -59,15 +59,15 @@ def flip(
 def affine(
     image: UInt8[np.ndarray, "h w c"], rng: np.random.Generator
 ) -> UInt8[np.ndarray, "h w c"]:
-    """The image a little rotated, scaled and shifted about its centre; zeros move in.
+    """The image, slightly rotated, scaled and shifted at random, and padded with 0.
 
-    Rotation by up to 10 degrees, scale within 10 %, shifts by up to a fourteenth of the
-    sides (2 of MNIST's 28 pixels), each uniform; bilinear. For digits: it leaves them
-    what they are, and a mirror would not.
+    Rotation is by up to 10 degrees, scaling by up to 10 %, shifts by up to a fourteenth
+    of the sides (2 of MNIST's 28 pixels), each uniform; interpolation is bilinear. It
+    suits digits, which a mirror would change.
 
     Args:
-      image: grey or RGB, shape [h, w, c].
-      rng: the source of angle, scale and both shifts.
+      image: grey or RGB image, uint8[h, w, c].
+      rng: generator of angle, scale and both shifts.
 
     Returns:
       uint8[h, w, c].
@@ -106,7 +106,7 @@ def names() -> tuple[str, ...]:
 
 
 def by_names(wanted: Sequence[str]) -> tuple[Augment, ...]:
-    """Augmentations, in the order they are applied in.
+    """Augmentations by their names, in the same order.
 
     Raises:
       ValueError: there is none of a name.

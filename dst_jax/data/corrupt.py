@@ -1,4 +1,4 @@
-"""Corrupt records: named, counted once each, and too many of them is an error."""
+"""Corrupt records: each is reported and counted once; too many are an error."""
 
 import logging
 from collections.abc import Iterator, Mapping
@@ -14,8 +14,8 @@ class CorruptRecord(Exception):
     """A record that cannot be read or decoded, or whose contents are impossible.
 
     Attributes:
-      key: which record, such as `mnist train[17]`.
-      reason: what is wrong with it.
+      key: name of the record, such as `mnist train[17]`.
+      reason: description of the fault.
     """
 
     def __init__(self, key: str, reason: str):
@@ -49,8 +49,8 @@ def reading(key: str) -> Iterator[None]:
 class CorruptLog:
     """The corrupt records met so far; each is reported once, to `logging`.
 
-    Safe to share between threads. A worker process has a copy of its own: its
-    counts, and the limit, are then per worker and are not seen by the parent.
+    Threads can share it. A worker process has a copy of its own: then counts and limit
+    are per worker, and the parent does not see them.
     """
 
     def __init__(self, limit: int):
@@ -62,7 +62,7 @@ class CorruptLog:
 
     @property
     def reasons(self) -> Mapping[str, str]:
-        """What is wrong with each corrupt record, by key, in the order met.
+        """The fault of each corrupt record by key, in the order met.
 
         >>> log = CorruptLog(limit=1)
         >>> log.add(CorruptRecord("mnist train[17]", "truncated"))
@@ -76,7 +76,7 @@ class CorruptLog:
         """Counts and reports a record, unless that has been done before.
 
         Raises:
-          ValueError: it is one more than `limit`; names its key.
+          ValueError: there are more records than `limit`; the message names the key.
         """
         # A fresh exception, without the traceback that would keep its frames alive;
         # setdefault is atomic, so of several threads one reports the record.

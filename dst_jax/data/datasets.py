@@ -1,16 +1,20 @@
-"""A data set as the training loop sees it: three splits, and what they look like."""
+"""A data set for training: three splits, their classes, shapes and statistics."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from inspect import signature
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int
 
+from dst_jax import checks
 from dst_jax.data import augments, sources
 from dst_jax.data.corrupt import CorruptLog, CorruptRecord
 from dst_jax.data.digits import load_digits
-from dst_jax.data.recipes import Recipe, recipe_of
+from dst_jax.data.options import check_range
+from dst_jax.data.recipes import Recipe, find, recipe_of
 from dst_jax.data.records import EncodedRecords, Example, Records, decode_all
 
 __all__ = ["Dataset", "Split", "load"]
@@ -23,10 +27,10 @@ class Split:
     """Some of the records of a data set, by position.
 
     Attributes:
-      name: such as `cifar100 train`; the hold-out is part of `train`.
-      records: what the positions point into.
-      indices: the record of each position.
-      corrupt: the corrupt records met so far, shared by all splits of a data set.
+      name: name of data set and split, such as `cifar100 train`.
+      records: records that the positions point into.
+      indices: index of the record at each position.
+      corrupt: corrupt records met so far, shared by all splits of a data set.
     """
 
     name: str
@@ -41,12 +45,13 @@ class Split:
         """The example at a position.
 
         Args:
-          position: in [0, len(split)).
-          rng: augments the image; without it the image is as evaluation sees it.
+          position: position in [0, len(split)).
+          rng: generator that augments the image; without it the image is the one for
+            evaluation.
 
         Raises:
-          CorruptRecord: it cannot be read or decoded; it has been counted.
-          ValueError: it is one more than `corrupt.limit`.
+          CorruptRecord: the record cannot be read or decoded; it has been counted.
+          ValueError: more records are corrupt than `corrupt.limit`.
         """
         try:
             return self.records.example(int(self.indices[position]), rng)
@@ -57,17 +62,17 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A data set, opened.
+    """An open data set.
 
     Attributes:
-      name: as in `data.names()`.
-      num_classes: labels are in [0, num_classes).
-      image_shape: (h, w, c) of every image.
-      mean: per channel, of pixels / 255.
-      std: per channel, of pixels / 255.
-      train: what to train on.
-      holdout: part of the training split kept apart to choose by; None without one.
-      test: what to report on.
+      name: name of the data set, from `data.names()`.
+      num_classes: number of classes; labels are in [0, num_classes).
+      image_shape: shape (h, w, c) of every image.
+      mean: mean of pixels / 255, per channel.
+      std: standard deviation of pixels / 255, per channel.
+      train: split to train on.
+      holdout: part of the training split set aside for choices; None without one.
+      test: split to report on.
     """
 
     name: str
@@ -90,26 +95,28 @@ def load(
     standardise: bool = True,
     corrupt_limit: int = 100,
 ) -> Dataset:
-    """A data set, opened; small images are decoded here, into memory.
+    """Opens a data set; small images are decoded into memory.
 
     Args:
-      name: one of `data.names()`.
-      data_dir: where TFDS has prepared it; by default $TFDS_DATA_DIR, else
+      name: name from `data.names()`, or `module:attribute` of a `Recipe` of a set in
+        TFDS, of a `Dataset`, or of a function that returns one. The parameters of that
+        function are those of the options below that it supports.
+      data_dir: directory of prepared sets; by default $TFDS_DATA_DIR, else
         ~/tensorflow_datasets.
       image_size: side of the images in pixels, at least 1; by default the recipe's.
-      holdout: fraction of the training split that is kept apart, in [0, 1): always
-        the same records, whatever the seed of a run. By default the recipe's.
+      holdout: fraction of the training split that is set aside, in [0, 1). The same
+        records are set aside for any seed of a run. By default the recipe's.
       augment: names of `augments.names()`, applied in order in training; by default
         the recipe's.
-      standardise: whether `mean` and `std` are the recipe's; otherwise 0 and 1, and
-        black stays 0.
-      corrupt_limit: how many distinct corrupt records are left out, at least 0; one
-        more is an error.
+      standardise: Whether `mean` and `std` are the recipe's; otherwise they are 0 and
+        1, and black stays 0.
+      corrupt_limit: number of distinct corrupt records that are left out, at least 0;
+        one more is an error.
 
     Raises:
-      FileNotFoundError: it is not prepared; gives the command that does it.
-      ValueError: an argument is out of range, or more than `corrupt_limit` records
-        are corrupt.
+      FileNotFoundError: the set is not prepared; the message gives the command.
+      ValueError: an argument is out of range, or the set does not support it; or more
+        than `corrupt_limit` records are corrupt.
 
     >>> dataset = load("digits", holdout=0.25)
     >>> len(dataset.train), len(dataset.holdout), len(dataset.test)
@@ -117,12 +124,20 @@ def load(
     >>> dataset.image_shape
     (16, 16, 1)
     """
-    recipe = recipe_of(name)
+    recipe = find(name) if ":" in name else recipe_of(name)
+    if not isinstance(recipe, Recipe):
+        options = {
+            "data_dir": data_dir,
+            "image_size": image_size,
+            "holdout": holdout,
+            "augment": augment,
+            "standardise": None if standardise else False,
+        }
+        return _from_outside(name, recipe, options)
     if augment is not None:
         recipe = replace(recipe, augment=augments.by_names(augment))
     if not standardise:
-        n = recipe.channels
-        recipe = replace(recipe, mean=(0.0,) * n, std=(1.0,) * n)
+        recipe = recipe.without_statistics()
     size = recipe.image_size if image_size is None else image_size
     fraction = recipe.holdout if holdout is None else holdout
     _check_options(size, fraction, corrupt_limit)
@@ -141,13 +156,22 @@ def load(
     )
 
 
+def _from_outside(name: str, found: Any, options: Mapping[str, Any]) -> Dataset:
+    """A data set that is no recipe, with the options that are given."""
+    given = {option: value for option, value in options.items() if value is not None}
+    takes = signature(found).parameters if callable(found) else {}
+    checks.known_options(name, given.keys() - {"data_dir"}, takes)
+    given = {option: value for option, value in given.items() if option in takes}
+    dataset = found(**given) if callable(found) else found
+    if not isinstance(dataset, Dataset):
+        raise ValueError(f"data set {name!r} must be a Dataset, got {dataset!r}")
+    return dataset
+
+
 def _check_options(size: int, holdout: float, corrupt_limit: int) -> None:
-    if size < 1:
-        raise ValueError(f"image_size must be at least 1, got {size}")
-    if not 0 <= holdout < 1:
-        raise ValueError(f"holdout must be in [0, 1), got {holdout}")
-    if corrupt_limit < 0:
-        raise ValueError(f"corrupt_limit must be at least 0, got {corrupt_limit}")
+    check_range("image_size", size, 1)
+    checks.fraction("holdout", holdout)
+    check_range("corrupt_limit", corrupt_limit, 0)
 
 
 def _open(
@@ -159,6 +183,10 @@ def _open(
 ) -> tuple[Records, Records]:
     """The records of the training and the test split."""
     if recipe.tfds is None:
+        if ":" in name:
+            raise ValueError(
+                f"the recipe {name} must name a set of TFDS, got tfds=None"
+            )
         return load_digits(recipe, size=size)
     builder = sources.find(name, recipe, data_dir)
 
@@ -175,10 +203,10 @@ def _open(
 
 
 def _hold_out(n: int, fraction: float) -> tuple[np.ndarray, np.ndarray]:
-    """`range(n)` in two parts: what to train on, and `fraction` of it kept apart.
+    """`range(n)` in two parts: positions to train on, and `fraction` of it set aside.
 
-    A random choice, because a set may be stored sorted by class; a fixed one, so that
-    no run trains on what another has held out.
+    The choice is random, because a set may be stored sorted by class. It is fixed, so
+    that no run trains on records that another run has held out.
     """
     # RandomState, unlike Generator, promises the same numbers in every NumPy.
     order = np.random.RandomState(_HOLDOUT_SEED).permutation(n)

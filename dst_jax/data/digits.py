@@ -12,16 +12,21 @@ _SPLIT_SEED = 0
 
 
 def load_digits(recipe: Recipe, *, size: int) -> tuple[DecodedRecords, DecodedRecords]:
-    """1,198 training and 599 test images, a fixed random split.
+    """The digits, in a fixed random split into 1,198 training and 599 test images.
 
     The pixels, 0 to 16 on a grid of 8 x 8, are scaled to 0 to 255 and resized.
 
     Args:
-      recipe: of `digits`.
+      recipe: recipe of `digits`.
       size: side of the images in pixels.
 
     Reference: UCI Optical Recognition of Handwritten Digits, test part; Alpaydin and
     Kaynak 1998.
+
+    >>> from dst_jax.data.recipes import recipe_of
+    >>> train, test = load_digits(recipe_of("digits"), size=8)
+    >>> train.images.shape, len(test)
+    ((1198, 8, 8, 1), 599)
     """
     # Not at the top: it imports SciPy, which no other data set needs.
     from sklearn import datasets

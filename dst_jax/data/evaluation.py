@@ -1,4 +1,4 @@
-"""Every example once, in order: batches to evaluate on."""
+"""Batches for evaluation: every example once, in order."""
 
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -21,13 +21,13 @@ _AHEAD = 2
 
 
 class EvalBatch(NamedTuple):
-    """Part of an evaluation: `b` examples.
+    """A batch of `b` examples.
 
     Attributes:
-      image: uint8[b, h, w, c].
-      label: int32[b].
-      sharded: the processes hold different parts of a global batch; otherwise all of
-        them hold these same examples.
+      image: images, uint8[b, h, w, c].
+      label: labels, int32[b].
+      sharded: Whether the processes hold different parts of a global batch; otherwise
+        all of them hold the same examples.
     """
 
     image: UInt8[np.ndarray, "b h w c"]
@@ -43,24 +43,24 @@ def eval_batches(
     process_count: int = 1,
     threads: int | None = None,
 ) -> Iterator[EvalBatch]:
-    """Every example of a split once, in order, this process's share of each batch.
+    """This process's share of batches that hold every example of a split once.
 
-    Of a whole global batch each process gets its contiguous part (`sharded`); the
-    remainder, `len(split) % batch_size` examples, goes to all of them as a last,
+    Each process gets its contiguous part of a whole global batch (`sharded`). The
+    remainder, `len(split) % batch_size` examples, goes to all processes as a last,
     smaller batch. Corrupt records are left out, so a batch may have fewer rows.
 
     Args:
-      split: what to go through.
-      batch_size: over all processes; a multiple of `process_count`.
-      process_index: this process, in [0, process_count).
-      process_count: how many processes share each batch.
-      threads: examples decoded at the same time; by default one per core, at
+      split: split to evaluate on.
+      batch_size: size of a global batch; a multiple of `process_count`.
+      process_index: index of this process, in [0, process_count).
+      process_count: number of processes that share each batch.
+      threads: number of examples decoded at the same time; by default one per core, at
         most 16.
 
     Raises:
       ValueError: an argument is out of range. While iterating: more records are
-        corrupt than the data set's `corrupt_limit`, or any with several processes,
-        whose batches would no longer agree in shape.
+        corrupt than the data set's `corrupt_limit`; or one is corrupt and there are
+        several processes, whose batches would no longer agree in shape.
 
     >>> from dst_jax import data
     >>> batches = eval_batches(data.load("digits").test, batch_size=256)
@@ -90,7 +90,7 @@ def _evaluation_example(split: Split, position: int, *, alone: bool) -> Example 
 def _evaluation_plan(
     n: int, batch_size: int, process_index: int, process_count: int
 ) -> Iterator[tuple[range, bool]]:
-    """The positions of each batch of this process, and whether it is sharded.
+    """The positions in each batch of this process, and whether it is sharded.
 
     >>> list(_evaluation_plan(10, 4, 1, 2))
     [(range(2, 4), True), (range(6, 8), True), (range(8, 10), False)]

@@ -1,4 +1,4 @@
-"""Encoded images to uint8 arrays, with Pillow."""
+"""Decodes and resizes images with Pillow."""
 
 import io
 import math
@@ -19,11 +19,17 @@ def decode(encoded: bytes, *, channels: int) -> UInt8[np.ndarray, "h w c"]:
     """The pixels of a PNG or JPEG image.
 
     Args:
-      encoded: the file's bytes.
-      channels: 1 for grey, 3 for RGB; any other colour space is converted.
+      encoded: bytes of the file.
+      channels: number of channels, 1 for grey, 3 for RGB; any other colour space is
+        converted.
 
     Returns:
       uint8[h, w, channels].
+
+    >>> file = io.BytesIO()
+    >>> Image.new("RGB", (4, 2), "white").save(file, "png")
+    >>> decode(file.getvalue(), channels=1).shape
+    (2, 4, 1)
     """
     with Image.open(io.BytesIO(encoded)) as image:
         pixels = np.asarray(image.convert(_MODES[channels]))
@@ -39,18 +45,24 @@ def decode_crop(
 ) -> UInt8[np.ndarray, "size size 3"]:
     """A box of a PNG or JPEG image, resized to `size x size` in RGB.
 
-    Resizing is bilinear and antialiased. The box is cut while resizing, so that
-    pixels outside it are not wasted on.
+    Resizing is bilinear and antialiased. It cuts the box out, so that no time is spent
+    on pixels outside it.
 
     Args:
-      encoded: the file's bytes.
-      choose_box: `(width, height) -> box`, called with the image's size in pixels.
+      encoded: bytes of the file.
+      choose_box: function `(width, height) -> box` of the image's size in pixels.
       size: side of the result in pixels.
-      draft: let JPEG decode at 1/2, 1/4 or 1/8 of its size where the box still has
-        at least `size` pixels a side. Faster, and not the same pixels: for training.
+      draft: Whether JPEG may decode at 1/2, 1/4 or 1/8 of its size where the box still
+        has at least `size` pixels a side. This is faster, but gives other pixels: use
+        it in training.
 
     Returns:
       uint8[size, size, 3].
+
+    >>> file = io.BytesIO()
+    >>> Image.new("RGB", (4, 2), "white").save(file, "png")
+    >>> decode_crop(file.getvalue(), lambda w, h: (0, 0, h, h), size=8).shape
+    (8, 8, 3)
     """
     with Image.open(io.BytesIO(encoded)) as image:
         box = choose_box(*image.size)
@@ -79,7 +91,7 @@ def resize(
 
 
 def _draft(image: Image.Image, box: Box, size: int) -> Box:
-    """`box` in pixels of the image after asking its decoder for a smaller one."""
+    """Asks the decoder for a smaller image; returns `box` in pixels of that image."""
     width, height = image.size
     left, upper, right, lower = box
     smallest = (

@@ -1,7 +1,7 @@
-"""Endless shuffled batches to train on, with Grain.
+"""Endless shuffled batches for training, with Grain.
 
-Threads read by default. They start at once, give the same batches whatever their
-number, and an iterator's state is `{"next_index": batches taken}`.
+Threads read by default. They start at once, and any number of them gives the same
+batches. The state of an iterator is `{"next_index": batches taken}`.
 """
 
 from functools import partial
@@ -19,7 +19,7 @@ __all__ = ["steps_per_epoch", "train_iterator"]
 
 
 def steps_per_epoch(split: Split, batch_size: int) -> int:
-    """How many whole batches a split holds: `len(split) // batch_size`.
+    """The number of whole batches in a split: `len(split) // batch_size`.
 
     >>> from dst_jax import data
     >>> steps_per_epoch(data.load("digits", holdout=0.0).train, 100)
@@ -39,27 +39,27 @@ def train_iterator(
     workers: int = 0,
     prefetch: int = 4,
 ) -> grain.DatasetIterator[Any]:
-    """Endless shuffled, augmented batches, this process's share of each.
+    """This process's share of endless shuffled, augmented batches.
 
-    Every epoch is another permutation of the split; the batch at its end goes on with
-    the next epoch, so no record is dropped. The records of a global batch and their
-    augmentation depend on `seed` alone, not on processes, threads or workers. A corrupt
-    record is replaced by the next readable one of the split.
+    Every epoch is a new permutation of the split. A batch may span the end of an epoch,
+    so no record is dropped. The records of a global batch and their augmentation depend
+    on `seed` alone, not on processes, threads or workers. A corrupt record is replaced
+    by the next readable one of the split.
 
     Args:
-      split: what to draw from.
-      batch_size: over all processes; a multiple of `process_count`, at most
+      split: split to draw from.
+      batch_size: size of a global batch; a multiple of `process_count`, at most
         `len(split)`.
-      seed: of the order and the augmentation, in [0, 2**32).
-      process_index: this process, in [0, process_count).
-      process_count: how many processes share each batch.
-      threads: batches read at the same time, per worker; by default one per core, at
-        most 16.
-      workers: processes that read, for hosts where one interpreter is too slow; 0
-        reads in this one. A saved state is then good for this number only. The
-        program needs `if __name__ == "__main__"` and has to `close()` the iterator;
-        corrupt records are counted and limited in each worker by itself.
-      prefetch: batches kept ready, at least 1; never fewer than `threads`.
+      seed: seed of the order and the augmentation, in [0, 2**32).
+      process_index: index of this process, in [0, process_count).
+      process_count: number of processes that share each batch.
+      threads: number of batches read at the same time, per worker; by default one per
+        core, at most 16.
+      workers: number of processes that read, for hosts where one interpreter is too
+        slow; 0 reads in this process. A saved state is valid for this number only. With
+        workers, the program needs `if __name__ == "__main__"` and must `close()` the
+        iterator; each worker counts and limits corrupt records by itself.
+      prefetch: number of batches kept ready, at least 1; never fewer than `threads`.
 
     Returns:
       An iterator over `{"image": uint8[b, h, w, c], "label": int32[b]}` with
@@ -86,8 +86,8 @@ def train_iterator(
             f"got {batch_size}"
         )
     threads = choose_threads(threads, workers=workers)
-    # Augmented before the batch is shared out, so that the random numbers of a record
-    # do not depend on how many processes there are.
+    # Augmented before the batch is divided, so that the random numbers of a record do
+    # not depend on the number of processes.
     examples = (
         grain.MapDataset.range(len(split))
         .seed(seed)
@@ -101,7 +101,7 @@ def train_iterator(
     dataset = batches.to_iter_dataset(reading)
     if workers:
         if not flags.FLAGS.is_parsed():
-            flags.FLAGS.mark_as_parsed()  # or Grain's workers refuse to start
+            flags.FLAGS.mark_as_parsed()  # Grain's workers refuse to start otherwise
         dataset = dataset.mp_prefetch(grain.MultiprocessingOptions(workers))
     return iter(dataset)
 

@@ -5,11 +5,11 @@ import os
 __all__ = ["check_processes", "check_range", "choose_threads"]
 
 _MOST_THREADS = 16
-"""By default: more wait for the interpreter lock, and each holds a whole batch."""
+"""Default limit: more threads wait for the interpreter lock, each with a batch."""
 
 
 def choose_threads(threads: int | None, *, workers: int = 0) -> int:
-    """`threads`, or the share of this machine's cores that one worker has.
+    """The number of threads: as given, or the number of cores that a worker has.
 
     >>> choose_threads(3)
     3
@@ -17,13 +17,20 @@ def choose_threads(threads: int | None, *, workers: int = 0) -> int:
     if threads is not None:
         check_range("threads", threads, 1)
         return threads
-    affinity = getattr(os, "sched_getaffinity", None)  # Linux: what we may use
+    affinity = getattr(
+        os, "sched_getaffinity", None
+    )  # Linux: the cores this process may use
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
     return max(1, min(_MOST_THREADS, cores // max(1, workers)))
 
 
 def check_processes(batch_size: int, process_index: int, process_count: int) -> None:
-    """Raises ValueError unless the processes can share a batch equally."""
+    """Raises ValueError unless the processes can share a batch equally.
+
+    >>> check_processes(batch_size=10, process_index=0, process_count=4)
+    Traceback (most recent call last):
+    ValueError: batch_size must be a multiple of process_count=4, got 10
+    """
     check_range("process_count", process_count, 1)
     check_range("process_index", process_index, 0, process_count - 1)
     check_range("batch_size", batch_size, 1)
@@ -35,7 +42,12 @@ def check_processes(batch_size: int, process_index: int, process_count: int) -> 
 
 
 def check_range(name: str, value: int, lowest: int, highest: int | None = None) -> None:
-    """Raises ValueError unless `lowest <= value <= highest`."""
+    """Raises ValueError unless `lowest <= value <= highest`.
+
+    >>> check_range("threads", 0, 1)
+    Traceback (most recent call last):
+    ValueError: threads must be at least 1, got 0
+    """
     if value < lowest or (highest is not None and value > highest):
         allowed = f"at least {lowest}" if highest is None else f"{lowest} to {highest}"
         raise ValueError(f"{name} must be {allowed}, got {value}")

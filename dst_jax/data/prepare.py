@@ -18,21 +18,22 @@ def prepare(
     data_dir: str | os.PathLike[str] | None = None,
     manual_dir: str | os.PathLike[str] | None = None,
 ) -> Path | None:
-    """The folder of a data set, downloaded and prepared unless it is there already.
+    """Downloads and prepares a data set, unless that has been done; returns its folder.
 
-    This is the one place that needs TensorFlow: TFDS opens archives with it.
+    Only this function needs TensorFlow: TFDS opens archives with it.
 
     Args:
-      name: one of `data.names()`.
-      data_dir: where to; by default $TFDS_DATA_DIR, else ~/tensorflow_datasets.
-      manual_dir: where the archives lie that have to be downloaded by hand; by default
-        `downloads/manual` in `data_dir`.
+      name: name of the data set, from `data.names()`.
+      data_dir: directory of prepared sets; by default $TFDS_DATA_DIR, else
+        ~/tensorflow_datasets.
+      manual_dir: directory of the archives that have to be downloaded by hand; by
+        default `downloads/manual` in `data_dir`.
 
     Returns:
       The folder, or None for a set that needs no preparation.
 
     Raises:
-      ValueError: there is no such data set, or it is there in another format.
+      ValueError: there is no such data set, or it is prepared in another format.
       FileNotFoundError: an archive that has to be downloaded by hand is missing, or an
         earlier preparation is incomplete.
       ModuleNotFoundError: TensorFlow is not installed.

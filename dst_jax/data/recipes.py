@@ -1,11 +1,13 @@
-"""What is known of each data set: where TFDS keeps it, its statistics, its recipe."""
+"""Recipes of the data sets: name in TFDS, shapes, statistics, augmentation."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
+from typing import Any
 
+from dst_jax import checks
 from dst_jax.data.augments import Augment, flip, pad_crop
 
-__all__ = ["Recipe", "names", "recipe_of"]
+__all__ = ["Recipe", "find", "names", "recipe_of"]
 
 
 @dataclass(frozen=True)
@@ -14,17 +16,18 @@ class Recipe:
 
     Attributes:
       tfds: name and configuration in TFDS; None for a set that needs no download.
-      train_split: what TFDS calls the training split.
-      test_split: what TFDS calls the split with public labels that is reported on.
-      num_classes: labels are in [0, num_classes).
+      train_split: name of the training split in TFDS.
+      test_split: name of the split in TFDS that is reported on; it has public labels.
+      num_classes: number of classes; labels are in [0, num_classes).
       image_size: default side in pixels; without `photographs` also the stored one.
-      channels: 1 for grey, 3 for RGB.
-      mean: per channel, of pixels / 255 over the training split.
-      std: per channel, of pixels / 255 over the training split.
-      augment: applied in order in training.
-      photographs: images of any size, decoded on every access: a random-resized crop
-        in training, a centre crop in evaluation. Others are decoded once.
-      holdout: default fraction of the training split that is kept apart.
+      channels: number of channels, 1 for grey, 3 for RGB.
+      mean: mean of pixels / 255 over the training split, per channel.
+      std: standard deviation of pixels / 255 over the training split, per channel.
+      augment: augmentations, applied in order in training.
+      photographs: Whether the images have any size and are decoded on every access: a
+        random-resized crop in training, a centre crop in evaluation. Others are decoded
+        once.
+      holdout: default fraction of the training split that is set aside.
       manual_files: archives that have to be downloaded by hand.
     """
 
@@ -40,6 +43,15 @@ class Recipe:
     photographs: bool = False
     holdout: float = 0.1
     manual_files: tuple[str, ...] = ()
+
+    def without_statistics(self) -> "Recipe":
+        """The recipe with mean 0 and deviation 1, so that black stays 0.
+
+        >>> recipe_of("cifar10").without_statistics().std
+        (1.0, 1.0, 1.0)
+        """
+        n = self.channels
+        return replace(self, mean=(0.0,) * n, std=(1.0,) * n)
 
 
 # Over the training images of ImageNet, as used since fb.resnet.torch (2016) and by
@@ -148,3 +160,20 @@ def recipe_of(name: str) -> Recipe:
     if name not in _RECIPES:
         raise ValueError(f"data set {name!r} is not one of: {', '.join(names())}")
     return _RECIPES[name]
+
+
+def find(name: str, *, argument: str = "name") -> Any:
+    """A recipe by name, or any object as `module:attribute`.
+
+    Args:
+      name: name from `names()`, or `module:attribute` of a `Recipe` for TFDS, a
+        `Dataset` or a function that returns one, as in `data.load`.
+      argument: name of the caller's argument, for the message.
+
+    Raises:
+      ValueError: there is none of that name.
+
+    >>> find("mnist").image_size
+    28
+    """
+    return checks.lookup(argument, name, _RECIPES)

@@ -1,4 +1,4 @@
-"""Random access to the labelled images of one split: decoded once, or on access."""
+"""Labelled images of one split by index, decoded once or on every access."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,11 +17,11 @@ from dst_jax.data.transforms import centre_crop_box, random_crop_box
 __all__ = ["DecodedRecords", "EncodedRecords", "Example", "Records", "decode_all"]
 
 _CHUNK = 1000
-"""Records per read while a set is decoded: three times as fast as one by one."""
+"""Records per read while a set is decoded; reading them one by one takes 3 x longer."""
 
 
 @runtime_checkable
-class Source(Protocol):
+class TfdsSource(Protocol):
     """A TFDS data source: records with `image` (encoded bytes) and `label`."""
 
     def __len__(self) -> int: ...
@@ -45,10 +45,10 @@ class Records(Protocol):
     def __len__(self) -> int: ...
 
     def example(self, index: int, rng: np.random.Generator | None = None) -> Example:
-        """Example `index`, augmented with `rng`; as evaluation sees it without.
+        """Example `index`, augmented with `rng`; without it, the one for evaluation.
 
         Raises:
-          CorruptRecord: it cannot be read or decoded.
+          CorruptRecord: the record cannot be read or decoded.
         """
         ...
 
@@ -58,10 +58,14 @@ class DecodedRecords:
     """Small images, all in memory.
 
     Attributes:
-      images: uint8[n, h, w, c].
-      labels: int32[n].
-      augment: applied in order in training.
-      corrupt: the records that could not be decoded, by index.
+      images: images, uint8[n, h, w, c].
+      labels: labels, int32[n].
+      augment: augmentations, applied in order in training.
+      corrupt: records that could not be decoded, by index.
+
+    >>> images, labels = np.zeros((2, 8, 8, 1), np.uint8), np.arange(2, dtype=np.int32)
+    >>> DecodedRecords(images, labels, augment=(), corrupt={}).example(1).label
+    1
     """
 
     images: UInt8[np.ndarray, "n h w c"]
@@ -73,7 +77,7 @@ class DecodedRecords:
         return len(self.labels)
 
     def example(self, index: int, rng: np.random.Generator | None = None) -> Example:
-        """Example `index`, augmented with `rng` where given."""
+        """Example `index`, augmented if `rng` is given."""
         if index in self.corrupt:
             # Raising one stored exception again and again would grow its traceback.
             raise CorruptRecord(*self.corrupt[index].args)
@@ -86,15 +90,16 @@ class EncodedRecords:
     """Photographs, decoded on every access.
 
     Attributes:
-      name: of the split, for the keys of corrupt records.
-      source: TFDS data source.
-      num_classes: labels are in [0, num_classes).
+      name: name of the split, for the keys of corrupt records.
+      source: data source of TFDS.
+      num_classes: number of classes; labels are in [0, num_classes).
       size: side of the square images returned.
-      augment: applied in order in training, after the random-resized crop.
+      augment: augmentations, applied in order in training, after the random-resized
+        crop.
     """
 
     name: str
-    source: Source
+    source: TfdsSource
     num_classes: int
     size: int
     augment: tuple[Augment, ...]
@@ -119,19 +124,35 @@ class EncodedRecords:
 
 
 def decode_all(
-    source: Source, *, name: str, recipe: Recipe, size: int, log: CorruptLog
+    source: TfdsSource, *, name: str, recipe: Recipe, size: int, log: CorruptLog
 ) -> DecodedRecords:
     """All records of a split, decoded and resized to `size x size`.
 
     Args:
-      source: TFDS data source.
-      name: of the split, for the keys of corrupt records.
-      recipe: says the stored image size, the channels and the number of classes.
+      source: data source of TFDS.
+      name: name of the split, for the keys of corrupt records.
+      recipe: recipe with the stored image size, the channels and the number of classes.
       size: side of the result's images in pixels.
-      log: takes note of every corrupt record.
+      log: log of corrupt records.
 
     Raises:
       ValueError: more records are corrupt than `log` allows.
+
+    >>> import io
+    >>> from PIL import Image
+    >>> from dst_jax.data.recipes import recipe_of
+    >>> class OneImage:
+    ...     def __len__(self):
+    ...         return 1
+    ...     def __getitems__(self, indices):
+    ...         file = io.BytesIO()
+    ...         Image.new("L", (28, 28)).save(file, "png")
+    ...         return [{"image": file.getvalue(), "label": 7}]
+    ...     def __getitem__(self, index):
+    ...         return self.__getitems__([index])[0]
+    >>> mnist, log = recipe_of("mnist"), CorruptLog(limit=0)
+    >>> decode_all(OneImage(), name="one", recipe=mnist, size=14, log=log).images.shape
+    (1, 14, 14, 1)
     """
     n = len(source)
     pixels = np.zeros((n, size, size, recipe.channels), np.uint8)
@@ -152,15 +173,15 @@ def decode_all(
     return DecodedRecords(pixels, labels, recipe.augment, corrupt)
 
 
-def _chunk(source: Source, indices: range) -> Sequence[Mapping[str, Any] | None]:
-    """The records at `indices`, or None for each where they are not all readable."""
+def _chunk(source: TfdsSource, indices: range) -> Sequence[Mapping[str, Any] | None]:
+    """The records at `indices`; a None for each if one of them is not readable."""
     try:
         return source.__getitems__(list(indices))
-    except Exception:  # of any kind, see corrupt.reading; each is then read by itself
+    except Exception:  # any kind, see corrupt.reading; each is then read alone
         return [None] * len(indices)
 
 
-def _read(source: Source, index: int, name: str) -> Mapping[str, Any]:
+def _read(source: TfdsSource, index: int, name: str) -> Mapping[str, Any]:
     with reading(f"{name}[{index}]"):
         return source[index]
 

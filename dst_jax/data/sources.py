@@ -1,4 +1,4 @@
-"""Where prepared data lies, and opening it: TFDS data sources without TensorFlow."""
+"""Finds and opens prepared data sets: TFDS data sources without TensorFlow."""
 
 import os
 import re
@@ -16,7 +16,9 @@ _VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")
 
 
 def data_directory(data_dir: str | os.PathLike[str] | None = None) -> Path:
-    """`data_dir`, else $TFDS_DATA_DIR, else ~/tensorflow_datasets, as TFDS has it.
+    """The directory of prepared sets: `data_dir`, else the default of TFDS.
+
+    The default is $TFDS_DATA_DIR, else ~/tensorflow_datasets.
 
     >>> data_directory("sets").name
     'sets'
@@ -30,17 +32,22 @@ def find(
 ) -> Any:
     """The TFDS builder of the newest prepared version of a data set.
 
-    Only the disk is looked at: no dataset class is imported and no network asked.
+    Only the disk is read: no dataset class is imported, and the network is not used.
 
     Args:
-      name: of the data set, as in `data.names()`.
-      recipe: its recipe.
-      data_dir: as for `data_directory`.
+      name: name of the data set, from `data.names()`.
+      recipe: recipe of the data set.
+      data_dir: directory of prepared sets, as in `data_directory`.
 
     Raises:
-      FileNotFoundError: the set is not prepared, or only in part; says where it was
-        looked for and gives the command that prepares it.
-      ValueError: it is prepared in another format, or is another data set.
+      FileNotFoundError: the set is not prepared, or only in part; the message names the
+        directory and gives the command that prepares it.
+      ValueError: the set is prepared in another format, or is another data set.
+
+    >>> from dst_jax.data.recipes import recipe_of
+    >>> find("mnist", recipe_of("mnist"), "nowhere")
+    Traceback (most recent call last):
+    FileNotFoundError: data set 'mnist' is not prepared: ...
     """
     root = data_directory(data_dir)
     manual = " --manual-dir FOLDER" if recipe.manual_files else ""
@@ -48,7 +55,7 @@ def find(
     versions = prepared_versions(recipe, root)
     if not versions:
         raise FileNotFoundError(
-            f"data set {name!r} is not prepared: no version of it lies in"
+            f"data set {name!r} is not prepared: there is no version of it in"
             f" {root / str(recipe.tfds)}. (Its data_dir is {_origin(data_dir)}.)"
             f" Prepare it with: {remedy}"
         )
@@ -67,7 +74,11 @@ def find(
 def prepared_versions(recipe: Recipe, root: Path) -> list[Path]:
     """The version folders of a data set below `root`, oldest first.
 
-    A version that TFDS is still writing, or was when it was killed, has another name.
+    A version that TFDS has not finished writing has another name.
+
+    >>> from dst_jax.data.recipes import recipe_of
+    >>> prepared_versions(recipe_of("mnist"), Path("nowhere"))
+    []
     """
     folder = root / str(recipe.tfds)
     if not folder.is_dir():
@@ -78,7 +89,7 @@ def prepared_versions(recipe: Recipe, root: Path) -> list[Path]:
 
 
 def open_split(builder: Any, split: str) -> Any:
-    """A TFDS data source whose images are left as encoded bytes."""
+    """A TFDS data source whose images stay encoded bytes."""
     return builder.as_data_source(
         split=split, decoders={"image": tfds.decode.SkipDecoding()}
     )

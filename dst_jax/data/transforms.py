@@ -1,7 +1,7 @@
 """Crop boxes of photographs, and the normalisation that runs on the device.
 
 Boxes follow Pillow: `(left, upper, right, lower)` in pixels of the image, the right and
-lower edges excluded. What is random takes a `numpy.random.Generator`.
+lower edges excluded. Random functions take a `numpy.random.Generator`.
 """
 
 import math
@@ -40,17 +40,17 @@ def random_crop_box(
 
         area  = width * height * U(scale),   log(aspect) = U(log(ratio))
 
-    Ten attempts, then the largest central box whose aspect ratio is allowed.
+    After ten failed attempts, it is the largest central box of an allowed aspect ratio.
 
     Args:
-      width: of the image, in pixels, at least 1.
-      height: of the image, in pixels, at least 1.
-      rng: the source of area, aspect ratio and position.
+      width: width of the image in pixels, at least 1.
+      height: height of the image in pixels, at least 1.
+      rng: generator of area, aspect ratio and position.
       scale: smallest and largest area, as fractions of the image's.
       ratio: smallest and largest aspect ratio, width / height.
 
     Returns:
-      A box with whole-numbered edges, inside `[0, width] x [0, height]`.
+      A box with integer edges, inside `[0, width] x [0, height]`.
 
     Reference: Szegedy et al. 2015, "Going Deeper with Convolutions", section 6; the
     algorithm is torchvision's RandomResizedCrop.get_params.
@@ -75,12 +75,12 @@ def random_crop_box(
 def centre_crop_box(width: int, height: int, size: int) -> Box:
     """The part of an image that "resize the shorter side, crop the centre" keeps.
 
-    The shorter side would become `round(size * 256 / 224)` pixels, and of that the
-    central `size x size` is kept: 256 and 224 for ImageNet.
+    The shorter side would become `round(size * 256 / 224)` pixels, of which the central
+    `size x size` are kept: 256 and 224 for ImageNet.
 
     Args:
-      width: of the image, in pixels, at least 1.
-      height: of the image, in pixels, at least 1.
+      width: width of the image in pixels, at least 1.
+      height: height of the image in pixels, at least 1.
       size: side of the crop in pixels, at least 1.
 
     Returns:
@@ -116,10 +116,10 @@ def normalise(
     Batches travel to the device as uint8, a quarter of the bytes of float32.
 
     Args:
-      image: uint8, shape [..., h, w, c].
-      mean: per channel, length c, on the scale of [0, 1].
-      std: per channel, length c, positive, on the same scale.
-      dtype: of the result; the arithmetic is in float32.
+      image: images, uint8[..., h, w, c].
+      mean: mean per channel, length c, on the scale of [0, 1].
+      std: standard deviation per channel, length c, positive, on the same scale.
+      dtype: dtype of the result; the arithmetic is in float32.
 
     Returns:
       `dtype`[..., h, w, c].

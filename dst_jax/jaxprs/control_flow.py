@@ -17,7 +17,7 @@ from jaxtyping import Array
 
 from dst_jax.jaxprs import operation_sums as tallies
 from dst_jax.jaxprs.calls import Called, opened, scan_parts, while_parts
-from dst_jax.jaxprs.operand_roles import equation_roles, scan_roles, while_roles
+from dst_jax.jaxprs.operand_roles import equation_roles
 from dst_jax.jaxprs.values import (
     Evaluated,
     Operation,
@@ -36,7 +36,7 @@ Control = Callable[[core.JaxprEqn, list[Value], Run], Evaluated]
 def scan(eqn: core.JaxprEqn, args: list[Value], run: Run) -> Evaluated:
     """A `scan`, its operations added over the iterations."""
     body, n_consts, n_carry = scan_parts(eqn)
-    roles = scan_roles(eqn, [arg.role for arg in args])
+    roles = equation_roles(eqn, [arg.role for arg in args])
     consts, init, xs = _parts(args, n_consts, n_carry)
 
     def step(carry: list[Any], slices: list[Any]) -> Any:
@@ -65,7 +65,7 @@ def while_loop(eqn: core.JaxprEqn, args: list[Value], run: Run) -> Evaluated:
     then for those that ended before is counted, as it is executed.
     """
     loop = while_parts(eqn)
-    roles = while_roles(eqn, [arg.role for arg in args])
+    roles = equation_roles(eqn, [arg.role for arg in args])
     test_consts, body_consts, init = _parts(args, loop.test_consts, loop.body_consts)
 
     def test(carry: list[Any], found: list[Operation]) -> Any:

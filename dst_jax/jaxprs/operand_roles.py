@@ -3,21 +3,14 @@
 import enum
 import functools
 import operator
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 from jax.extend import core
 
-from dst_jax.jaxprs.calls import Called, called, opened, scan_parts, while_parts
+from dst_jax.jaxprs.dataflow import Domain, NameStacks, results_of
 
-__all__ = [
-    "Role",
-    "activation_side",
-    "equation_roles",
-    "joined",
-    "scan_roles",
-    "while_roles",
-]
+__all__ = ["Role", "activation_side", "equation_roles", "joined"]
 
 
 class Role(enum.IntFlag):
@@ -31,8 +24,8 @@ class Role(enum.IntFlag):
 def activation_side(lhs: Role, rhs: Role) -> Literal["lhs", "rhs"] | None:
     """The side of the activation; None where neither or both operands are data.
 
-    Whatever depends on data is an activation. A constant is the weight beside data,
-    and the activation beside a weight.
+    Any operand that depends on data is an activation. A constant is the weight next
+    to data, and the activation next to a weight.
 
     >>> activation_side(Role.DATA | Role.WEIGHT, Role.WEIGHT)
     'lhs'
@@ -62,72 +55,31 @@ def joined(roles: Iterable[Role]) -> Role:
     return functools.reduce(operator.or_, roles, Role.CONSTANT)
 
 
+class _Roles(Domain[Role]):
+    """The result of an equation depends on all of its operands."""
+
+    def constant(self, aval: Any) -> Role:
+        del aval
+        return Role.CONSTANT
+
+    def either(self, a: Role, b: Role) -> Role:
+        return a | b
+
+    def results(
+        self, eqn: core.JaxprEqn, operands: Sequence[Role], scope: NameStacks
+    ) -> list[Role]:
+        del scope
+        return [joined(operands)] * len(eqn.outvars)
+
+
 def equation_roles(eqn: core.JaxprEqn, roles: Sequence[Role]) -> list[Role]:
-    """The roles of an equation's results.
+    """The roles of an equation's results; of a loop's carry, in every iteration.
 
-    Through calls, loops and branches each result is followed on its own; a result of
-    any other equation depends on all operands. Only values are followed: a weight
-    stays one where data decide which branch hands it on, or when a loop ends.
+    A weight stays one where data decide which branch hands it on, or when a loop ends.
+
+    >>> import jax
+    >>> program = jax.make_jaxpr(lambda w, x: w * x)(1.0, 2.0)
+    >>> equation_roles(program.eqns[0], [Role.WEIGHT, Role.DATA])
+    [<Role.WEIGHT|DATA: 3>]
     """
-    match eqn.primitive.name:
-        case "scan":
-            return scan_roles(eqn, roles)
-        case "while":
-            return while_roles(eqn, roles)
-        case "cond":
-            branches = (opened(branch) for branch in eqn.params["branches"])
-            results = [_jaxpr_roles(branch, roles[1:]) for branch in branches]
-            return [joined(same) for same in zip(*results, strict=True)]
-        case "shard_map":
-            return _jaxpr_roles(opened(eqn.params["jaxpr"]), roles)
-    inner = called(eqn)
-    if inner is not None:
-        return _jaxpr_roles(inner, roles)
-    return [joined(roles)] * len(eqn.outvars)
-
-
-def scan_roles(eqn: core.JaxprEqn, roles: Sequence[Role]) -> list[Role]:
-    """The roles of the carry, in every iteration and at the end, and of the slices."""
-    body, n_consts, n_carry = scan_parts(eqn)
-    consts, xs = roles[:n_consts], roles[n_consts + n_carry :]
-
-    def once(carry: Sequence[Role]) -> list[Role]:
-        return _jaxpr_roles(body, [*consts, *carry, *xs])
-
-    carry = _fixpoint(lambda c: once(c)[:n_carry], roles[n_consts : n_consts + n_carry])
-    return [*carry, *once(carry)[n_carry:]]
-
-
-def while_roles(eqn: core.JaxprEqn, roles: Sequence[Role]) -> list[Role]:
-    """The roles of the carry, in every iteration and at the end."""
-    loop = while_parts(eqn)
-    n_consts = loop.test_consts + loop.body_consts
-    consts = roles[loop.test_consts : n_consts]
-    return _fixpoint(
-        lambda carry: _jaxpr_roles(loop.body, [*consts, *carry]), roles[n_consts:]
-    )
-
-
-def _fixpoint(
-    step: Callable[[Sequence[Role]], Sequence[Role]], carry: Sequence[Role]
-) -> list[Role]:
-    """What the carry depends on in some iteration. A role only ever grows."""
-    before, after = None, list(carry)
-    while after != before:
-        before = after
-        after = [a | b for a, b in zip(before, step(before), strict=True)]
-    return after
-
-
-def _jaxpr_roles(program: Called, roles: Sequence[Role]) -> list[Role]:
-    jaxpr = program.jaxpr
-    known: dict[Any, Role] = dict(zip(jaxpr.invars, roles, strict=True))
-    known |= dict.fromkeys(jaxpr.constvars, Role.CONSTANT)
-
-    def role(atom: Any) -> Role:
-        return Role.CONSTANT if isinstance(atom, core.Literal) else known[atom]
-
-    for eqn in jaxpr.eqns:
-        results = equation_roles(eqn, [role(atom) for atom in eqn.invars])
-        known.update(zip(eqn.outvars, results, strict=True))
-    return [role(atom) for atom in jaxpr.outvars]
+    return results_of(eqn, roles, _Roles())

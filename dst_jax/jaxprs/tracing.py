@@ -15,7 +15,7 @@ from dst_jax.jaxprs.operand_roles import Role
 from dst_jax.jaxprs.values import Value
 from dst_jax.jaxprs.walker import Visit, evaluate
 
-__all__ = ["argument_positions", "visited"]
+__all__ = ["argument_positions", "check_weights", "visited"]
 
 
 def visited(
@@ -48,7 +48,7 @@ def visited(
 
     @functools.wraps(fn)
     def found(*args: Any, **kwargs: Any) -> Any:
-        _check_weights(positions, args)
+        check_weights(positions, args)
         closed, out = jax.make_jaxpr(fn, return_shape=True)(*args, **kwargs)
         inputs = _values(args, kwargs, positions)
         values, operations = evaluate(
@@ -81,7 +81,16 @@ def argument_positions(weights: int | tuple[int, ...]) -> tuple[int, ...]:
     return positions
 
 
-def _check_weights(positions: tuple[int, ...], args: tuple[Any, ...]) -> None:
+def check_weights(positions: tuple[int, ...], args: tuple[Any, ...]) -> None:
+    """Refuses positions that name no argument, or one without arrays.
+
+    Raises:
+      ValueError: a position is no argument's, or its argument has no leaves.
+
+    >>> check_weights((1,), (3.0,))
+    Traceback (most recent call last):
+    ValueError: weights must be below the number of positional arguments, 1, got 1
+    """
     if positions and max(positions) >= len(args):
         raise ValueError(
             f"weights must be below the number of positional arguments, "

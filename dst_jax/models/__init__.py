@@ -14,7 +14,7 @@ from dst_jax.models.networks.unet import UNet
 from dst_jax.models.networks.vgg import VGG
 from dst_jax.models.networks.vit import VisionTransformer
 from dst_jax.models.networks.wide_resnet import WideResNet
-from dst_jax.models.registry import Task, create, names, options, task
+from dst_jax.models.registry import Publication, create, names, options, task
 
 __all__ = [
     "MLP",
@@ -28,8 +28,8 @@ __all__ = [
     "LeNet5",
     "MobileNetV1",
     "MobileNetV2",
+    "Publication",
     "ResNet",
-    "Task",
     "UNet",
     "VisionTransformer",
     "WideResNet",

@@ -1,10 +1,10 @@
-"""Prints what a network is made of.
+"""Prints the layers of a network.
 
     python -m dst_jax.models NAME [--width W] [--num-classes N] [--image-size S] ...
 
-A row for every layer and every tap: the output's shape, parameters, multiplications
-(MACs, padding included) and the elements of post-ReLU maps, for one image; then the
-totals. Exit status: 0, or 2 with a message if there is no such network.
+There is a row for every layer and every tap, with the output's shape, parameters,
+multiplications (MACs, padding included) and elements of post-ReLU maps for one image,
+and a row of totals. Exit status: 0, or 2 with a message if there is no such network.
 """
 
 import argparse
@@ -24,7 +24,13 @@ __all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit status."""
+    """The command line; returns the exit status.
+
+    >>> main(["lenet5", "--depth", "1"])  # doctest: +NORMALIZE_WHITESPACE
+    layer ...
+    total 44,426 ...
+    0
+    """
     given = _parser().parse_args(arguments)
     options = {"width": given.width, "stem": given.stem}
     options = {name: value for name, value in options.items() if value is not None}
@@ -92,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--image-size", type=int, help="pixels (default: as published)")
     parser.add_argument(
-        "--depth", type=int, help="sum over the first so many parts of the names"
+        "--depth", type=int, help="number of leading parts of the names to sum over"
     )
     return parser
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, get_args
 
 import flax.linen as nn
 
+from dst_jax import checks
 from dst_jax.models.networks.cifar_googlenet import CifarGoogLeNet
 from dst_jax.models.networks.cifar_resnet import CifarResNet, Shortcut
 from dst_jax.models.networks.densenet import CifarDenseNet, DenseNet
@@ -27,9 +28,9 @@ from dst_jax.models.networks.vgg import VGG
 from dst_jax.models.networks.vit import VisionTransformer
 from dst_jax.models.networks.wide_resnet import WideResNet
 
-__all__ = ["Task", "create", "names", "options", "task"]
+__all__ = ["Publication", "create", "names", "options", "task"]
 
-# What tells networks of one class apart comes by position, so that it is no option.
+# Arguments that distinguish networks of one class are positional: they are no options.
 _NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "densenet121": partial(DenseNet, (6, 12, 24, 16)),
     "densenet121_cifar": partial(CifarDenseNet, (6, 12, 24, 16)),
@@ -52,7 +53,7 @@ _NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "wide_resnet50_2": partial(ResNet, WideBottleneck, (3, 4, 6, 3)),
 }
 
-# Images that the networks were published for; 224x224x3 if not here.
+# Images that the networks were published for; 224x224x3 for all others.
 _IMAGES = {"lenet5": (28, 28, 1), "mlp": (28, 28, 1), "unet": (512, 512, 3)}
 _IMAGES |= dict.fromkeys(["densenet121_cifar", "googlenet_cifar"], (32, 32, 3))
 _IMAGES |= {f"resnet{6 * n + 2}": (32, 32, 3) for n in (3, 5, 7, 9, 18)}
@@ -81,7 +82,10 @@ def names() -> tuple[str, ...]:
 
 
 def options(name: str) -> tuple[str, ...]:
-    """The options that `create` takes for a network, beside `num_classes`.
+    """The options that `create` takes for a network, other than `num_classes`.
+
+    Args:
+      name: name from `names()`, or `module:attribute`.
 
     Raises:
       ValueError: an unknown name.
@@ -93,42 +97,49 @@ def options(name: str) -> tuple[str, ...]:
     return tuple(p for p in given if p not in ("num_classes", "parent", "name"))
 
 
-class Task(NamedTuple):
-    """What a network was published for: classes; height, width and channels."""
+class Publication(NamedTuple):
+    """What a network was published for.
+
+    Attributes:
+      num_classes: number of classes.
+      image: height, width and channels of the images.
+    """
 
     num_classes: int
     image: tuple[int, int, int]
 
 
-def task(name: str, *, stem: str | None = None) -> Task:
+def task(name: str, *, stem: str | None = None) -> Publication:
     """The classes and the images of a network's publication.
 
     Args:
-      name: one of `names()`.
+      name: name from `names()`, or `module:attribute`.
       stem: "cifar" for the images of networks that have that option.
 
     Raises:
       ValueError: an unknown name.
 
     >>> task("resnet50")
-    Task(num_classes=1000, image=(224, 224, 3))
+    Publication(num_classes=1000, image=(224, 224, 3))
     >>> task("resnet50", stem="cifar").image
     (32, 32, 3)
     """
     classes = signature(_network(name)).parameters["num_classes"].default
     usual = (32, 32, 3) if stem == "cifar" else (224, 224, 3)
-    return Task(classes, _IMAGES.get(name, usual))
+    return Publication(classes, _IMAGES.get(name, usual))
 
 
 def create(name: str, *, num_classes: int, **given: Any) -> nn.Module:
     """A network by name.
 
     Args:
-      name: one of `names()`.
-      num_classes: outputs, at least 1; of every pixel for the U-Net.
-      **given: some of `options(name)`, which the network's class describes. All have
-        `dtype` (the compute dtype; parameters stay float32); most have `width` (factor
-        on channels) and `stem` ("imagenet", or "cifar" for 32x32 images).
+      name: name from `names()`, or `module:attribute` of a Linen module or a function
+        that returns one and takes `num_classes`.
+      num_classes: number of outputs, at least 1; per pixel for the U-Net.
+      **given: values for some of `options(name)`, which the network's class describes.
+        All networks have `dtype` (compute dtype; parameters stay float32); most have
+        `width` (factor on channels) and `stem` ("imagenet", or "cifar" for 32x32
+        images).
 
     Returns:
       A Linen module: `apply(variables, x, train=...)` gives logits.
@@ -145,23 +156,31 @@ def create(name: str, *, num_classes: int, **given: Any) -> nn.Module:
     unknown = sorted(set(given) - set(known))
     if unknown:
         raise ValueError(f"{name} has no option {unknown}; it takes {list(known)}")
-    for option, value in given.items():
-        _check(option, value)
-    if "hidden" in given:
-        given["hidden"] = tuple(given["hidden"])  # jit hashes the module
+    if name in _NETWORKS:
+        for option, value in given.items():
+            _check(option, value, signature(network).parameters[option].default)
+        if "hidden" in given:
+            given["hidden"] = tuple(given["hidden"])  # jit hashes the module
     return network(num_classes=num_classes, **given)
 
 
 def _network(name: str) -> Callable[..., nn.Module]:
-    if name not in _NETWORKS:
-        raise ValueError(f"model must be one of {names()}, got {name!r}")
-    return _NETWORKS[name]
+    network = checks.lookup("model", name, _NETWORKS)
+    if not callable(network) or "num_classes" not in signature(network).parameters:
+        raise ValueError(f"model {name!r} must be callable and take num_classes")
+    return network
 
 
-def _check(option: str, value: Any) -> None:
+def _check(option: str, value: Any, default: Any) -> None:
+    if isinstance(default, bool) and not isinstance(value, bool):
+        raise ValueError(f"{option} must be True or False, got {value!r}")
     if option in _CHOICES and value not in _CHOICES[option]:
         raise ValueError(f"{option} must be one of {_CHOICES[option]}, got {value!r}")
     if option in _RANGES:
         holds, allowed = _RANGES[option]
-        if not holds(value):
+        try:
+            inside = holds(value)
+        except TypeError:  # a word where a number should be, a number where several
+            inside = False
+        if not inside:
             raise ValueError(f"{option} must be {allowed}, got {value}")

@@ -1,4 +1,4 @@
-"""What every penalty needs: float32 accumulation, safe norms, checked options."""
+"""Numerics that penalties share: float32 accumulation, safe norms, checked options."""
 
 import math
 from collections.abc import Callable
@@ -9,23 +9,35 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from dst_jax.typing import Axis, is_traced
+from dst_jax.typing import Axis, Scalar, is_traced
 
 
 def upcast(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """`x` in float32 at least: half precision loses small terms of a long sum."""
+    """`x` in float32 at least: half precision loses small terms of a long sum.
+
+    >>> upcast(jnp.ones(1, jnp.bfloat16)).dtype.name
+    'float32'
+    """
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
 def magnitude(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """`|x|` whose gradient at 0 is 0, where `jnp.abs` has 1."""
+    """`|x|` with gradient 0 at 0, where the gradient of `jnp.abs` is 1.
+
+    >>> jax.grad(magnitude)(0.0).item(), jax.grad(jnp.abs)(0.0).item()
+    (0.0, 1.0)
+    """
     return x * jnp.sign(x)
 
 
 def log_one_plus(
-    size: Float[Array, "*shape"], unit: Any, *, power: int
+    size: Float[Array, "*shape"], unit: Float[Array, "..."], *, power: int
 ) -> Float[Array, "*shape"]:
-    """`log(1 + (size / unit)^power)` for `size >= 0`, where the ratio may overflow."""
+    """`log(1 + (size / unit)^power)` for `size >= 0`, also where the ratio overflows.
+
+    >>> round(float(log_one_plus(jnp.array(3.0), jnp.array(1.0), power=2)), 4)  # log 10
+    2.3026
+    """
     # Selected with `where`: `maximum` would halve the derivatives at size == unit.
     beyond = size > unit
     larger = jnp.where(beyond, size, unit)
@@ -34,7 +46,11 @@ def log_one_plus(
 
 
 def axes_of(x: Array, axis: Axis) -> tuple[int, ...]:
-    """`axis` as a tuple of non-negative axes; None is all of them."""
+    """`axis` as a tuple of non-negative axes; None is all of them.
+
+    >>> axes_of(jnp.ones((2, 3)), -1), axes_of(jnp.ones((2, 3)), None)
+    ((1,), (0, 1))
+    """
     if axis is None:
         return tuple(range(x.ndim))
     axes = (axis,) if isinstance(axis, int) else tuple(axis)
@@ -46,11 +62,15 @@ def axes_of(x: Array, axis: Axis) -> tuple[int, ...]:
 
 
 def scale_of(
-    size: Float[Array, "..."], axis: Axis, *, least: Any
+    size: Float[Array, "..."], axis: Axis, *, least: Scalar
 ) -> Float[Array, "..."]:
     """The largest of `size` over `axis`, in a range where `1 / scale` is normal too.
 
-    XLA may divide by multiplying with the reciprocal, which beyond that would be 0.
+    XLA may divide by multiplying with the reciprocal, which would be 0 for a larger
+    scale.
+
+    >>> scale_of(jnp.array([0.5, 4.0]), None, least=1.0).tolist()
+    [4.0]
     """
     largest = size.max(axis, keepdims=True)
     return jnp.clip(largest, least, 0.5 / jnp.finfo(size.dtype).tiny)
@@ -58,7 +78,11 @@ def scale_of(
 
 @partial(jax.custom_jvp, nondiff_argnums=(1,))
 def l2_norm(x: Float[Array, "..."], axes: tuple[int, ...]) -> Float[Array, "..."]:
-    """The Euclidean norm over `axes`, kept as axes of size 1; gradient 0 at 0."""
+    """The Euclidean norm over `axes`, kept as axes of size 1; gradient 0 at 0.
+
+    >>> l2_norm(jnp.array([3.0, 4.0]), (0,)).tolist()
+    [5.0]
+    """
     return _norm_and_unit(x, axes)[0]
 
 
@@ -76,7 +100,7 @@ def _unit(x: Float[Array, "..."], axes: tuple[int, ...]) -> Float[Array, "..."]:
 
 @_unit.defjvp
 def _unit_jvp(axes: tuple[int, ...], primals, tangents):
-    """By hand, since autodiff of the quotient forms `|x|^-2` and overflows."""
+    """Written by hand: autodiff of the quotient forms `|x|^-2` and overflows."""
     (x,), (x_dot,) = primals, tangents
     norm, unit = _norm_and_unit(x, axes)
     across = x_dot - unit * (unit * x_dot).sum(axes, keepdims=True)
@@ -93,7 +117,12 @@ def _norm_and_unit(x: Array, axes: tuple[int, ...]) -> tuple[Array, Array]:
 
 
 def check(name: str, value: Any, allowed: str, holds: Callable[[float], bool]) -> None:
-    """Refuses a number out of range; a traced value, unknown here, passes."""
+    """Refuses a number that is out of range; a traced value, unknown here, passes.
+
+    >>> check("alpha", 2, "in [0, 1]", lambda v: 0 <= v <= 1)
+    Traceback (most recent call last):
+    ValueError: alpha must be a finite number in [0, 1], got 2
+    """
     if is_traced(value):
         return
     try:
@@ -105,10 +134,20 @@ def check(name: str, value: Any, allowed: str, holds: Callable[[float], bool]) -
 
 
 def check_positive(name: str, value: Any) -> None:
-    """Refuses `value <= 0`; a traced value, unknown here, passes."""
+    """Refuses `value <= 0`; a traced value, unknown here, passes.
+
+    >>> check_positive("gamma", 0.0)
+    Traceback (most recent call last):
+    ValueError: gamma must be a finite number > 0, got 0.0
+    """
     check(name, value, "> 0", lambda v: v > 0)
 
 
 def check_non_negative(name: str, value: Any) -> None:
-    """Refuses `value < 0`; a traced value, unknown here, passes."""
+    """Refuses `value < 0`; a traced value, unknown here, passes.
+
+    >>> check_non_negative("strength", -1.0)
+    Traceback (most recent call last):
+    ValueError: strength must be a finite number >= 0, got -1.0
+    """
     check(name, value, ">= 0", lambda v: v >= 0)

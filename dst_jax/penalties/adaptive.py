@@ -1,22 +1,23 @@
-"""Strengths that find themselves: feedback to a target sparsity under a loss bound.
+"""Feedback that adapts strengths to a target sparsity under a bound on the loss.
 
 ARTS (Zhu et al., DSD 2022) adapts the strength of activation regularisation during
 training and STAR (Zhu et al., CVPRW 2023) joins regularisation with thresholding.
-Neither update rule is public. What follows is our own, in their spirit.
+Neither update rule is public; the rule below is our own.
 
 Strength alone: `levels` is a number, the penalty's strength. Strength and threshold:
-`levels = {"strength": ..., "threshold": ...}`, the threshold that of a FATReLU, and
-the penalty `capped_l1` with `theta` a little above it, so that only what is near the
-threshold is pulled under it.
+`levels = {"strength": ..., "threshold": ...}` with the threshold of a FATReLU. The
+penalty is `capped_l1` with `theta` a little above that threshold, so that only entries
+near the threshold are pulled under it.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, PyTree
 
 from dst_jax.penalties._numerics import check, check_positive
+from dst_jax.typing import Scalar
 
 __all__ = ["Adaptive", "init", "update"]
 
@@ -24,7 +25,7 @@ __all__ = ["Adaptive", "init", "update"]
 class Adaptive(NamedTuple):
     """The state of the feedback: a pytree, for any jitted step or checkpoint."""
 
-    levels: Any
+    levels: PyTree
     """Numbers > 0 that raise the sparsity when they rise: strengths, thresholds."""
     measured: Float[Array, ""]
     """Running mean of the measured sparsity."""
@@ -33,12 +34,12 @@ class Adaptive(NamedTuple):
     updates: Int[Array, ""]
 
 
-def init(levels: Any) -> Adaptive:
+def init(levels: PyTree) -> Adaptive:
     """The state before the first update.
 
     Args:
-      levels: a number > 0, or a pytree of them: where to start. Too small is safe: the
-        first updates grow it.
+      levels: starting levels, a number > 0 or a pytree of them. A small start is
+        safe: the first updates raise it.
 
     Raises:
       ValueError: a level is not a finite number > 0.
@@ -54,15 +55,15 @@ def init(levels: Any) -> Adaptive:
 
 def update(
     state: Adaptive,
-    measured: jax.typing.ArrayLike,
-    loss: jax.typing.ArrayLike,
+    measured: Scalar,
+    loss: Scalar,
     *,
-    target: jax.typing.ArrayLike,
-    max_loss: jax.typing.ArrayLike,
-    gain: Any = 0.1,
-    memory: jax.typing.ArrayLike = 0.9,
-    lowest: jax.typing.ArrayLike = 1e-12,
-    highest: jax.typing.ArrayLike = 1e6,
+    target: Scalar,
+    max_loss: Scalar,
+    gain: PyTree = 0.1,
+    memory: Scalar = 0.9,
+    lowest: Scalar = 1e-12,
+    highest: Scalar = 1e6,
 ) -> Adaptive:
     """The state after one more measurement.
 
@@ -70,25 +71,25 @@ def update(
         room = 1 - mean(loss) / max_loss
         level <- clip(level * exp(gain * clip(min(want, room), -1, 1)), lowest, highest)
 
-    Integral feedback on the logarithm of the levels, with the more cautious of two
-    aims in command: where it comes to rest either the target is met with the loss
-    within its bound, or the loss is at its bound and the sparsity as high as that
-    allows.
+    This is integral feedback on the logarithm of the levels; the smaller of `want` and
+    `room` sets the step. At rest, either the target is met and the loss is within its
+    bound, or the loss is at its bound and the sparsity as high as that allows.
 
     Args:
-      state: from `init` or the last update.
-      measured: what is to reach the target and rises with the levels: a sparsity or a
-        FLOPs drop, in [0, 1], of one batch or of an evaluation.
-      loss: the task's loss, without the penalty, > 0.
-      target: of `measured`, in [0, 1], may be traced.
-      max_loss: the bound, > 0, may be traced: 1.05 times the baseline's loss allows
-        an increase of 5 %.
-      gain: the fraction by which a level grows per update and unit of `want`; a
-        number, or a tree like the levels. It should be small against the inverse of
-        the number of updates that the network needs to follow.
-      memory: of the running means, in [0, 1); their first values are plain means.
-      lowest: of every level.
-      highest: of every level.
+      state: state from `init` or the last update.
+      measured: quantity that should reach the target and rises with the levels: a
+        sparsity or a FLOPs drop, in [0, 1], of one batch or of an evaluation.
+      loss: loss of the task without the penalty, > 0.
+      target: target of `measured`, in [0, 1], may be traced.
+      max_loss: bound of the loss, > 0, may be traced: 1.05 times the baseline's loss
+        allows an increase of 5 %.
+      gain: fraction by which a level grows per update and unit of `want`; a number,
+        or a tree like the levels. It should be small against the inverse of the number
+        of updates that the network needs to follow.
+      memory: weight of the past in the running means, in [0, 1); their first values
+        are plain means.
+      lowest: lower bound of every level.
+      highest: upper bound of every level.
 
     Returns:
       The new state.

@@ -1,29 +1,28 @@
 """The capped l1 penalty and its proximal map."""
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from dst_jax.penalties._numerics import check_positive, magnitude, upcast
 from dst_jax.penalties._prox import best, signed, sizes
-from dst_jax.typing import Axis
+from dst_jax.typing import Axis, Scalar
 
 __all__ = ["capped_l1", "prox_capped_l1"]
 
 
 def capped_l1(
-    x: Float[Array, "..."], *, theta: jax.typing.ArrayLike = 1.0, axis: Axis = None
+    x: Float[Array, "..."], *, theta: Scalar = 1.0, axis: Axis = None
 ) -> Float[Array, "..."]:
-    """The l1 norm with a cap: entries at or above `theta` are left alone.
+    """The l1 norm with a cap; entries at or above `theta` have gradient 0.
 
         R(x) = sum_i min(|x_i|, theta)
 
-    With `theta` a little above a FATReLU's threshold it is a partial regulariser: it
-    pulls under the threshold only what is near it.
+    With `theta` a little above a FATReLU's threshold, only entries near the threshold
+    are pulled under it.
 
     Args:
       x: array of any shape; half precision accumulates in float32.
-      theta: the cap, > 0, may be traced.
+      theta: cap of an entry, > 0, may be traced.
       axis: axes to reduce; None reduces everything to a scalar.
 
     Returns:
@@ -45,9 +44,9 @@ def capped_l1(
 
 def prox_capped_l1(
     y: Float[Array, "*shape"],
-    strength: jax.typing.ArrayLike,
+    strength: Scalar,
     *,
-    theta: jax.typing.ArrayLike = 1.0,
+    theta: Scalar = 1.0,
 ) -> Float[Array, "*shape"]:
     """The proximal map of `strength * capped_l1`.
 
@@ -56,7 +55,7 @@ def prox_capped_l1(
     Args:
       y: array of any shape.
       strength: a number >= 0, may be traced.
-      theta: the cap, > 0, may be traced.
+      theta: cap of an entry, > 0, may be traced.
 
     Returns:
       An array like `y`.

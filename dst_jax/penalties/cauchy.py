@@ -6,20 +6,20 @@ from jaxtyping import Array, Float
 
 from dst_jax.penalties._numerics import check_positive, log_one_plus, upcast
 from dst_jax.penalties._prox import best, root_of, signed, sizes
-from dst_jax.typing import Axis
+from dst_jax.typing import Axis, Scalar
 
 __all__ = ["cauchy", "prox_cauchy"]
 
 
 def cauchy(
-    x: Float[Array, "..."], *, gamma: jax.typing.ArrayLike = 1.0, axis: Axis = None
+    x: Float[Array, "..."], *, gamma: Scalar = 1.0, axis: Axis = None
 ) -> Float[Array, "..."]:
-    """The Cauchy penalty: a parabola near 0, logarithmic far out.
+    """The Cauchy penalty, a parabola near 0 and a logarithm far from 0.
 
         R(x) = sum_i log(1 + x_i^2 / gamma^2)
 
-    Smooth at 0, so that it makes small entries smaller but none exactly 0; behind a
-    ReLU it is the ReLU that makes the zeros.
+    It is smooth at 0, so it makes small entries smaller but none exactly 0. After a
+    ReLU, the ReLU makes the zeros.
 
     Args:
       x: array of any shape; half precision accumulates in float32.
@@ -42,16 +42,16 @@ def cauchy(
 
 def prox_cauchy(
     y: Float[Array, "*shape"],
-    strength: jax.typing.ArrayLike,
+    strength: Scalar,
     *,
-    gamma: jax.typing.ArrayLike = 1.0,
+    gamma: Scalar = 1.0,
 ) -> Float[Array, "*shape"]:
-    """The proximal map of `strength * cauchy`: shrinks, to 0 only what is 0.
+    """The proximal map of `strength * cauchy`; only 0 is mapped to 0.
 
     The best root of `x^3 - |y| x^2 + (gamma^2 + 2 strength) x - |y| gamma^2 = 0`. The
-    outer roots lie on either side of the inflection at `|y| / 3`, where Newton's
-    method reaches them from the ends without overshooting; Cardano's formula would
-    cancel in float32.
+    outer roots are on either side of the inflection at `|y| / 3`. Newton's method
+    reaches each from its end without overshooting; Cardano's formula would cancel in
+    float32.
 
     Args:
       y: array of any shape.

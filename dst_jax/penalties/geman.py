@@ -1,18 +1,17 @@
 """The Geman penalty: Transformed l1 without its normalisation."""
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from dst_jax.penalties._numerics import check_non_negative, check_positive
 from dst_jax.penalties.transformed_l1 import prox_transformed_l1, transformed_l1
-from dst_jax.typing import Axis
+from dst_jax.typing import Axis, Scalar
 
 __all__ = ["geman", "prox_geman"]
 
 
 def geman(
-    x: Float[Array, "..."], *, gamma: jax.typing.ArrayLike = 1.0, axis: Axis = None
+    x: Float[Array, "..."], *, gamma: Scalar = 1.0, axis: Axis = None
 ) -> Float[Array, "..."]:
     """The Geman penalty, bounded by 1 per entry.
 
@@ -20,7 +19,8 @@ def geman(
 
     Args:
       x: array of any shape; half precision accumulates in float32.
-      gamma: shape parameter > 0, may be traced; half of the bound is reached there.
+      gamma: shape parameter > 0, may be traced; half of the bound is reached at
+        `|x| = gamma`.
       axis: axes to reduce; None reduces everything to a scalar.
 
     Returns:
@@ -42,9 +42,9 @@ def geman(
 
 def prox_geman(
     y: Float[Array, "*shape"],
-    strength: jax.typing.ArrayLike,
+    strength: Scalar,
     *,
-    gamma: jax.typing.ArrayLike = 1.0,
+    gamma: Scalar = 1.0,
 ) -> Float[Array, "*shape"]:
     """The proximal map of `strength * geman`: that of Transformed l1, rescaled.
 

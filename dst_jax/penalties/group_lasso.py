@@ -1,12 +1,11 @@
 """The group lasso over channels of maps and weights, and block soft thresholding."""
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from dst_jax.penalties._numerics import axes_of, l2_norm, upcast
 from dst_jax.penalties._prox import sizes
-from dst_jax.typing import Axis
+from dst_jax.typing import Axis, Scalar
 
 __all__ = ["group_lasso", "prox_group_lasso"]
 
@@ -20,12 +19,12 @@ def group_lasso(
 
     A group is one position along `group_axis`: by default a channel of a map (..., c)
     or an output channel of a kernel (h, w, in, out); -2 groups a kernel by input
-    channel, (1, 2) a batch of maps by pixel. Groups of one array are equally large;
-    Yuan & Lin's factor sqrt(group size) belongs into the layer's weight.
+    channel, (1, 2) a batch of maps by pixel. All groups of an array have the same size;
+    Yuan & Lin's factor sqrt(group size) belongs in the layer's weight.
 
     Args:
       x: array of any shape; half precision accumulates in float32.
-      group_axis: the axis or axes that number the groups; static.
+      group_axis: axis or axes that number the groups; static.
       axis: axes to reduce; None reduces everything to a scalar.
 
     Returns:
@@ -48,7 +47,7 @@ def group_lasso(
 
 def prox_group_lasso(
     y: Float[Array, "*shape"],
-    strength: jax.typing.ArrayLike,
+    strength: Scalar,
     *,
     group_axis: int | tuple[int, ...] = -1,
 ) -> Float[Array, "*shape"]:
@@ -59,8 +58,8 @@ def prox_group_lasso(
     Args:
       y: array of any shape.
       strength: a number >= 0, may be traced.
-      group_axis: the axis or axes that number the groups; static. For a batch of
-        maps name the batch too: `(0, -1)`.
+      group_axis: axis or axes that number the groups; static. For a batch of
+        maps, name the batch axis too: `(0, -1)`.
 
     Returns:
       An array like `y`.

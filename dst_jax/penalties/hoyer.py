@@ -1,4 +1,4 @@
-"""Hoyer's ratio of l1 and l2 norm, plain and squared: scale-invariant counts."""
+"""Hoyer's ratio of l1 and l2 norm, plain and squared."""
 
 import math
 
@@ -13,13 +13,13 @@ from dst_jax.penalties._numerics import (
     scale_of,
     upcast,
 )
-from dst_jax.typing import Axis
+from dst_jax.typing import Axis, Scalar
 
 __all__ = ["hoyer", "hoyer_square", "hoyer_square_batch"]
 
 
 def hoyer_square(
-    x: Float[Array, "..."], *, axis: Axis = None, eps: jax.typing.ArrayLike = 1e-10
+    x: Float[Array, "..."], *, axis: Axis = None, eps: Scalar = 1e-10
 ) -> Float[Array, "..."]:
     """The squared ratio of l1 and l2 norm, a scale-invariant count of nonzeros.
 
@@ -31,8 +31,8 @@ def hoyer_square(
     Args:
       x: array of any shape; half precision accumulates in float32.
       axis: axes to reduce; None reduces everything to a scalar.
-      eps: smooths the penalty where all of `x` is near 0, may be traced. Gradients
-        stay below about `n / sqrt(eps)`.
+      eps: smoothing > 0 where all of `x` is near 0, may be traced. Gradients stay
+        below about `n / sqrt(eps)`.
 
     Returns:
       `x` reduced over `axis`, float32 or wider. 0 where all entries are 0.
@@ -52,7 +52,7 @@ def hoyer_square(
 
 
 def hoyer(
-    x: Float[Array, "..."], *, axis: Axis = None, eps: jax.typing.ArrayLike = 1e-10
+    x: Float[Array, "..."], *, axis: Axis = None, eps: Scalar = 1e-10
 ) -> Float[Array, "..."]:
     """The ratio of l1 and l2 norm, the square root of `hoyer_square`.
 
@@ -63,8 +63,8 @@ def hoyer(
     Args:
       x: array of any shape; half precision accumulates in float32.
       axis: axes to reduce; None reduces everything to a scalar.
-      eps: smooths the penalty where all of `x` is near 0, may be traced; slopes there
-        are up to `1 / sqrt(eps)`.
+      eps: smoothing > 0 where all of `x` is near 0, may be traced; slopes there are
+        up to `1 / sqrt(eps)`.
 
     Returns:
       `x` reduced over `axis`, float32 or wider. 0 where all entries are 0.
@@ -83,20 +83,21 @@ def hoyer(
 
 
 def hoyer_square_batch(
-    x: Float[Array, "..."], *, axis: Axis = None, eps: jax.typing.ArrayLike = 1e-10
+    x: Float[Array, "..."], *, axis: Axis = None, eps: Scalar = 1e-10
 ) -> Float[Array, "..."]:
-    """`hoyer_square` of the whole array, in equal shares for the entries not reduced.
+    """`hoyer_square` of the whole array, divided among the entries not reduced.
 
         R(x)_j = hoyer_square(x) / m   for each of the m entries outside `axis`
 
-    Averaged over a batch by `total` this is the square Hoyer of the batch as one long
+    Averaged over a batch by `total`, this is the square Hoyer of the batch as one long
     vector, divided by its size. It is not the mean of the examples' own values:
-    examples of small norm feel it more, and it depends on the batch size.
+    examples of small norm have larger gradients, and the value depends on the batch
+    size.
 
     Args:
       x: array of any shape; half precision accumulates in float32.
       axis: axes to reduce; None reduces everything to a scalar.
-      eps: as in `hoyer_square`.
+      eps: smoothing > 0, as in `hoyer_square`.
 
     Returns:
       Equal values in the shape of `x` reduced over `axis`, float32 or wider.
@@ -115,9 +116,7 @@ def hoyer_square_batch(
     return jnp.broadcast_to(hoyer_square(x, eps=eps) / math.prod(kept), kept)
 
 
-def _scaled_norms(
-    x: Array, axis: Axis, eps: jax.typing.ArrayLike
-) -> tuple[Array, Array]:
+def _scaled_norms(x: Array, axis: Axis, eps: Scalar) -> tuple[Array, Array]:
     """The l1 norm and the smoothed square of the l2 norm, of `x` over its scale."""
     check_positive("eps", eps)
     x = magnitude(upcast(x))

@@ -1,18 +1,17 @@
 """The number of nonzeros and hard thresholding."""
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from dst_jax.penalties._numerics import upcast
 from dst_jax.penalties._prox import signed, sizes
-from dst_jax.typing import Axis
+from dst_jax.typing import Axis, Scalar
 
 __all__ = ["l0", "prox_l0"]
 
 
 def l0(x: Float[Array, "..."], *, axis: Axis = None) -> Float[Array, "..."]:
-    """The number of nonzero entries: for reports, since its gradient is 0 everywhere.
+    """The number of nonzero entries, for reports: its gradient is 0 everywhere.
 
         R(x) = sum_i 1[x_i != 0]
 
@@ -22,7 +21,7 @@ def l0(x: Float[Array, "..."], *, axis: Axis = None) -> Float[Array, "..."]:
 
     Returns:
       `x` reduced over `axis`, float32 or wider: exact up to 2^24 entries. A
-      subnormal is a zero on devices that flush it.
+      subnormal counts as zero on devices that flush subnormals.
 
     >>> float(l0(jnp.array([1.0, -3.0, 0.0])))
     2.0
@@ -31,9 +30,7 @@ def l0(x: Float[Array, "..."], *, axis: Axis = None) -> Float[Array, "..."]:
     return (x != 0).astype(x.dtype).sum(axis)
 
 
-def prox_l0(
-    y: Float[Array, "*shape"], strength: jax.typing.ArrayLike
-) -> Float[Array, "*shape"]:
+def prox_l0(y: Float[Array, "*shape"], strength: Scalar) -> Float[Array, "*shape"]:
     """Hard thresholding, the proximal map of `strength * l0`.
 
         argmin_x (x - y)^2 / 2 + strength 1[x != 0] = y if |y| > sqrt(2 strength) else 0

@@ -1,11 +1,10 @@
 """The l1 norm and soft thresholding."""
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from dst_jax.penalties._numerics import check_non_negative, magnitude, upcast
-from dst_jax.typing import Axis
+from dst_jax.typing import Axis, Scalar
 
 __all__ = ["l1", "prox_l1"]
 
@@ -33,9 +32,7 @@ def l1(x: Float[Array, "..."], *, axis: Axis = None) -> Float[Array, "..."]:
     return magnitude(upcast(x)).sum(axis)
 
 
-def prox_l1(
-    y: Float[Array, "*shape"], strength: jax.typing.ArrayLike
-) -> Float[Array, "*shape"]:
+def prox_l1(y: Float[Array, "*shape"], strength: Scalar) -> Float[Array, "*shape"]:
     """Soft thresholding, the proximal map of `strength * l1`.
 
         argmin_x (x - y)^2 / 2 + strength |x| = sign(y) max(|y| - strength, 0)

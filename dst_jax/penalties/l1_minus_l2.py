@@ -1,18 +1,17 @@
 """The difference of l1 and l2 norm and its closed-form proximal map."""
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from dst_jax.penalties._numerics import axes_of, check, l2_norm, magnitude, upcast
 from dst_jax.penalties._prox import signed, sizes
-from dst_jax.typing import Axis
+from dst_jax.typing import Axis, Scalar
 
 __all__ = ["l1_minus_l2", "prox_l1_minus_l2"]
 
 
 def l1_minus_l2(
-    x: Float[Array, "..."], *, alpha: jax.typing.ArrayLike = 1.0, axis: Axis = None
+    x: Float[Array, "..."], *, alpha: Scalar = 1.0, axis: Axis = None
 ) -> Float[Array, "..."]:
     """The l1 norm minus a share of the l2 norm, 0 for at most one nonzero if alpha = 1.
 
@@ -20,8 +19,9 @@ def l1_minus_l2(
 
     Args:
       x: array of any shape; half precision accumulates in float32.
-      alpha: in [0, 1], may be traced; 0 is l1.
-      axis: axes to reduce, together one vector; None reduces everything to a scalar.
+      alpha: share of the l2 norm, in [0, 1], may be traced; 0 is l1.
+      axis: axes to reduce, taken together as one vector; None reduces everything to
+        a scalar.
 
     Returns:
       `x` reduced over `axis`, float32 or wider.
@@ -42,11 +42,11 @@ def l1_minus_l2(
 
 def prox_l1_minus_l2(
     y: Float[Array, "*shape"],
-    strength: jax.typing.ArrayLike,
+    strength: Scalar,
     *,
-    alpha: jax.typing.ArrayLike = 1.0,
+    alpha: Scalar = 1.0,
 ) -> Float[Array, "*shape"]:
-    """The proximal map of `strength * l1_minus_l2` of all of `y` as one vector.
+    """The proximal map of `strength * l1_minus_l2` for `y` as one vector.
 
         max|y| > strength:  z (|z| + alpha strength) / |z|, z the soft-thresholded y
         (1 - alpha) strength < max|y| <= strength:  only the first largest entry, of
@@ -54,9 +54,9 @@ def prox_l1_minus_l2(
         else:               0
 
     Args:
-      y: array of any shape; `jax.vmap` treats a batch.
+      y: array of any shape; use `jax.vmap` for a batch.
       strength: a number >= 0, may be traced.
-      alpha: in [0, 1], may be traced.
+      alpha: share of the l2 norm, in [0, 1], may be traced.
 
     Returns:
       An array like `y`.
@@ -84,5 +84,5 @@ def prox_l1_minus_l2(
     return signed(y, jnp.where(size.max() > strength, grown, alone))
 
 
-def _check_alpha(alpha: jax.typing.ArrayLike) -> None:
+def _check_alpha(alpha: Scalar) -> None:
     check("alpha", alpha, "in [0, 1]", lambda v: 0 <= v <= 1)

@@ -6,15 +6,15 @@ from jaxtyping import Array, Float
 
 from dst_jax.penalties._numerics import check_positive, magnitude, upcast
 from dst_jax.penalties._prox import best, root_of, signed, sizes
-from dst_jax.typing import Axis
+from dst_jax.typing import Axis, Scalar
 
 __all__ = ["laplace", "prox_laplace"]
 
 
 def laplace(
-    x: Float[Array, "..."], *, gamma: jax.typing.ArrayLike = 1.0, axis: Axis = None
+    x: Float[Array, "..."], *, gamma: Scalar = 1.0, axis: Axis = None
 ) -> Float[Array, "..."]:
-    """The Laplace penalty, bounded by 1 per entry; far entries feel nothing at all.
+    """The Laplace penalty, bounded by 1 per entry; its slope falls exponentially.
 
         R(x) = sum_i 1 - exp(-|x_i| / gamma)
 
@@ -43,17 +43,17 @@ def laplace(
 
 def prox_laplace(
     y: Float[Array, "*shape"],
-    strength: jax.typing.ArrayLike,
+    strength: Scalar,
     *,
-    gamma: jax.typing.ArrayLike = 1.0,
+    gamma: Scalar = 1.0,
 ) -> Float[Array, "*shape"]:
     """The proximal map of `strength * laplace`.
 
         x = |y| + gamma W0(-strength / gamma^2 exp(-|y| / gamma)), if that beats 0
 
-    with Lambert's W0. JAX has no W0: the same root, of `x - |y| + strength / gamma
-    exp(-x / gamma)`, is found by Newton's method, which falls onto it from `|y|`
-    without overshooting because that function is convex.
+    with Lambert's W0. JAX has no W0, so Newton's method finds the same root, of
+    `x - |y| + strength / gamma exp(-x / gamma)`. From `|y|` it does not overshoot,
+    because that function is convex.
 
     Args:
       y: array of any shape.

@@ -1,6 +1,5 @@
 """The log-sum penalty and its closed-form proximal map."""
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -11,13 +10,13 @@ from dst_jax.penalties._numerics import (
     upcast,
 )
 from dst_jax.penalties._prox import best, signed, sizes
-from dst_jax.typing import Axis
+from dst_jax.typing import Axis, Scalar
 
 __all__ = ["log_sum", "prox_log_sum"]
 
 
 def log_sum(
-    x: Float[Array, "..."], *, eps: jax.typing.ArrayLike = 0.1, axis: Axis = None
+    x: Float[Array, "..."], *, eps: Scalar = 0.1, axis: Axis = None
 ) -> Float[Array, "..."]:
     """The log-sum penalty, unbounded but with a slope that falls as `1 / |x|`.
 
@@ -47,9 +46,9 @@ def log_sum(
 
 def prox_log_sum(
     y: Float[Array, "*shape"],
-    strength: jax.typing.ArrayLike,
+    strength: Scalar,
     *,
-    eps: jax.typing.ArrayLike = 0.1,
+    eps: Scalar = 0.1,
 ) -> Float[Array, "*shape"]:
     """The proximal map of `strength * log_sum`: a root of a quadratic, or 0.
 

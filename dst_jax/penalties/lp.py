@@ -1,12 +1,11 @@
 """The lp penalties, 0 < p < 1, and thresholding for p = 1/2 and p = 2/3."""
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from dst_jax.penalties._numerics import check, check_positive, magnitude, upcast
 from dst_jax.penalties._prox import signed, sizes
-from dst_jax.typing import Axis
+from dst_jax.typing import Axis, Scalar
 
 __all__ = ["l_half", "l_two_thirds", "lp", "prox_l_half", "prox_l_two_thirds"]
 
@@ -14,16 +13,16 @@ __all__ = ["l_half", "l_two_thirds", "lp", "prox_l_half", "prox_l_two_thirds"]
 def lp(
     x: Float[Array, "..."],
     *,
-    p: jax.typing.ArrayLike = 0.5,
-    eps: jax.typing.ArrayLike = 1e-3,
+    p: Scalar = 0.5,
+    eps: Scalar = 1e-3,
     axis: Axis = None,
 ) -> Float[Array, "..."]:
     """The p-th power of the lp quasi-norm, between l0 (p -> 0) and l1 (p = 1).
 
         R(x) = sum_i (|x_i| + eps)^p - eps^p
 
-    The slope of `|x|^p` at 0 is infinite; shifted by `eps` it is `p eps^(p - 1)`, and
-    the kink at 0, which makes exact zeros, stays.
+    The slope of `|x|^p` at 0 is infinite; shifted by `eps` it is `p eps^(p - 1)`. The
+    kink at 0, which makes exact zeros, remains.
 
     Args:
       x: array of any shape; half precision accumulates in float32.
@@ -52,7 +51,7 @@ def lp(
 
 
 def l_half(
-    x: Float[Array, "..."], *, eps: jax.typing.ArrayLike = 1e-3, axis: Axis = None
+    x: Float[Array, "..."], *, eps: Scalar = 1e-3, axis: Axis = None
 ) -> Float[Array, "..."]:
     """The l1/2 penalty: `lp` with p = 1/2.
 
@@ -76,7 +75,7 @@ def l_half(
 
 
 def l_two_thirds(
-    x: Float[Array, "..."], *, eps: jax.typing.ArrayLike = 1e-3, axis: Axis = None
+    x: Float[Array, "..."], *, eps: Scalar = 1e-3, axis: Axis = None
 ) -> Float[Array, "..."]:
     """The l2/3 penalty: `lp` with p = 2/3.
 
@@ -99,9 +98,7 @@ def l_two_thirds(
     return lp(x, p=2 / 3, eps=eps, axis=axis)
 
 
-def prox_l_half(
-    y: Float[Array, "*shape"], strength: jax.typing.ArrayLike
-) -> Float[Array, "*shape"]:
+def prox_l_half(y: Float[Array, "*shape"], strength: Scalar) -> Float[Array, "*shape"]:
     """Half thresholding, the proximal map of `strength * sum sqrt|x|` (`eps = 0`).
 
         0 where |y| <= 3/2 strength^(2/3), else
@@ -132,7 +129,7 @@ def prox_l_half(
 
 
 def prox_l_two_thirds(
-    y: Float[Array, "*shape"], strength: jax.typing.ArrayLike
+    y: Float[Array, "*shape"], strength: Scalar
 ) -> Float[Array, "*shape"]:
     """The proximal map of `strength * sum |x|^(2/3)` (`eps = 0`), in closed form.
 

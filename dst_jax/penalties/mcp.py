@@ -2,13 +2,12 @@
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from dst_jax.penalties._numerics import check_positive, magnitude, upcast
 from dst_jax.penalties._prox import best, signed, sizes
-from dst_jax.typing import Axis
+from dst_jax.typing import Axis, Scalar
 
 __all__ = ["mcp", "prox_mcp"]
 
@@ -16,8 +15,8 @@ __all__ = ["mcp", "prox_mcp"]
 def mcp(
     x: Float[Array, "..."],
     *,
-    lam: jax.typing.ArrayLike = 1.0,
-    gamma: jax.typing.ArrayLike = 3.0,
+    lam: Scalar = 1.0,
+    gamma: Scalar = 3.0,
     axis: Axis = None,
 ) -> Float[Array, "..."]:
     """The minimax concave penalty: l1 at 0, flat beyond `gamma * lam`.
@@ -27,7 +26,8 @@ def mcp(
     Args:
       x: array of any shape; half precision accumulates in float32.
       lam: slope just above 0, > 0, may be traced.
-      gamma: how slowly the slope falls, > 0, may be traced: `lam - |x| / gamma`.
+      gamma: range of the penalty in units of `lam`, > 0, may be traced: the slope is
+        `lam - |x| / gamma`.
       axis: axes to reduce; None reduces everything to a scalar.
 
     Returns:
@@ -49,17 +49,17 @@ def mcp(
 
 def prox_mcp(
     y: Float[Array, "*shape"],
-    strength: jax.typing.ArrayLike,
+    strength: Scalar,
     *,
-    lam: jax.typing.ArrayLike = 1.0,
-    gamma: jax.typing.ArrayLike = 3.0,
+    lam: Scalar = 1.0,
+    gamma: Scalar = 3.0,
 ) -> Float[Array, "*shape"]:
     """Firm thresholding, the proximal map of `strength * mcp`.
 
         0 up to strength lam, y beyond gamma lam, and between them
         sign(y) (|y| - strength lam) / (1 - strength / gamma)
 
-    With `strength >= gamma` nothing lies between: hard thresholding at
+    With `strength >= gamma` the middle piece is empty: hard thresholding at
     `lam sqrt(strength gamma)`.
 
     Args:

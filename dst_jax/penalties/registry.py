@@ -1,5 +1,6 @@
 """Penalties and proximal maps by name, for configurations and comparisons."""
 
+import sys
 from collections.abc import Callable
 from functools import partial
 from inspect import signature
@@ -9,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from dst_jax import checks
 from dst_jax.penalties.capped_l1 import capped_l1, prox_capped_l1
 from dst_jax.penalties.cauchy import cauchy, prox_cauchy
 from dst_jax.penalties.geman import geman, prox_geman
@@ -78,8 +80,8 @@ def get(name: str, **options: Any) -> Penalty:
     """The penalty of that name with its options bound.
 
     Args:
-      name: one of `names()`.
-      **options: its shape parameters, see `options(name)`; may be traced.
+      name: name from `names()`, or `module:attribute` of another penalty.
+      **options: shape parameters, see `options(name)`; may be traced.
 
     Returns:
       `(x, *, axis=None) -> Array`; without options the function itself, which is equal
@@ -97,8 +99,8 @@ def get(name: str, **options: Any) -> Penalty:
     if not options:
         return penalty
     bound = partial(penalty, **options)
-    # The penalty checks its own options: now, and not when a run first calls it. More
-    # axes than any map or kernel has, so that every group_axis is in range.
+    # The penalty checks its own options now, not when a run first calls it. The array
+    # has more axes than any map or kernel, so that every group_axis is in range.
     jax.eval_shape(bound, jax.ShapeDtypeStruct((1,) * 8, jnp.float32))
     return bound
 
@@ -107,8 +109,10 @@ def get_prox(name: str, **options: Any) -> Function:
     """The proximal map of that penalty with its options bound.
 
     Args:
-      name: one of `names()` that has a closed-form proximal map.
-      **options: its shape parameters; may be traced.
+      name: name from `names()` of a penalty with a closed-form proximal map, or
+        `module:attribute` of another penalty, whose map is `prox_ATTRIBUTE` in the same
+        module.
+      **options: shape parameters, see `options(name)`; may be traced.
 
     Returns:
       `(y, strength) -> Array`; without options the function itself.
@@ -134,9 +138,13 @@ def get_prox(name: str, **options: Any) -> Function:
 
 
 def _member(name: str) -> tuple[Function, Function | None]:
-    if name not in _MEMBERS:
-        raise ValueError(f"penalty must be one of {names()}, got {name!r}")
-    return _MEMBERS[name]
+    found = checks.lookup("penalty", name, _MEMBERS)
+    if isinstance(found, tuple):
+        return found
+    module, _, attribute = name.partition(":")
+    if not callable(found):
+        raise ValueError(f"penalty {name!r} must be a function, got {found!r}")
+    return found, getattr(sys.modules[module], f"prox_{attribute}", None)
 
 
 def _check_known(name: str, function: Function, options: dict[str, Any]) -> None:

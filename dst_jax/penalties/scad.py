@@ -2,13 +2,12 @@
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from dst_jax.penalties._numerics import check, check_positive, magnitude, upcast
 from dst_jax.penalties._prox import best, signed, sizes
-from dst_jax.typing import Axis
+from dst_jax.typing import Axis, Scalar
 
 __all__ = ["prox_scad", "scad"]
 
@@ -16,8 +15,8 @@ __all__ = ["prox_scad", "scad"]
 def scad(
     x: Float[Array, "..."],
     *,
-    lam: jax.typing.ArrayLike = 1.0,
-    a: jax.typing.ArrayLike = 3.7,
+    lam: Scalar = 1.0,
+    a: Scalar = 3.7,
     axis: Axis = None,
 ) -> Float[Array, "..."]:
     """The SCAD penalty: `lam * l1` up to `lam`, flat beyond `a * lam`.
@@ -27,8 +26,10 @@ def scad(
 
     Args:
       x: array of any shape; half precision accumulates in float32.
-      lam: slope just above 0 and where it begins to fall, > 0, may be traced.
-      a: where the slope reaches 0, in units of `lam`, > 2, may be traced.
+      lam: slope just above 0 and first knot, from which the slope falls, > 0, may be
+        traced.
+      a: second knot, at which the slope reaches 0, in units of `lam`, > 2, may be
+        traced.
       axis: axes to reduce; None reduces everything to a scalar.
 
     Returns:
@@ -49,10 +50,10 @@ def scad(
 
 def prox_scad(
     y: Float[Array, "*shape"],
-    strength: jax.typing.ArrayLike,
+    strength: Scalar,
     *,
-    lam: jax.typing.ArrayLike = 1.0,
-    a: jax.typing.ArrayLike = 3.7,
+    lam: Scalar = 1.0,
+    a: Scalar = 3.7,
 ) -> Float[Array, "*shape"]:
     """The proximal map of `strength * scad`: the best of its three pieces.
 
@@ -89,7 +90,7 @@ def prox_scad(
     return signed(y, found)
 
 
-def _check(lam: jax.typing.ArrayLike, a: jax.typing.ArrayLike) -> None:
+def _check(lam: Scalar, a: Scalar) -> None:
     check_positive("lam", lam)
     check("a", a, "> 2", lambda v: v > 2)
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 from dst_jax import trees
 from dst_jax.typing import Penalty, Rules
@@ -13,7 +13,7 @@ __all__ = ["total"]
 
 
 def total(
-    tree: Any,
+    tree: PyTree,
     penalty: Penalty,
     *,
     weights: jax.typing.ArrayLike | Rules | None = None,
@@ -24,16 +24,16 @@ def total(
         batched:  1/m sum_i sum_l w_l R(x_l,i)      not batched:  sum_l w_l R(w_l)
 
     Args:
-      tree: pytree of arrays by layer, `None` leaves left out. Activation maps have
+      tree: pytree of arrays by layer; `None` leaves are left out. Activation maps have
         shape (m, ...) with the batch first; under a global-view sharding `m` is the
         global batch.
-      penalty: `(x, *, axis) -> Array`; bind options with `functools.partial`.
-      weights: the layers' weights `w_l`: None for 1, a number for all, or
-        `[(regex, value), ...]` over path names, first match wins and a layer that
-        nothing matches has weight 1. Values may be traced. An array of the shape of
-        one example's map (of the leaf, if not batched) weighs element by element; the
-        penalty must then be a sum over elements, which `axis=()` leaves apart.
-      batched: whether the leading axis of every leaf is the batch.
+      penalty: function `(x, *, axis) -> Array`; bind options with `functools.partial`.
+      weights: weights `w_l` of the layers: None for 1, a number for all, or
+        `[(regex, value), ...]` over path names, where the first match wins and a layer
+        that nothing matches has weight 1. Values may be traced. An array of the shape
+        of one example's map (of the leaf, if not batched) weighs each element; the
+        penalty must then be a sum over elements, whose terms `axis=()` returns.
+      batched: Whether the leading axis of every leaf is the batch.
 
     Returns:
       A scalar, float32 or wider.
@@ -43,8 +43,8 @@ def total(
         array of weights has another shape than its map.
 
     Reference:
-      Yu & Tian 2024 (arXiv 2405.19652), equations 2 and 3. The paper's text leaves
-      sum or mean open; assumed here: sum over elements and layers, mean over the
+      Yu & Tian 2024 (arXiv 2405.19652), equations 2 and 3. The paper does not
+      say sum or mean; assumed here: sum over elements and layers, mean over the
       batch, as in Georgiadis 2019.
 
     >>> from dst_jax.penalties.l1 import l1

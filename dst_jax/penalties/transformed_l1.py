@@ -6,21 +6,21 @@ from jaxtyping import Array, Float
 
 from dst_jax.penalties._numerics import check_positive, magnitude, upcast
 from dst_jax.penalties._prox import signed, sizes
-from dst_jax.typing import Axis
+from dst_jax.typing import Axis, Scalar
 
 __all__ = ["prox_transformed_l1", "transformed_l1"]
 
 
 def transformed_l1(
-    x: Float[Array, "..."], *, a: jax.typing.ArrayLike = 1.0, axis: Axis = None
+    x: Float[Array, "..."], *, a: Scalar = 1.0, axis: Axis = None
 ) -> Float[Array, "..."]:
     """The Transformed l1 penalty, between l0 (a -> 0) and l1 (a -> inf).
 
         R(x) = sum_i (a + 1) |x_i| / (a + |x_i|)
 
-    Bounded by `a + 1` per entry; half of that is reached at `|x| = a`. The slope is
-    `(a + 1) / a` just above 0 and falls as `1 / x^2`, so large entries are left
-    alone. The gradient at 0 is 0.
+    It is bounded by `a + 1` per entry, half of which is reached at `|x| = a`. The slope
+    is `(a + 1) / a` just above 0 and falls as `1 / x^2`, so it hardly changes large
+    entries. The gradient at 0 is 0.
 
     Args:
       x: array of any shape; half precision accumulates in float32.
@@ -57,7 +57,7 @@ def _transformed_abs(
 
 @_transformed_abs.defjvp
 def _transformed_abs_jvp(primals, tangents):
-    """Slopes by hand: autodiff of the quotient squares `a + |x|` and overflows."""
+    """Written by hand: autodiff of the quotient squares `a + |x|` and overflows."""
     x, a = primals
     x_dot, a_dot = tangents
     size = magnitude(x)
@@ -69,9 +69,9 @@ def _transformed_abs_jvp(primals, tangents):
 
 def prox_transformed_l1(
     y: Float[Array, "*shape"],
-    strength: jax.typing.ArrayLike,
+    strength: Scalar,
     *,
-    a: jax.typing.ArrayLike = 1.0,
+    a: Scalar = 1.0,
 ) -> Float[Array, "*shape"]:
     """The proximal map of `strength * transformed_l1`, in closed form.
 
@@ -96,8 +96,8 @@ def prox_transformed_l1(
       ValueError: `strength` is negative, `a` is not positive, or one is not finite.
 
     Reference:
-      Zhang & Xin 2017 (Commun. Math. Sci. 15(2), 511-537). The text was not at hand:
-      the formula is checked against a brute-force argmin in the tests.
+      Zhang & Xin 2017 (Commun. Math. Sci. 15(2), 511-537). The paper was not
+      available; the tests check the formula against a brute-force argmin.
 
     >>> [round(float(x), 3) for x in prox_transformed_l1(jnp.array([0.5, -4.0]), 0.6)]
     [0.0, -3.951]

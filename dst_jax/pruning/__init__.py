@@ -3,6 +3,7 @@
 from dst_jax.pruning import (
     at_init,
     distributions,
+    flops,
     masks,
     packing,
     schedules,
@@ -19,6 +20,7 @@ from dst_jax.pruning.apply_mask import (
     keeps_dense,
     sparse_params,
 )
+from dst_jax.pruning.description import Description, method
 from dst_jax.pruning.flops import TrainingFlops, training_flops
 from dst_jax.pruning.methods.ac_dc import ac_dc
 from dst_jax.pruning.methods.auto_sparse import auto_sparse
@@ -40,12 +42,13 @@ from dst_jax.pruning.methods.static import random, static
 from dst_jax.pruning.methods.ste import ste
 from dst_jax.pruning.methods.threshold import threshold
 from dst_jax.pruning.protocol import Changes, Method, SparseState, Step
-from dst_jax.pruning.registry import create, holds, names, options
+from dst_jax.pruning.registry import create, describe, holds, names, options
 from dst_jax.pruning.statistics import statistics
-from dst_jax.pruning.transform import method, sparsify
+from dst_jax.pruning.transform import sparsify
 
 __all__ = [
     "Changes",
+    "Description",
     "Effective",
     "MaskState",
     "Method",
@@ -58,7 +61,9 @@ __all__ = [
     "auto_sparse",
     "constrained_l0",
     "create",
+    "describe",
     "distributions",
+    "flops",
     "gap",
     "gap_copies",
     "gap_merge",

@@ -1,5 +1,6 @@
 """The last link of an Optax chain: pruned weights are exactly 0 after every update."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
@@ -7,7 +8,9 @@ import jax.numpy as jnp
 import optax
 
 from dst_jax import trees
+from dst_jax.kernels import Kernel
 from dst_jax.pruning import masks, packing
+from dst_jax.pruning.layer_layout import LayerLayout, layout_of
 from dst_jax.typing import Mask, Params
 
 __all__ = [
@@ -15,12 +18,16 @@ __all__ = [
     "Effective",
     "MaskState",
     "apply_mask",
-    "check_mask",
+    "fit_mask",
     "get_mask",
+    "held",
     "hold",
     "keeps_dense",
     "sparse_params",
 ]
+
+
+_UPDATES = ("the mask", "the updates")
 
 
 class MaskState(NamedTuple):
@@ -28,6 +35,8 @@ class MaskState(NamedTuple):
 
     mask: Any
     """bool arrays or `packing.PackedLeaf`, `None` where nothing is pruned."""
+    layout: Any = LayerLayout()
+    """The `LayerLayout` of the mask: which arrays hold layers in another form."""
 
 
 class DenseMaskState(MaskState):
@@ -40,19 +49,24 @@ class DenseMaskState(MaskState):
 
 @runtime_checkable
 class Effective(Protocol):
-    """A state that makes of the weights others than those under the mask.
+    """A memory that turns the weights into others than those under the mask.
 
     For networks that compute with gated or shrunken weights: a method's memory may be a
     NamedTuple with this function, and `sparse_params` calls it.
     """
 
     def effective(self, mask: Mask, params: Params) -> Params:
-        """The weights the network computes with; 0 where `mask` is false."""
+        """The weights the network computes with; 0 where `mask` is false.
+
+        Args:
+          mask: mask by layers, as the method sees it.
+          params: weights by layers; `None` where `mask` is.
+        """
         ...
 
 
 def apply_mask(
-    mask: Mask, *, packed: bool = False
+    mask: Mask, *, packed: bool = False, kernels: Mapping[str, Kernel] | None = None
 ) -> optax.GradientTransformationExtraArgs:
     """Holds pruned weights at exactly 0; put it last in the chain.
 
@@ -60,15 +74,18 @@ def apply_mask(
     whatever momentum, weight decay or clipping came before.
 
     Args:
-      mask: pytree of bool arrays shaped like the parameters, `None` = never pruned.
+      mask: pytree of bool arrays shaped like the parameters, `None` = never pruned; a
+        dict also fits parameters in a `FrozenDict`, a list those in a tuple.
       packed: whether the state holds a bit instead of a byte per weight.
+      kernels: kernels of the parameters, as in `masks.prunable`, by which `statistics`
+        tells the layers of a stack apart.
 
     Returns:
       A transform whose state holds the mask; `update` needs `params`.
 
     Raises:
-      ValueError: a leaf of `mask` is not a bool array, or (at `init`) its structure or
-        a shape differs from the parameters'.
+      ValueError: a leaf of `mask` is not a bool array, or (at `init`) its path names or
+        a shape differ from the parameters'.
 
     >>> tx = optax.chain(optax.sgd(0.1), apply_mask({"w": jnp.array([True, False])}))
     >>> params = {"w": jnp.ones(2)}
@@ -81,9 +98,9 @@ def apply_mask(
             raise ValueError(f"mask must hold bool arrays or None, got {leaf!r}")
 
     def init(params: optax.Params) -> MaskState:
-        check_mask(mask, params)
-        copied = jax.tree.map(jnp.copy, mask)  # survives donated states
-        return MaskState(packing.pack(copied) if packed else copied)
+        fitting = fit_mask(mask, params)
+        stored = packing.pack(fitting) if packed else fitting
+        return MaskState(stored, layout_of(params, fitting, kernels))
 
     def update(
         updates: optax.Updates,
@@ -96,13 +113,19 @@ def apply_mask(
             raise ValueError(
                 "apply_mask needs params: call update(grads, state, params)"
             )
-        return hold(packing.unpack(state.mask), updates, params), state
+        current = trees.like(packing.unpack(state.mask), updates, names=_UPDATES)
+        params = trees.like(params, updates, names=("params", "the updates"))
+        return hold(current, updates, params), state
 
     return optax.GradientTransformationExtraArgs(init, update)
 
 
 def hold(mask: Mask, updates: optax.Updates, params: Params) -> optax.Updates:
     """`where(mask, u, -p)`: updates after which pruned weights are exactly 0.
+
+    Args:
+      mask: pytree of bool arrays, `None` = the update as it is.
+      updates, params: pytrees in the same containers.
 
     >>> hold({"w": jnp.array([False])}, {"w": jnp.ones(1)}, {"w": jnp.full(1, 3.0)})
     {'w': Array([-3.], dtype=float32)}
@@ -120,14 +143,7 @@ def get_mask(opt_state: optax.OptState) -> Mask:
     >>> get_mask(tx.init({"w": jnp.ones(2)}))["w"].tolist()
     [True, False]
     """
-    found = _find(opt_state, MaskState)
-    if len(found) != 1:
-        raise ValueError(f"opt_state must hold one mask, found {len(found)}")
-    return jax.tree.map(
-        lambda m: None if _is_elsewhere(m) else m,
-        packing.unpack(found[0].mask),
-        is_leaf=_is_elsewhere,
-    )
+    return held(opt_state)[0]
 
 
 def sparse_params(params: Params, opt_state: optax.OptState) -> Params:
@@ -137,13 +153,29 @@ def sparse_params(params: Params, opt_state: optax.OptState) -> Params:
     update keeps it so. Methods that train dense weights (`ste`, `auto_sparse`, ...)
     need it at every step: they take gradients at these weights and update `params`.
 
+    Args:
+      params: pytree with the path names of the parameters at `init`.
+      opt_state: state of any chain with one mask in it.
+
+    Raises:
+      ValueError: there is not one mask in the state, or the path names differ.
+
     >>> tx = apply_mask({"w": jnp.array([True, False])})
     >>> sparse_params({"w": jnp.ones(2)}, tx.init({"w": jnp.ones(2)}))["w"].tolist()
     [1.0, 0.0]
     """
-    mask = get_mask(opt_state)
-    found = _find(opt_state, Effective)
-    return found[0].effective(mask, params) if found else masks.apply(mask, params)
+    mask, layout = held(opt_state)
+    memories = trees.instances(opt_state, Effective)
+    if not memories:
+        return masks.apply(mask, params)
+    weights = trees.named_leaves(params)
+    missing = [name for name in trees.named_leaves(mask) if name not in weights]
+    if missing:
+        raise ValueError(f"mask is not shaped like the parameters: {missing} differ")
+    pruned = trees.map_named(lambda name, _: weights[name], mask)
+    layers = memories[0].effective(layout.apart(mask), layout.apart(pruned))
+    seen = trees.named_leaves(layout.together(layers, pruned))
+    return trees.map_named(lambda name, w: seen.get(name, w), params)
 
 
 def keeps_dense(opt_state: optax.OptState) -> bool:
@@ -159,18 +191,25 @@ def keeps_dense(opt_state: optax.OptState) -> bool:
     >>> keeps_dense(pruning.random(optax.sgd(0.1), sparsity=0.5).init(params))
     False
     """
-    return bool(_find(opt_state, DenseMaskState))
+    return bool(trees.instances(opt_state, DenseMaskState))
 
 
-def check_mask(mask: Mask, params: Params) -> None:
-    """Refuses a mask that is not shaped like the parameters, naming the leaf."""
-    masked, given = _shapes(mask), _shapes(params)
-    if masked.keys() != given.keys():
-        differing = sorted(masked.keys() ^ given.keys())
-        raise ValueError(f"mask is not shaped like the parameters: {differing} differ")
-    for name, shape in masked.items():
-        if shape is not None and shape != given[name]:
-            raise ValueError(f"mask at {name} has shape {shape}, params {given[name]}")
+def fit_mask(mask: Mask, params: Params) -> Mask:
+    """A copy of a mask in the containers of the parameters.
+
+    Raises:
+      ValueError: a path name or a shape differs.
+
+    >>> fit_mask([jnp.array([True])], (jnp.ones(1),))
+    (Array([ True], dtype=bool),)
+    """
+    fitting = trees.like(mask, params, names=("mask", "the parameters"))
+    weights = trees.named_leaves(params)
+    for name, leaf in trees.named_leaves(fitting).items():
+        if name not in weights or leaf.shape != jnp.shape(weights[name]):
+            given = jnp.shape(weights[name]) if name in weights else None
+            raise ValueError(f"mask at {name} has shape {leaf.shape}, params {given}")
+    return jax.tree.map(jnp.copy, fitting)  # survives donated states
 
 
 def _hold(mask: Any, update: Any, param: Any) -> Any:
@@ -179,19 +218,24 @@ def _hold(mask: Any, update: Any, param: Any) -> Any:
     return jnp.where(mask, update, -param)
 
 
-def _shapes(tree: Any) -> dict[str, tuple[int, ...] | None]:
-    leaves = jax.tree_util.tree_leaves_with_path(tree, is_leaf=trees.is_none)
-    return {
-        trees.path_name(path): (None if leaf is None else jnp.shape(leaf))
-        for path, leaf in leaves
-    }
+def held(opt_state: optax.OptState) -> tuple[Mask, LayerLayout]:
+    """The one mask in a state, unpacked, and its layout.
 
+    Raises:
+      ValueError: there is no mask in it, or more than one.
 
-def _find(opt_state: Any, kind: type) -> list[Any]:
-    def is_kind(x: object) -> bool:
-        return isinstance(x, kind)
-
-    return [s for s in jax.tree.leaves(opt_state, is_leaf=is_kind) if is_kind(s)]
+    >>> held(apply_mask({"w": jnp.array([True])}).init({"w": jnp.ones(1)}))
+    ({'w': Array([ True], dtype=bool)}, LayerLayout(kernels=()))
+    """
+    found = trees.instances(opt_state, MaskState)
+    if len(found) != 1:
+        raise ValueError(f"opt_state must hold one mask, found {len(found)}")
+    mask = jax.tree.map(
+        lambda m: None if _is_elsewhere(m) else m,
+        packing.unpack(found[0].mask),
+        is_leaf=_is_elsewhere,
+    )
+    return mask, found[0].layout
 
 
 def _is_elsewhere(x: object) -> bool:

@@ -3,7 +3,7 @@
 Each returns a mask for `apply_mask`, or as the first mask of any method (`mask=`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from dst_jax import checks, trees
+from dst_jax.kernels import Kernel
 from dst_jax.pruning import masks, scores
 from dst_jax.pruning.distributions import Distribution
 from dst_jax.pruning.integer_shares import budget
@@ -32,16 +33,18 @@ def snip(
     sparsity: Any,
     distribution: str | Distribution = "global",
     rules: Rules = (),
+    kernels: Mapping[str, Kernel] | None = None,
 ) -> Mask:
     """A mask that keeps the weights to whose removal the loss is most sensitive.
 
     Args:
-      params: at initialisation.
+      params: weights at initialisation.
       loss_fn: `(params, batch) -> scalar`.
-      batch: about ten examples of each class.
-      sparsity: of the prunable weights, in [0, 1).
-      distribution: between layers; the paper's is "global".
-      rules: which leaves are prunable, as in `masks.prunable`.
+      batch: examples, about ten of each class.
+      sparsity: sparsity of the prunable weights, in [0, 1).
+      distribution: distribution between layers; the paper's is "global".
+      rules: rules for the leaves that are prunable, as in `masks.prunable`.
+      kernels: kernels of `params`, as in `masks.prunable`.
 
     Reference:
       Lee et al. 2019 (arXiv 1810.02340).
@@ -53,10 +56,10 @@ def snip(
     [[False, False], [False, True]]
     """
     checks.fraction("sparsity", sparsity)
-    prunable = masks.prunable(params, rules)
-    grads = jax.grad(loss_fn)(params, batch)
-    importance = scores.snip(prunable, grads=trees.only(prunable, grads))
-    return keep(importance, sparsity, distribution)
+    layers, layout = masks.prunable_layers(params, rules, kernels=kernels)
+    grads = layout.apart(jax.grad(loss_fn)(params, batch))
+    importance = scores.snip(layers, grads=trees.only(layers, grads))
+    return masks.assemble(keep(importance, sparsity, distribution), layout, params)
 
 
 def grasp(
@@ -67,17 +70,19 @@ def grasp(
     sparsity: Any,
     distribution: str | Distribution = "global",
     rules: Rules = (),
+    kernels: Mapping[str, Kernel] | None = None,
 ) -> Mask:
     """A mask that keeps the gradient flowing: the highest `-w * (H g)` are removed.
 
     Args:
-      params: at initialisation.
+      params: weights at initialisation.
       loss_fn: `(params, batch) -> scalar`; the authors divide logits by 200.
-      batch: about 25 examples of each class; the authors take `g` and `H` from two
+      batch: examples, about 25 of each class; the authors take `g` and `H` from two
         halves, for which `loss_fn` may average.
-      sparsity: of the prunable weights, in [0, 1).
-      distribution: between layers; the paper's is "global".
-      rules: which leaves are prunable, as in `masks.prunable`.
+      sparsity: sparsity of the prunable weights, in [0, 1).
+      distribution: distribution between layers; the paper's is "global".
+      rules: rules for the leaves that are prunable, as in `masks.prunable`.
+      kernels: kernels of `params`, as in `masks.prunable`.
 
     Reference:
       Wang et al. 2020 (arXiv 2002.07376).
@@ -89,14 +94,15 @@ def grasp(
     [[False, True]]
     """
     checks.fraction("sparsity", sparsity)
-    prunable = masks.prunable(params, rules)
+    layers, layout = masks.prunable_layers(params, rules, kernels=kernels)
+    prunable = layout.together(layers, params)
 
     def gradient(part: Params) -> Params:
         return jax.grad(lambda p: loss_fn(trees.merge(p, params), batch))(part)
 
     _, product = jax.jvp(gradient, (prunable,), (gradient(prunable),))
-    importance = scores.grasp(prunable, hessian_gradient=product)
-    return keep(importance, sparsity, distribution)
+    importance = scores.grasp(layers, hessian_gradient=layout.apart(product))
+    return masks.assemble(keep(importance, sparsity, distribution), layout, params)
 
 
 def synflow(
@@ -107,6 +113,7 @@ def synflow(
     sparsity: float,
     rounds: int = 100,
     rules: Rules = (),
+    kernels: Mapping[str, Kernel] | None = None,
 ) -> Mask:
     """A mask that keeps the weights on strong paths, found in rounds.
 
@@ -117,16 +124,18 @@ def synflow(
     `c R(c x)` with `c` lowered until all scores are finite: their order is the same.
 
     Args:
-      params: at initialisation; all leaves are replaced by their absolute values.
+      params: weights at initialisation; absolute values take the place of all leaves.
       loss_fn: `(params, inputs) -> scalar`, the sum of the network's outputs in
         evaluation mode, with buffers non-negative.
       batch: inputs of ones, float arrays.
-      sparsity: of all prunable weights together, in [0, 1).
-      rounds: of the exponential schedule; that the paper's are 100 is from memory.
-      rules: which leaves are prunable, as in `masks.prunable`.
+      sparsity: sparsity of all prunable weights together, in [0, 1).
+      rounds: number of steps of the exponential schedule; that the paper takes 100 is
+        from memory.
+      rules: rules for the leaves that are prunable, as in `masks.prunable`.
+      kernels: kernels of `params`, as in `masks.prunable`.
 
     Raises:
-      ValueError: an option is out of range, or scores overflow whatever the scale.
+      ValueError: an option is out of range, or scores overflow at any scale.
 
     Reference:
       Tanaka et al. 2020 (arXiv 2006.05467).
@@ -140,14 +149,14 @@ def synflow(
     checks.fraction("sparsity", sparsity)
     checks.at_least("rounds", rounds, 1)
     absolute = jax.tree.map(jnp.abs, params)
-    prunable = masks.prunable(absolute, rules)
-    mask, total = dense_mask(prunable), trees.count(prunable)
+    layers, layout = masks.prunable_layers(absolute, rules, kernels=kernels)
+    mask, total = dense_mask(layers), trees.count(layers)
 
     @jax.jit
     def prune(mask: Mask, kept: Array) -> tuple[Mask, Array]:
-        flow, finite = _flow(masks.apply(mask, prunable), absolute, loss_fn, batch)
-        inside = jax.tree.map(lambda m, s: jnp.where(m, s, -jnp.inf), mask, flow)
-        return top_k(inside, {JOINT: kept}), finite
+        left = layout.together(masks.apply(mask, layers), absolute)
+        flow, finite = _flow(left, absolute, loss_fn, batch)
+        return top_k(layout.apart(flow), {JOINT: kept}, among=mask), finite
 
     for k in range(1, rounds + 1):
         density = (1 - sparsity) ** (k / rounds)
@@ -156,7 +165,7 @@ def synflow(
             raise ValueError(
                 "synaptic flow overflows float32 at any scale of the input"
             )
-    return mask
+    return masks.assemble(mask, layout, absolute)
 
 
 def _flow(

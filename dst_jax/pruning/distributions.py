@@ -8,21 +8,23 @@ A sparsity that is an array, maybe traced, gives int32 arrays; a number gives in
 A layer is taken out of the sharing by `densities=[(regex, density), ...]` (first match
 wins) or `dense=[regex, ...]`, short for density 1: the others make up for it, so that
 the total is still met. A layer that shall not count at all is excluded by `rules` of
-`masks.prunable`.
+`masks.prunable`. `layer_floor` is the smallest density of any layer: what it takes
+comes from the layers above it. Layers without weights keep none.
+
+The shapes are those of single layers, (*window, inputs, outputs).
 """
 
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from dst_jax import checks
-from dst_jax.pruning.integer_shares import budget, half_up, hand_out, in_proportion
-from dst_jax.pruning.selection import JOINT, Count
+from dst_jax.pruning.integer_shares import MOST, hand_out
+from dst_jax.pruning.selection import JOINT, AtLeast
+from dst_jax.pruning.set_aside import Kept, Shapes, set_aside
 from dst_jax.typing import Rules
 
 __all__ = [
@@ -36,45 +38,81 @@ __all__ = [
     "within",
 ]
 
-Shapes = Mapping[str, tuple[int, ...]]
-Kept = dict[str, Any]
-"""Numbers to keep, `selection.Counts`: ints, or int32 arrays."""
 Distribution = Callable[[Shapes, Any], Kept]
 """`(shapes, sparsity) -> kept`."""
 
 
 def uniform(
-    shapes: Shapes, sparsity: Any, *, densities: Rules = (), dense: Sequence[str] = ()
+    shapes: Shapes,
+    sparsity: Any,
+    *,
+    densities: Rules = (),
+    dense: Sequence[str] = (),
+    layer_floor: float = 0.0,
 ) -> Kept:
-    """The same sparsity in every layer, to one weight.
+    """Weights that each layer keeps under the same sparsity, to one weight.
+
+    Args:
+      shapes: shapes of the layers by name.
+      sparsity: sparsity of all layers together, in [0, 1]; may be traced.
+      densities: `[(regex, density), ...]`, densities of layers that do not share.
+      dense: regexes of layers that are kept whole.
+      layer_floor: smallest density of a layer, in [0, 1 - sparsity].
+
+    Raises:
+      ValueError: what is given leaves too few weights, or a regex matches no layer.
 
     >>> uniform({"a": (10, 10), "b": (4,)}, 0.5)
     {'a': 50, 'b': 2}
     >>> uniform({"a": (10, 10), "b": (4,)}, 0.5, dense=["b"])
     {'a': 48, 'b': 4}
     """
-    return _share_out(shapes, sparsity, math.prod, densities, dense)
+    rest = set_aside(shapes, sparsity, densities, dense, layer_floor)
+    return rest.share_out(shapes, math.prod)
 
 
 def erk(
-    shapes: Shapes, sparsity: Any, *, densities: Rules = (), dense: Sequence[str] = ()
+    shapes: Shapes,
+    sparsity: Any,
+    *,
+    densities: Rules = (),
+    dense: Sequence[str] = (),
+    layer_floor: float = 0.0,
 ) -> Kept:
     """Weights that each layer keeps under Erdos-Renyi-Kernel densities.
 
     Rounded by largest remainder, so that the sum is the target to one weight.
 
+    Args:
+      shapes, sparsity, densities, dense, layer_floor: as for `uniform`.
+
+    Raises:
+      ValueError: as for `uniform`.
+
     >>> erk({"conv": (3, 3, 4, 8), "fc": (8, 10)}, 0.5)
     {'conv': 104, 'fc': 80}
     """
-    return _share_out(shapes, sparsity, sum, densities, dense)
+    rest = set_aside(shapes, sparsity, densities, dense, layer_floor)
+    return rest.share_out(shapes, sum)
 
 
 def er(
-    shapes: Shapes, sparsity: Any, *, densities: Rules = (), dense: Sequence[str] = ()
+    shapes: Shapes,
+    sparsity: Any,
+    *,
+    densities: Rules = (),
+    dense: Sequence[str] = (),
+    layer_floor: float = 0.0,
 ) -> Kept:
-    """Erdos-Renyi without the kernel: density `eps * (n_in + n_out) / (n_in * n_out)`.
+    """Weights that each layer keeps under Erdos-Renyi densities, the window left out.
 
-    Kernels have the shape (..., in, out).
+        density_l = min(1, eps * (n_in + n_out) / (n_in * n_out))
+
+    Args:
+      shapes, sparsity, densities, dense, layer_floor: as for `uniform`.
+
+    Raises:
+      ValueError: as for `uniform`.
 
     Reference:
       Mocanu et al. 2018 (SET, arXiv 1707.04780).
@@ -86,21 +124,45 @@ def er(
     def weight(shape: tuple[int, ...]) -> int:
         return math.prod(shape[:-2]) * sum(shape[-2:])
 
-    return _share_out(shapes, sparsity, weight, densities, dense)
+    rest = set_aside(shapes, sparsity, densities, dense, layer_floor)
+    return rest.share_out(shapes, weight)
 
 
 def joint(
-    shapes: Shapes, sparsity: Any, *, densities: Rules = (), dense: Sequence[str] = ()
+    shapes: Shapes,
+    sparsity: Any,
+    *,
+    densities: Rules = (),
+    dense: Sequence[str] = (),
+    layer_floor: float = 0.0,
 ) -> Kept:
     """One number for all layers: they compete with each other ("global").
+
+    Args:
+      shapes, sparsity, densities, dense: as for `uniform`.
+      layer_floor: smallest density of a layer, so that none is pruned whole.
+
+    Raises:
+      ValueError: as for `uniform`, or more than 2^31 - 1 weights compete.
 
     >>> joint({"a": (10, 10), "b": (4,)}, 0.5)
     {'': 52}
     >>> joint({"a": (10, 10), "b": (4,)}, 0.5, dense=["b"])
     {'b': 4, '': 48}
+    >>> joint({"a": (10, 10), "b": (4,)}, 0.5, layer_floor=0.25)
+    {'a': AtLeast(number=25), 'b': AtLeast(number=1), '': 52}
     """
-    fixed, rest, kept = _set_aside(shapes, sparsity, densities, dense)
-    return fixed | ({JOINT: kept} if rest else {})
+    rest = set_aside(shapes, sparsity, densities, dense, layer_floor)
+    if not rest.sizes:
+        return rest.fixed
+    number = sum(rest.sizes.values())
+    if number > MOST:
+        raise ValueError(
+            f'distribution "global" compares at most {MOST} weights, got {number}: use'
+            " one by layer, such as uniform or erk"
+        )
+    floors = {k: AtLeast(n) for k, n in rest.floors.items() if n}
+    return rest.fixed | floors | {JOINT: rest.kept}
 
 
 _BY_NAME: dict[str, Distribution] = {
@@ -112,7 +174,10 @@ _BY_NAME: dict[str, Distribution] = {
 
 
 def by_name(distribution: str | Distribution) -> Distribution:
-    """A distribution by name ("uniform", "erk", "er", "global"), or itself.
+    """A distribution by name, or a function as it is.
+
+    Args:
+      distribution: "uniform", "erk", "er", "global", `module:attribute`, or a function.
 
     Raises:
       ValueError: an unknown name.
@@ -122,8 +187,7 @@ def by_name(distribution: str | Distribution) -> Distribution:
     """
     if callable(distribution):
         return distribution
-    checks.one_of("distribution", distribution, _BY_NAME)
-    return _BY_NAME[distribution]
+    return checks.lookup("distribution", distribution, _BY_NAME)
 
 
 def within(kept: Kept, most: Mapping[str, Any]) -> Kept:
@@ -132,18 +196,24 @@ def within(kept: Kept, most: Mapping[str, Any]) -> Kept:
     A pruned weight never comes back if no layer may keep more than it has.
 
     Args:
-      kept: as a distribution gives it.
-      most: the largest number by the same names.
+      kept: numbers as a distribution gives them.
+      most: largest numbers by the same names.
 
     >>> {k: int(n) for k, n in within({"a": 5, "b": 5}, {"a": 3, "b": 9}).items()}
     {'a': 3, 'b': 7}
     """
-    wanted = jnp.stack([jnp.asarray(n, jnp.int32) for n in kept.values()])
-    most_of = jnp.stack([jnp.asarray(most[k], jnp.int32) for k in kept])
+    names = [k for k, n in kept.items() if not isinstance(n, AtLeast)]
+    wanted = jnp.stack([jnp.asarray(kept[k], jnp.int32) for k in names])
+    most_of = jnp.stack([jnp.asarray(most[k], jnp.int32) for k in names])
     capped = jnp.minimum(wanted, most_of)
-    order = np.arange(len(kept))
+    order = np.arange(len(names))
     given = hand_out(wanted.sum() - capped.sum(), most_of - capped, order, jnp)
-    return dict(zip(kept, capped + given, strict=True))
+    floors = {
+        k: AtLeast(jnp.minimum(n.number, most[k]))
+        for k, n in kept.items()
+        if isinstance(n, AtLeast)
+    }
+    return floors | dict(zip(names, capped + given, strict=True))
 
 
 def erk_densities(shapes: Shapes, sparsity: float) -> dict[str, float]:
@@ -156,11 +226,11 @@ def erk_densities(shapes: Shapes, sparsity: float) -> dict[str, float]:
     As in the authors' code, the zeros of every layer are first rounded down.
 
     Args:
-      shapes: kernel shapes by name; the order of the axes does not matter.
-      sparsity: the target for all layers together, in [0, 1].
+      shapes: shapes of the layers by name; the order of the axes does not matter.
+      sparsity: sparsity of all layers together, in [0, 1].
 
     Returns:
-      Densities in [0, 1] by name.
+      Densities in [0, 1] by name, 1 for a layer without weights.
 
     Reference:
       Evci et al. 2020 (RigL, arXiv 1911.11134), appendix; rules as in its code.
@@ -170,9 +240,9 @@ def erk_densities(shapes: Shapes, sparsity: float) -> dict[str, float]:
     {'c1': 0.5527, 'c2': 0.0476, 'fc': 1.0}
     """
     sizes = {k: math.prod(s) for k, s in shapes.items()}
-    raw = {k: sum(s) / sizes[k] for k, s in shapes.items()}
+    raw = {k: sum(s) / max(sizes[k], 1) for k, s in shapes.items()}
     total = sum(n - math.floor(sparsity * n + 1e-9) for n in sizes.values())
-    dense: set[str] = set()
+    dense = {k for k in shapes if not sizes[k]}
     while len(dense) < len(shapes):
         rest = [k for k in shapes if k not in dense]
         left = total - sum(sizes[k] for k in dense)
@@ -182,50 +252,3 @@ def erk_densities(shapes: Shapes, sparsity: float) -> dict[str, float]:
             return {k: 1.0 if k in dense else eps * raw[k] for k in shapes}
         dense |= {k for k in rest if raw[k] == largest}
     return dict.fromkeys(shapes, 1.0)
-
-
-def _share_out(
-    shapes: Shapes,
-    sparsity: Any,
-    weight: Callable[[tuple[int, ...]], int],
-    densities: Rules,
-    dense: Sequence[str],
-) -> Kept:
-    fixed, rest, kept = _set_aside(shapes, sparsity, densities, dense)
-    if not rest:
-        return fixed
-    sizes = np.array([math.prod(shapes[k]) for k in rest])
-    weights = np.array([weight(shapes[k]) for k in rest], float)
-    shares = in_proportion(sizes, weights, kept)
-    if isinstance(shares, np.ndarray):
-        shares = [int(n) for n in shares]
-    shared = dict(zip(rest, shares, strict=True))
-    return {k: fixed[k] if k in fixed else shared[k] for k in shapes}
-
-
-def _set_aside(
-    shapes: Shapes, sparsity: Any, densities: Rules, dense: Sequence[str]
-) -> tuple[Kept, list[str], Count]:
-    """Layers of given density, the others, and what is left to keep in those."""
-    fixed = {}
-    for pattern, density in [*densities, *((p, 1.0) for p in dense)]:
-        checks.share(f"density of {pattern!r}", density)
-        found = [k for k in shapes if re.search(pattern, k)]
-        if not found:
-            raise ValueError(f"{pattern!r} matches none of: {', '.join(shapes)}")
-        for k in found:
-            fixed.setdefault(k, half_up(density * math.prod(shapes[k])))
-    rest = [k for k in shapes if k not in fixed]
-    room = sum(math.prod(shapes[k]) for k in rest)
-    total = sum(math.prod(s) for s in shapes.values())
-    kept = budget(total, sparsity) - sum(fixed.values())
-    if isinstance(kept, jax.Array):
-        return fixed, rest, jnp.clip(kept, 0, room)
-    # Rounding each of the given densities may leave one weight a layer.
-    if not -len(fixed) <= kept <= room + len(fixed):
-        raise ValueError(
-            f"sparsity {sparsity} keeps {budget(total, sparsity)} of {total} weights,"
-            f" but the given densities keep {sum(fixed.values())} and the other layers"
-            f" have {room}"
-        )
-    return fixed, rest, min(max(kept, 0), room)

@@ -12,14 +12,24 @@ As in the papers, the optimizer, normalisation and the mask update itself are le
 and the first layer's input gradient is counted although it is not needed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 
 from dst_jax import checks
 
-__all__ = ["TrainingFlops", "training_flops"]
+__all__ = [
+    "DenseGradients",
+    "TrainingFlops",
+    "at_updates",
+    "if_grown_by_gradient",
+    "never",
+    "training_flops",
+]
+
+DenseGradients = Callable[..., int | None]
+"""`(step, **options) -> dense_gradient_every` of a method with these options."""
 
 
 class TrainingFlops(NamedTuple):
@@ -54,9 +64,9 @@ def training_flops(
       dense_macs: multiply-adds of a dense forward pass by layer, for one example.
       densities: kept weights over all, in [0, 1]; layers not named are dense. Numbers
         or arrays, for instance from `statistics`.
-      dense_gradient_every: how often gradients of all weights are computed: None =
-        never (static, SET), 1 = every step, or RigL's interval dT between updates,
-        which gives the average over dT + 1 steps of the paper.
+      dense_gradient_every: steps between gradients of all weights: None = never
+        (static, SET), 1 = at every step, or RigL's interval dT between updates, which
+        gives the average over dT + 1 steps of the paper.
 
     Raises:
       ValueError: a density of a layer that is not in `dense_macs`, or out of range.
@@ -87,3 +97,46 @@ def training_flops(
         steps = dense_gradient_every
         weight_gradients = (sparse * steps + dense) / (steps + 1)
     return TrainingFlops(sparse, sparse, weight_gradients, 3 * dense)
+
+
+def never(step: float, **options: Any) -> None:
+    """For methods that look at gradients of kept weights only.
+
+    >>> never(10, sparsity=0.9)
+    """
+    del step, options
+
+
+def at_updates(
+    step: float, *, interval: int, end: float | None = None, **others: Any
+) -> int | None:
+    """For methods that look at gradients of all weights at every mask update.
+
+    Args:
+      step: number of the optimizer step.
+      interval: steps between updates.
+      end: the step after which there are none; None = never.
+      **others: options that do not matter here.
+
+    >>> at_updates(10, interval=5, end=20), at_updates(30, interval=5, end=20)
+    (5, None)
+    """
+    del others
+    return interval if end is None or step <= end else None
+
+
+def if_grown_by_gradient(step: float, *, grow: Any, **options: Any) -> int | None:
+    """For methods whose option `grow` says which weights are grown.
+
+    Args:
+      step: number of the optimizer step.
+      grow: the score by name, or as a function, which may look at gradients.
+      **options: the others, as for `at_updates`.
+
+    >>> if_grown_by_gradient(10, grow="gradient", interval=5)
+    5
+    >>> if_grown_by_gradient(10, grow="random", interval=5)
+    """
+    if grow in ("random", "magnitude"):
+        return never(step)
+    return at_updates(step, **options)

@@ -14,7 +14,10 @@ from jaxtyping import Int
 
 from dst_jax.pruning.selection import Count
 
-__all__ = ["budget", "half_up", "hand_out", "in_proportion"]
+__all__ = ["MOST", "budget", "half_up", "hand_out", "in_proportion", "lift"]
+
+MOST = 2**31 - 1
+"""The largest number that int32 holds: of weights that are counted in an array."""
 
 
 def budget(total: int, sparsity: Any) -> Count:
@@ -24,14 +27,22 @@ def budget(total: int, sparsity: Any) -> Count:
     where a float32 product would be off by more than one above 2^24 weights.
 
     Args:
-      total: at most 2^31 - 1.
-      sparsity: in [0, 1], a number or a float array.
+      total: number of weights; for a traced sparsity at most 2^31 - 1.
+      sparsity: number or float array in [0, 1].
+
+    Raises:
+      ValueError: there are too many weights for a traced sparsity.
 
     >>> budget(1000, 0.9), int(budget(1000, jnp.array(0.9)))
     (100, 100)
     """
     if not isinstance(sparsity, jax.Array):
         return half_up((1 - sparsity) * total)
+    if total > MOST:
+        raise ValueError(
+            f"sparsity must be a number for more than {MOST} weights, whose count does"
+            f" not fit an int32, got an array for {total}"
+        )
     kept_24 = (1 << 24) - jnp.round(sparsity.astype(jnp.float32) * (1 << 24))
     high, low = jnp.divmod(kept_24.astype(jnp.uint32), jnp.uint32(1 << 12))
     q, r = (jnp.uint32(part) for part in divmod(total, 1 << 12))
@@ -47,20 +58,28 @@ def in_proportion(
     Layers fill up in the order of `weight / size`. With the first `j` of them full,
     `eps_j = (kept - their size) / weight of the others`; the right `j` is the first
     whose next layer is not full.
+
+    Args:
+      sizes: sizes of the layers, at least 1.
+      weights: what the shares are in proportion to, above 0.
+      kept: sum of the shares.
+
+    >>> in_proportion(np.array([2, 9]), np.array([3.0, 3.0]), 6).tolist()
+    [2, 4]
     """
     xp: Any = jnp if isinstance(kept, jax.Array) else np
-    order = np.argsort(-weights / np.maximum(sizes, 1), kind="stable")
+    order = np.argsort(-weights / sizes, kind="stable")
     n, a = sizes[order], weights[order]
     full = np.concatenate([[0], np.cumsum(n)[:-1]])
     others = np.cumsum(a[::-1])[::-1]
-    dtype = np.float32 if xp is jnp else np.float64
-    n_real, a, others = (xp.asarray(x, dtype) for x in (n, a, others))
-    eps = xp.maximum(kept - full, 0).astype(dtype) / others
+    real, whole = (np.float32, np.int32) if xp is jnp else (np.float64, np.int64)
+    n_real, a, others = (xp.asarray(x, real) for x in (n, a, others))
+    eps = xp.maximum(kept - full, 0).astype(real) / others
     fits = (eps * a <= n_real).at[-1].set(True) if xp is jnp else eps * a <= n_real
     if xp is np:
         fits[-1] = True
     exact = xp.minimum(n_real, eps[xp.argmax(fits)] * a)
-    floor = xp.floor(exact + 1e-9).astype(np.int32)
+    floor = xp.floor(exact + 1e-9).astype(whole)
     missing = kept - floor.sum()
     by_remainder = xp.argsort(floor - exact)
     up = hand_out(xp.maximum(missing, 0), n - floor, by_remainder, xp)
@@ -68,8 +87,40 @@ def in_proportion(
     return (floor + up - down)[np.argsort(order)]
 
 
+def lift(shares: Any, floors: Int[np.ndarray, " layers"]) -> Any:
+    """`shares` raised to `floors`; the others give in proportion to what they have.
+
+    Args:
+      shares: whole numbers, whose sum stays.
+      floors: smallest shares; where they add up to more than that, the first layers
+        are served first.
+
+    >>> lift(np.array([0, 10, 20]), np.array([3, 1, 1])).tolist()
+    [3, 9, 18]
+    """
+    xp: Any = jnp if isinstance(shares, jax.Array) else np
+    low = xp.clip(shares.sum() - (np.cumsum(floors) - floors), 0, floors)
+    up, room = xp.maximum(low - shares, 0), xp.maximum(shares - low, 0)
+    rate = up.sum() / xp.maximum(room.sum(), 1) * (1 - 1e-6)
+    down = xp.floor(room * rate).astype(shares.dtype)
+    down = down + hand_out(
+        up.sum() - down.sum(), room - down, np.arange(len(floors)), xp
+    )
+    return shares + up - down
+
+
 def hand_out(amount: Any, room: Any, order: Any, xp: Any) -> Any:
-    """Shares of `amount`: one each in `order`, then the rest where there is room."""
+    """Shares of `amount`: one each in `order`, then the rest where there is room.
+
+    Args:
+      amount: whole number to share out.
+      room: largest shares.
+      order: positions of the layers, the first to be served first.
+      xp: NumPy, or `jax.numpy` for traced numbers.
+
+    >>> hand_out(5, np.array([1, 9, 9]), np.arange(3), np).tolist()
+    [1, 3, 1]
+    """
     room = room[order]
     once = xp.minimum(room, 1)
     first = xp.clip(amount - (xp.cumsum(once) - once), 0, once)
@@ -79,5 +130,9 @@ def hand_out(amount: Any, room: Any, order: Any, xp: Any) -> Any:
 
 
 def half_up(x: float) -> int:
-    """Half up, where Python's `round` would go to the even number."""
+    """The nearest integer, halves up, where Python's `round` takes the even one.
+
+    >>> half_up(2.5)
+    3
+    """
     return math.floor(x + 0.5)

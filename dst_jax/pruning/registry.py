@@ -5,6 +5,8 @@ from typing import Any
 
 import optax
 
+from dst_jax import checks
+from dst_jax.pruning.description import Description, Factory, description_of
 from dst_jax.pruning.methods.ac_dc import ac_dc
 from dst_jax.pruning.methods.auto_sparse import auto_sparse
 from dst_jax.pruning.methods.constrained_l0 import constrained_l0
@@ -24,9 +26,8 @@ from dst_jax.pruning.methods.srigl import srigl
 from dst_jax.pruning.methods.static import random, static
 from dst_jax.pruning.methods.ste import ste
 from dst_jax.pruning.methods.threshold import threshold
-from dst_jax.pruning.transform import Factory
 
-__all__ = ["create", "holds", "names", "options"]
+__all__ = ["create", "describe", "holds", "names", "options"]
 
 _METHODS: dict[str, Factory] = {
     "static": static,
@@ -60,8 +61,29 @@ def names() -> tuple[str, ...]:
     return tuple(_METHODS)
 
 
+def describe(name: str) -> Description:
+    """What a method declares: its options, lengths in steps, structures, gradients.
+
+    Args:
+      name: one of `names()`, or `module:attribute` of a factory made by `method`.
+
+    Raises:
+      ValueError: an unknown name.
+
+    >>> rigl = describe("rigl")
+    >>> rigl.lengths, rigl.ends, rigl.structures
+    ({'end': 0.75, 'interval': 0.02}, ('end',), 'units')
+    >>> rigl.dense_gradient_every(100, sparsity=0.9, end=750, interval=10)
+    10
+    """
+    return description_of(_find(name))
+
+
 def options(name: str) -> dict[str, inspect.Parameter]:
     """The options of a method, with their defaults.
+
+    Args:
+      name: one of `names()`, or `module:attribute`.
 
     Raises:
       ValueError: an unknown name.
@@ -69,8 +91,7 @@ def options(name: str) -> dict[str, inspect.Parameter]:
     >>> options("rigl")["interval"].default
     100
     """
-    parameters = inspect.signature(_find(name)).parameters
-    return {k: p for k, p in parameters.items() if k != "inner"}
+    return dict(describe(name).options)
 
 
 def create(
@@ -79,25 +100,22 @@ def create(
     """A method around an optimizer, by name.
 
     Args:
-      name: one of `names()`.
+      name: one of `names()`, or `module:attribute` of a factory made by `method`.
       inner: any Optax optimizer.
-      **options: the method's (see `options(name)`) and those of `sparsify`.
+      **options: options of the method (see `options(name)`) and of `sparsify`.
 
     Raises:
       ValueError: an unknown name or option, a missing one, or a value out of range.
 
     >>> tx = create("set", optax.sgd(0.1), sparsity=0.9, interval=100)
     """
-    factory = _find(name)
-    known = inspect.signature(factory).parameters
-    unknown = sorted(options.keys() - known.keys())
-    if unknown:
-        raise ValueError(f"{name} has no option {unknown}; it takes {list(known)[1:]}")
-    needed = [k for k, p in known.items() if p.default is p.empty and k != "inner"]
+    known = describe(name).options
+    checks.known_options(name, options, known)
+    needed = [k for k, p in known.items() if p.default is p.empty]
     missing = [k for k in needed if k not in options]
     if missing:
-        raise ValueError(f"{name} needs {missing}; it takes {list(known)[1:]}")
-    return factory(inner, **options)
+        raise ValueError(f"{name} needs {missing}; it takes {list(known)}")
+    return _find(name)(inner, **options)
 
 
 def holds(name: str, **options: Any) -> bool:
@@ -106,8 +124,8 @@ def holds(name: str, **options: Any) -> bool:
     If not, the parameters stay dense and the network computes with `sparse_params`.
 
     Args:
-      name: one of `names()`.
-      **options: as for `create`.
+      name: one of `names()`, or `module:attribute`.
+      **options: options as for `create`.
 
     Raises:
       ValueError: an unknown name, or a value out of range.
@@ -115,12 +133,8 @@ def holds(name: str, **options: Any) -> bool:
     >>> holds("random", sparsity=0.9), holds("ste", sparsity=0.9)
     (True, False)
     """
-    build = inspect.unwrap(_find(name))
-    own = inspect.signature(build).parameters
-    return build(**{k: v for k, v in options.items() if k in own}).holds
+    return describe(name).holds(**options)
 
 
 def _find(name: str) -> Factory:
-    if name not in _METHODS:
-        raise ValueError(f"method must be one of {names()}, got {name!r}")
-    return _METHODS[name]
+    return checks.lookup("method", name, _METHODS)

@@ -77,7 +77,7 @@ def cosine(
     >>> [round(float(cosine(0.5, 0.005, end=4)(t)), 5) for t in range(5)]
     [0.5, 0.42751, 0.2525, 0.07749, 0.005]
     """
-    return _ramp(initial, final, start, end, lambda p: (1 + jnp.cos(jnp.pi * p)) / 2)
+    return _ramp(initial, final, start, end, optax.cosine_decay_schedule(1.0, 1))
 
 
 def cubic(
@@ -240,7 +240,7 @@ def _ramp(
     final: ArrayLike,
     start: ArrayLike,
     end: ArrayLike,
-    remaining: Callable[[Array], Array],
+    remaining: Callable[[Array], ArrayLike],
 ) -> optax.Schedule:
     checks.at_least("start", start, 0)
     checks.at_least("end", end, start)

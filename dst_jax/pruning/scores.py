@@ -4,13 +4,16 @@ Every score is `(params, *, ...) -> scores`; with what else it needs bound by
 `functools.partial` it is a `dst_jax.typing.Score`. Trees may hold `None`.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from dst_jax import trees
+from dst_jax.kernels import Kernel, of
 from dst_jax.typing import Params
 
 __all__ = [
@@ -133,17 +136,22 @@ def grasp(params: Params, *, hessian_gradient: Params) -> Params:
     return jax.tree.map(lambda w, h: _wide(w) * _wide(h), params, hessian_gradient)
 
 
-def wanda(params: Params, *, norms: Params) -> Params:
+def wanda(
+    params: Params, *, norms: Params, kernels: Mapping[str, Kernel] | None = None
+) -> Params:
     """`|w| * ||x||_2` with the norm of the input channel that the weight reads.
 
     The paper compares weights of one output: use `structures.constant_fan_in`.
 
     Args:
-      params: kernels of shape (..., in, out).
-      norms: shaped like `params`, leaves of shape (in,), see `input_norms`.
+      params: prunable kernels.
+      norms: tree shaped like `params`, of norms over the stack and input axes of each
+        kernel, see `input_norms`.
+      kernels: kernels of `params`, as in `masks.prunable`. A leaf that is no kernel has
+        the axes (*window, in, out): `{}` for the layers that a method sees.
 
     Raises:
-      ValueError: a norm's length is not the kernel's input axis (grouped
+      ValueError: a shape of norms is not that of the kernel's input axes (grouped
         convolutions have none that fits).
 
     Reference:
@@ -153,27 +161,36 @@ def wanda(params: Params, *, norms: Params) -> Params:
     >>> wanda({"fc": w}, norms={"fc": x})["fc"].tolist()
     [[10.0, 20.0], [3.0, 1.0]]
     """
+    found = of(params, kernels) if kernels or kernels is None else {}
 
     def score(name: str, w: Any, norm: Any) -> Array:
-        if w.ndim < 2 or norm.shape != w.shape[-2:-1]:
+        before = w.ndim - 2
+        axes = found[name].stack + found[name].inputs if name in found else (before,)
+        shape = tuple(w.shape[axis] for axis in axes if 0 <= axis < w.ndim)
+        if w.ndim < 2 or norm.shape != shape:
             raise ValueError(
-                f"norms at {name} must have the shape (in,) of a kernel (..., in, out)"
-                f" = {w.shape}, got {norm.shape}"
+                f"norms at {name} must have the shape (in,) of the stack and input axes"
+                f" of a kernel {w.shape}, {shape}, got {norm.shape}"
             )
-        column = norm.reshape((1,) * (w.ndim - 2) + (-1, 1))
-        return jnp.abs(_wide(w)) * _wide(column)
+        ordered = norm.transpose(np.argsort(axes))
+        others = [axis for axis in range(w.ndim) if axis not in axes]
+        return jnp.abs(_wide(w)) * jnp.expand_dims(_wide(ordered), others)
 
     return trees.map_named(score, params, norms)
 
 
-def input_norms(x: Float[Array, "*batch channels"]) -> Float[Array, "channels"]:
-    """`||x||_2` of every channel over a batch: what `wanda` asks for.
+def input_norms(x: Float[Array, "..."], *, inputs: int = 1) -> Float[Array, "..."]:
+    """`||x||_2` of every input channel over a batch: what `wanda` asks for.
+
+    Args:
+      x: inputs of a layer, (*batch, *channels).
+      inputs: number of input axes of the layer, the last ones of `x`.
 
     >>> input_norms(jnp.array([[3.0, 0.0], [4.0, 1.0]])).tolist()
     [5.0, 1.0]
     """
     squares = jnp.square(x.astype(jnp.float32))
-    return jnp.sqrt(squares.sum(tuple(range(x.ndim - 1))))
+    return jnp.sqrt(squares.sum(tuple(range(x.ndim - inputs))))
 
 
 def _wide(x: Any) -> Array:

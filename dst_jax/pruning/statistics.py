@@ -2,14 +2,13 @@
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array
 
 from dst_jax import trees
 from dst_jax.pruning import packing
-from dst_jax.pruning.apply_mask import get_mask
+from dst_jax.pruning.apply_mask import held
 from dst_jax.pruning.protocol import SparseState
 
 __all__ = ["statistics"]
@@ -19,14 +18,15 @@ def statistics(opt_state: optax.OptState) -> dict[str, dict[str, Array]]:
     """Numbers about every layer's mask, as a pure function of the state.
 
     Args:
-      opt_state: of any chain with one mask in it.
+      opt_state: state of any chain with one mask in it.
 
     Returns:
-      By layer, scalars: `weights` and `active` (int32 counts), `density` (their ratio,
-      float32); of a method, not of `apply_mask` alone, also `dropped` and `grown` by
-      the last mask update (int32), `overlap` of the masks before and after it (Jaccard:
-      their intersection over their union, float32), and with `track=True` the
-      `exploration` rate, the weights that were ever active over all (float32).
+      By layer (`block/kernel/0` is the first of a stack), scalars: `weights` and
+      `active` (int32 counts), `density` (their ratio, float32); of a method, not of
+      `apply_mask` alone, also `dropped` and `grown` by the last mask update (int32),
+      `overlap` of the masks before and after it (Jaccard: their intersection over their
+      union, float32), and with `track=True` the `exploration` rate, the weights that
+      were ever active over all (float32).
 
     Raises:
       ValueError: there is no mask in the state, or more than one.
@@ -39,11 +39,9 @@ def statistics(opt_state: optax.OptState) -> dict[str, dict[str, Array]]:
     >>> {k: float(v) for k, v in statistics(state)["w"].items()}
     {'weights': 2.0, 'active': 1.0, 'density': 0.5}
     """
-    found = {
-        name: _of_mask(m) for name, m in trees.named_leaves(get_mask(opt_state)).items()
-    }
-    states = jax.tree.leaves(opt_state, is_leaf=_is_state)
-    for state in filter(_is_state, states):
+    mask, layout = held(opt_state)
+    found = {k: _of_mask(m) for k, m in trees.named_leaves(layout.apart(mask)).items()}
+    for state in trees.instances(opt_state, SparseState):
         dropped = trees.named_leaves(state.changes.dropped)
         grown = trees.named_leaves(state.changes.grown)
         for name, layer in found.items():
@@ -53,8 +51,9 @@ def statistics(opt_state: optax.OptState) -> dict[str, dict[str, Array]]:
             layer["overlap"] = jnp.where(
                 either == 0, 1.0, both / jnp.maximum(either, 1)
             )
-        for name, ever in trees.named_leaves(packing.unpack(state.ever)).items():
-            found[name]["exploration"] = _of_mask(ever)["density"]
+        ever = layout.apart(packing.unpack(state.ever))
+        for name, leaf in trees.named_leaves(ever).items():
+            found[name]["exploration"] = _of_mask(leaf)["density"]
     return found
 
 
@@ -62,7 +61,3 @@ def _of_mask(mask: Any) -> dict[str, Array]:
     active = jnp.sum(mask, dtype=jnp.int32)
     weights = jnp.int32(mask.size)
     return {"weights": weights, "active": active, "density": active / weights}
-
-
-def _is_state(x: Any) -> bool:
-    return isinstance(x, SparseState)

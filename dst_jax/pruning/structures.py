@@ -7,22 +7,20 @@ to the nearest channel, `constant_fan_in` down to the same number for every outp
 `n_m` keeps n of m whatever number is asked for.
 """
 
-import math
-from collections.abc import Callable
-from dataclasses import dataclass
+import re
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array
 
 from dst_jax import checks, trees
-from dst_jax.pruning.selection import JOINT, Count, Counts, top_k, top_k_along
-from dst_jax.typing import Mask, Params
+from dst_jax.pruning.units import Structure, select
 
 __all__ = [
     "Structure",
     "block",
+    "by_name",
     "channel",
     "constant_fan_in",
     "n_m",
@@ -31,76 +29,6 @@ __all__ = [
 ]
 
 Shape = tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Structure:
-    """How the weights of a leaf group into units that are kept or pruned together.
-
-    Attributes:
-      name: for messages.
-      units: the shape of the grid of units of a leaf; raises ValueError if the leaf
-        does not divide into units.
-      pool: scores of a leaf to scores of its units.
-      expand: a mask of units to a mask of the leaf's shape.
-      choose: in place of the three, `(scores, kept) -> mask` of one leaf, for
-        structures that do not rank units against each other.
-      density: the share of weights that `choose` keeps whatever number is asked for.
-    """
-
-    name: str
-    units: Callable[[Shape], Shape] = lambda shape: shape
-    pool: Callable[[Array], Array] = lambda scores: scores
-    expand: Callable[[Array, Shape], Array] = lambda mask, shape: mask
-    choose: Callable[[Array, Any], Array] | None = None
-    density: float | None = None
-
-    def __call__(
-        self, scores: Float[Array, "*shape"], kept: Count
-    ) -> Bool[Array, "*shape"]:
-        """The mask of one leaf that keeps about `kept` weights."""
-        return select({"leaf": scores}, {"leaf": kept}, self)["leaf"]
-
-    def size(self, shape: Shape) -> int:
-        """Weights in a unit."""
-        return math.prod(shape) // max(math.prod(self.units(shape)), 1)
-
-
-def select(scores: Params, kept: Counts, structure: Structure | None = None) -> Mask:
-    """The best units of every layer, or of all layers together.
-
-    Args:
-      scores: pytree of float arrays; `None` leaves stay `None`.
-      kept: the number of weights by layer, as in `selection.top_k`.
-      structure: what goes together; None = single weights.
-
-    Raises:
-      ValueError: a leaf does not divide into units, or layers shall compete whose
-        units differ in size.
-
-    >>> scores = {"w": jnp.array([[4.0, 0.0], [3.0, 2.0]])}
-    >>> select(scores, {"w": 2}, block((2, 1)))["w"].tolist()
-    [[True, False], [True, False]]
-    """
-    structure = structure or unstructured()
-    if choose := structure.choose:
-        if JOINT in kept:
-            raise ValueError(f"{structure.name} needs a number for every layer")
-        return trees.map_named(lambda name, s: choose(s, kept[name]), scores)
-    shapes = {name: leaf.shape for name, leaf in trees.named_leaves(scores).items()}
-    sizes = {name: structure.size(shape) for name, shape in shapes.items()}
-    competing = {sizes[name] for name in sizes if name not in kept}
-    if len(competing) > 1:
-        raise ValueError(
-            f"layers can only compete if their units are equal: {structure.name} has"
-            f" units of {sorted(competing)} weights; use a distribution by layer"
-        )
-    sizes[JOINT] = next(iter(competing), 1)
-    units = {k: (n + sizes[k] // 2) // sizes[k] for k, n in kept.items()}
-    pooled = jax.tree.map(structure.pool, scores)
-    return jax.tree.map(
-        lambda mask, s: structure.expand(mask, s.shape), top_k(pooled, units), scores
-    )
 
 
 def unstructured() -> Structure:
@@ -214,11 +142,47 @@ def constant_fan_in() -> Structure:
     """
 
     def choose(scores: Array, kept: Any) -> Array:
+        if not scores.size:
+            return jnp.zeros(scores.shape, bool)
         lines = scores.reshape(-1, scores.shape[-1])
-        mask = top_k_along(lines, kept // scores.shape[-1], axis=0)
+        mask = trees.top_k_along(lines, kept // scores.shape[-1], axis=0)
         return mask.reshape(scores.shape)
 
     return Structure("constant_fan_in", choose=choose)
+
+
+def by_name(text: str) -> Structure:
+    """A structure by name.
+
+    Args:
+      text: "unstructured", "channel_in", "channel_out", "constant_fan_in", "2:4" for
+        N:M, "4x1" for a block, or `module:attribute` of a structure.
+
+    Raises:
+      ValueError: an unknown name, or numbers out of range.
+
+    >>> by_name("2:4").density
+    0.5
+    >>> by_name("4x1").size((8, 3))
+    4
+    """
+    if re.fullmatch(r"\d+:\d+", text):
+        n, m = map(int, text.split(":"))
+        return n_m(n, m)
+    if re.fullmatch(r"\d+(x\d+)+", text):
+        return block(tuple(map(int, text.split("x"))))
+    found = checks.lookup("structure", text, _BY_NAME)
+    if not isinstance(found, Structure):
+        raise ValueError(f"structure {text!r} must be a Structure, got {found!r}")
+    return found
+
+
+_BY_NAME = {
+    "unstructured": unstructured(),
+    "channel_in": channel("in"),
+    "channel_out": channel("out"),
+    "constant_fan_in": constant_fan_in(),
+}
 
 
 def _n_largest(scores: Array, n: int, axis: int) -> Array:

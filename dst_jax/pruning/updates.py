@@ -11,7 +11,7 @@ from dst_jax import checks, trees
 from dst_jax.pruning import distributions, scores
 from dst_jax.pruning.distributions import Distribution
 from dst_jax.pruning.protocol import Step
-from dst_jax.pruning.selection import JOINT, Count
+from dst_jax.pruning.selection import JOINT, AtLeast, Count, ahead
 from dst_jax.pruning.structures import Structure, select
 from dst_jax.typing import Mask, Params
 
@@ -27,7 +27,6 @@ __all__ = [
     "keep",
     "prune",
     "random_mask",
-    "restrict",
 ]
 
 Importance = Callable[[Step], Params]
@@ -47,13 +46,21 @@ _IMPORTANCE: dict[str, Importance] = {
 def importance(argument: str, value: str | Importance) -> Importance:
     """A score during training by name, or a function of `Step` as it is.
 
+    Args:
+      argument: name of the argument, for the message.
+      value: "magnitude", "gradient", "random", "snip", "taylor", `module:attribute`, or
+        a function of `Step`.
+
     Raises:
       ValueError: an unknown name.
+
+    >>> step = Step({"w": jnp.array([-2.0])}, None, None, None, None, None)
+    >>> importance("drop", "magnitude")(step)["w"].tolist()
+    [2.0]
     """
     if callable(value):
         return value
-    checks.one_of(argument, value, _IMPORTANCE)
-    return _IMPORTANCE[value]
+    return checks.lookup(argument, value, _IMPORTANCE)
 
 
 def dense_mask(params: Params) -> Mask:
@@ -114,8 +121,12 @@ def prune(
     [[False, True, True, False]]
     """
     wanted = distributions.by_name(distribution)(_shapes(importances), sparsity)
-    kept = distributions.within(wanted, active(mask, wanted))
-    return select(restrict(importances, mask), kept, structure)
+    exact = [k for k, n in wanted.items() if not isinstance(n, AtLeast)]
+    most = active(mask, exact)
+    if len(exact) < len(wanted):
+        most = active(mask, wanted) | most
+    kept = distributions.within(wanted, most)
+    return select(importances, kept, structure, among=mask)
 
 
 def grow(
@@ -127,7 +138,7 @@ def grow(
     >>> grow({"w": jnp.array([0.0, 1.0, 2.0])}, mask, {"w": 2})["w"].tolist()
     [True, False, True]
     """
-    return select(_highest_inside(mask, importances), kept, structure)
+    return select(ahead(mask, importances), kept, structure)
 
 
 def drop_and_grow(
@@ -163,7 +174,7 @@ def drop_and_grow(
     names = trees.named_leaves(mask) if scope == "layer" else [JOINT]
     before = active(mask, names)
     kept = {k: n - floor(fraction, n) for k, n in before.items()}
-    remaining = select(restrict(drop_scores, mask), kept, structure)
+    remaining = select(drop_scores, kept, structure, among=mask)
     return grow(grow_scores, remaining, before, structure)
 
 
@@ -189,24 +200,6 @@ def floor(fraction: Any, n: Count) -> Array:
     """
     exact = jnp.asarray(fraction, jnp.float32) * n
     return jnp.floor(exact * (1 + 1e-6)).astype(jnp.int32)
-
-
-def restrict(importances: Params, mask: Mask) -> Params:
-    """The scores of active weights, and of all others the lowest there is.
-
-    >>> mask = {"w": jnp.array([True, False])}
-    >>> restrict({"w": jnp.array([1.0, 2.0])}, mask)["w"].tolist()
-    [1.0, -inf]
-    """
-    return jax.tree.map(lambda s, m: jnp.where(m, s, -jnp.inf), importances, mask)
-
-
-def _highest_inside(mask: Mask, values: Params) -> Params:
-    """A score that overflowed must not displace what is in the mask."""
-    largest = jnp.finfo(jnp.float32).max
-    return jax.tree.map(
-        lambda m, s: jnp.where(m, jnp.inf, jnp.minimum(s, largest)), mask, values
-    )
 
 
 def _shapes(tree: Params) -> dict[str, tuple[int, ...]]:

@@ -12,15 +12,13 @@ run gives the same bytes.
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from dst_jax.report import pages, terminal
-from dst_jax.report.figures import accelerators as machine_plots
-from dst_jax.report.figures import comparison as comparison_plots
-from dst_jax.report.figures import masks as mask_plots
-from dst_jax.report.figures import style
-from dst_jax.report.figures import training as plots
+from dst_jax.report.figures import OF_A_RUN, OF_SEVERAL_RUNS
+from dst_jax.report.figures.figure import ReportFigure, drawn
 from dst_jax.report.load import load
 
 __all__ = ["compare", "load", "show", "write"]
@@ -43,16 +41,9 @@ def write(run_dir: StrPath) -> Path:
       FileNotFoundError: no such run, or none of its stages is finished.
       ValueError: a file of the run cannot be read as what it should be.
     """
-    results = load(run_dir)
-    drawn = [plots.sparsity_per_layer, plots.training, plots.flops_per_layer]
-    if results.masks:
-        drawn.append(mask_plots.masks)
-    if any(stage.machines for stage in results.stages):
-        drawn += [machine_plots.speed_up, machine_plots.rooflines]
-        drawn += [machine_plots.energy_by_part]
-    figures = {plot.__name__: style.png(plot(results)) for plot in drawn}
-    page = pages.run_page(results, figures)
-    return _save(results.path / "report.html", page, figures)
+    run = load(run_dir)
+    figures = drawn(OF_A_RUN, run)
+    return _save(run.path / "report.html", pages.run_page(run, figures), figures)
 
 
 def compare(run_dirs: Sequence[StrPath], output: StrPath) -> Path:
@@ -74,11 +65,7 @@ def compare(run_dirs: Sequence[StrPath], output: StrPath) -> Path:
     if not run_dirs:
         raise ValueError("run_dirs is empty: at least one run is needed")
     runs = [load(run_dir) for run_dir in run_dirs]
-    drawn = {
-        "comparison_accuracy": comparison_plots.accuracy_against_sparsity,
-        "comparison_flops": comparison_plots.flops_drop,
-    }
-    figures = {name: style.png(plot(runs)) for name, plot in drawn.items()}
+    figures = drawn(OF_SEVERAL_RUNS, runs)
     page = pages.comparison_page(runs, figures)
     return _save(Path(output) / "comparison.html", page, figures)
 
@@ -88,7 +75,7 @@ def show(run_dirs: Sequence[StrPath], console: Console | None = None) -> None:
 
     Args:
       run_dirs: runs, each with at least one finished stage.
-      console: where to print; standard output by default.
+      console: console to print to; standard output by default.
 
     Raises:
       FileNotFoundError, ValueError: as in `compare`.
@@ -98,10 +85,10 @@ def show(run_dirs: Sequence[StrPath], console: Console | None = None) -> None:
     terminal.print_runs([load(run_dir) for run_dir in run_dirs], console or Console())
 
 
-def _save(path: Path, page: str, figures: Mapping[str, bytes]) -> Path:
+def _save(path: Path, page: str, figures: Mapping[ReportFigure[Any], bytes]) -> Path:
     directory = path.parent / "figures"
     directory.mkdir(parents=True, exist_ok=True)
-    for name, png in figures.items():
-        (directory / f"{name}.png").write_bytes(png)
+    for figure, png in figures.items():
+        (directory / f"{figure.name}.png").write_bytes(png)
     path.write_text(page, encoding="utf-8")
     return path

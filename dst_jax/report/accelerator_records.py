@@ -4,23 +4,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Machine", "Work", "machines"]
+__all__ = ["AcceleratorRecord", "OperationRecord", "accelerator_records"]
 
 
 @dataclass(frozen=True)
-class Work:
-    """One operation on a machine, or all of them together; per image.
+class OperationRecord:
+    """One operation on an accelerator, or all of them together; per image.
 
     Attributes:
       mode: "sparse", "mixed" or "dense: why".
-      bound: what takes longest: "compute", "dram" or "sram".
-      cycles: in all.
-      seconds: in all.
-      utilisation: the share of multiplier slots that are used while computing.
+      bound: part that takes longest: "compute", "dram" or "sram".
+      cycles: total cycles.
+      seconds: total time.
+      utilisation: share of the multiplier slots that are used while computing.
       dense: multiplications, with padding.
       effectual: multiplications whose operands are both nonzero.
-      dram_bytes: moved.
-      energy: by part, in the machine's unit.
+      dram_bytes: DRAM traffic in bytes.
+      energy: energy by part, in the accelerator's unit.
     """
 
     mode: str
@@ -35,26 +35,37 @@ class Work:
 
     @property
     def effectual_per_cycle(self) -> float:
-        """Useful multiplications per cycle, waiting for memory included."""
+        """Useful multiplications per cycle, waiting for memory included.
+
+        >>> op = OperationRecord("sparse", "compute", 100, 1e-7, 0.5, 900, 300, 64, {})
+        >>> op.effectual_per_cycle
+        3.0
+        """
         return self.effectual / self.cycles if self.cycles else 0.0
 
     @property
     def intensity(self) -> float:
-        """Useful multiplications per byte of DRAM traffic."""
+        """Useful multiplications per byte of DRAM traffic.
+
+        >>> op = OperationRecord("sparse", "compute", 100, 1e-7, 0.5, 900, 300, 64, {})
+        >>> op.intensity
+        4.6875
+        """
         return self.effectual / self.dram_bytes if self.dram_bytes else 0.0
 
 
 @dataclass(frozen=True)
-class Machine:
+class AcceleratorRecord:
     """One accelerator on one stage's network.
 
     Attributes:
-      examples: images that the estimate is the mean of.
-      multipliers: the most multiplications per cycle.
-      dram_bytes_per_cycle: the most traffic per cycle.
-      table: energies it was reckoned with, and their `unit`.
-      total: all operations.
-      layers: by operation, in order of execution.
+      examples: number of images that the estimate is the mean of.
+      multipliers: largest number of multiplications per cycle.
+      dram_bytes_per_cycle: largest DRAM traffic per cycle.
+      table: table of energies that the estimate used.
+      unit: unit of these energies.
+      total: all operations together.
+      layers: operations by name, in order of execution.
     """
 
     examples: int
@@ -62,28 +73,36 @@ class Machine:
     dram_bytes_per_cycle: float
     table: str
     unit: str
-    total: Work
-    layers: Mapping[str, Work]
+    total: OperationRecord
+    layers: Mapping[str, OperationRecord]
 
 
-def machines(record: Mapping[str, Any]) -> dict[str, Machine]:
-    """The machines of accelerators/NAME.json by name."""
+def accelerator_records(record: Mapping[str, Any]) -> dict[str, AcceleratorRecord]:
+    """The accelerators of accelerators/NAME.json by name.
+
+    Args:
+      record: object of the file. Its key for the accelerators is `machines`, as in
+        the first run directories.
+
+    >>> accelerator_records({"examples": 8, "machines": {}})
+    {}
+    """
     return {
-        name: Machine(
+        name: AcceleratorRecord(
             examples=int(record["examples"]),
             multipliers=float(found["multipliers"]),
             dram_bytes_per_cycle=float(found["dram_bytes_per_cycle"]),
             table=str(found["energy_table"]),
             unit=str(found["energy_unit"]),
-            total=_work(found["total"]),
-            layers={key: _work(layer) for key, layer in found["layers"].items()},
+            total=_operation(found["total"]),
+            layers={key: _operation(layer) for key, layer in found["layers"].items()},
         )
         for name, found in record["machines"].items()
     }
 
 
-def _work(record: Mapping[str, Any]) -> Work:
-    return Work(
+def _operation(record: Mapping[str, Any]) -> OperationRecord:
+    return OperationRecord(
         mode=str(record["mode"]),
         bound=str(record["bound"]),
         cycles=float(record["cycles"]["total"]),

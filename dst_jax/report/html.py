@@ -16,6 +16,9 @@ def page(title: str, body: str) -> str:
     Args:
       title: plain text.
       body: HTML.
+
+    >>> page("A run", heading("A run", level=1)).splitlines()[-2]
+    '</body>'
     """
     css = resources.files("dst_jax.report").joinpath("report.css").read_text("utf-8")
     return (
@@ -48,7 +51,14 @@ def paragraph(text: str, kind: str = "") -> str:
 
 
 def table(content: Table, *, title: bool = True) -> str:
-    """A table with its title above and its note below; nothing without rows."""
+    """A table with its title above and its note below; nothing without rows.
+
+    >>> zeros = Table("Zeros", ("layer", "zeros"), (("fc", "12"),))
+    >>> table(zeros).splitlines()[0]
+    '<h2>Zeros</h2>'
+    >>> table(Table("Zeros", ("layer",), ()))
+    ''
+    """
     if not content.rows:
         return ""
 
@@ -78,7 +88,11 @@ def table(content: Table, *, title: bool = True) -> str:
 
 
 def details(content: Table) -> str:
-    """A table that unfolds on a click; nothing without rows."""
+    """A table that unfolds on a click; nothing without rows.
+
+    >>> details(Table("Zeros", ("layer", "zeros"), (("fc", "12"),))).splitlines()[0]
+    '<details><summary>Zeros</summary>'
+    """
     if not content.rows:
         return ""
     summary = f"<summary>{escape(content.title)}</summary>"
@@ -86,7 +100,12 @@ def details(content: Table) -> str:
 
 
 def figure(title: str, caption: str, png: bytes) -> str:
-    """A PNG as a data URI, shown at half its pixels: sharp on dense screens too."""
+    """A PNG as a data URI, shown at half its pixels: sharp on dense screens too.
+
+    >>> header = bytes(16) + struct.pack(">II", 200, 100)
+    >>> figure("Zeros", "By layer.", header).splitlines()[0][:69]
+    '<figure><h2>Zeros</h2><img alt="Zeros" width="100" height="50" src="d'
+    """
     width, height = struct.unpack(">II", png[16:24])  # the IHDR chunk
     data = base64.b64encode(png).decode("ascii")
     return (

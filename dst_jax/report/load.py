@@ -1,4 +1,4 @@
-"""A run directory -> `Results`, or an error that names the file and what it lacks."""
+"""Reads a run directory, or raises an error that names the file and what it lacks."""
 
 import json
 import os
@@ -7,17 +7,26 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from dst_jax.report.accelerator_records import Machine, machines
-from dst_jax.report.results import Drift, Products, Results, Scores, Stage, Zeros
-from dst_jax.report.series import phases
+from dst_jax.report.accelerator_records import AcceleratorRecord, accelerator_records
+from dst_jax.report.run_results import Drift, Products, RunResults, StageResults, Zeros
+from dst_jax.report.task_records import TaskRecord, task_record
+from dst_jax.report.training_phases import phases
 from dst_jax.runs import Run
 
 __all__ = ["load"]
 
 T = TypeVar("T")
 
+_TITLES = {
+    "pretrain": "dense baseline",
+    "control": "dense control",
+    "initial": "given weights",
+    "sparsify_jointly": "dual sparse",
+}
+"""Titles of stages that record none of their own."""
 
-def load(run_dir: str | os.PathLike[str]) -> Results:
+
+def load(run_dir: str | os.PathLike[str]) -> RunResults:
     """The results of a run, finished or not.
 
     Args:
@@ -31,22 +40,26 @@ def load(run_dir: str | os.PathLike[str]) -> Results:
       FileNotFoundError: there is no such directory, no config.json in it, or no
         finished stage.
       ValueError: a file of the run cannot be read as what it should be.
+
+    >>> load("runs/nowhere")
+    Traceback (most recent call last):
+    FileNotFoundError: .../runs/nowhere is not a directory
     """
     run = Run(run_dir, writer=False)
     if not run.path.is_dir():
         raise FileNotFoundError(f"{run.path} is not a directory")
-    config = _read(run.path / "config.json", run.read_config, dict)
-    if config is None:
+    plan = _read(run.path / "config.json", run.read_config, _plan)
+    if plan is None:
         raise FileNotFoundError(f"{run.path} is not a run: it has no config.json")
-    names = _read(run.path / "config.json", lambda: list(config["stages"]), list)
-    stages, missing = _stages(run, names or [])
+    config, names, task = plan
+    stages, missing = _stages(run, names, task)
     if not stages:
         planned = ", ".join(missing) or "no stage at all"
         raise FileNotFoundError(
             f"{run.path} has no finished stage yet; config.json plans {planned}"
         )
     summary = _read(run.path / "summary.json", run.read_summary, dict)
-    return Results(
+    return RunResults(
         path=run.path,
         config=config,
         stages=stages,
@@ -54,21 +67,33 @@ def load(run_dir: str | os.PathLike[str]) -> Results:
         phases=_read(run.path / "metrics.jsonl", run.read_metrics, phases) or (),
         masks=_read(run.path / "masks.jsonl", run.read_masks, tuple) or (),
         params_sha256=summary.get("params_sha256") if summary else None,
+        task=task,
     )
 
 
-def _stages(run: Run, names: list[str]) -> tuple[tuple[Stage, ...], list[str]]:
+def _plan(config: Any) -> tuple[dict[str, Any], list[str], TaskRecord]:
+    """The whole of config.json, its stages in order, its task."""
+    return dict(config), list(config["stages"]), task_record(config)
+
+
+def _stages(
+    run: Run, names: list[str], task: TaskRecord
+) -> tuple[tuple[StageResults, ...], list[str]]:
     """The finished stages, and the files of those that are not."""
     stages, missing = [], []
     for i, name in enumerate(names):
         file = f"stages/{name}.json"
-        estimates = _read(
+        accelerators = _read(
             run.path / f"accelerators/{name}.json",
             partial(run.read_accelerators, name),
-            machines,
+            accelerator_records,
         )
-        title = _title(name, names[: i + 1])
-        parse = partial(_stage, title=title, estimates=estimates or {})
+        parse = partial(
+            _stage,
+            so_far=names[: i + 1],
+            task=task,
+            accelerators=accelerators or {},
+        )
         stage = _read(run.path / file, partial(run.read_stage, name), parse)
         if stage is None:
             missing.append(file)
@@ -78,7 +103,7 @@ def _stages(run: Run, names: list[str]) -> tuple[tuple[Stage, ...], list[str]]:
 
 
 def _read(path: Path, read: Callable[[], Any], parse: Callable[[Any], T]) -> T | None:
-    """`parse(read())`, or None for None; whatever goes wrong names the file."""
+    """`parse(read())`, or None for None; an error names the file."""
     try:
         record = read()
         return None if record is None else parse(record)
@@ -90,33 +115,38 @@ def _read(path: Path, read: Callable[[], Any], parse: Callable[[Any], T]) -> T |
         raise ValueError(f"{path} is malformed: {error}") from None
 
 
-def _title(name: str, so_far: Sequence[str]) -> str:
-    """What a stage leaves behind, in the words of the paper's Table 3."""
-    known = {"pretrain": "dense baseline", "control": "dense control"}
-    known |= {"initial": "given weights", "sparsify_jointly": "dual sparse"}
+def _title(record: Mapping[str, Any], so_far: Sequence[str]) -> str:
+    """The stage's recorded title, or what it leaves behind in the words of Table 3."""
+    if record.get("title"):
+        return str(record["title"])
+    name = str(record["name"])
     if name not in ("sparsify_weights", "sparsify_activations"):
-        return known.get(name, name)
+        return _TITLES.get(name, name)
     if {"sparsify_weights", "sparsify_activations"} <= set(so_far):
         return "dual sparse"
     return "pruned" if name == "sparsify_weights" else "activation-sparse"
 
 
 def _stage(
-    record: dict[str, Any], *, title: str, estimates: Mapping[str, Machine]
-) -> Stage:
+    record: dict[str, Any],
+    *,
+    so_far: Sequence[str],
+    task: TaskRecord,
+    accelerators: Mapping[str, AcceleratorRecord],
+) -> StageResults:
     layers = record["layers"]
     sparsity, drop = record["activation_sparsity"], record["flops_drop"]
-    return Stage(
+    return StageResults(
         name=record["name"],
-        title=title,
-        test=_scores(record),
+        title=_title(record, so_far),
+        test=_metrics(record, task),
         examples=int(record["examples"]),
         weight_sparsity=float(record["weight_sparsity"]),
         activation_element=float(sparsity["element"]),
         activation_layer_mean=float(sparsity["layer_mean"]),
         drop_dense=float(drop["dense"]),
         drop_valid=float(drop["valid"]),
-        holdout=_optional(record.get("holdout"), _scores),
+        holdout=_optional(record.get("holdout"), partial(_metrics, task=task)),
         drift=_optional(record.get("drift"), _drift),
         seconds=float(record["seconds"]),
         epochs=float(record["epochs"]),
@@ -125,7 +155,7 @@ def _stage(
         activations={k: _zeros(v) for k, v in layers["activations"].items()},
         weights={k: _zeros(v) for k, v in layers["weights"].items()},
         products={k: _products(v) for k, v in layers["counts"].items()},
-        machines=estimates,
+        accelerators=accelerators,
     )
 
 
@@ -133,12 +163,11 @@ def _optional(value: Any, parse: Callable[[Any], T]) -> T | None:
     return None if value is None else parse(value)
 
 
-def _scores(record: dict[str, Any]) -> Scores:
-    return Scores(
-        top1=float(record["top1"]),
-        top5=_optional(record.get("top5"), float),
-        loss=float(record["loss"]),
-    )
+def _metrics(record: Mapping[str, Any], task: TaskRecord) -> dict[str, float]:
+    """The task's metrics; only the one that chooses checkpoints must be there."""
+    names = [metric.name for metric in task.metrics]
+    found = {n: float(record[n]) for n in names if record.get(n) is not None}
+    return {task.best.name: float(record[task.best.name])} | found
 
 
 def _drift(record: dict[str, Any]) -> Drift:

@@ -1,4 +1,4 @@
-"""The same tables for the terminal."""
+"""Tables in the terminal."""
 
 from collections.abc import Sequence
 
@@ -9,10 +9,8 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from dst_jax.report.pages import unfinished_note
-from dst_jax.report.results import Results
-from dst_jax.report.tables import comparison
-from dst_jax.report.tables import stages as stage_tables
-from dst_jax.report.tables.accelerators import on_machines
+from dst_jax.report.run_results import RunResults
+from dst_jax.report.tables import comparison, in_terminal
 from dst_jax.report.tables.table import Table
 
 __all__ = ["print_runs", "render", "show"]
@@ -22,8 +20,12 @@ def render(content: Table, *, gap: int = 1) -> RichTable:
     """A table for a rich console; its text is never read as markup.
 
     Args:
-      content: the table.
-      gap: spaces between columns, at least 1.
+      content: a table.
+      gap: number of spaces between columns, at least 1.
+
+    >>> table = render(Table("A title", ("layer", "zeros"), (("fc", "12"),)))
+    >>> [column.justify for column in table.columns]
+    ['left', 'right']
     """
     table = RichTable(
         box=box.SIMPLE_HEAD,
@@ -50,11 +52,19 @@ def render(content: Table, *, gap: int = 1) -> RichTable:
 def show(content: Table, console: Console | None = None) -> None:
     """Prints a table's title, the table and its note.
 
-    It is as airy as the console's width allows; too narrow a console loses nothing.
+    Columns are two spaces apart where the console is wide enough, else one. In a
+    narrow console lines wrap, and no number is cut.
 
     Args:
-      content: the table.
-      console: by default one on standard output.
+      content: a table.
+      console: a console; by default one on standard output.
+
+    >>> show(Table("Zeros", ("layer", "zeros"), (("fc", "12"),)), Console(width=20))
+    Zeros
+    layer  zeros
+    ────────────
+    fc        12
+    <BLANKLINE>
     """
     console = Console() if console is None else console
     console.print(Text(content.title, style="bold"))
@@ -67,11 +77,18 @@ def show(content: Table, console: Console | None = None) -> None:
     console.print(Text(f"{content.note}\n" if content.note else "", style="dim"))
 
 
-def print_runs(runs: Sequence[Results], console: Console) -> None:
-    """Prints one run's stages and drift, or several runs side by side."""
+def print_runs(runs: Sequence[RunResults], console: Console) -> None:
+    """Prints the tables of one run, or several runs side by side.
+
+    >>> from pathlib import Path
+    >>> from dst_jax.report.run_results import StageResults
+    >>> stage = StageResults("static", "pruned", {"top1": 0.9}, 8)
+    >>> print_runs([RunResults(Path("run"), (stage,))], Console(width=80))
+    Accuracy, sparsity, multiplications
+    ...
+    """
     if len(runs) == 1:
-        run = runs[0]
-        parts = [stage_tables.stages(run), on_machines(run), stage_tables.drift(run)]
+        parts = in_terminal(runs[0])
     else:
         parts = [comparison.side_by_side(runs), comparison.over_seeds(runs)]
     for part in parts:

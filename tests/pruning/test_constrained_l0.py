@@ -185,7 +185,7 @@ def test_the_constraint_is_met_in_training():
         ({"end": 0}, "end must be a finite number >= 1, got 0"),
         ({"dropped": 1.0}, r"dropped must be in \(0, 1\), got 1.0"),
         ({"dual_rate": -1}, "dual_rate must be a finite number >= 0, got -1"),
-        ({"structure": structures.n_m(2, 4)}, "structure must have units, got 2:4"),
+        ({"structure": structures.n_m(2, 4)}, "structure must rank units .* got 2:4"),
     ],
 )
 def test_bad_options_are_refused(options, message):

@@ -156,5 +156,64 @@ def test_within_moves_what_does_not_fit(pairs):
     assert sum(found.values()) == min(sum(kept.values()), sum(most.values()))
 
 
+@pytest.mark.parametrize("share_out", [uniform, erk, er])
+def test_layers_without_weights_keep_none(share_out):
+    shapes = {"a": (0, 3), "b": (8, 8), "c": (4, 0), "d": (4, 4)}
+    without = {k: shapes[k] for k in "bd"}
+    expected = share_out(without, 0.5)
+    assert share_out(shapes, 0.5) == {"a": 0, "c": 0, **expected}
+    arrays = share_out(shapes, jnp.float32(0.5))
+    assert {k: int(n) for k, n in arrays.items()} == {"a": 0, "c": 0, **expected}
+    assert share_out({"a": (0, 3)}, 0.5) == {"a": 0}
+    assert joint(shapes, 0.5) == {"a": 0, "c": 0, "": 40}
+    densities = erk_densities(shapes, 0.5)
+    assert densities["a"] == densities["c"] == 1
+    assert densities["b"] == erk_densities(without, 0.5)["b"]
+
+
+@settings(max_examples=100, deadline=None)
+@given(shapes, st.floats(0, 0.95), st.floats(0, 1))
+@pytest.mark.parametrize("share_out", [uniform, erk, er])
+def test_every_layer_keeps_its_floor_and_the_sum_is_exact(
+    share_out, shapes, sparsity, part
+):
+    floor = part * (1 - sparsity)
+    sizes = {k: math.prod(s) for k, s in shapes.items()}
+    floors = {k: math.ceil(floor * n - 1e-9) for k, n in sizes.items()}
+    target = _target(sizes, sparsity)
+    if sum(floors.values()) > target:
+        with pytest.raises(ValueError, match="layer_floor must leave room"):
+            share_out(shapes, sparsity, layer_floor=floor)
+        return
+    plain = share_out(shapes, sparsity)
+    kept = share_out(shapes, sparsity, layer_floor=floor)
+    assert sum(kept.values()) == target
+    for k, n in kept.items():
+        assert floors[k] <= n <= sizes[k]
+        assert n <= max(plain[k], floors[k])  # others give, none gains
+    arrays = share_out(shapes, jnp.float32(sparsity), layer_floor=floor)
+    assert abs(sum(map(int, arrays.values())) - target) <= 1
+
+
+def test_a_floor_of_nothing_changes_nothing():
+    for share_out in (uniform, erk, er, joint):
+        assert share_out(SHAPES, 0.9, layer_floor=0.0) == share_out(SHAPES, 0.9)
+    with pytest.raises(ValueError, match=r"layer_floor must be in \[0, 1\], got 2"):
+        erk(SHAPES, 0.9, layer_floor=2)
+
+
+def test_more_weights_than_an_int32_counts():
+    shapes = {"a": (2**16, 2**16), "b": (2**16, 2**15), "c": (10, 10)}
+    total = sum(map(math.prod, shapes.values()))
+    for share_out in (uniform, erk, er):
+        kept = share_out(shapes, 0.5)
+        assert sum(kept.values()) == total // 2
+        with pytest.raises(ValueError, match="sparsity must be a number for more than"):
+            share_out(shapes, jnp.float32(0.5))
+    with pytest.raises(ValueError, match='"global" compares at most 2147483647 weig'):
+        joint(shapes, 0.5)
+    assert joint(shapes, 0.5, densities=[("a|b", 0.5)])[""] == 50
+
+
 def _target(sizes, sparsity):
     return math.floor((1 - sparsity) * sum(sizes.values()) + 0.5)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dst_jax.pruning import Step, updates
+from dst_jax.pruning import Step, distributions, structures, updates
 
 SHAPES = {"a": (4, 6), "b": (2, 3, 5)}
 SIZES = {"a": 24, "b": 30}
@@ -142,3 +142,61 @@ def test_unknown_importance_lists_the_known():
 @pytest.mark.parametrize("n", [1, 9, 10, 30, 100, 2_000_000])
 def test_floor_is_that_of_the_decimal_number(n):
     assert int(updates.floor(0.3, jnp.int32(n))) == 3 * n // 10
+
+
+NAN = {"w": jnp.array([0, 0, 0, 0, 1, jnp.nan, 3, 4])}
+HALF = {"w": jnp.array([0, 0, 0, 0, 1, 1, 1, 1], bool)}
+
+
+@pytest.mark.parametrize("distribution", ["uniform", "global"])
+def test_a_weight_that_is_nan_lets_no_pruned_one_back(distribution):
+    found = updates.prune(NAN, HALF, 0.5, distribution)
+    assert (found["w"] == HALF["w"]).all()
+    found = updates.prune(NAN, HALF, 0.625, distribution)
+    assert found["w"].tolist() == [False] * 4 + [True, False, True, True]
+
+
+@pytest.mark.parametrize(
+    "structure",
+    [
+        structures.unstructured(),
+        structures.block((1,)),
+        structures.block((2,)),
+        structures.channel("out"),
+        structures.n_m(2, 4, axis=-1),
+    ],
+    ids=lambda structure: structure.name,
+)
+def test_no_structure_lets_a_pruned_weight_back(structure):
+    found = updates.prune(NAN, HALF, 0.5, "uniform", structure)
+    assert not (found["w"] & ~HALF["w"]).any()
+    # A unit that is partly pruned stays so.
+    mask = {"w": jnp.array([1, 0, 1, 1, 0, 1, 1, 1], bool)}
+    score = {"w": jnp.arange(1.0, 9)}
+    found = updates.prune(score, mask, 0.25, "uniform", structure)
+    assert not (found["w"] & ~mask["w"]).any()
+    assert found["w"].any()
+
+
+@pytest.mark.parametrize("scope", ["layer", "global"])
+def test_nan_is_dropped_first_and_what_is_pruned_is_not_kept_for_it(scope):
+    steep = {"w": jnp.array([0, 0, 5.0, 0, 0, 0, 0, 0])}
+    found = updates.drop_and_grow(NAN, steep, HALF, 0.25, scope=scope)
+    assert found["w"].tolist() == [False, False, True, False, True, False, True, True]
+    found = updates.drop_and_grow(NAN, steep, HALF, 0.0, scope=scope)
+    assert (found["w"] == HALF["w"]).all()
+
+
+def test_pruning_respects_the_floor_of_a_layer():
+    share_out = partial(distributions.joint, layer_floor=0.25)
+    size = {"a": jnp.arange(8.0), "b": 10 + jnp.arange(8.0)}
+    mask = {"a": jnp.ones(8, bool), "b": jnp.ones(8, bool)}
+    for sparsity in (0.5, jnp.float32(0.5)):
+        found = updates.prune(size, mask, sparsity, share_out)
+        assert [int(m.sum()) for m in found.values()] == [2, 6]
+        again = updates.prune(size, found, sparsity, share_out)
+        assert all((again[k] == found[k]).all() for k in "ab")
+    one = {"a": jnp.arange(8) == 3, "b": mask["b"]}  # less than its floor is left
+    found = updates.prune(size, one, 0.5, share_out)
+    assert (found["a"] == one["a"]).all()
+    assert int(found["b"].sum()) == 7

@@ -73,7 +73,7 @@ def test_top5_may_be_absent(make_run):
     path = make_run()
     file = path / "stages/pretrain.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"top5": None}))
-    assert load(path).stages[0].test.top5 is None
+    assert load(path).stages[0].test.get("top5") is None
 
 
 def test_a_missing_directory_is_named(tmp_path):
@@ -122,4 +122,22 @@ def test_a_config_without_stages_is_named(make_run):
     path = make_run()
     (path / "config.json").write_text("{}")
     with pytest.raises(ValueError, match=r"config\.json has no entry 'stages'"):
+        load(path)
+
+
+def test_a_recorded_title_is_the_stages_own(make_run):
+    path = make_run()
+    file = path / "stages/sparsify_weights.json"
+    record = json.loads(file.read_text()) | {"title": "60 % of the weights"}
+    file.write_text(json.dumps(record))
+    titles = [stage.title for stage in load(path).stages]
+    assert titles[2:] == ["60 % of the weights", "dual sparse"]
+
+
+def test_a_task_without_its_best_metric_is_named(make_run):
+    path = make_run()
+    file = path / "config.json"
+    task = {"name": "segmentation", "titles": {"mean_iou": "mean IoU"}}
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"task": task}))
+    with pytest.raises(ValueError, match=r"config\.json has no entry 'best'"):
         load(path)

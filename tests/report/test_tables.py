@@ -6,8 +6,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from dst_jax.report.load import load
-from dst_jax.report.tables import layers as layer_tables
-from dst_jax.report.tables import stages as stage_tables
+from dst_jax.report.tables import main_results, per_layer, run_facts, stage_costs
 from dst_jax.report.tables.table import Table, number, percent, signed
 from dst_jax.report.terminal import print_runs, render
 
@@ -18,7 +17,7 @@ def row(table, name):
 
 
 def test_the_main_table_has_the_numbers_of_every_stage(make_run):
-    table = stage_tables.stages(load(make_run()))
+    table = main_results.stages(load(make_run()))
     assert [cells[0] for cells in table.rows] == [
         "dense baseline",
         "dense control",
@@ -36,7 +35,7 @@ def test_the_main_table_has_the_numbers_of_every_stage(make_run):
 
 
 def test_headings_say_which_convention(make_run):
-    table = stage_tables.stages(load(make_run()))
+    table = main_results.stages(load(make_run()))
     text = " ".join(table.headings)
     for convention in ("element", "layer mean", "of dense", "of valid"):
         assert convention in text
@@ -44,18 +43,18 @@ def test_headings_say_which_convention(make_run):
 
 
 def test_without_a_baseline_there_is_no_difference(make_run):
-    table = stage_tables.stages(load(make_run(stages=("sparsify_weights",))))
+    table = main_results.stages(load(make_run(stages=("sparsify_weights",))))
     assert row(table, "pruned")[1] == "-"
 
 
 def test_drift_leaves_out_the_baseline(make_run):
-    table = stage_tables.drift(load(make_run()))
+    table = stage_costs.drift(load(make_run()))
     assert row(table, "pruned") == ("1.250", "0.9600")
     assert "dense baseline" not in {cells[0] for cells in table.rows}
 
 
 def test_stage_costs(make_run):
-    table = stage_tables.training(load(make_run()))
+    table = stage_costs.costs(load(make_run()))
     assert row(table, "pruned") == (
         *("sparsify_weights", "4", "1 min 15 s", "512", "1.30"),
         *("86.00", "98.00", "10"),
@@ -64,14 +63,14 @@ def test_stage_costs(make_run):
 
 
 def test_the_note_says_whether_there_was_a_hold_out(make_run):
-    assert "No hold-out" not in stage_tables.training(load(make_run("a"))).note
-    without = stage_tables.training(load(make_run("b", holdout=False)))
+    assert "No hold-out" not in stage_costs.costs(load(make_run("a"))).note
+    without = stage_costs.costs(load(make_run("b", holdout=False)))
     assert "No hold-out" in without.note
     assert row(without, "pruned")[5:7] == ("-", "-")
 
 
 def test_facts(make_run):
-    table = stage_tables.facts(load(make_run(seed=3)))
+    table = run_facts.facts(load(make_run(seed=3)))
     assert row(table, "seed") == ("3",)
     assert row(table, "versions") == ("jax 0.10.2, flax 0.12.8",)
     assert row(table, "git revision") == ("0123abcd (with uncommitted changes)",)
@@ -82,22 +81,22 @@ def test_facts_that_were_not_recorded_are_dashes(make_run):
     path = make_run(summary=False)
     config = json.loads((path / "config.json").read_text())
     (path / "config.json").write_text(json.dumps({"stages": config["stages"]}))
-    values = {cells[1] for cells in stage_tables.facts(load(path)).rows}
+    values = {cells[1] for cells in run_facts.facts(load(path)).rows}
     assert values == {"-"}
 
 
 def test_settings_are_flat(make_run):
-    table = stage_tables.settings(load(make_run()))
+    table = run_facts.settings(load(make_run()))
     assert row(table, "model.name") == ("lenet5",)
 
 
 def test_maps_and_kernels_have_a_column_per_stage(make_run):
     results = load(make_run())
-    assert row(layer_tables.maps(results), "relu1") == (
+    assert row(per_layer.maps(results), "relu1") == (
         *("40", "25.00", "27.50"),
         *("22.50", "75.00"),
     )
-    assert row(layer_tables.kernels(results), "fc/kernel") == (
+    assert row(per_layer.kernels(results), "fc/kernel") == (
         *("150", "0.00", "0.00"),
         *("73.33", "73.33"),
     )
@@ -109,12 +108,12 @@ def test_a_layer_that_a_stage_does_not_have_is_a_dash(make_run):
     record = json.loads(file.read_text())
     del record["layers"]["activations"]["relu2"]
     file.write_text(json.dumps(record))
-    assert row(layer_tables.maps(load(path)), "relu2") == ("10", "50.00", "-")
+    assert row(per_layer.maps(load(path)), "relu2") == ("10", "50.00", "-")
 
 
 def test_products_per_layer_add_up_to_the_drop(make_run):
     stage = load(make_run()).stages[-1]
-    table = layer_tables.products(stage)
+    table = per_layer.products(stage)
     assert row(table, "fc") == ("400", "100.00", "10.00", "25.00", "2.50", "10")
     assert row(table, "all layers")[4] == percent(1 - stage.drop_dense)
 
@@ -142,8 +141,8 @@ def test_the_terminal_shows_every_number_at_any_width(make_run, width):
         print_runs([results], console)
     text = captured.get()
     for cells in (
-        *stage_tables.stages(results).rows,
-        *stage_tables.drift(results).rows,
+        *main_results.stages(results).rows,
+        *stage_costs.drift(results).rows,
     ):
         assert all(cell in text for cell in cells[1:])
 

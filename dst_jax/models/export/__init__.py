@@ -1,11 +1,11 @@
-"""Trained networks out: to PyTorch, to compressed files, to StableHLO, with a card.
+"""Exports trained networks: PyTorch, compressed files, StableHLO, model cards.
 
     save_safetensors("net.safetensors", "resnet18", variables, masks=masks)
     Path("net.stablehlo").write_bytes(
         stablehlo(model.apply, variables, (224, 224, 3)).serialize()
     )
 
-To ONNX there is a documented way through safetensors: docs/export.md.
+docs/export.md describes how to reach ONNX through safetensors.
 """
 
 from dst_jax.models.export.card import model_card

@@ -1,4 +1,4 @@
-"""A model card: what a network is, what it scores, what it saves, how it was made."""
+"""A model card: network, accuracy, sparsity, multiplications and training as data."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,25 +15,29 @@ def model_card(
     params_sha256: str,
     files: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
-    """The card of one stage of a run, as JSON knows it.
+    """The card of one stage of a run, as JSON values.
 
     Args:
-      run: config.json of the run directory: `config`, `command`, `seed`, `versions`,
-        `git`, `machine`.
-      stage: stages/NAME.json: what the evaluation at the stage's end found.
-      num_classes: outputs of the network.
-      input: what the network takes, for instance `shape`, `mean`, `std`.
-      params_sha256: of the parameters, as in summary.json.
-      files: what was exported, each with `name`, `bytes`, `sha256`.
+      run: object of config.json: `config`, `command`, `seed`, `versions`, `git`,
+        `machine`.
+      stage: object of stages/NAME.json, the evaluation at the stage's end.
+      num_classes: number of outputs of the network.
+      input: description of the input, for instance `shape`, `mean`, `std`.
+      params_sha256: digest of the parameters, as in summary.json.
+      files: exported files, each with `name`, `bytes`, `sha256`.
 
     Returns:
       `model`, `input`, `data`, `accuracy` (shares in [0, 1] on the test set),
       `sparsity` (shares of zeros in [0, 1]: of the prunable weights, of the activation
-      maps in both averages, and per layer), `multiplications` (exact, summed over the
-      test set; in all and per layer) and `drop`, `params_sha256`, `files`, `training`.
+      maps in both averages, and per layer), `multiplications` (exact sums over the test
+      set, total and per layer) and `drop`, `params_sha256`, `files`, `training`.
 
     Raises:
       ValueError: a record lacks an entry.
+
+    >>> model_card({}, {}, num_classes=10, input={}, params_sha256="")
+    Traceback (most recent call last):
+    ValueError: the run's records have no entry 'config'
     """
     try:
         config = run["config"]

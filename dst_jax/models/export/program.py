@@ -1,4 +1,4 @@
-"""A network as a StableHLO program that runs without its Python."""
+"""A network as a StableHLO program, which runs without its Python code."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -21,20 +21,20 @@ def stablehlo(
     platforms: Sequence[str] = PLATFORMS,
     dtype: DTypeLike = jnp.float32,
 ) -> export.Exported:
-    """A program of one argument, a batch of any size; the weights are inside.
+    """A program that contains the weights and takes a batch of any size.
 
     Args:
-      apply_fn: `(variables, x) -> outputs`, such as `model.apply`.
-      variables: what it is applied to.
-      input_shape: of one example, (height, width, channels).
-      platforms: that the program can run on; one file serves them all.
-      dtype: of the input.
+      apply_fn: function `(variables, x) -> outputs`, such as `model.apply`.
+      variables: variables of the network.
+      input_shape: shape of one example, (height, width, channels).
+      platforms: platforms of the program; one file serves them all.
+      dtype: dtype of the input.
 
     Returns:
-      `exported`. `exported.call(x)` runs it; `exported.serialize()` gives the bytes to
-      write (needs the package `flatbuffers`), `jax.export.deserialize(bytes)` reads
-      them; `exported.mlir_module()` is the StableHLO text. JAX promises to read the
-      bytes for six months at least.
+      An exported program. `exported.call(x)` runs it; `exported.serialize()` returns
+      its bytes (this needs the package `flatbuffers`), `jax.export.deserialize(bytes)`
+      reads them; `exported.mlir_module()` is the StableHLO text. JAX guarantees to read
+      the bytes for at least six months.
 
     Raises:
       ValueError: an unknown platform, or a shape that is not positive.

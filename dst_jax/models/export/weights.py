@@ -1,4 +1,4 @@
-"""A network's weights as PyTorch names and lays them out, in safetensors files."""
+"""Weights of a network with PyTorch's names and layout, in safetensors files."""
 
 import json
 import os
@@ -20,7 +20,7 @@ Format = Literal["dense", "bitmask", "csr"]
 
 
 class Saved(NamedTuple):
-    """What was written, with the sizes that the file system reports."""
+    """The written files, with the sizes that the file system reports."""
 
     path: Path
     bytes: int
@@ -33,23 +33,27 @@ def state_dict(
     variables: Mapping[str, Any],
     **network: Any,
 ) -> dict[str, np.ndarray]:
-    """A network's arrays as PyTorch names and lays them out.
+    """The arrays of a network with PyTorch's names and layout.
 
     `net.load_state_dict({k: torch.from_numpy(v) for k, v in state_dict(...).items()})`
-    is strict and succeeds: PyTorch itself fills in `num_batches_tracked`.
+    is strict and succeeds, because PyTorch adds `num_batches_tracked` by itself.
 
     Args:
-      model_name: one of `models.names()`.
-      variables: `{"params": ..., "batch_stats": ...}` of that network.
-      **network: `num_classes`, `input_shape` and the options of `models.create`, as
-        for `torch_import.variables`.
+      model_name: name of the network, from `models.names()`.
+      variables: variables `{"params": ..., "batch_stats": ...}` of the network.
+      **network: options `num_classes`, `input_shape` and those of `models.create`, as
+        in `importer.variables`.
 
     Returns:
       Contiguous NumPy arrays by PyTorch name, of the dtypes in `variables`.
 
     Raises:
-      ValueError: the variables are not that network's: all missing and unknown names
-        and wrong shapes.
+      ValueError: the variables do not fit the network; the message lists all missing
+        and unknown names and wrong shapes.
+
+    >>> state_dict("lenet5", {})
+    Traceback (most recent call last):
+    ValueError: variables do not fit lenet5: params/conv1/bias: the network has ...
     """
     return _state_dict(layout_of(model_name, **network), variables, model_name)
 
@@ -63,35 +67,35 @@ def save_safetensors(
     format: Format = "dense",
     **network: Any,
 ) -> Saved:
-    """Writes a network as a safetensors file, and its masks beside it.
+    """Writes a network as a safetensors file, and its masks next to it.
 
-    A dense file loads into PyTorch as it is. In the compressed formats every tensor of
-    two or more axes that gets smaller is stored without its zeros, see
-    `dst_jax.models.torch.sparse`; `load_compressed` and `torch_import.load` restore it
-    bit by bit.
+    PyTorch can load a dense file. In the compressed formats, every tensor of two or
+    more axes that becomes smaller is stored without its zeros, see
+    `dst_jax.models.torch.sparse`; `load_compressed` and `importer.load` restore it
+    exactly.
 
     Args:
-      path: of the file; ends in `.safetensors`.
-      model_name: one of `models.names()`.
-      variables: `{"params": ..., "batch_stats": ...}` of that network.
-      masks: shaped like the parameters, `None` = never pruned. Written to
-        `NAME.masks.safetensors`, bool, under the names of the weights they belong to.
-      format: "dense", "bitmask" or "csr".
-      **network: `num_classes`, `input_shape` and the options of `models.create`, as
-        for `torch_import.variables`.
+      path: path of the file, which ends in `.safetensors`.
+      model_name: name of the network, from `models.names()`.
+      variables: variables `{"params": ..., "batch_stats": ...}` of the network.
+      masks: bool masks shaped like the parameters; `None` = never pruned. They are
+        written to `NAME.masks.safetensors` under the names of their weights.
+      format: format of the file: "dense", "bitmask" or "csr".
+      **network: options `num_classes`, `input_shape` and those of `models.create`, as
+        in `importer.variables`.
 
     Returns:
       Paths and sizes in bytes, as measured on disk.
 
     Raises:
-      ValueError: the variables are not that network's, a weight that its mask has
-        pruned is not 0, or an argument is out of range.
+      ValueError: the variables do not fit the network, a pruned weight is not 0, or an
+        argument is out of range.
 
     >>> import tempfile
-    >>> from dst_jax.models.torch import importer as torch_import
+    >>> from dst_jax.models.torch import importer
     >>> leaves = layout_of("lenet5").leaves
     >>> ones = {name: np.ones(leaf.torch_shape) for name, leaf in leaves.items()}
-    >>> variables = torch_import.variables("lenet5", ones)
+    >>> variables = importer.variables("lenet5", ones)
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = f"{folder}/lenet5.safetensors"
     ...     saved = save_safetensors(path, "lenet5", variables)
@@ -116,14 +120,15 @@ def save_safetensors(
         size = torch_safetensors.write(path, stored, {**metadata, **about})
     if pruned is None:
         return Saved(path, size, None, None)
-    beside = path.with_suffix(".masks.safetensors")
-    return Saved(path, size, beside, torch_safetensors.write(beside, pruned, metadata))
+    masks_path = path.with_suffix(".masks.safetensors")
+    masks_size = torch_safetensors.write(masks_path, pruned, metadata)
+    return Saved(path, size, masks_path, masks_size)
 
 
 def _compressed(
     tensors: Mapping[str, np.ndarray], form: torch_sparse.Compression
 ) -> tuple[dict[str, np.ndarray], list[str]]:
-    """The tensors with parts in place of those that get smaller, and their names."""
+    """The tensors, those that become smaller in parts, and the names of the latter."""
     stored: dict[str, np.ndarray] = {}
     names = []
     for name, array in tensors.items():

@@ -1,4 +1,4 @@
-"""GoogLeNet as the paper's CIFAR-100 rows use it."""
+"""GoogLeNet as the paper uses it on CIFAR-100."""
 
 from functools import partial
 
@@ -26,21 +26,28 @@ __all__ = ["CifarGoogLeNet"]
 class CifarGoogLeNet(nn.Module):
     """GoogLeNet of weiaicunzai/pytorch-cifar100, the baseline that Yu & Tian fine-tune.
 
-    Three 3x3 convolutions in front, two 3x3 for each 5x5, no auxiliary heads; names
-    such as `prelayer/0/kernel` and `a3/b2/3/kernel`. Every convolution but the first
-    reads post-ReLU maps.
+    It begins with three 3x3 convolutions, has two 3x3 for each 5x5 and no auxiliary
+    heads. Names are such as `prelayer/0/kernel` and `a3/b2/3/kernel`. Every convolution
+    but the first reads post-ReLU maps.
 
-    There the first of the two 3x3 in the third branch has a batch normalisation whose
-    eps is its channel count, 32 to 128 (the count is given twice): the map is divided
-    by sqrt(variance + channels). The baselines of the paper have it, so it is the
-    default here.
+    In that code, the first of the two 3x3 in the third branch has a batch normalisation
+    whose eps is its channel count, 32 to 128 (the count is given twice): the map is
+    divided by sqrt(variance + channels). The baselines of the paper have it, so it is
+    the default here.
 
     Attributes:
-      num_classes: outputs.
-      large_eps: that eps; False for 1e-5, as everywhere else.
-      dropout: rate before the last layer, while training.
+      num_classes: number of outputs.
+      large_eps: Whether that eps is the channel count; otherwise it is 1e-5, as in all
+        other normalisations.
+      dropout: dropout rate before the last layer in training.
       width: factor on all channel counts.
-      dtype: the compute dtype; parameters and statistics stay float32.
+      dtype: compute dtype; parameters and statistics stay float32.
+
+    >>> import jax
+    >>> image = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
+    >>> variables = jax.eval_shape(CifarGoogLeNet().init, jax.random.key(0), image)
+    >>> sum(x.size for x in jax.tree.leaves(variables["params"]))
+    6402564
     """
 
     num_classes: int = 100
@@ -53,7 +60,7 @@ class CifarGoogLeNet(nn.Module):
     def __call__(
         self, x: Float[Array, "batch height width channels"], *, train: bool = False
     ) -> Float[Array, "batch classes"]:
-        """Logits in float32; `train` uses and updates batch statistics, and drops."""
+        """Logits in float32; `train` updates batch statistics and applies dropout."""
         norm = partial(batch_norm, train=train, dtype=self.dtype)
         steps = []
         for channels in (64, 64, 192):
@@ -81,7 +88,7 @@ class CifarGoogLeNet(nn.Module):
 
 
 class _Inception(nn.Module):
-    """Four branches beside each other: 1x1; 1x1, 3x3; 1x1, 3x3, 3x3; pool, 1x1."""
+    """Four parallel branches: 1x1; 1x1, 3x3; 1x1, 3x3, 3x3; pool, 1x1."""
 
     channels: tuple[int, ...]
     large_eps: bool

@@ -28,16 +28,22 @@ conv = partial(layers.conv, kernel_init=he_normal_fan_in)
 class CifarResNet(nn.Module):
     """He et al. 2016 (arXiv 1512.03385), section 4.2: 6n + 2 layers, 16-32-64 channels.
 
-    Names as in akamaster/pytorch_resnet_cifar10, which follows the paper's counts.
+    Names are those of akamaster/pytorch_resnet_cifar10, which has the paper's counts.
     Every convolution but the first reads a post-ReLU map.
 
     Attributes:
-      blocks: n, the blocks of each of the three groups.
-      num_classes: outputs.
-      shortcut: where the shape changes, "A" takes every second pixel and pads the
-        channels with zeros (the paper's, no parameters), "B" projects.
+      blocks: number n of blocks in each of the three groups.
+      num_classes: number of outputs.
+      shortcut: shortcut where the shape changes. "A" takes every second pixel and pads
+        the channels with zeros (the paper's, no parameters), "B" projects.
       width: factor on all channel counts.
-      dtype: the compute dtype; parameters and statistics stay float32.
+      dtype: compute dtype; parameters and statistics stay float32.
+
+    >>> import jax
+    >>> image = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
+    >>> variables = jax.eval_shape(CifarResNet(3).init, jax.random.key(0), image)
+    >>> sum(x.size for x in jax.tree.leaves(variables["params"]))
+    269722
     """
 
     blocks: int

@@ -1,4 +1,4 @@
-"""DenseNet-121 as torchvision has it and as the paper's CIFAR-100 row uses it."""
+"""DenseNet-121 as torchvision defines it, and as the paper uses it on CIFAR-100."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 
 from dst_jax.models.networks.layers import (
     Chain,
+    ChainStep,
     conv,
     default_kernel,
     dense,
@@ -23,21 +24,25 @@ from dst_jax.models.networks.pooling import max_pooling, mean_pooling
 
 __all__ = ["CifarDenseNet", "DenseNet"]
 
-Step = Callable[..., Callable[[Array], Array]]
-
 
 class DenseNet(nn.Module):
-    """Huang et al. 2017 (arXiv 1608.06993), DenseNet-BC, as torchvision names it.
+    """DenseNet-BC of Huang et al. 2017 (arXiv 1608.06993), with torchvision's names.
 
-    `features/denseblock1/denselayer1/conv1/kernel`; every convolution but the first
-    reads a post-ReLU map. What the layers concatenate comes straight from convolutions
-    and is dense.
+    An example is `features/denseblock1/denselayer1/conv1/kernel`. Every convolution but
+    the first reads a post-ReLU map. The concatenated maps are outputs of convolutions
+    and dense.
 
     Attributes:
-      blocks: layers of each block.
-      num_classes: outputs.
-      width: factor on the growth rate of 32, and so on all channel counts.
-      dtype: the compute dtype; parameters and statistics stay float32.
+      blocks: number of layers in each block.
+      num_classes: number of outputs.
+      width: factor on the growth rate of 32, and thereby on all channel counts.
+      dtype: compute dtype; parameters and statistics stay float32.
+
+    >>> import jax
+    >>> image = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
+    >>> variables = jax.eval_shape(DenseNet((1, 1)).init, jax.random.key(0), image)
+    >>> sum(x.size for x in jax.tree.leaves(variables["params"]))
+    184296
     """
 
     blocks: tuple[int, ...]
@@ -61,13 +66,13 @@ class DenseNet(nn.Module):
         )
         return head(x).astype(jnp.float32)
 
-    def _features(self, train: bool) -> dict[str, Step]:
+    def _features(self, train: bool) -> dict[str, ChainStep]:
         growth = scaled(32, self.width)
         convolve = partial(conv, kernel_init=he_normal_fan_in, dtype=self.dtype)
         norm = partial(batch_norm, train=train, dtype=self.dtype)
         names = ("norm1", "relu1", "conv1", "norm2", "relu2", "conv2")
         layer = partial(_Appended, _bottleneck(growth, convolve, norm), names)
-        steps: dict[str, Step] = {
+        steps: dict[str, ChainStep] = {
             "conv0": partial(convolve, 2 * growth, 7, stride=2, padding=3),
             "norm0": norm,
             "relu0": relu,
@@ -93,19 +98,25 @@ class DenseNet(nn.Module):
 class CifarDenseNet(nn.Module):
     """DenseNet of weiaicunzai/pytorch-cifar100, the baseline that Yu & Tian fine-tune.
 
-    The first convolution is 3x3 with neither normalisation nor ReLU nor pooling behind
-    it, and the transitions have **no ReLU** before their convolution, whose input is
-    therefore dense: 2 taps per layer and the last, no others. The baselines of the
-    paper are so, and so is the default here. Names such as
+    The first convolution is 3x3, without normalisation, ReLU or pooling after it. The
+    transitions have **no ReLU** before their convolution, whose input is therefore
+    dense. There are 2 taps per layer and a last one. The baselines of the paper have
+    this form, so it is the default here. An example of a name is
     `features/dense_block_layer_0/bottle_neck_layer_0/bottle_neck/2/kernel`.
 
     Attributes:
-      blocks: layers of each block.
-      num_classes: outputs.
-      transition_relu: whether the transitions have a ReLU (and its tap), as in the
+      blocks: number of layers in each block.
+      num_classes: number of outputs.
+      transition_relu: Whether the transitions have a ReLU (and its tap), as in the
         original DenseNet.
-      width: factor on the growth rate of 32, and so on all channel counts.
-      dtype: the compute dtype; parameters and statistics stay float32.
+      width: factor on the growth rate of 32, and thereby on all channel counts.
+      dtype: compute dtype; parameters and statistics stay float32.
+
+    >>> import jax
+    >>> image = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
+    >>> variables = jax.eval_shape(CifarDenseNet((1, 1)).init, jax.random.key(0), image)
+    >>> sum(x.size for x in jax.tree.leaves(variables["params"]))
+    103588
     """
 
     blocks: tuple[int, ...]
@@ -131,11 +142,11 @@ class CifarDenseNet(nn.Module):
 
     def _features(
         self, growth: int, convolve: Callable[..., nn.Conv], train: bool
-    ) -> dict[str, Step]:
+    ) -> dict[str, ChainStep]:
         norm = partial(batch_norm, train=train, dtype=self.dtype)
         bottleneck = partial(Chain, _bottleneck(growth, convolve, norm))
         layer = partial(_Appended, (bottleneck,), ("bottle_neck",))
-        steps: dict[str, Step] = {}
+        steps: dict[str, ChainStep] = {}
         channels, last = 2 * growth, len(self.blocks) - 1
         for i, count in enumerate(self.blocks):
             block = {f"bottle_neck_layer_{j}": layer for j in range(count)}
@@ -144,7 +155,7 @@ class CifarDenseNet(nn.Module):
             channels += count * growth
             if i < last:
                 channels //= 2
-                down: dict[str, Step] = {"0": norm}
+                down: dict[str, ChainStep] = {"0": norm}
                 if self.transition_relu:
                     down["relu"] = relu
                 down["1"] = partial(convolve, channels, 1)
@@ -157,7 +168,7 @@ class CifarDenseNet(nn.Module):
 
 def _bottleneck(
     growth: int, convolve: Callable[..., nn.Conv], norm: Callable[..., nn.BatchNorm]
-) -> Sequence[Step]:
+) -> Sequence[ChainStep]:
     """Normalisation, ReLU, 1x1, normalisation, ReLU, 3x3."""
     return (
         norm,
@@ -170,11 +181,11 @@ def _bottleneck(
 
 
 class _Appended(Chain):
-    """The steps' output behind the input's channels."""
+    """Steps whose output is appended to the channels of their input."""
 
     def __call__(self, x: Array) -> Array:
         return jnp.concatenate([x, super().__call__(x)], -1)
 
 
-def _named(steps: dict[str, Step], *, name: str) -> Chain:
+def _named(steps: dict[str, ChainStep], *, name: str) -> Chain:
     return Chain(tuple(steps.values()), tuple(steps), name=name)

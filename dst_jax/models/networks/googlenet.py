@@ -1,4 +1,4 @@
-"""GoogLeNet as torchvision has it, for ImageNet."""
+"""GoogLeNet as torchvision defines it, for ImageNet."""
 
 from functools import partial
 
@@ -37,23 +37,30 @@ normal = nn.initializers.normal(0.01)
 
 
 class GoogLeNet(nn.Module):
-    """Szegedy et al. 2015 (arXiv 1409.4842) with torchvision's names and numbers.
+    """GoogLeNet of Szegedy et al. 2015 (arXiv 1409.4842), as torchvision defines it.
 
-    Batch normalisation everywhere with eps 0.001, no biases, and 3x3 kernels where the
-    paper has 5x5. Every convolution but the first reads post-ReLU maps. Max pooling
-    without padding lets the last window overhang (`ceil_mode`).
+    Every convolution has batch normalisation with eps 0.001 and no bias; kernels are
+    3x3 where the paper has 5x5. Every convolution but the first reads post-ReLU maps.
+    In max pooling, the last window may extend beyond the map (`ceil_mode`).
 
     Attributes:
-      num_classes: outputs.
-      aux_logits: whether to have the auxiliary heads `aux1` and `aux2`. They run while
-        training, where their logits are sown as `intermediates/aux1/logits`; the taps
-        on their maps are there only then.
-      transform_input: rescales images normalised with ImageNet's mean and deviation to
-        (x - 0.5) / 0.5, which torchvision's pretrained weights expect.
-      bn_eps: of all batch normalisations.
-      dropout: rate before the last layer, while training; 0.7 in the auxiliary heads.
+      num_classes: number of outputs.
+      aux_logits: Whether the network has the auxiliary heads `aux1` and `aux2`. They
+        run in training only, with the taps on their maps; their logits are sown as
+        `intermediates/aux1/logits`.
+      transform_input: Whether images normalised with ImageNet's mean and deviation are
+        rescaled to (x - 0.5) / 0.5, which torchvision's pretrained weights expect.
+      bn_eps: epsilon of all batch normalisations.
+      dropout: dropout rate before the last layer in training, 0.7 in
+        the auxiliary heads.
       width: factor on all channel counts.
-      dtype: the compute dtype; parameters and statistics stay float32.
+      dtype: compute dtype; parameters and statistics stay float32.
+
+    >>> import jax
+    >>> image = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
+    >>> variables = jax.eval_shape(GoogLeNet().init, jax.random.key(0), image)
+    >>> sum(x.size for x in jax.tree.leaves(variables["params"]))
+    6624904
     """
 
     num_classes: int = 1000
@@ -68,7 +75,7 @@ class GoogLeNet(nn.Module):
     def __call__(
         self, x: Float[Array, "batch height width channels"], *, train: bool = False
     ) -> Float[Array, "batch classes"]:
-        """Logits in float32; `train` uses and updates batch statistics, and drops."""
+        """Logits in float32; `train` updates batch statistics and applies dropout."""
         if self.transform_input:
             mean = jnp.array([[[[0.485, 0.456, 0.406]]]])
             deviation = jnp.array([[[[0.229, 0.224, 0.225]]]])
@@ -134,7 +141,7 @@ class _ConvBlock(nn.Module):
 
 
 class _Inception(nn.Module):
-    """Four branches beside each other: 1x1; 1x1, 3x3; 1x1, 3x3; pool, 1x1."""
+    """Four parallel branches: 1x1; 1x1, 3x3; 1x1, 3x3; pool, 1x1."""
 
     channels: tuple[int, ...]
     block: partial[_ConvBlock]

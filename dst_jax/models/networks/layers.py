@@ -14,6 +14,7 @@ from dst_jax.activations.tap import Tap
 
 __all__ = [
     "Chain",
+    "ChainStep",
     "Stem",
     "biased_conv",
     "conv",
@@ -31,6 +32,9 @@ __all__ = [
 
 Stem = Literal["imagenet", "cifar"]
 
+ChainStep = Callable[..., Callable[[Array], Array]]
+"""A function that takes `name` and returns a function of the map."""
+
 # PyTorch's default for kernels, U(-1/sqrt(fan_in), 1/sqrt(fan_in)).
 default_kernel = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 he_normal_fan_in = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
@@ -38,7 +42,12 @@ he_normal_fan_out = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 
 
 def torch_uniform(fan_in: int) -> nn.initializers.Initializer:
-    """U(-1/sqrt(fan_in), 1/sqrt(fan_in)): PyTorch's default for kernels and biases."""
+    """U(-1/sqrt(fan_in), 1/sqrt(fan_in)): PyTorch's default for kernels and biases.
+
+    >>> weights = torch_uniform(16)(jax.random.key(0), (100,))
+    >>> bool(jnp.abs(weights).max() <= 0.25)
+    True
+    """
     bound = fan_in**-0.5
 
     def init(key: jax.Array, shape: Sequence[int], dtype=jnp.float32) -> jax.Array:
@@ -57,7 +66,7 @@ def scaled(channels: int, width: float) -> int:
 
 
 def divisible(channels: float) -> int:
-    """The nearest multiple of 8, at least 8 and not below 90%: the MobileNets' rule.
+    """The nearest multiple of 8, at least 8 and at least 90 %: the MobileNets' rule.
 
     >>> [divisible(c) for c in (3.2, 24.0, 44.8, 11.2)]
     [8, 24, 48, 16]
@@ -83,15 +92,19 @@ def conv(
     'SAME' would pad a stride-2 convolution by (0, 1) where torchvision pads (1, 1).
 
     Args:
-      features: output channels.
+      features: number of output channels.
       size: height and width of the kernel.
-      name: of the module.
-      stride: in both directions.
-      padding: zeros on every side.
-      groups: blocks of channels that do not mix.
-      bias: the bias's initialiser; None for no bias.
-      kernel_init: the kernel's initialiser.
-      dtype: the compute dtype.
+      name: name of the module.
+      stride: stride in both directions.
+      padding: number of zeros on every side.
+      groups: number of groups of channels that do not mix.
+      bias: initialiser of the bias; None for no bias.
+      kernel_init: initialiser of the kernel.
+      dtype: compute dtype.
+
+    >>> layer, x = conv(8, 3, name="conv1", stride=2, padding=1), jnp.ones((1, 4, 4, 3))
+    >>> jax.eval_shape(layer.init_with_output, jax.random.key(0), x)[0].shape
+    (1, 2, 2, 8)
     """
     return nn.Conv(
         features,
@@ -108,7 +121,13 @@ def conv(
 
 
 def biased_conv(inputs: int, features: int, size: int, **options: Any) -> nn.Conv:
-    """`conv` of `inputs` channels with a bias, both initialised as PyTorch does."""
+    """A `conv` of `inputs` channels with a bias, initialised as in PyTorch.
+
+    >>> layer, x = biased_conv(3, 8, 3, name="conv1"), jnp.ones((1, 4, 4, 3))
+    >>> params = jax.eval_shape(layer.init, jax.random.key(0), x)["params"]
+    >>> params["kernel"].shape, params["bias"].shape
+    ((3, 3, 3, 8), (8,))
+    """
     init = torch_uniform(inputs * size * size)
     return conv(features, size, kernel_init=init, bias=init, **options)
 
@@ -122,7 +141,13 @@ def dense(
     bias_init: nn.initializers.Initializer | None = None,
     dtype: DTypeLike | None = None,
 ) -> nn.Dense:
-    """A fully connected layer with PyTorch's default initialisation."""
+    """A fully connected layer with PyTorch's default initialisation.
+
+    >>> layer, x = dense(2, fan_in=3, name="fc"), jnp.ones((1, 3))
+    >>> params = jax.eval_shape(layer.init, jax.random.key(0), x)["params"]
+    >>> params["kernel"].shape, params["bias"].shape
+    ((3, 2), (2,))
+    """
     default = torch_uniform(fan_in)
     return nn.Dense(
         features,
@@ -134,20 +159,36 @@ def dense(
 
 
 def flatten(x: Float[Array, "batch h w c"]) -> Float[Array, "batch chw"]:
-    """The images as vectors in PyTorch's order: channels, rows, columns."""
+    """The images as vectors in PyTorch's order: channels, rows, columns.
+
+    >>> flatten(jnp.arange(4.0).reshape(1, 1, 2, 2)).tolist()  # two pixels
+    [[0.0, 2.0, 1.0, 3.0]]
+    """
     return x.transpose(0, 3, 1, 2).reshape(x.shape[0], -1)
 
 
 def tapped_relu(
     x: Float[Array, "*shape"], *, name: str, cap: float | None = None
 ) -> Float[Array, "*shape"]:
-    """ReLU, or ReLU6 with `cap=6`, with a tap of that name on its output."""
+    """ReLU, or ReLU6 with `cap=6`, with a tap of that name on its output.
+
+    >>> class Layer(nn.Module):
+    ...     @nn.compact
+    ...     def __call__(self, x):
+    ...         return tapped_relu(x, name="relu1", cap=6.0)
+    >>> Layer().apply({}, jnp.array([-1.0, 2.0, 7.0])).tolist()
+    [0.0, 2.0, 6.0]
+    """
     y = nn.relu(x)
     return Tap(name=name)(y if cap is None else jnp.minimum(y, cap))
 
 
 def relu(*, name: str, cap: float | None = None) -> Callable[[Array], Array]:
-    """`tapped_relu` as a step of a `Chain`."""
+    """`tapped_relu` as a step of a `Chain`.
+
+    >>> Chain((relu,)).apply({}, jnp.array([[-1.0, 2.0]])).tolist()
+    [[0.0, 2.0]]
+    """
     return partial(tapped_relu, name=name, cap=cap)
 
 
@@ -155,17 +196,17 @@ class Chain(nn.Module):
     """Steps one after another, named as `torch.nn.Sequential` names them.
 
     Attributes:
-      steps: each a function that takes `name` and returns a module or a function of
-        the map: `partial(conv, 64, 3)`, `relu`.
-      names: one for each step; None for their positions.
+      steps: functions that take `name` and return a module or a function of the map:
+        `partial(conv, 64, 3)`, `relu`.
+      names: names of the steps; None for their positions.
 
     >>> steps = (partial(nn.Dense, 2), relu, partial(nn.Dense, 1))
     >>> x = jnp.ones((1, 3))
-    >>> list(Chain(steps).init(jax.random.key(0), x)["params"])
+    >>> list(jax.eval_shape(Chain(steps).init, jax.random.key(0), x)["params"])
     ['0', '2']
     """
 
-    steps: Sequence[Callable[..., Callable[[Array], Array]]]
+    steps: Sequence[ChainStep]
     names: Sequence[str] | None = None
 
     @nn.compact

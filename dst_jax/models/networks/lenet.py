@@ -1,4 +1,4 @@
-"""LeNet5 as the paper's MNIST rows use it."""
+"""LeNet5 as the paper uses it on MNIST."""
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -14,14 +14,21 @@ __all__ = ["LeNet5"]
 class LeNet5(nn.Module):
     """conv 6@5x5, pool, conv 16@5x5, pool, 256-120-84-classes, for 28x28x1 images.
 
-    Names and shapes as in ChawDoe/LeNet5-MNIST-PyTorch, the baseline that Yu & Tian
-    2024 fine-tune. There a ReLU follows the logits too, which can leave a class with
-    a logit of 0 for ever; here it is an option.
+    Names and shapes are those of ChawDoe/LeNet5-MNIST-PyTorch, the baseline that Yu &
+    Tian 2024 fine-tune. It also has a ReLU after the logits, which can fix the logit of
+    a class at 0 for good; here that ReLU is an option.
 
     Attributes:
-      num_classes: outputs.
-      relu_logits: a ReLU (and its tap `relu5`) after the logits, as the original has.
-      dtype: the compute dtype; parameters stay float32.
+      num_classes: number of outputs.
+      relu_logits: Whether a ReLU (and its tap `relu5`) follows the logits, as in the
+        original.
+      dtype: compute dtype; parameters stay float32.
+
+    >>> import jax
+    >>> image = jax.ShapeDtypeStruct((1, 28, 28, 1), jnp.float32)
+    >>> variables = jax.eval_shape(LeNet5().init, jax.random.key(0), image)
+    >>> sum(x.size for x in jax.tree.leaves(variables["params"]))
+    44426
     """
 
     num_classes: int = 10
@@ -32,7 +39,7 @@ class LeNet5(nn.Module):
     def __call__(
         self, x: Float[Array, "batch 28 28 1"], *, train: bool = False
     ) -> Float[Array, "batch classes"]:
-        """Logits in float32; there is nothing that `train` changes."""
+        """Logits in float32; `train` changes nothing."""
         del train
         x = biased_conv(x.shape[-1], 6, 5, name="conv1", dtype=self.dtype)(x)
         x = max_pool(tapped_relu(x, name="relu1"), 2, stride=2)

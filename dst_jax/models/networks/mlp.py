@@ -14,14 +14,20 @@ class MLP(nn.Module):
     """Fully connected layers `fc1`, `fc2`, ... with ReLU between them.
 
     The default is LeNet-300-100, the usual small network of the pruning literature
-    (LeCun et al. 1998). Pixels come in PyTorch's order: channels, rows, columns. Every
+    (LeCun et al. 1998). Pixels are in PyTorch's order: channels, rows, columns. Every
     layer but the first reads a post-ReLU map (taps `relu1`, `relu2`, ...).
 
     Attributes:
-      num_classes: outputs.
-      hidden: units of the hidden layers.
+      num_classes: number of outputs.
+      hidden: numbers of units in the hidden layers.
       width: factor on the hidden units.
-      dtype: the compute dtype; parameters stay float32.
+      dtype: compute dtype; parameters stay float32.
+
+    >>> import jax
+    >>> image = jax.ShapeDtypeStruct((1, 28, 28, 1), jnp.float32)
+    >>> variables = jax.eval_shape(MLP().init, jax.random.key(0), image)
+    >>> sum(x.size for x in jax.tree.leaves(variables["params"]))
+    266610
     """
 
     num_classes: int = 10
@@ -33,7 +39,7 @@ class MLP(nn.Module):
     def __call__(
         self, x: Float[Array, "batch height width channels"], *, train: bool = False
     ) -> Float[Array, "batch classes"]:
-        """Logits in float32; there is nothing that `train` changes."""
+        """Logits in float32; `train` changes nothing."""
         del train
         x = flatten(x)
         sizes = [scaled(units, self.width) for units in self.hidden]

@@ -25,18 +25,24 @@ STAGES = ((64, 1), (128, 2), (256, 2), (512, 6), (1024, 2))
 
 
 class MobileNetV1(nn.Module):
-    """Howard et al. 2017 (arXiv 1704.04861) as timm's `mobilenetv1_100` has it.
+    """MobileNetV1 of Howard et al. 2017 (arXiv 1704.04861).
 
-    `conv_stem`, `blocks/1/0/conv_dw`, `blocks/1/0/conv_pw`, `classifier`; every
-    convolution but the first reads a post-ReLU map.
+    It is timm's `mobilenetv1_100` with the same names: `conv_stem`,
+    `blocks/1/0/conv_dw`, `blocks/1/0/conv_pw`, `classifier`. Every convolution but the
+    first reads a post-ReLU map.
 
     Attributes:
-      num_classes: outputs.
+      num_classes: number of outputs.
       stem: "imagenet" (stride 2) or "cifar" (stride 1, for 32x32 images).
-      relu_cap: 6.0 for ReLU6, which timm's weights were trained with; None for the
-        paper's ReLU.
+      relu_cap: upper bound of the ReLUs: 6.0 for ReLU6, which timm's weights were
+        trained with; None for the paper's ReLU.
       width: factor on all channel counts, rounded to multiples of 8.
-      dtype: the compute dtype; parameters and statistics stay float32.
+      dtype: compute dtype; parameters and statistics stay float32.
+
+    >>> image = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
+    >>> variables = jax.eval_shape(MobileNetV1().init, jax.random.key(0), image)
+    >>> sum(x.size for x in jax.tree.leaves(variables["params"]))
+    4231976
     """
 
     num_classes: int = 1000

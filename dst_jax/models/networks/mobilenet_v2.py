@@ -25,22 +25,28 @@ STAGES = (
 
 
 class MobileNetV2(nn.Module):
-    """Sandler et al. 2018 (arXiv 1801.04381) with torchvision's names.
+    """MobileNetV2 of Sandler et al. 2018 (arXiv 1801.04381), with torchvision's names.
 
-    `features/2/conv/1/0/kernel`; the taps have the positions of the ReLU6 modules, such
-    as `features/2/conv/0/2`. A block's last convolution has **no ReLU** behind it
-    ("linear bottleneck"), so the first convolution of the next block, and the last of
-    the network, read dense maps; depthwise convolutions, the projections behind them
-    and the classifier read post-ReLU6 maps.
+    An example is `features/2/conv/1/0/kernel`; the taps have the positions of the ReLU6
+    modules, such as `features/2/conv/0/2`. The last convolution of a block has **no
+    ReLU** after it ("linear bottleneck"). So the first convolution of the next block,
+    and the last of the network, read dense maps. Depthwise convolutions, the
+    projections after them and the classifier read post-ReLU6 maps.
 
     Attributes:
-      num_classes: outputs.
+      num_classes: number of outputs.
       stem: "imagenet", or "cifar" with stride 1 in the first convolution and in the
-        stage of 24 channels, as kuangliu/pytorch-cifar has it.
-      dropout: rate before the last layer, while training.
+        stage of 24 channels, as in kuangliu/pytorch-cifar.
+      dropout: dropout rate before the last layer in training.
       width: factor on all channel counts, rounded to multiples of 8; the last 1280 do
         not shrink.
-      dtype: the compute dtype; parameters and statistics stay float32.
+      dtype: compute dtype; parameters and statistics stay float32.
+
+    >>> import jax
+    >>> image = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
+    >>> variables = jax.eval_shape(MobileNetV2().init, jax.random.key(0), image)
+    >>> sum(x.size for x in jax.tree.leaves(variables["params"]))
+    3504872
     """
 
     num_classes: int = 1000
@@ -53,7 +59,7 @@ class MobileNetV2(nn.Module):
     def __call__(
         self, x: Float[Array, "batch height width channels"], *, train: bool = False
     ) -> Float[Array, "batch classes"]:
-        """Logits in float32; `train` uses and updates batch statistics, and drops."""
+        """Logits in float32; `train` updates batch statistics and applies dropout."""
         unit = partial(_unit, train=train, dtype=self.dtype)
         strided = self.stem == "imagenet"
         steps = [
@@ -86,7 +92,7 @@ class MobileNetV2(nn.Module):
 
 
 class _InvertedResidual(nn.Module):
-    """1x1 to more channels, 3x3 of each, 1x1 to few, and a sum if shapes fit."""
+    """1x1 to more channels, 3x3 per channel, 1x1 to few; a sum if the shapes fit."""
 
     features: int
     expansion: int

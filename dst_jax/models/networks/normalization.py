@@ -9,12 +9,12 @@ __all__ = ["BatchNorm", "batch_norm"]
 
 
 class BatchNorm(nn.BatchNorm):
-    """Flax's, but the running variance is the unbiased one, as PyTorch's is.
+    """Flax's batch normalisation with the unbiased running variance of PyTorch.
 
         var <- momentum * var + (1 - momentum) * n / (n - 1) * batch_variance
 
-    with n values per channel. The batch itself is normalised by its biased variance,
-    in both libraries. Parameters and statistics keep Flax's names.
+    with n values per channel. Both libraries normalise the batch itself by its biased
+    variance. Parameters and statistics have Flax's names.
 
     >>> import jax.numpy as jnp
     >>> norm = BatchNorm(momentum=0.5, use_running_average=False)
@@ -66,7 +66,11 @@ class BatchNorm(nn.BatchNorm):
 def batch_norm(
     *, name: str, train: bool, eps: float = 1e-5, dtype: DTypeLike | None = None
 ) -> BatchNorm:
-    """Batch normalisation with PyTorch's momentum (0.1 there is 0.9 here)."""
+    """Batch normalisation with PyTorch's momentum (0.1 there is 0.9 here).
+
+    >>> batch_norm(name="bn1", train=True).momentum
+    0.9
+    """
     return BatchNorm(
         use_running_average=not train,
         momentum=0.9,

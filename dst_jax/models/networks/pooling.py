@@ -23,11 +23,11 @@ def max_pool(
     """The maximum over windows, padded with -inf on every side.
 
     Args:
-      x: a map.
+      x: map.
       size: height and width of a window.
-      stride: between windows, in both directions.
-      padding: rows and columns of -inf on every side.
-      ceil: whether a window that begins inside the map may end beyond it (PyTorch's
+      stride: stride in both directions.
+      padding: number of rows and columns of -inf on every side.
+      ceil: Whether a window that begins inside the map may end beyond it (PyTorch's
         `ceil_mode`).
 
     >>> x = jnp.arange(4.0).reshape(1, 4, 1, 1).repeat(4, 2)
@@ -52,7 +52,8 @@ def _disjoint_max(x: Array, size: int) -> Array:
     """`nn.max_pool` over disjoint windows, with a derivative of its own.
 
     The derivative is the same (of equal elements the first is the maximum), but its
-    transpose selects among slices: XLA's scatter takes many times as long on CPUs.
+    transpose selects among slices, which is many times faster than XLA's scatter on
+    CPUs.
     """
     return nn.max_pool(x, (size, size), (size, size))
 
@@ -66,7 +67,7 @@ def _disjoint_max_jvp(
 
 
 def _corners(x: Array, size: int) -> list[Array]:
-    """All windows' elements by place in the window; incomplete windows left out."""
+    """The elements of all complete windows, by place in the window."""
     height, width = (length - length % size for length in x.shape[1:3])
     return [x[:, i:height:size, j:width:size] for i in range(size) for j in range(size)]
 
@@ -79,7 +80,11 @@ def _larger(best: tuple[Array, Array], new: tuple[Array, Array]) -> tuple[Array,
 def max_pooling(
     size: int, *, name: str, stride: int, padding: int = 0
 ) -> Callable[[Array], Array]:
-    """`max_pool` as a step of a `Chain`; there is nothing to name."""
+    """`max_pool` as a step of a `Chain`; its name is not used.
+
+    >>> max_pooling(2, name="pool", stride=2)(jnp.ones((1, 4, 4, 1))).shape
+    (1, 2, 2, 1)
+    """
     del name
     return partial(max_pool, size=size, stride=stride, padding=padding)
 
@@ -88,6 +93,9 @@ def mean_pooling(size: int, *, name: str) -> Callable[[Array], Array]:
     """The mean over disjoint windows, as a step of a `Chain`.
 
     Rows and columns that do not fill a window are left out.
+
+    >>> mean_pooling(2, name="pool")(jnp.arange(4.0).reshape(1, 2, 2, 1)).tolist()
+    [[[[1.5]]]]
     """
     del name
     window = (size, size)
@@ -99,8 +107,9 @@ def adaptive_mean_pool(
 ) -> Float[Array, "batch size size channels"]:
     """The mean over `size` x `size` windows that cover the map.
 
-    Window i of n reaches from floor(i * length / n) to ceil((i + 1) * length / n), as
-    PyTorch's does: windows overlap, or repeat, where n does not divide the length.
+    As in PyTorch, window i of n reaches from floor(i * length / n) to
+    ceil((i + 1) * length / n). Windows overlap, or repeat, where n does not divide the
+    length.
 
     >>> x = jnp.array([1.0, 2.0, 6.0]).reshape(1, 3, 1, 1).repeat(3, 2)
     >>> adaptive_mean_pool(x, 2)[0, :, 0, 0].tolist()

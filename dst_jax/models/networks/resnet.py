@@ -15,7 +15,14 @@ __all__ = ["BasicBlock", "Bottleneck", "ResNet", "WideBottleneck"]
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions; taps `relu1`, `relu2` (after the addition)."""
+    """Two 3x3 convolutions; taps `relu1`, `relu2` (after the addition).
+
+    >>> import jax
+    >>> block, x = BasicBlock(8, stride=2, train=False), jnp.ones((1, 4, 4, 8))
+    >>> y, _ = jax.eval_shape(block.init_with_output, jax.random.key(0), x)
+    >>> y.shape
+    (1, 2, 2, 8)
+    """
 
     features: int
     stride: int
@@ -37,7 +44,14 @@ class BasicBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3 with the stride (v1.5), 1x1 times 4; taps `relu1`, `relu2`, `relu3`."""
+    """1x1, 3x3 with the stride (v1.5), 1x1 to 4 x `features`; taps `relu1` to `relu3`.
+
+    >>> import jax
+    >>> block, x = Bottleneck(8, stride=2, train=False), jnp.ones((1, 4, 4, 8))
+    >>> y, _ = jax.eval_shape(block.init_with_output, jax.random.key(0), x)
+    >>> y.shape
+    (1, 2, 2, 32)
+    """
 
     features: int
     stride: int
@@ -63,25 +77,36 @@ class Bottleneck(nn.Module):
 
 
 class WideBottleneck(Bottleneck):
-    """Twice the channels between the 1x1 convolutions (arXiv 1605.07146)."""
+    """A bottleneck with twice the channels in the 3x3 convolution (arXiv 1605.07146).
+
+    >>> WideBottleneck(64, stride=1, train=False).inner
+    2
+    """
 
     inner = 2
 
 
 class ResNet(nn.Module):
-    """He et al. 2016 (arXiv 1512.03385), as torchvision builds and names it.
+    """ResNet of He et al. 2016 (arXiv 1512.03385), as torchvision builds and names it.
 
     Parameter paths are torchvision's with `/` for `.`: `layer1/0/conv1/kernel`. Every
-    convolution but the first reads a post-ReLU map, the second behind max pooling.
+    convolution but the first reads a post-ReLU map, the second one after max pooling.
 
     Attributes:
-      block: `BasicBlock` (18, 34), `Bottleneck` (50; stride on the 3x3, "v1.5") or
-        `WideBottleneck` (wide 50-2).
-      blocks: blocks per group.
-      num_classes: outputs.
+      block: class of the blocks: `BasicBlock` (18, 34), `Bottleneck` (50; stride on the
+        3x3, "v1.5") or `WideBottleneck` (wide 50-2).
+      blocks: number of blocks in each group.
+      num_classes: number of outputs.
       stem: "imagenet" (7x7 stride 2 and max pooling) or "cifar" (3x3 stride 1).
       width: factor on all channel counts, 1 for the published networks.
-      dtype: the compute dtype; parameters and statistics stay float32.
+      dtype: compute dtype; parameters and statistics stay float32.
+
+    >>> import jax
+    >>> image = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
+    >>> resnet18 = ResNet(BasicBlock, (2, 2, 2, 2))
+    >>> variables = jax.eval_shape(resnet18.init, jax.random.key(0), image)
+    >>> sum(x.size for x in jax.tree.leaves(variables["params"]))
+    11689512
     """
 
     block: type[BasicBlock] | type[Bottleneck]

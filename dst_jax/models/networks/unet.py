@@ -23,18 +23,24 @@ __all__ = ["UNet", "UpConv"]
 
 
 class UNet(nn.Module):
-    """Ronneberger et al. 2015 (arXiv 1505.04597) with padding, as CRISP prunes it.
+    """U-Net of Ronneberger et al. 2015 (arXiv 1505.04597) with padding, as in CRISP.
 
-    Names as in jvanvugt/pytorch-unet: `down_path/0/block/0`, `up_path/0/up`,
+    Names are those of jvanvugt/pytorch-unet: `down_path/0/block/0`, `up_path/0/up`,
     `up_path/0/conv_block/block/0`, `last`. Every cell is two 3x3 convolutions with
-    ReLU and no normalisation. The first convolution of a decoder's cell reads the
-    upsampled map, which has no ReLU, beside the encoder's, which has.
+    ReLU and without normalisation. The first convolution of a decoder's cell reads two
+    concatenated maps: the upsampled one without ReLU, the encoder's with ReLU.
 
     Attributes:
-      num_classes: outputs per pixel.
-      depth: resolutions, each half the one before.
-      width: factor on all channel counts; 1 gives 64 at full resolution, doubling.
-      dtype: the compute dtype; parameters stay float32.
+      num_classes: number of outputs per pixel.
+      depth: number of resolutions, each half the one before.
+      width: factor on all channel counts. At width 1 there are 64 channels at full
+        resolution; each halving doubles them.
+      dtype: compute dtype; parameters stay float32.
+
+    >>> image = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
+    >>> variables = jax.eval_shape(UNet().init, jax.random.key(0), image)
+    >>> sum(x.size for x in jax.tree.leaves(variables["params"]))
+    31031810
     """
 
     num_classes: int = 2
@@ -46,7 +52,7 @@ class UNet(nn.Module):
     def __call__(
         self, x: Float[Array, "batch height width channels"], *, train: bool = False
     ) -> Float[Array, "batch height width classes"]:
-        """Logits of every pixel in float32; there is nothing that `train` changes.
+        """Logits of every pixel in float32; `train` changes nothing.
 
         Raises:
           ValueError: height or width is no multiple of 2^(depth - 1).
@@ -83,7 +89,7 @@ class _Encoder(nn.Module):
 
 
 class _Decoder(nn.Module):
-    """From the coarsest map up, beside the encoder's map of each resolution."""
+    """Upsamples from the coarsest map; each step also reads the encoder's map."""
 
     sizes: Sequence[int]
     dtype: DTypeLike | None = None
@@ -122,15 +128,15 @@ class UpConv(nn.Module):
 
         y[2 i + a, 2 j + b] = bias + x[i, j] @ kernel[a, b]
 
-    Windows do not overlap, so this is a matrix product: as `nn.ConvTranspose` it would
-    be a convolution over a map that is three quarters zeros, and be counted so.
+    Windows do not overlap, so this is a matrix product. `nn.ConvTranspose` would be a
+    convolution over a map that is three quarters zeros, and would be counted as one.
 
     Attributes:
-      features: output channels.
-      dtype: the compute dtype; parameters stay float32.
+      features: number of output channels.
+      dtype: compute dtype; parameters stay float32.
 
-    >>> x = jnp.ones((1, 3, 3, 4))
-    >>> y, variables = UpConv(8).init_with_output(jax.random.key(0), x)
+    >>> layer, x = UpConv(8), jnp.ones((1, 3, 3, 4))
+    >>> y, variables = jax.eval_shape(layer.init_with_output, jax.random.key(0), x)
     >>> y.shape, variables["params"]["kernel"].shape
     ((1, 6, 6, 8), (2, 2, 4, 8))
     """
@@ -144,7 +150,7 @@ class UpConv(nn.Module):
     ) -> Float[Array, "batch h2 w2 features"]:
         """Returns the map with twice the height and width."""
         n, h, w, channels = x.shape
-        init = torch_uniform(4 * self.features)  # PyTorch reads fan-in off axis 1
+        init = torch_uniform(4 * self.features)  # PyTorch takes fan-in from axis 1
         kernel = self.param("kernel", init, (2, 2, channels, self.features))
         bias = self.param("bias", init, (self.features,))
         x, kernel, bias = promote_dtype(x, kernel, bias, dtype=self.dtype)

@@ -25,20 +25,27 @@ zeros = nn.initializers.zeros
 
 
 class VGG(nn.Module):
-    """Simonyan & Zisserman 2015 (arXiv 1409.1556) with torchvision's `vgg*_bn` names.
+    """VGG of Simonyan & Zisserman 2015 (arXiv 1409.1556), with batch normalisation.
 
-    `features/0/kernel`, `features/1/scale`, ..., `classifier/6/kernel`; the taps have
-    the positions of the ReLUs, `features/2` to `classifier/4`. Every layer but the
-    first reads a post-ReLU map, some behind pooling or dropout.
+    Names are torchvision's of `vgg*_bn`: `features/0/kernel`, `features/1/scale`, ...,
+    `classifier/6/kernel`. The taps have the positions of the ReLUs, `features/2` to
+    `classifier/4`. Every layer but the first reads a post-ReLU map, some after pooling
+    or dropout.
 
     Attributes:
-      convolutions: how many in each of the five groups.
-      num_classes: outputs.
-      stem: "imagenet" averages the last map to 7x7; "cifar" does not, as
-        weiaicunzai/pytorch-cifar100, which has the same names (1x1 for 32x32 images).
-      dropout: rate of the two hidden layers, while training.
+      convolutions: number of convolutions in each of the five groups.
+      num_classes: number of outputs.
+      stem: "imagenet" averages the last map to 7x7; "cifar" does not (it is 1x1 for
+        32x32 images), as in weiaicunzai/pytorch-cifar100, which has the same names.
+      dropout: dropout rate of the two hidden layers in training.
       width: factor on all channel counts, the hidden layers' 4096 too.
-      dtype: the compute dtype; parameters and statistics stay float32.
+      dtype: compute dtype; parameters and statistics stay float32.
+
+    >>> import jax
+    >>> image = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
+    >>> variables = jax.eval_shape(VGG((1, 1, 1, 1, 1)).init, jax.random.key(0), image)
+    >>> sum(x.size for x in jax.tree.leaves(variables["params"]))
+    127556584
     """
 
     convolutions: tuple[int, ...]
@@ -52,7 +59,7 @@ class VGG(nn.Module):
     def __call__(
         self, x: Float[Array, "batch height width channels"], *, train: bool = False
     ) -> Float[Array, "batch classes"]:
-        """Logits in float32; `train` uses and updates batch statistics, and drops."""
+        """Logits in float32; `train` updates batch statistics and applies dropout."""
         steps = []
         for channels, count in zip(
             (64, 128, 256, 512, 512), self.convolutions, strict=True

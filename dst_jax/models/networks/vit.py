@@ -23,19 +23,26 @@ normal, zeros = nn.initializers.normal(0.02), nn.initializers.zeros
 
 
 class VisionTransformer(nn.Module):
-    """Dosovitskiy et al. 2021 (arXiv 2010.11929) with timm's names, and ReLU for GELU.
+    """ViT of Dosovitskiy et al. 2021 (arXiv 2010.11929), with ReLU in place of GELU.
 
-    ReLU makes the MLPs' maps sparse: 6.3% nonzero in a trained ViT-B/16 (Li et al.
-    2023, arXiv 2210.06313). Only `mlp/fc2` reads a post-ReLU map (tap
-    `blocks/0/mlp/act`); `qkv`, `proj` and `fc1` read dense maps.
+    Names are timm's. ReLU makes the MLPs' maps sparse: 6.3% nonzero in a trained
+    ViT-B/16 (Li et al. 2023, arXiv 2210.06313). Only `mlp/fc2` reads a post-ReLU map
+    (tap `blocks/0/mlp/act`); `qkv`, `proj` and `fc1` read dense maps.
 
     Attributes:
-      heads: attention heads, each of 64 channels: 3 for ViT-Tiny, 6 for ViT-Small.
-      num_classes: outputs.
-      depth: blocks.
+      heads: number of attention heads, each of 64 channels: 3 for ViT-Tiny, 6 for
+        ViT-Small.
+      num_classes: number of outputs.
+      depth: number of blocks.
       stem: "imagenet" (patches of 16 x 16 pixels) or "cifar" (4 x 4).
-      width: factor on the heads and so on all channel counts.
-      dtype: the compute dtype; parameters stay float32.
+      width: factor on the heads, and thereby on all channel counts.
+      dtype: compute dtype; parameters stay float32.
+
+    >>> image = jax.ShapeDtypeStruct((1, 8, 8, 3), jnp.float32)
+    >>> model = VisionTransformer(3, depth=1, stem="cifar")
+    >>> variables = jax.eval_shape(model.init, jax.random.key(0), image)
+    >>> sum(x.size for x in jax.tree.leaves(variables["params"]))
+    648808
     """
 
     heads: int
@@ -49,7 +56,7 @@ class VisionTransformer(nn.Module):
     def __call__(
         self, x: Float[Array, "batch height width channels"], *, train: bool = False
     ) -> Float[Array, "batch classes"]:
-        """Logits in float32; there is nothing that `train` changes.
+        """Logits in float32; `train` changes nothing.
 
         Raises:
           ValueError: height or width is no multiple of the patch size.
@@ -83,7 +90,7 @@ class VisionTransformer(nn.Module):
 
 
 class _Block(nn.Module):
-    """Attention, then the MLP, each behind normalisation and added to its input."""
+    """Attention, then the MLP; each reads a normalised map and adds to its input."""
 
     heads: int
     dtype: DTypeLike | None = None

@@ -14,19 +14,25 @@ __all__ = ["WideResNet"]
 
 
 class WideResNet(nn.Module):
-    """Zagoruyko & Komodakis 2016 (arXiv 1605.07146): WRN-depth-widening.
+    """Wide ResNet of Zagoruyko & Komodakis 2016 (arXiv 1605.07146): WRN-depth-widening.
 
-    Names as in xternalz/WideResNet-pytorch. Normalisation and ReLU come before each
-    convolution, so every convolution but the first reads a post-ReLU map, the
-    projections (`convShortcut`) too; the sums themselves are dense.
+    Names are those of xternalz/WideResNet-pytorch. Normalisation and ReLU come before
+    each convolution. So every convolution but the first reads a post-ReLU map, as do
+    the projections (`convShortcut`); the sums themselves are dense.
 
     Attributes:
-      depth: 6n + 4 layers.
-      widening: k: 16k, 32k and 64k channels.
-      num_classes: outputs.
-      dropout: rate between a block's convolutions, while training.
+      depth: number of layers, 6n + 4.
+      widening: factor k on the channels: 16k, 32k and 64k.
+      num_classes: number of outputs.
+      dropout: dropout rate between the convolutions of a block in training.
       width: factor on all channel counts.
-      dtype: the compute dtype; parameters and statistics stay float32.
+      dtype: compute dtype; parameters and statistics stay float32.
+
+    >>> import jax
+    >>> image = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
+    >>> variables = jax.eval_shape(WideResNet(10, 1).init, jax.random.key(0), image)
+    >>> sum(x.size for x in jax.tree.leaves(variables["params"]))
+    77850
     """
 
     depth: int
@@ -69,7 +75,7 @@ class WideResNet(nn.Module):
 
 
 class _Block(nn.Module):
-    """Two 3x3 convolutions, each behind normalisation and ReLU."""
+    """Two 3x3 convolutions, each after normalisation and ReLU."""
 
     features: int
     stride: int

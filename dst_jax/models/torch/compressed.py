@@ -1,9 +1,9 @@
-"""Safetensors files: read without PyTorch, written whole or not at all.
+"""Safetensors files: read without PyTorch, written completely or not at all.
 
-A file written in a compressed form says so in its metadata: `compression` is `bitmask`
-or `csr`, and `compressed` the JSON list of the tensors that are stored in parts
+The metadata of a compressed file say so: `compression` is `bitmask` or `csr`, and
+`compressed` is the JSON list of the tensors that are stored in parts
 (`fc.weight.bitmask`, `fc.weight.values`, ...; see `dst_jax.models.torch.sparse`).
-Reading puts them together again.
+Reading joins the parts again.
 """
 
 import json
@@ -27,14 +27,20 @@ def read(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """The tensors of a safetensors file by name, compressed ones restored.
 
     Args:
-      path: of the file.
+      path: path of the file.
 
     Returns:
       Arrays of the dtypes in the file.
 
     Raises:
-      OSError: it cannot be opened.
+      OSError: the file cannot be opened.
       ValueError: it is not a sound safetensors file.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     size = write(f"{folder}/net.safetensors", {"bias": np.ones(2)}, {})
+    ...     read(f"{folder}/net.safetensors")["bias"].tolist()
+    [1.0, 1.0]
     """
     path = Path(path)
     try:
@@ -53,9 +59,20 @@ def write(
     tensors: Mapping[str, np.ndarray],
     metadata: Mapping[str, str],
 ) -> int:
-    """Writes a file, or leaves the one that was there; returns its size in bytes."""
+    """Writes a file and returns its size in bytes; on an error, an old file stays.
+
+    Args:
+      path: path of the file.
+      tensors: arrays by name.
+      metadata: strings by name, for the header.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write(f"{folder}/net.safetensors", {"bias": np.ones(2)}, {}) > 16
+    True
+    """
     path = Path(path)
-    # save_file writes memory as it lies, whatever the strides.
+    # save_file writes the memory of an array and ignores its strides.
     packed = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
     scratch = path.with_name(path.name + ".tmp")
     try:
@@ -67,9 +84,9 @@ def write(
 
 
 def _refuse_duplicates(path: Path) -> None:
-    """The library keeps the last of several entries of one name; here it is an error.
+    """Refuses several entries of one name, of which the library keeps the last.
 
-    Called once the library has found the header sound.
+    It is called when the library has read the header without an error.
     """
     with path.open("rb") as file:
         size = int.from_bytes(file.read(8), "little")

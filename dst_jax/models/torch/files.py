@@ -1,4 +1,4 @@
-"""A state dict as arrays: from a file, a mapping or a live module. Executes nothing."""
+"""State dicts as arrays, from a file, a mapping or a module, without executing code."""
 
 import importlib
 import logging
@@ -25,18 +25,24 @@ _log = logging.getLogger(__name__)
 
 
 def read(path: str | os.PathLike[str]) -> Mapping[Any, Any]:
-    """What a checkpoint holds: tensors by name, or a training script's dict of them.
+    """The contents of a checkpoint: tensors by name, or a mapping that holds them.
+
+    `.safetensors` is read without PyTorch. `.pth`, `.pt` and `.bin` are read with
+    `torch.load(weights_only=True)` only, which builds tensors and plain containers and
+    calls no function that the file names.
 
     Args:
-      path: `.safetensors` is read without PyTorch; `.pth`, `.pt` and `.bin` through
-        `torch.load(weights_only=True)` alone, which builds tensors and plain
-        containers and calls nothing that the file names.
+      path: path of the file.
 
     Raises:
       FileNotFoundError: there is no such file.
       ModuleNotFoundError: the file needs PyTorch, which is not installed.
-      ValueError: it is a directory, has another suffix, or is not what its suffix
-        says.
+      ValueError: the path is a directory or has another suffix, or the contents do not
+        agree with the suffix.
+
+    >>> read("weights.h5")
+    Traceback (most recent call last):
+    ValueError: weights.h5 must end in one of .safetensors, .pth, .pt, .bin
     """
     path = Path(path)
     if path.is_dir():
@@ -58,15 +64,19 @@ def arrays_of(source: Any) -> tuple[dict[str, np.ndarray], list[str]]:
 
     Args:
       source: tensors by name (of NumPy, JAX or PyTorch); a mapping that holds such a
-        state dict as `state_dict`, `model_state_dict` or `model`, which is then used
-        and the rest logged and left; or anything with `state_dict()`.
+        state dict as `state_dict`, `model_state_dict` or `model` (the other entries are
+        logged and not used); or an object with `state_dict()`.
 
     Returns:
-      `(arrays, others)`: bfloat16, float16 and float8 tensors of PyTorch as float32;
-      `others` describes the entries that are not dense tensors.
+      `(arrays, others)`. Tensors of PyTorch in bfloat16, float16 and float8 become
+      float32; `others` describes the entries that are not dense tensors.
 
     Raises:
       TypeError: `source` is none of these.
+
+    >>> arrays, others = arrays_of({"state_dict": {"bias": np.ones(2), "epoch": 3}})
+    >>> list(arrays), others
+    (['bias'], ["'epoch' is a int"])
     """
     if callable(getattr(source, "state_dict", None)):
         source = source.state_dict()
@@ -103,7 +113,7 @@ def _read_pickle(path: Path) -> Any:
         )
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    # A damaged file makes torch.load raise whatever its parts raise.
+    # For a damaged file, torch.load may raise any error.
     except Exception as error:
         reason = str(error).strip().split("\n")[0]
         raise ValueError(
@@ -124,7 +134,7 @@ def _unwrap(source: Mapping[Any, Any]) -> Mapping[Any, Any]:
 
 def _array(value: Any) -> np.ndarray | None:
     """The value as an array, or None if it is not a dense tensor."""
-    if hasattr(value, "detach"):  # a tensor of PyTorch, which need not be imported
+    if hasattr(value, "detach"):  # a tensor of PyTorch, without importing it
         try:
             value = value.detach().cpu()
             return (value.float() if value.is_floating_point() else value).numpy()

@@ -1,4 +1,4 @@
-"""What keeps tensors from fitting a network, said all at once."""
+"""Faults of tensors that do not fit a network, all of them in one message."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -7,7 +7,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from dst_jax.models.torch.layout import Layout, Leaf, Norm, Shape, layout_of
+from dst_jax.models.torch.layout import Layout, Leaf, Norm, layout_of
 
 __all__ = ["as_float32", "class_hint", "norm_faults", "norms_of", "tensor_faults"]
 
@@ -19,13 +19,19 @@ def tensor_faults(
     *,
     allow_non_finite: bool,
 ) -> list[str]:
-    """A line for every kind of fault; none if the tensors fit.
+    """A line for every kind of fault; no line if the tensors fit.
 
     Args:
-      leaves: what the network has, by PyTorch name.
-      tensors: what there is, by the same names.
-      origin: what each tensor is called where it comes from.
-      allow_non_finite: accept NaN and infinities.
+      leaves: arrays of the network, by PyTorch name.
+      tensors: given tensors, by the same names.
+      origin: name of each tensor in its source.
+      allow_non_finite: Whether NaN and infinities are accepted.
+
+    >>> leaves = layout_of("mlp", hidden=()).leaves
+    >>> tensors = {"fc1.weight": np.ones((10, 784)), "b": np.ones(10)}
+    >>> origin = {name: name for name in tensors}
+    >>> tensor_faults(leaves, tensors, origin, allow_non_finite=False)
+    ['missing: fc1.bias', 'unused: b']
     """
     known = sorted(leaves.keys() & tensors.keys())
     wrong = [
@@ -48,7 +54,12 @@ def tensor_faults(
 
 
 def class_hint(layout: Layout, tensors: Mapping[str, np.ndarray]) -> list[str]:
-    """A line with the `num_classes` that would mend all wrong shapes, if one would."""
+    """A line with the `num_classes` that would correct all wrong shapes, if any.
+
+    >>> layout = layout_of("mlp", hidden=())
+    >>> class_hint(layout, {"fc1.bias": np.ones(100)})
+    ['num_classes=100 fits, asked was for 10']
+    """
     leaves = layout.leaves
     shapes = {name: tensors[name].shape for name in leaves.keys() & tensors.keys()}
     wrong = [n for n in sorted(shapes) if shapes[n] != leaves[n].torch_shape]
@@ -67,8 +78,11 @@ def norms_of(module: Any, translated: Mapping[str, str]) -> dict[str, Norm]:
     """The constants of a live module's batch normalisations, by torchvision name.
 
     Args:
-      module: of PyTorch; anything else has none.
-      translated: the names of its state dict with those in torchvision.
+      module: module of PyTorch; any other object has none.
+      translated: names in torchvision by name in the module's state dict.
+
+    >>> norms_of({"weights": "in a plain dict"}, {})
+    {}
     """
     if not hasattr(module, "named_modules"):
         return {}
@@ -82,7 +96,11 @@ def norms_of(module: Any, translated: Mapping[str, str]) -> dict[str, Norm]:
 
 
 def norm_faults(expected: Mapping[str, Norm], found: Mapping[str, Norm]) -> list[str]:
-    """A line for the normalisations whose constants differ; none if they agree."""
+    """A line for the normalisations whose constants differ; no line if they agree.
+
+    >>> norm_faults({"bn1": Norm(1e-5, 0.1)}, {"bn1": Norm(1e-3, 0.1)})[0][-57:]
+    'bn1 has eps 0.001 and momentum 0.1, must be 1e-05 and 0.1'
+    """
     lines = [
         f"{name} has eps {found[name].eps} and momentum {found[name].momentum}, must be"
         f" {ours.eps:g} and {ours.momentum:g}"
@@ -100,12 +118,16 @@ def _agree(ours: Norm, theirs: Norm) -> bool:
 
 
 def as_float32(array: np.ndarray) -> np.ndarray:
-    """The array in float32; what is too large becomes infinite."""
+    """The array in float32; values that are too large become infinite.
+
+    >>> as_float32(np.array([1.0, 1e300])).tolist()
+    [1.0, inf]
+    """
     with np.errstate(over="ignore"):
         return array.astype(np.float32)
 
 
-def _classes(found: Shape, leaf: Leaf, wider: Leaf) -> int | None:
+def _classes(found: tuple[int, ...], leaf: Leaf, wider: Leaf) -> int | None:
     """The number of classes that gives a tensor the shape found, or None."""
     pairs = enumerate(zip(leaf.torch_shape, wider.torch_shape, strict=True))
     axes = [i for i, (one, other) in pairs if one != other]

@@ -1,13 +1,13 @@
-"""Weights from PyTorch: torchvision's, timm's, Hugging Face's, or your own.
+"""Imports weights of PyTorch: torchvision's, timm's, Hugging Face's, or your own.
 
     load("resnet18", "resnet18.safetensors")              # needs no PyTorch
     load("resnet18", "cifar.pth", num_classes=10, stem="cifar")
     variables("resnet50", torchvision.models.resnet50(weights="DEFAULT"))
 
-Networks and layers are the same on both sides - padding, epsilon, momentum, the order
-in which maps are flattened - so what is left to convert are names and axes.
-`dst_jax.models.torch.names` lists the names that are understood,
-`dst_jax.models.torch.layout` how axes change.
+Networks and layers are the same on both sides: padding, epsilon, momentum, the order in
+which maps are flattened. Only names and axes have to be converted.
+`dst_jax.models.torch.names` lists the known names, `dst_jax.models.torch.layout` says
+how axes change.
 """
 
 import os
@@ -36,23 +36,23 @@ def variables(
 ) -> dict[str, Any]:
     """The variables of a network with the weights of a PyTorch state dict.
 
-    Every tensor must have its place and every place its tensor. Left out without a
-    word are only PyTorch's `num_batches_tracked`, which count batches and change no
-    result. `module.` and `_orig_mod.` before all names, from `DataParallel` and
-    `torch.compile`, are taken off.
+    Every tensor must have a leaf in the network and every leaf a tensor. Only PyTorch's
+    `num_batches_tracked` are left out silently: they count batches and change no
+    result. The prefixes `module.` and `_orig_mod.` of `DataParallel` and
+    `torch.compile` are removed if all names have them.
 
     Args:
-      model_name: one of `models.names()`.
+      model_name: name of the network, from `models.names()`.
       state_dict: tensors of NumPy, JAX or PyTorch by name; a training script's dict
-        that holds one as `state_dict`, `model_state_dict` or `model` (the rest of it
-        is left, and logged); or a live module, whose batch normalisations' `eps` and
-        `momentum` are compared with the network's, too.
+        that holds them as `state_dict`, `model_state_dict` or `model` (its other
+        entries are logged and not used); or a module, whose batch normalisations' `eps`
+        and `momentum` are also compared with the network's.
       ignore: regexes of names in the state dict to leave out (`re.search`), such as
         `^aux` for the auxiliary heads of GoogLeNet.
-      allow_non_finite: accept NaN and infinities.
-      **network: `num_classes` and `input_shape`, (height, width, channels), by
-        default those of the network's publication (`registry.task`); and the options
-        of `models.create`, such as `stem` and `width`.
+      allow_non_finite: Whether NaN and infinities are accepted.
+      **network: options `num_classes` and `input_shape`, (height, width, channels), by
+        default those of the network's publication (`registry.task`), and options of
+        `models.create`, such as `stem` and `width`.
 
     Returns:
       `{"params": ..., "batch_stats": ...}` as `model.init` returns it, in float32:
@@ -60,11 +60,11 @@ def variables(
       normalisation has no `batch_stats`.
 
     Raises:
-      TypeError: `state_dict` is not one.
-      ValueError: one error lists all that does not fit: missing and unused names,
-        wrong shapes (both), entries that are not tensors of floats, NaN and
-        infinities, normalisations with other constants; or a regex of `ignore`
-        matches nothing; or an option is wrong.
+      TypeError: `state_dict` is none of these.
+      ValueError: the tensors do not fit; one error lists all missing and unused names,
+        wrong shapes with the right ones, entries that are not tensors of floats, NaN
+        and infinities, and normalisations with other constants. Or a regex of `ignore`
+        matches nothing, or an option is wrong.
 
     >>> leaves = layout_of("lenet5").leaves
     >>> theirs = {name: np.ones(leaf.torch_shape) for name, leaf in leaves.items()}
@@ -88,23 +88,28 @@ def load(
     """The variables of a network with the weights of a file.
 
     Args:
-      model_name: one of `models.names()`.
-      path: a `.safetensors` file, also one that `export.save_safetensors` compressed;
-        or a `.pth`, `.pt` or `.bin` file, which needs PyTorch (`dst_jax[torch]`).
+      model_name: name of the network, from `models.names()`.
+      path: path of a `.safetensors` file, which `export.save_safetensors` may have
+        compressed; or of a `.pth`, `.pt` or `.bin` file, which needs PyTorch
+        (`dst_jax[torch]`).
       ignore: regexes of names in the file to leave out.
-      allow_non_finite: accept NaN and infinities.
-      **network: as for `variables`.
+      allow_non_finite: Whether NaN and infinities are accepted.
+      **network: options of the network, as in `variables`.
 
     Returns:
-      As `variables`.
+      Variables, as in `variables`.
 
     Raises:
       FileNotFoundError: there is no such file.
       ModuleNotFoundError: the file needs PyTorch, which is not installed.
-      ValueError: the file is damaged or is not a plain file of tensors; or as
-        `variables`, with the path.
+      ValueError: the file is damaged or is not a plain file of tensors; or its tensors
+        do not fit, as in `variables`. The message has the path.
+
+    >>> load("lenet5", "nowhere.safetensors")
+    Traceback (most recent call last):
+    FileNotFoundError: nowhere.safetensors does not exist
     """
-    layout = layout_of(model_name, **network)  # a wrong option is refused first
+    layout = layout_of(model_name, **network)  # refuses a wrong option first
     found = torch_files.read(path)
     try:
         return _convert(layout, found, ignore, allow_non_finite)
@@ -115,7 +120,7 @@ def load(
 def _convert(
     layout: Layout, source: Any, ignore: Sequence[str], allow_non_finite: bool
 ) -> dict[str, Any]:
-    """The network's variables, or one error with all that is in the way."""
+    """The variables of the network, or one error with all faults."""
     arrays, others = torch_files.arrays_of(source)
     names = translate(_chosen(arrays, ignore), layout.model_name)
     tensors = {names[name]: arrays[name] for name in names}

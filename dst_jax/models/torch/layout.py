@@ -1,4 +1,4 @@
-"""Every array of a network in PyTorch: its name and the order of its axes."""
+"""The layout of a network in PyTorch: names of its arrays and order of their axes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,14 +8,13 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from dst_jax.models.networks.unet import UpConv
 from dst_jax.models.registry import create, task
 from dst_jax.trees import named_leaves
 
-__all__ = ["Layout", "Leaf", "Norm", "Shape", "from_torch", "layout_of", "to_torch"]
-
-Shape = tuple[int, ...]
+__all__ = ["Layout", "Leaf", "Norm", "from_torch", "layout_of", "to_torch"]
 
 _NAMES = {
     "kernel": "weight",
@@ -33,20 +32,24 @@ class Leaf:
     """One array of a network.
 
     Attributes:
-      path: here, with its collection: `params/layer1/0/conv1/kernel`.
-      name: in PyTorch: `layer1.0.conv1.weight`.
-      shape: here.
-      axes: axis i in PyTorch is axis `axes[i]` here.
+      path: path here, with its collection: `params/layer1/0/conv1/kernel`.
+      name: name in PyTorch: `layer1.0.conv1.weight`.
+      shape: shape here.
+      axes: axes here in PyTorch's order: axis i in PyTorch is axis `axes[i]` here.
     """
 
     path: str
     name: str
-    shape: Shape
-    axes: Shape
+    shape: tuple[int, ...]
+    axes: tuple[int, ...]
 
     @property
-    def torch_shape(self) -> Shape:
-        """The shape in PyTorch."""
+    def torch_shape(self) -> tuple[int, ...]:
+        """The shape in PyTorch.
+
+        >>> Leaf("params/fc/kernel", "fc.weight", (3, 2), (1, 0)).torch_shape
+        (2, 3)
+        """
         return tuple(self.shape[i] for i in self.axes)
 
 
@@ -54,7 +57,7 @@ class Leaf:
 class Norm:
     """The constants of a batch normalisation, as PyTorch defines them.
 
-    `momentum` is the share of the new batch; None stands for a plain average over all.
+    `momentum` is the weight of the new batch; None is a plain average over all batches.
     """
 
     eps: float
@@ -62,13 +65,13 @@ class Norm:
 
 
 class Layout(NamedTuple):
-    """Where everything in a network lies in PyTorch.
+    """The arrays and normalisations of a network by their names in PyTorch.
 
     Attributes:
-      model_name: of the network.
-      options: it was made with, `num_classes` and `input_shape` among them.
-      leaves: its arrays by PyTorch name, in path order.
-      norms: its batch normalisations by PyTorch name.
+      model_name: name of the network.
+      options: options of the network, with `num_classes` and `input_shape`.
+      leaves: arrays by PyTorch name, in path order.
+      norms: batch normalisations by PyTorch name.
     """
 
     model_name: str
@@ -81,17 +84,17 @@ def layout_of(
     model_name: str,
     *,
     num_classes: int | None = None,
-    input_shape: Shape | None = None,
+    input_shape: tuple[int, ...] | None = None,
     **model_options: Any,
 ) -> Layout:
-    """Where everything in a network lies in PyTorch; nothing is computed.
+    """The layout of a network in PyTorch, from shapes alone.
 
     Args:
-      model_name: one of `models.names()`.
-      num_classes: outputs of the network; by default those of `registry.task`.
-      input_shape: (height, width, channels) of an image, for the networks whose
-        shapes depend on it; by default that of `registry.task`.
-      **model_options: as for `models.create`.
+      model_name: name of the network, from `models.names()`.
+      num_classes: number of outputs; by default that of `registry.task`.
+      input_shape: shape (height, width, channels) of an image, on which the shapes of
+        some networks depend; by default that of `registry.task`.
+      **model_options: options of `models.create`.
 
     Raises:
       ValueError: an unknown name or option, or two arrays with one name in PyTorch.
@@ -122,7 +125,7 @@ def layout_of(
     return Layout(model_name, {**sizes, **model_options}, leaves, norms)
 
 
-def to_torch(array: Any, leaf: Leaf) -> np.ndarray:
+def to_torch(array: ArrayLike, leaf: Leaf) -> np.ndarray:
     """An array of a network as PyTorch holds it, contiguous.
 
     >>> leaf = Leaf("params/fc/kernel", "fc.weight", (3, 2), (1, 0))
@@ -133,7 +136,7 @@ def to_torch(array: Any, leaf: Leaf) -> np.ndarray:
     return np.ascontiguousarray(moved).reshape(moved.shape)  # 0 axes became 1
 
 
-def from_torch(array: Any, leaf: Leaf) -> np.ndarray:
+def from_torch(array: ArrayLike, leaf: Leaf) -> np.ndarray:
     """The inverse of `to_torch`.
 
     >>> leaf = Leaf("params/fc/kernel", "fc.weight", (3, 2), (1, 0))
@@ -144,7 +147,9 @@ def from_torch(array: Any, leaf: Leaf) -> np.ndarray:
     return np.ascontiguousarray(moved).reshape(moved.shape)
 
 
-def _trace(model: nn.Module, input_shape: Shape) -> tuple[Any, dict[str, nn.Module]]:
+def _trace(
+    model: nn.Module, input_shape: tuple[int, ...]
+) -> tuple[Any, dict[str, nn.Module]]:
     """The shapes of a network's variables, and its layers by path."""
     layers: dict[str, nn.Module] = {}
 
@@ -158,7 +163,7 @@ def _trace(model: nn.Module, input_shape: Shape) -> tuple[Any, dict[str, nn.Modu
     return variables, layers
 
 
-def _leaf(path: str, shape: Shape, layers: Mapping[str, nn.Module]) -> Leaf:
+def _leaf(path: str, shape: tuple[int, ...], layers: Mapping[str, nn.Module]) -> Leaf:
     _, _, inside = path.partition("/")
     *layer, own = inside.split("/")
     name = ".".join([*layer, _NAMES.get(own, own)])
@@ -168,8 +173,8 @@ def _leaf(path: str, shape: Shape, layers: Mapping[str, nn.Module]) -> Leaf:
     return Leaf(path, name, shape, axes)
 
 
-def _kernel_axes(path: str, rank: int, layer: nn.Module) -> Shape:
-    """By the number of axes; depthwise and grouped convolutions are no exception."""
+def _kernel_axes(path: str, rank: int, layer: nn.Module) -> tuple[int, ...]:
+    """The order of the axes, by their number, also for grouped convolutions."""
     if isinstance(layer, UpConv):
         return _UP_CONV
     if rank not in (2, 4):

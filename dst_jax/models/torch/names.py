@@ -1,9 +1,9 @@
-"""Names in the checkpoints that circulate -> torchvision's, which are this library's.
+"""Translates names in public checkpoints to torchvision's, which this library uses.
 
-Known beside torchvision's own: timm (whose ResNets have torchvision's names), Hugging
-Face `ResNetForImageClassification` and `ResNetModel`, weiaicunzai/pytorch-cifar100 for
-ResNets, the `norm.1` of torchvision's older DenseNet files, and the prefixes that
-wrappers put before every name.
+Known are torchvision's own names, timm's (whose ResNets have torchvision's names),
+Hugging Face's `ResNetForImageClassification` and `ResNetModel`, the ResNets of
+weiaicunzai/pytorch-cifar100, the `norm.1` of torchvision's older DenseNet files, and
+the prefixes that wrappers put before every name.
 """
 
 import re
@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterable, Mapping
 
 __all__ = ["is_counter", "translate"]
 
-Rule = tuple[str, str | Callable[[re.Match[str]], str]]
+Renaming = tuple[str, str | Callable[[re.Match[str]], str]]
+"""A regex, and the replacement of its match."""
 
 WRAPPERS = ("module.", "_orig_mod.")
-"""What `torch.nn.DataParallel` and `torch.compile` put before every name."""
+"""Prefixes that `torch.nn.DataParallel` and `torch.compile` put before every name."""
 
 
 def _group(match: re.Match[str]) -> str:
@@ -32,7 +33,7 @@ def _projection(match: re.Match[str]) -> str:
 
 _KIND = r"(?P<kind>convolution|normalization)\."
 _BLOCK = r"^(resnet\.)?encoder\.stages\.(?P<stage>\d+)\.layers\.(?P<block>\d+)\."
-_HUGGING_FACE: tuple[Rule, ...] = (
+_HUGGING_FACE: tuple[Renaming, ...] = (
     (r"^(resnet\.)?embedder\.embedder\.convolution\.", "conv1."),
     (r"^(resnet\.)?embedder\.embedder\.normalization\.", "bn1."),
     (_BLOCK + r"layer\.(?P<i>\d+)\." + _KIND, _numbered),
@@ -48,7 +49,7 @@ def _residual(match: re.Match[str]) -> str:
 
 
 _STAGE = r"^conv(?P<stage>[2-5])_x\.(?P<block>\d+)\."
-_PYTORCH_CIFAR100: tuple[Rule, ...] = (
+_PYTORCH_CIFAR100: tuple[Renaming, ...] = (
     (r"^conv1\.0\.", "conv1."),
     (r"^conv1\.1\.", "bn1."),
     (_STAGE + r"residual_function\.(?P<i>[013467])\.", _residual),
@@ -57,25 +58,25 @@ _PYTORCH_CIFAR100: tuple[Rule, ...] = (
         lambda m: f"layer{int(m['stage']) - 1}.{m['block']}.downsample.",
     ),
 )
-_OLD_DENSENET: tuple[Rule, ...] = (
+_OLD_DENSENET: tuple[Renaming, ...] = (
     (r"(denselayer\d+\.(norm|conv))\.(?=[12]\.)", r"\1"),
 )
 
-_RULES: Mapping[str, tuple[Rule, ...]] = {
+_RENAMINGS: Mapping[str, tuple[Renaming, ...]] = {
     "resnet": _HUGGING_FACE + _PYTORCH_CIFAR100,
     "densenet": _OLD_DENSENET,
 }
 
 
 def translate(names: Iterable[str], model_name: str) -> dict[str, str]:
-    """Each name in a checkpoint with its name in torchvision.
+    """The name in torchvision of each name in a checkpoint.
 
-    A wrapper's prefix is taken off when every name has it. What no rule knows keeps
-    its name.
+    A wrapper's prefix is removed if every name has it. A name that no rule matches
+    stays as it is.
 
     Args:
-      names: of the checkpoint's tensors.
-      model_name: one of `models.names()`.
+      names: names of the checkpoint's tensors.
+      model_name: name of the network, from `models.names()`.
 
     Raises:
       ValueError: two names mean the same tensor.
@@ -86,7 +87,7 @@ def translate(names: Iterable[str], model_name: str) -> dict[str, str]:
     names = list(names)
     rules = [
         rule
-        for family, found in _RULES.items()
+        for family, found in _RENAMINGS.items()
         if model_name.startswith(family)
         for rule in found
     ]
@@ -103,7 +104,7 @@ def translate(names: Iterable[str], model_name: str) -> dict[str, str]:
 
 
 def is_counter(name: str) -> bool:
-    """Whether a name is PyTorch's count of batches seen, which nothing here reads.
+    """Whether a name is PyTorch's count of batches, which this library does not read.
 
     >>> is_counter("bn1.num_batches_tracked")
     True
@@ -122,7 +123,7 @@ def _wrapping(names: list[str]) -> int:
     return start
 
 
-def _apply(rules: list[Rule], name: str) -> str:
+def _apply(rules: list[Renaming], name: str) -> str:
     for pattern, replacement in rules:
         new, times = re.subn(pattern, replacement, name, count=1)
         if times:

@@ -1,20 +1,20 @@
-"""Arrays with zeros, stored without them: a bitmask or compressed sparse rows.
+"""Arrays stored without their zeros: as a bitmask or compressed sparse rows.
 
-An array is seen as a matrix, (first axis, all others): (out, in * kh * kw) for a
-convolution in PyTorch's layout. Stored is every element that is not +0.0 bit by bit,
-so that -0.0 and NaN come back as they were. Weights times a mask have -0.0 among their
-zeros; `pruning.masks.apply` has none.
+An array is a matrix of (first axis, all others): (out, in * kh * kw) for a convolution
+in PyTorch's layout. Every element that differs from +0.0 in any bit is stored, so that
+-0.0 and NaN are restored exactly. Weights multiplied by a mask contain -0.0; the result
+of `pruning.masks.apply` does not.
 
     bitmask   shape            int64
               bitmask          uint8, bit i of the flat array is bit i % 8 (lowest
                                first) of byte i // 8
-              values           those whose bit is 1, in order
+              values           elements whose bit is 1, in order
     csr       shape            int64
-              row_pointers     where each row begins in `values`, then their number
-              column_indices   of each value, increasing in a row
+              row_pointers     start of each row in `values`, then their number
+              column_indices   column of each value, increasing in a row
               values           row by row
 
-Pointers and indices have the narrowest unsigned type that holds the largest of them.
+Pointers and indices have the smallest unsigned type that holds the largest of them.
 """
 
 import math
@@ -37,8 +37,8 @@ def compress(array: np.ndarray, form: Compression) -> dict[str, np.ndarray]:
     """The parts of an array by name, without its zeros.
 
     Args:
-      array: one axis at least, any dtype of 1, 2, 4 or 8 bytes.
-      form: "bitmask" or "csr".
+      array: array of at least one axis and any dtype of 1, 2, 4 or 8 bytes.
+      form: form of the result, "bitmask" or "csr".
 
     >>> parts = compress(np.array([[0.0, 5.0], [0.0, 0.0]], np.float32), "csr")
     >>> [parts[k].tolist() for k in ("row_pointers", "column_indices", "values")]
@@ -58,7 +58,7 @@ def compress(array: np.ndarray, form: Compression) -> dict[str, np.ndarray]:
 
 
 def restore(parts: Mapping[str, np.ndarray], form: Compression) -> np.ndarray:
-    """The array that was compressed, bit by bit.
+    """The array that was compressed, exactly.
 
     Raises:
       ValueError: a part is missing or contradicts another.
@@ -95,7 +95,7 @@ def _shape(found: np.ndarray) -> tuple[int, ...]:
 
 
 def _marked(bits: np.ndarray, size: int) -> np.ndarray:
-    """Where the bits are 1."""
+    """The positions of the bits that are 1."""
     if bits.dtype != np.uint8 or bits.shape != (-(-size // 8),):
         raise ValueError(
             f"bitmask must be {-(-size // 8)} bytes for {size} elements, got"
@@ -110,7 +110,7 @@ def _marked(bits: np.ndarray, size: int) -> np.ndarray:
 def _indexed(
     pointers: np.ndarray, columns: np.ndarray, shape: tuple[int, ...]
 ) -> np.ndarray:
-    """Where the columns are in the flat array."""
+    """The positions of the values in the flat array."""
     if not shape or math.prod(shape) >= 2**63:
         raise ValueError(f"shape must have an axis and fit into memory, got {shape}")
     for name, part in (("row_pointers", pointers), ("column_indices", columns)):

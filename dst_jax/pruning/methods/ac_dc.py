@@ -8,17 +8,20 @@ from jaxtyping import Array, Bool
 
 from dst_jax import checks
 from dst_jax.pruning import schedules, scores
+from dst_jax.pruning.description import method
 from dst_jax.pruning.distributions import Distribution, by_name
 from dst_jax.pruning.protocol import Method, Step
 from dst_jax.pruning.structures import Structure
-from dst_jax.pruning.transform import method
 from dst_jax.pruning.updates import dense_mask, prune
 from dst_jax.typing import Mask
 
 __all__ = ["ac_dc"]
 
 
-@method
+@method(
+    lengths={"warmup": 0.05, "interval": 0.1, "end": 0.85},
+    ends=["warmup", "release", "end"],
+)
 def ac_dc(
     *,
     sparsity: Any,

@@ -10,8 +10,8 @@ from jaxtyping import Array, Float
 from dst_jax import checks, trees
 from dst_jax.pruning import schedules
 from dst_jax.pruning.auxiliary_params import Learned, descend, learned
+from dst_jax.pruning.description import method
 from dst_jax.pruning.protocol import Method, Step
-from dst_jax.pruning.transform import method
 from dst_jax.typing import Mask, Params
 
 __all__ = ["Thresholds", "auto_sparse", "gradient_annealing"]
@@ -38,7 +38,7 @@ class Thresholds(NamedTuple):
         )
 
 
-@method
+@method(lengths={"end": 0.9}, ends=["end"])
 def auto_sparse(
     *,
     end: Any,

@@ -11,9 +11,9 @@ from jaxtyping import Array
 from dst_jax import checks, trees
 from dst_jax.pruning import hard_concrete, schedules, scores
 from dst_jax.pruning.auxiliary_params import Learned, descend, learned
+from dst_jax.pruning.description import method
 from dst_jax.pruning.protocol import Method, Step
 from dst_jax.pruning.structures import Structure, unstructured
-from dst_jax.pruning.transform import method
 from dst_jax.pruning.updates import Scope
 from dst_jax.typing import Mask, Params, is_traced
 
@@ -42,7 +42,7 @@ class Gates(NamedTuple):
         return jax.tree.map(gate, mask, params, self.sample, is_leaf=trees.is_none)
 
 
-@method
+@method(lengths={"end": 1.0}, ends=["end"], structures="units")
 def constrained_l0(
     *,
     sparsity: Any,
@@ -94,7 +94,7 @@ def constrained_l0(
 
     >>> tx = constrained_l0(optax.sgd(0.1), sparsity=0.5, end=78_000)
     """
-    _check(sparsity, end, scope, structure, dual_rate, dropped)
+    _check(sparsity, end, scope, dual_rate, dropped)
     units = (structure or unstructured()).units
     wanted = 1 - jnp.asarray(sparsity, jnp.float32)
 
@@ -207,7 +207,6 @@ def _check(
     sparsity: Any,
     end: Any,
     scope: str,
-    structure: Structure | None,
     dual_rate: Any,
     dropped: Any,
 ) -> None:
@@ -219,8 +218,6 @@ def _check(
         )
     checks.at_least("end", end, 1)
     checks.one_of("scope", scope, get_args(Scope))
-    if structure is not None and structure.choose is not None:
-        raise ValueError(f"structure must have units, got {structure.name}")
     checks.at_least("dual_rate", dual_rate, 0)
     if not is_traced(dropped) and not 0 < dropped < 1:
         raise ValueError(f"dropped must be in (0, 1), got {dropped}")

@@ -1,6 +1,6 @@
 """GaP: scheduled grow-and-prune, one part of the network dense at a time."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -8,21 +8,24 @@ import jax.numpy as jnp
 import numpy as np
 
 from dst_jax import checks, trees
-from dst_jax.pruning import schedules, scores, updates
+from dst_jax.kernels import Kernel
+from dst_jax.pruning import schedules, scores
+from dst_jax.pruning.apply_mask import fit_mask
+from dst_jax.pruning.description import method
 from dst_jax.pruning.distributions import Distribution, by_name
+from dst_jax.pruning.layer_layout import layout_of
 from dst_jax.pruning.protocol import Method, Step
 from dst_jax.pruning.selection import JOINT, Counts
 from dst_jax.pruning.structures import select
-from dst_jax.pruning.transform import method
 from dst_jax.typing import Mask, Params, Rules
 
 __all__ = ["gap", "gap_copies", "gap_merge"]
 
 Partitions = int | Rules
-"""How many, in path order, or `[(regex, part), ...]` with parts from 0."""
+"""The number of parts, in path order, or `[(regex, part), ...]` with parts from 0."""
 
 
-@method
+@method(lengths={"interval": 0.2})
 def gap(
     *,
     sparsity: Any,
@@ -38,11 +41,12 @@ def gap(
     parts everything is sparse, and training goes on with that mask.
 
     Args:
-      sparsity: of the sparse parts, in [0, 1).
+      sparsity: sparsity of the sparse parts, in [0, 1).
       interval: steps of a phase.
-      partitions: how many parts of about as many layers, or `[(regex, part), ...]`.
-      rounds: how often every part has its turn.
-      distribution: of the weights between layers; not "global".
+      partitions: number of parts, of about as many layers each, or
+        `[(regex, part), ...]`.
+      rounds: number of turns of every part.
+      distribution: distribution of the weights between layers; not "global".
 
     Reference:
       Ma et al. 2022 (GaP, arXiv 2106.09857).
@@ -71,8 +75,8 @@ def gap(
         return _dense_part(sparse, jnp.int32(0), partitions)
 
     def refresh(step: Step) -> tuple[Mask, Any]:
-        inside = updates.restrict(scores.magnitude(step.params), step.mask)
-        pruned = select(inside, kept(step.params))
+        size = scores.magnitude(step.params)
+        pruned = select(size, kept(step.params), among=step.mask)
         part = jnp.where(step.step < end, step.step // interval % parts, parts)
         return _dense_part(pruned, part, partitions), step.memory
 
@@ -80,7 +84,11 @@ def gap(
 
 
 def gap_copies(
-    params: Params, mask: Mask, partitions: Partitions
+    params: Params,
+    mask: Mask,
+    partitions: Partitions,
+    *,
+    kernels: Mapping[str, Kernel] | None = None,
 ) -> tuple[Params, Mask]:
     """P-GaP: a copy of the network for every part, with that part dense.
 
@@ -88,12 +96,17 @@ def gap_copies(
     masks and optimizer state, each on data of its own, then `gap_merge` them and prune.
 
     Args:
-      params: the sparse network.
-      mask: its mask.
-      partitions: as in `gap`.
+      params: parameters of the sparse network.
+      mask: mask of the sparse network.
+      partitions: parts as in `gap`.
+      kernels: kernels of `params`, as in `masks.prunable`: the layers of a stack may be
+        in different parts.
 
     Returns:
       Parameters and masks with a leading axis, one entry per part.
+
+    Raises:
+      ValueError: there are more parts than layers, or a layer has no part.
 
     >>> params = {"a": jnp.ones((1, 2)), "b": jnp.ones((1, 2))}
     >>> mask = jax.tree.map(lambda w: jnp.array([[True, False]]), params)
@@ -101,19 +114,34 @@ def gap_copies(
     >>> masks["a"].tolist()
     [[[True, True]], [[True, False]]]
     """
-    parts = _number(partitions)
-    masks = [_dense_part(mask, jnp.int32(i), partitions) for i in range(parts)]
-    copies = jax.tree.map(lambda w: jnp.broadcast_to(w, (parts, *w.shape)), params)
+    fitting = fit_mask(mask, params)
+    layout = layout_of(params, fitting, kernels)
+    layers = layout.apart(fitting)
+    masks = [
+        layout.together(_dense_part(layers, jnp.int32(i), partitions), fitting)
+        for i in range(_number(partitions))
+    ]
+    copies = jax.tree.map(lambda w: jnp.broadcast_to(w, (len(masks), *w.shape)), params)
     return copies, jax.tree.map(lambda *m: jnp.stack(m), *masks)
 
 
-def gap_merge(copies: Params, mask: Mask, partitions: Partitions) -> Params:
+def gap_merge(
+    copies: Params,
+    mask: Mask,
+    partitions: Partitions,
+    *,
+    kernels: Mapping[str, Kernel] | None = None,
+) -> Params:
     """P-GaP: each part from the copy in which it was dense; all else averaged.
 
     Args:
       copies: parameters with a leading axis, as trained.
-      mask: of one network; leaves that are `None` belong to no part.
-      partitions: as in `gap`.
+      mask: mask of one network; leaves that are `None` belong to no part.
+      partitions: parts as in `gap`.
+      kernels: kernels of the parameters, as in `gap_copies`.
+
+    Raises:
+      ValueError: as in `gap_copies`.
 
     >>> copies = {"a": jnp.array([[1.0], [2.0]]), "b": jnp.array([[3.0], [4.0]])}
     >>> mask = {"a": jnp.ones(1, bool), "b": jnp.ones(1, bool)}
@@ -121,12 +149,18 @@ def gap_merge(copies: Params, mask: Mask, partitions: Partitions) -> Params:
     >>> merged["a"].tolist(), merged["b"].tolist()
     ([1.0], [4.0])
     """
-    part_of = _parts(mask, partitions)
-
-    def merge(name: str, leaf: Any) -> Any:
-        return leaf[part_of[name]] if name in part_of else leaf.mean(0)
-
-    return trees.map_named(merge, copies)
+    number = _number(partitions)
+    each = [jax.tree.map(lambda w: w[i], copies) for i in range(number)]  # noqa: B023
+    fitting = fit_mask(mask, each[0])
+    layout = layout_of(each[0], fitting, kernels)
+    part_of = _parts(layout.apart(fitting), partitions)
+    merged = trees.map_named(
+        lambda name, *layers: layers[part_of[name]] if name in part_of else layers[0],
+        *map(layout.apart, each),
+    )
+    whole = layout.together(merged, each[0])
+    average = jax.tree.map(lambda w: w.mean(0), copies)
+    return trees.merge(trees.only(fitting, whole), average)
 
 
 def _number(partitions: Partitions) -> int:

@@ -9,11 +9,11 @@ import optax
 
 from dst_jax import checks
 from dst_jax.pruning import schedules, scores
+from dst_jax.pruning.description import method
 from dst_jax.pruning.distributions import Distribution, by_name
 from dst_jax.pruning.protocol import Method, Step
 from dst_jax.pruning.schedules import Due, constant, every
 from dst_jax.pruning.structures import Structure
-from dst_jax.pruning.transform import method
 from dst_jax.pruning.updates import (
     Importance,
     dense_mask,
@@ -34,7 +34,7 @@ _CURVES = {
 }
 
 
-@method
+@method(lengths={"end": 0.75, "interval": 0.02}, ends=["start", "end"])
 def gradual_magnitude(
     *,
     sparsity: Any,
@@ -82,7 +82,7 @@ def gradual_magnitude(
     )
 
 
-@method
+@method(lengths={"end": 0.75, "interval": 0.02}, ends=["start", "end"])
 def gradual_movement(
     *,
     sparsity: Any,
@@ -132,7 +132,7 @@ def gradual_movement(
     return dataclasses.replace(plain, memory=zeros, observe=observe)
 
 
-@method
+@method(lengths={"at": 0.5}, ends=["at"])
 def one_shot(
     *,
     sparsity: Any,

@@ -5,10 +5,10 @@ from typing import Any
 import jax
 
 from dst_jax import checks
-from dst_jax.pruning import schedules, scores
+from dst_jax.pruning import flops, schedules, scores
+from dst_jax.pruning.description import method
 from dst_jax.pruning.distributions import Distribution, by_name
 from dst_jax.pruning.protocol import Method, Step
-from dst_jax.pruning.transform import method
 from dst_jax.pruning.updates import (
     dense_mask,
     drop_and_grow,
@@ -20,7 +20,11 @@ from dst_jax.typing import Mask, Params
 __all__ = ["granet"]
 
 
-@method
+@method(
+    lengths={"prune_end": 0.5, "end": 1.0, "interval": 0.02},
+    ends=["start", "prune_end", "end"],
+    dense_gradients=flops.at_updates,
+)
 def granet(
     *,
     sparsity: Any,

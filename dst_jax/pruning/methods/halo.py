@@ -10,9 +10,9 @@ from jaxtyping import Array
 from dst_jax import checks
 from dst_jax.pruning import schedules, scores
 from dst_jax.pruning.auxiliary_params import Learned, descend, learned
+from dst_jax.pruning.description import method
 from dst_jax.pruning.distributions import Distribution, by_name
 from dst_jax.pruning.protocol import Method, Step, masked_gradients
-from dst_jax.pruning.transform import method
 from dst_jax.pruning.updates import dense_mask, prune
 from dst_jax.typing import Mask, Params
 
@@ -22,7 +22,7 @@ _SGD = optax.sgd(0.1)
 _SMALLEST = 1e-4
 
 
-@method
+@method(lengths={"at": 0.5}, ends=["at"])
 def halo(
     *,
     sparsity: Any,

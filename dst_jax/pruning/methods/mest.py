@@ -6,16 +6,20 @@ import jax
 import jax.numpy as jnp
 
 from dst_jax import checks, trees
-from dst_jax.pruning import schedules, updates
+from dst_jax.pruning import flops, schedules, updates
+from dst_jax.pruning.description import method
 from dst_jax.pruning.distributions import Distribution, by_name
 from dst_jax.pruning.protocol import Method, Step
-from dst_jax.pruning.transform import method
 from dst_jax.typing import Mask, Params
 
 __all__ = ["mest"]
 
 
-@method
+@method(
+    lengths={"end": 0.75, "interval": 0.02},
+    ends=["end"],
+    dense_gradients=flops.if_grown_by_gradient,
+)
 def mest(
     *,
     sparsity: Any,

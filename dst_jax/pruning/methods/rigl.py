@@ -6,11 +6,11 @@ from typing import Any
 import jax
 
 from dst_jax import checks
-from dst_jax.pruning import schedules
+from dst_jax.pruning import flops, schedules
+from dst_jax.pruning.description import method
 from dst_jax.pruning.distributions import Distribution, by_name
 from dst_jax.pruning.protocol import Method, Step
 from dst_jax.pruning.structures import Structure
-from dst_jax.pruning.transform import method
 from dst_jax.pruning.updates import (
     Importance,
     Scope,
@@ -23,7 +23,12 @@ from dst_jax.typing import Mask, Params
 __all__ = ["exploration", "rigl", "rigl_itop"]
 
 
-@method
+@method(
+    lengths={"end": 0.75, "interval": 0.02},
+    ends=["end"],
+    structures="units",
+    dense_gradients=flops.if_grown_by_gradient,
+)
 def rigl(
     *,
     sparsity: Any,
@@ -70,7 +75,12 @@ def rigl(
     )
 
 
-@method
+@method(
+    lengths={"end": 1.0, "interval": 0.04},
+    ends=["end"],
+    structures="units",
+    dense_gradients=flops.if_grown_by_gradient,
+)
 def rigl_itop(
     *,
     sparsity: Any,
@@ -126,11 +136,6 @@ def exploration(
     checks.one_of("scope", scope, ("layer", "global"))
     lowest, highest = importance("drop", drop), importance("grow", grow)
     share_out = by_name(distribution)
-    if structure is not None and structure.choose is not None:
-        raise ValueError(
-            f"structure must rank units against each other, got {structure.name}: its"
-            " number per group is fixed"
-        )
 
     def first(params: Params, key: jax.Array) -> Mask:
         return random_mask(params, key, sparsity, share_out, structure)

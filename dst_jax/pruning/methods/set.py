@@ -3,17 +3,17 @@
 from typing import Any
 
 from dst_jax.pruning import schedules
+from dst_jax.pruning.description import method
 from dst_jax.pruning.distributions import Distribution
 from dst_jax.pruning.methods.rigl import exploration
 from dst_jax.pruning.protocol import Method
 from dst_jax.pruning.structures import Structure
-from dst_jax.pruning.transform import method
 from dst_jax.pruning.updates import Importance, Scope
 
 __all__ = ["set_"]
 
 
-@method
+@method(lengths={"end": 0.75, "interval": 0.02}, ends=["end"], structures="units")
 def set_(
     *,
     sparsity: Any,

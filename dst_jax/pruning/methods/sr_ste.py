@@ -7,17 +7,17 @@ import jax.numpy as jnp
 
 from dst_jax import checks
 from dst_jax.pruning import scores
+from dst_jax.pruning.description import method
 from dst_jax.pruning.distributions import Distribution
 from dst_jax.pruning.methods.ste import straight_through
 from dst_jax.pruning.protocol import Method, Step
 from dst_jax.pruning.structures import Structure
-from dst_jax.pruning.transform import method
 from dst_jax.typing import Params
 
 __all__ = ["sr_ste"]
 
 
-@method
+@method(texts={"structure": "2:4"})
 def sr_ste(
     *,
     structure: Structure | None,

@@ -10,18 +10,22 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
 from dst_jax import checks, trees
-from dst_jax.pruning import schedules, scores, updates
+from dst_jax.pruning import flops, schedules, scores, updates
+from dst_jax.pruning.description import method
 from dst_jax.pruning.distributions import Distribution, by_name
 from dst_jax.pruning.protocol import Method, Step
-from dst_jax.pruning.selection import JOINT, Count, Counts, top_k, top_k_along
+from dst_jax.pruning.selection import JOINT, Count, Counts, top_k
 from dst_jax.pruning.structures import constant_fan_in, select
-from dst_jax.pruning.transform import method
 from dst_jax.typing import Mask, Params
 
 __all__ = ["srigl"]
 
 
-@method
+@method(
+    lengths={"end": 0.75, "interval": 0.02},
+    ends=["end"],
+    dense_gradients=flops.at_updates,
+)
 def srigl(
     *,
     sparsity: Any,
@@ -68,7 +72,7 @@ def srigl(
     fraction = schedules.decay(decay, drop_fraction, end=end)
     share_out = by_name(distribution)
 
-    def kept(params: Params) -> Counts:
+    def kept(params: Params) -> dict[str, Any]:
         shapes = {k: w.shape for k, w in trees.named_leaves(params).items()}
         shared = share_out(shapes, sparsity)
         _check_layers(shared, shapes, output)
@@ -84,11 +88,10 @@ def srigl(
         steep = scores.gradient(step.params, grads=step.grads)
         before = updates.active(step.mask, names)
         drop = {k: updates.floor(fraction(step.step), n) for k, n in before.items()}
-        stays = top_k(
-            updates.restrict(size, step.mask), {k: before[k] - drop[k] for k in before}
-        )
+        left = {k: before[k] - drop[k] for k in before}
+        stays = top_k(size, left, among=step.mask)
         others = jax.tree.map(jnp.logical_not, stays)
-        grows = top_k(updates.restrict(steep, others), drop)
+        grows = top_k(steep, drop, among=others)
 
         def layer(name: str, *leaves: Array) -> Array:
             gamma = 0.0 if any(re.search(p, name) for p in output) else ablation
@@ -120,9 +123,9 @@ def _per_neuron(
     best = jnp.where(alive, salient, -1).argmax()
     stay = stay | (jax.lax.iota(jnp.int32, stay.size) == best)
     fan_in = jnp.minimum(budget // stay.sum(dtype=jnp.int32), mask.shape[0])
-    largest = top_k_along(jnp.where(stays, size, -jnp.inf), fan_in, axis=0) & stays
+    largest = trees.top_k_along(size, fan_in, axis=0, among=stays)
     steep = jnp.minimum(steep, jnp.finfo(jnp.float32).max)
-    chosen = top_k_along(jnp.where(largest, jnp.inf, steep), fan_in, axis=0)
+    chosen = trees.top_k_along(jnp.where(largest, jnp.inf, steep), fan_in, axis=0)
     return chosen & stay[None]
 
 

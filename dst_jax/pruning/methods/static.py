@@ -6,10 +6,10 @@ import jax
 
 from dst_jax import checks
 from dst_jax.pruning import scores
+from dst_jax.pruning.description import method
 from dst_jax.pruning.distributions import Distribution, by_name
 from dst_jax.pruning.protocol import Method
 from dst_jax.pruning.structures import Structure
-from dst_jax.pruning.transform import method
 from dst_jax.pruning.updates import keep, random_mask
 from dst_jax.typing import Mask, Params
 

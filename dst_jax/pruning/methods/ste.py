@@ -7,10 +7,10 @@ import jax
 
 from dst_jax import checks
 from dst_jax.pruning import schedules, scores
+from dst_jax.pruning.description import method
 from dst_jax.pruning.distributions import Distribution, by_name
 from dst_jax.pruning.protocol import Method, Step
 from dst_jax.pruning.structures import Structure
-from dst_jax.pruning.transform import method
 from dst_jax.pruning.updates import Importance, importance, keep
 from dst_jax.typing import Mask, Params, is_traced
 

@@ -9,9 +9,9 @@ from jaxtyping import Array
 
 from dst_jax import checks
 from dst_jax.pruning import schedules, scores
+from dst_jax.pruning.description import method
 from dst_jax.pruning.distributions import Distribution, by_name
 from dst_jax.pruning.protocol import Method, Step, masked_gradients
-from dst_jax.pruning.transform import method
 from dst_jax.pruning.updates import dense_mask, prune
 from dst_jax.typing import Mask, Params, Penalty
 
@@ -21,7 +21,7 @@ Prox = Callable[[Array, Any], Array]
 """`(y, strength) -> argmin_x (x - y)^2 / 2 + strength R(x)`."""
 
 
-@method
+@method(lengths={"induce": 0.5}, ends=["induce"], texts={"penalty": "l1"})
 def threshold(
     *,
     induce: Any,

@@ -13,7 +13,6 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 __all__ = [
     "colour",
     "colours",
-    "label_layers",
     "plain_ticks",
     "png",
     "styled",
@@ -75,39 +74,48 @@ def colours(titles: Sequence[str]) -> dict[str, str]:
 
 
 def colour(i: int) -> str:
-    """The colour of the i-th run of a comparison."""
+    """The colour of the i-th run of a comparison.
+
+    >>> colour(0), colour(1)
+    ('#2f6fb0', '#d1495b')
+    """
     cycle = ("#2f6fb0", "#d1495b", "#2a9d6f", "#c9a227", *OTHERS)
     return cycle[i % len(cycle)]
 
 
 def subplots(width: float, height: float, **options: Any) -> tuple[Figure, list[Axes]]:
-    """A figure in inches and the flat list of its axes, outside pyplot's state."""
+    """A figure in inches and the flat list of its axes, outside pyplot's state.
+
+    >>> figure, axes = subplots(4.0, 2.0, ncols=3)
+    >>> figure.get_size_inches().tolist(), len(axes)
+    ([4.0, 2.0], 3)
+    """
     figure = Figure(figsize=(width, height))
     axes = figure.subplots(squeeze=False, **options)
     return figure, list(axes.flat)
 
 
 def plain_ticks(*axes: Axis) -> None:
-    """Plain numbers on the labels of a logarithmic axis: mathtext is switched off."""
+    """Plain numbers on the labels of a logarithmic axis: mathtext is switched off.
+
+    >>> _, (axes,) = subplots(2.0, 2.0)
+    >>> axes.set_xscale("log")
+    >>> plain_ticks(axes.xaxis)
+    >>> axes.xaxis.get_major_formatter()(1000.0, 0)
+    '1000'
+    """
     for axis in axes:
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axis.set_minor_formatter(NullFormatter())
 
 
-def label_layers(axes: Axes, names: Sequence[str]) -> None:
-    """One row per layer, the network's input at the top."""
-    short = [name if len(name) <= 30 else f"…{name[-29:]}" for name in names]
-    axes.set_yticks(range(len(names)), short)
-    axes.set_ylim(len(names) - 0.4, -0.6)
-    axes.tick_params(axis="y", length=0)
-    if len(names) > 30:
-        axes.tick_params(axis="x", top=True, labeltop=True)
-    axes.grid(visible=False, axis="y")
-
-
 @styled
 def png(figure: Figure) -> bytes:
-    """The figure as PNG at twice the screen's resolution, without metadata."""
+    """The figure as PNG at twice the screen's resolution, without metadata.
+
+    >>> png(Figure((1.0, 1.0)))[:4]
+    b'\\x89PNG'
+    """
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=200, metadata={"Software": None})
     return buffer.getvalue()

@@ -1,1 +1,65 @@
-"""Tables of a report, as text in rows."""
+"""Tables of a report, and the lists of where each is shown.
+
+A new table is a function in one of these files and its line here. A table without rows
+is not shown.
+"""
+
+from dst_jax.report.run_results import RunResults
+from dst_jax.report.tables.accelerator_estimates import (
+    accelerator_names,
+    cycles_per_layer,
+    on_accelerators,
+)
+from dst_jax.report.tables.main_results import stages
+from dst_jax.report.tables.per_layer import kernels, maps, products
+from dst_jax.report.tables.run_facts import facts, settings
+from dst_jax.report.tables.stage_costs import costs, drift
+from dst_jax.report.tables.table import Table
+
+__all__ = ["above_figures", "below_figures", "in_terminal", "unfolding"]
+
+
+def above_figures(run: RunResults) -> list[Table]:
+    """The tables of the page that come before the figures.
+
+    >>> from pathlib import Path
+    >>> [table.title for table in above_figures(RunResults(Path("run"), ()))]
+    ['Accuracy, sparsity, multiplications', 'On modelled accelerators']
+    """
+    return [stages(run), on_accelerators(run)]
+
+
+def below_figures(run: RunResults) -> list[Table]:
+    """The tables of the page that come after the figures.
+
+    >>> from pathlib import Path
+    >>> [table.title for table in below_figures(RunResults(Path("run"), ()))]
+    ["Drift from the dense baseline's weights", 'Stages', 'Run']
+    """
+    return [drift(run), costs(run), facts(run)]
+
+
+def unfolding(run: RunResults) -> list[Table]:
+    """The tables of the page that unfold on a click, layer by layer.
+
+    >>> from pathlib import Path
+    >>> [table.title for table in unfolding(RunResults(Path("run"), ()))]
+    ['Activation sparsity per layer', 'Weight sparsity per layer', 'Configuration']
+    """
+    return [
+        maps(run),
+        kernels(run),
+        *(products(stage) for stage in run.stages),
+        *(cycles_per_layer(run, name) for name in accelerator_names(run)),
+        settings(run),
+    ]
+
+
+def in_terminal(run: RunResults) -> list[Table]:
+    """The tables that are printed.
+
+    >>> from pathlib import Path
+    >>> [table.title for table in in_terminal(RunResults(Path("run"), ()))][0]
+    'Accuracy, sparsity, multiplications'
+    """
+    return [stages(run), on_accelerators(run), drift(run)]

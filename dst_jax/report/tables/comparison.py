@@ -1,31 +1,30 @@
 """Several runs side by side: their stages, their mean over seeds, their settings."""
 
 import json
-import math
 import os
-import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dst_jax.report.results import Results
-from dst_jax.report.tables.stages import (
-    CONVENTIONS,
-    STAGE_HEADINGS,
-    flatten,
-    stage_cells,
-    stage_values,
-)
+from dst_jax.report.run_results import RunResults
+from dst_jax.report.tables.main_results import CONVENTIONS, columns
+from dst_jax.report.tables.run_facts import flatten
 from dst_jax.report.tables.table import Table
+from dst_jax.report.task_records import shared_task
 
-__all__ = ["differences", "over_seeds", "run_names", "side_by_side"]
+__all__ = ["differences", "over_seeds", "run_names", "side_by_side", "stage_titles"]
 
 
-def run_names(runs: Sequence[Results]) -> list[str]:
+def run_names(runs: Sequence[RunResults]) -> list[str]:
     """The shortest paths that tell the runs apart, from their common parent.
 
     Raises:
       ValueError: a run directory is given twice.
+
+    >>> run_names([RunResults(Path(f"runs/{name}"), ()) for name in ("a", "b")])
+    ['a', 'b']
+    >>> run_names([RunResults(Path(f"{name}/run"), ()) for name in ("a", "b")])
+    ['a/run', 'b/run']
     """
     paths = [run.path for run in runs]
     for path in paths:
@@ -35,45 +34,82 @@ def run_names(runs: Sequence[Results]) -> list[str]:
     return [Path(os.path.relpath(path, parent)).as_posix() for path in paths]
 
 
-def side_by_side(runs: Sequence[Results]) -> Table:
-    """The stages of all runs, one run after another; only its first row is named."""
+def stage_titles(runs: Sequence[RunResults]) -> list[str]:
+    """The titles of all stages, each once, in order of first appearance.
+
+    >>> from dst_jax.report.run_results import StageResults
+    >>> stage = StageResults("static", "pruned", {"top1": 0.9}, 8)
+    >>> stage_titles([RunResults(Path(name), (stage,)) for name in ("a", "b")])
+    ['pruned']
+    """
+    return list(dict.fromkeys(stage.title for run in runs for stage in run.stages))
+
+
+def side_by_side(runs: Sequence[RunResults]) -> Table:
+    """The stages of all runs, one run after another; only its first row is named.
+
+    >>> from dst_jax.report.run_results import StageResults
+    >>> stage = StageResults("static", "pruned", {"top1": 0.9}, 8)
+    >>> runs = [RunResults(Path(f"runs/{name}"), (stage,)) for name in ("a", "b")]
+    >>> [row[:3] for row in side_by_side(runs).rows]
+    [('a', 'pruned', '90.00'), ('b', 'pruned', '90.00')]
+    """
+    task = shared_task([run.task for run in runs])
+    found = columns(task)
+    rows = []
+    for label, run in zip(run_names(runs), runs, strict=True):
+        for stage in run.stages:
+            cells = [column.text(column.value(stage, run)) for column in found]
+            rows.append((label if stage is run.stages[0] else "", stage.title, *cells))
     return Table(
-        title="Accuracy, sparsity, multiplications",
-        headings=("run", "stage", *STAGE_HEADINGS),
-        rows=tuple(
-            (name if i == 0 else "", stage.title, *stage_cells(stage, run))
-            for name, run in zip(run_names(runs), runs, strict=True)
-            for i, stage in enumerate(run.stages)
-        ),
+        title=task.words("{measure}, sparsity, multiplications"),
+        headings=("run", "stage", *(column.heading for column in found)),
+        rows=tuple(rows),
         note=CONVENTIONS,
         words=2,
     )
 
 
-def over_seeds(runs: Sequence[Results]) -> Table:
-    """Mean and sample standard deviation of the runs that differ in the seed only."""
+def over_seeds(runs: Sequence[RunResults]) -> Table:
+    """Mean and sample standard deviation of the runs that differ in the seed only.
+
+    >>> from dst_jax.report.run_results import StageResults
+    >>> runs = []
+    >>> for seed, top1 in enumerate((0.90, 0.92)):
+    ...     stage = StageResults("static", "pruned", {"top1": top1}, 8)
+    ...     runs.append(RunResults(Path(f"runs/{seed}"), (stage,), {"seed": seed}))
+    >>> over_seeds(runs).rows[0][:4]
+    ('0, 1', 'pruned', '2', '91.00 ±1.41')
+    """
     names = run_names(runs)
+    task = shared_task([run.task for run in runs])
+    found = columns(task)
     rows = []
     for group in _groups(runs):
         label = ", ".join(names[i] for i in group)  # on the group's first row
-        found = [(stage, runs[i]) for i in group for stage in runs[i].stages]
-        for title in dict.fromkeys(stage.title for stage, _ in found):
-            values = [stage_values(s, run) for s, run in found if s.title == title]
-            top1, difference, *others = zip(*values, strict=True)
-            cells = _spread(top1), _spread(difference, sign="+"), *map(_spread, others)
-            rows.append((label, title, str(len(values)), *cells))
+        same = [runs[i] for i in group]
+        for title in stage_titles(same):
+            own = [(s, run) for run in same for s in run.stages if s.title == title]
+            cells = [c.spread([c.value(s, run) for s, run in own]) for c in found]
+            rows.append((label, title, str(len(own)), *cells))
             label = ""
     return Table(
         title="Mean over seeds",
-        headings=("runs", "stage", "n", *STAGE_HEADINGS),
+        headings=("runs", "stage", "n", *(column.heading for column in found)),
         rows=tuple(rows),
         note="Mean ± sample standard deviation of n runs that share all but the seed.",
         words=2,
     )
 
 
-def differences(runs: Sequence[Results]) -> Table:
-    """The settings that are not the same in all runs."""
+def differences(runs: Sequence[RunResults]) -> Table:
+    """The settings that are not the same in all runs.
+
+    >>> configs = {"a": {"lr": 0.1, "epochs": 3}, "b": {"lr": 0.2, "epochs": 3}}
+    >>> runs = [RunResults(Path(name), (), {"config": configs[name]}) for name in "ab"]
+    >>> differences(runs).rows
+    (('lr', '0.1', '0.2'),)
+    """
     flat = [{"seed": r.config.get("seed")} | _settings(r) for r in runs]
     settings = dict.fromkeys(name for one in flat for name in one)
     rows = [(name, *(str(one.get(name, "-")) for one in flat)) for name in settings]
@@ -85,7 +121,7 @@ def differences(runs: Sequence[Results]) -> Table:
     )
 
 
-def _groups(runs: Sequence[Results]) -> list[list[int]]:
+def _groups(runs: Sequence[RunResults]) -> list[list[int]]:
     """Indices of the runs that share all settings but the seed; two at least."""
     groups: dict[str, list[int]] = {}
     for i, run in enumerate(runs):
@@ -95,8 +131,8 @@ def _groups(runs: Sequence[Results]) -> list[list[int]]:
     return [group for group in groups.values() if len(group) > 1]
 
 
-def _settings(run: Results) -> dict[str, Any]:
-    """The configuration without the run's own place on disk."""
+def _settings(run: RunResults) -> dict[str, Any]:
+    """The configuration without the path of the run directory."""
     flat = flatten(run.config.get("config") or {})
     return {k: v for k, v in flat.items() if not _is_place(v, run.path)}
 
@@ -104,13 +140,3 @@ def _settings(run: Results) -> dict[str, Any]:
 def _is_place(value: Any, path: Path) -> bool:
     """Whether a setting is the path that the run had when it was started."""
     return isinstance(value, str) and "/" in value and Path(value).name == path.name
-
-
-def _spread(values: Sequence[float], *, sign: str = "") -> str:
-    """`mean ± sample standard deviation` in percent, `-` without numbers."""
-    if any(math.isnan(v) for v in values):
-        return "-"
-    mean = f"{100 * statistics.fmean(values):{sign}.2f}"
-    if len(values) < 2:
-        return mean
-    return f"{mean} ±{100 * statistics.stdev(values):.2f}"

@@ -47,7 +47,7 @@ def number(value: int | float | None, decimals: int = 0) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A time span in the unit one would say it in.
+    """A time span in seconds, minutes or hours, as it is long.
 
     >>> duration(12.3), duration(150.0), duration(7260.0)
     ('12.3 s', '2 min 30 s', '2 h 01 min')

@@ -1,0 +1,200 @@
+"""What is known about every value of a jaxpr, followed from its inputs to its results.
+
+Nothing is computed. A `Domain` says what is known about a value and what an equation
+makes of it; `followed` takes that through calls, branches and loops.
+"""
+
+import abc
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeVar
+
+from jax.extend import core
+
+from dst_jax.jaxprs.calls import Called, called, opened, scan_parts, while_parts
+
+__all__ = ["Domain", "NameStacks", "followed", "results_of"]
+
+Fact = TypeVar("Fact")
+
+NameStacks = tuple[Any, ...]
+"""Name stacks: of the equation in the outermost jaxpr, of one inside it, and so on."""
+
+
+class Domain(abc.ABC, Generic[Fact]):
+    """What is known about values: a finite set of facts that only ever grow.
+
+    The shapes of values are those of the variables of the jaxpr. What a fact says
+    about a shape has to follow where a body sees other shapes than the equation.
+    """
+
+    @abc.abstractmethod
+    def constant(self, aval: Any) -> Fact:
+        """The fact about a literal, or a constant of a jaxpr."""
+
+    @abc.abstractmethod
+    def either(self, a: Fact, b: Fact) -> Fact:
+        """The fact about what is one value or another of the same shape."""
+
+    @abc.abstractmethod
+    def results(
+        self, eqn: core.JaxprEqn, operands: Sequence[Fact], scope: NameStacks
+    ) -> list[Fact]:
+        """The facts about the results of an equation whose body is not followed.
+
+        Args:
+          eqn: the equation.
+          operands: facts about its operands.
+          scope: name stacks down to that of the equation.
+        """
+
+    def element(self, fact: Fact, scan: core.JaxprEqn) -> Fact:
+        """The fact about what a `scan` takes off along the leading axis."""
+        del scan
+        return fact
+
+    def stacked(self, fact: Fact, scan: core.JaxprEqn) -> Fact:
+        """The fact about what a `scan` stacks along a new leading axis."""
+        del scan
+        return fact
+
+    def shaped(self, fact: Fact, aval: Any) -> Fact:
+        """The fact about the part of a value, or the whole, of another shape."""
+        del aval
+        return fact
+
+    def tentative(self) -> "Domain[Fact]":
+        """The domain for a loop's body before all facts about its carry are known."""
+        return self
+
+
+def followed(
+    program: Called,
+    inputs: Sequence[Fact],
+    domain: Domain[Fact],
+    scope: NameStacks = (),
+) -> list[Fact]:
+    """The facts about the results of a jaxpr.
+
+    Args:
+      program: the jaxpr.
+      inputs: facts about its inputs.
+      domain: what is known about values.
+      scope: name stacks down to that of the equation that calls the jaxpr.
+    """
+    jaxpr = program.jaxpr
+    known: dict[Any, Fact] = dict(zip(jaxpr.invars, inputs, strict=True))
+    known |= {var: domain.constant(var.aval) for var in jaxpr.constvars}
+
+    def fact(atom: Any) -> Fact:
+        literal = isinstance(atom, core.Literal)
+        return domain.constant(atom.aval) if literal else known[atom]
+
+    for eqn in jaxpr.eqns:
+        results = results_of(eqn, [fact(atom) for atom in eqn.invars], domain, scope)
+        known.update(zip(eqn.outvars, results, strict=True))
+    return [fact(atom) for atom in jaxpr.outvars]
+
+
+def results_of(
+    eqn: core.JaxprEqn,
+    operands: Sequence[Fact],
+    domain: Domain[Fact],
+    scope: NameStacks = (),
+) -> list[Fact]:
+    """The facts about the results of an equation.
+
+    Through calls, loops and branches each result is followed on its own. Only values
+    are followed, not decisions: which branch is taken and when a loop ends does not
+    matter.
+    """
+    scope = (*scope, eqn.source_info.name_stack)
+    match eqn.primitive.name:
+        case "scan":
+            return _scan(eqn, operands, domain, scope)
+        case "while":
+            return _while(eqn, operands, domain, scope)
+        case "cond":
+            branches = (opened(branch) for branch in eqn.params["branches"])
+            found = [followed(b, operands[1:], domain, scope) for b in branches]
+            return _alternatives(found, domain)
+        case "shard_map":
+            return _shard_map(eqn, operands, domain, scope)
+    inner = called(eqn)
+    if inner is not None:
+        return followed(inner, operands, domain, scope)
+    return domain.results(eqn, operands, scope)
+
+
+def _scan(
+    eqn: core.JaxprEqn,
+    operands: Sequence[Fact],
+    domain: Domain[Fact],
+    scope: NameStacks,
+) -> list[Fact]:
+    body, n_consts, n_carry = scan_parts(eqn)
+    consts, xs = operands[:n_consts], operands[n_consts + n_carry :]
+    slices = [domain.element(x, eqn) for x in xs]
+
+    def once(carry: Sequence[Fact], domain: Domain[Fact]) -> list[Fact]:
+        return followed(body, [*consts, *carry, *slices], domain, scope)
+
+    def step(carry: Sequence[Fact]) -> list[Fact]:
+        return once(carry, domain.tentative())[:n_carry]
+
+    carry = _fixpoint(step, operands[n_consts : n_consts + n_carry], domain)
+    ys = once(carry, domain)[n_carry:]
+    return [*carry, *(domain.stacked(y, eqn) for y in ys)]
+
+
+def _while(
+    eqn: core.JaxprEqn,
+    operands: Sequence[Fact],
+    domain: Domain[Fact],
+    scope: NameStacks,
+) -> list[Fact]:
+    loop = while_parts(eqn)
+    n_consts = loop.test_consts + loop.body_consts
+    test_consts = operands[: loop.test_consts]
+    consts = operands[loop.test_consts : n_consts]
+
+    def step(carry: Sequence[Fact]) -> list[Fact]:
+        return followed(loop.body, [*consts, *carry], domain.tentative(), scope)
+
+    carry = _fixpoint(step, operands[n_consts:], domain)
+    followed(loop.test, [*test_consts, *carry], domain, scope)
+    followed(loop.body, [*consts, *carry], domain, scope)
+    return carry
+
+
+def _shard_map(
+    eqn: core.JaxprEqn,
+    operands: Sequence[Fact],
+    domain: Domain[Fact],
+    scope: NameStacks,
+) -> list[Fact]:
+    program = opened(eqn.params["jaxpr"])
+    invars = program.jaxpr.invars
+    parts = [domain.shaped(x, v.aval) for x, v in zip(operands, invars, strict=True)]
+    results = followed(program, parts, domain, scope)
+    outvars = zip(results, eqn.outvars, strict=True)
+    return [domain.shaped(result, var.aval) for result, var in outvars]
+
+
+def _alternatives(found: Sequence[list[Fact]], domain: Domain[Fact]) -> list[Fact]:
+    first, *others = found
+    for other in others:
+        first = [domain.either(a, b) for a, b in zip(first, other, strict=True)]
+    return first
+
+
+def _fixpoint(
+    step: Callable[[Sequence[Fact]], list[Fact]],
+    carry: Sequence[Fact],
+    domain: Domain[Fact],
+) -> list[Fact]:
+    """What is known about the carry whatever the iteration."""
+    before, after = None, list(carry)
+    while after != before:
+        before = after
+        after = _alternatives([before, step(before)], domain)
+    return after

@@ -1,0 +1,109 @@
+"""The identity, and parametrisations one after another."""
+
+from dataclasses import dataclass
+
+from jax.typing import ArrayLike
+
+from dst_jax.parametrisations.base import Parametrisation, StateLike, finish_mask
+from dst_jax.typing import Mask, Params
+
+__all__ = ["Composition", "Identity", "compose", "identity"]
+
+
+@dataclass(frozen=True)
+class Identity:
+    """The weights are what is trained."""
+
+    def init(self, weights: Params, *, seed: ArrayLike = 0) -> Params:
+        """The weights."""
+        del seed
+        return weights
+
+    def __call__(self, trained: Params, state: StateLike) -> Params:
+        """What is trained."""
+        del state
+        return trained
+
+    def finish(self, trained: Params, state: StateLike) -> Params:
+        """What is trained."""
+        del state
+        return trained
+
+
+identity = Identity()
+
+
+@dataclass(frozen=True)
+class Composition:
+    """Parametrisations in the order in which the trained tree passes through them."""
+
+    parts: tuple[Parametrisation, ...]
+
+    def init(self, weights: Params, *, seed: ArrayLike = 0) -> Params:
+        """The tree to train: the last part takes the weights, the first comes last."""
+        tree = weights
+        for part in reversed(self.parts):
+            tree = part.init(tree, seed=seed)
+        return tree
+
+    def __call__(self, trained: Params, state: StateLike) -> Params:
+        """The weights; every part sees the same state."""
+        tree = trained
+        for part in self.parts:
+            tree = part(tree, state)
+        return tree
+
+    def finish(self, trained: Params, state: StateLike) -> Params:
+        """The weights that are handed on, each part finished."""
+        tree = trained
+        for part in self.parts:
+            tree = part.finish(tree, state)
+        return tree
+
+    def finish_mask(self, mask: Mask) -> Mask:
+        """The mask of the weights, from that of the trained tree."""
+        for part in self.parts:
+            mask = finish_mask(part, mask)
+        return mask
+
+
+def compose(*parametrisations: Parametrisation) -> Parametrisation:
+    """One parametrisation out of several, in the order that `optax.chain` has.
+
+        compose(a, b)(trained, state) = b(a(trained, state), state)
+        compose(a, b).init(weights)   = a.init(b.init(weights))
+
+    The first is the nearest to what is trained, the last to the network. A mask comes
+    first, `compose(straight_through(read), shared(rules))`: the state that it reads is
+    the optimizer's, whose mask is shaped like the trained tree.
+
+    All parts see the same state and draw from the same seed. Nested compositions are
+    flattened and identities are dropped, so that `compose(a, compose(b, c))` equals
+    `compose(compose(a, b), c)`, and `compose(identity, a)` equals `a`.
+
+    Raises:
+      TypeError: an argument is not a parametrisation.
+
+    >>> import jax
+    >>> from dst_jax.parametrisations import State, shared, straight_through
+    >>> doubled = straight_through(lambda w, _: jax.tree.map(lambda x: 2 * x, w))
+    >>> both = compose(shared([("b", "a")]), doubled)
+    >>> trained = both.init({"a": jax.numpy.ones(2), "b": jax.numpy.ones(2)})
+    >>> trained["scales"]["b"] = jax.numpy.float32(0.25)
+    >>> both(trained, State())["b"].tolist()
+    [0.5, 0.5]
+    """
+    parts: list[Parametrisation] = []
+    for part in parametrisations:
+        if not isinstance(part, Parametrisation):
+            raise TypeError(
+                "compose takes parametrisations, with init, __call__ and finish, got"
+                f" {part!r}"
+            )
+        if isinstance(part, Composition):
+            parts.extend(part.parts)
+        elif not isinstance(part, Identity):
+            parts.append(part)
+    if len(parts) == 1:
+        return parts[0]
+    return Composition(tuple(parts)) if parts else identity

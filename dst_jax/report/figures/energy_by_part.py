@@ -1,0 +1,77 @@
+"""The figure of energy: which part of each modelled accelerator takes how much."""
+
+from matplotlib.figure import Figure
+
+from dst_jax.report.figures.figure import ReportFigure
+from dst_jax.report.figures.style import styled, subplots
+from dst_jax.report.run_results import RunResults
+from dst_jax.report.tables.accelerator_estimates import accelerator_names
+
+__all__ = ["FIGURE", "draw"]
+
+PARTS = {
+    "mac": "#2f6fb0",
+    "gated": "#9fc5e8",
+    "scratchpad": "#2a9d6f",
+    "buffer": "#c9a227",
+    "dram": "#d1495b",
+    "static": "#9aa0a6",
+}
+
+
+@styled
+def draw(run: RunResults) -> Figure:
+    """A stacked bar per accelerator and stage, as shares of its first stage.
+
+    >>> from pathlib import Path
+    >>> from dst_jax.report import accelerator_records as records
+    >>> from dst_jax.report.run_results import StageResults
+    >>> def stage(name, cycles):
+    ...     fc = records.OperationRecord(
+    ...         "sparse", "compute", cycles, 1e-6, 0.5, 900, 300, 64, {"mac": cycles}
+    ...     )
+    ...     layers = {"fc": fc}
+    ...     scnn = records.AcceleratorRecord(8, 16, 2, "horowitz45", "pJ", fc, layers)
+    ...     test, estimates = {"top1": 0.9}, {"scnn": scnn}
+    ...     return StageResults(name, name, test, 8, accelerators=estimates)
+    >>> stages = stage("pretrain", 400.0), stage("static", 100.0)
+    >>> (axes,) = draw(RunResults(Path("run"), stages)).axes
+    >>> [float(bar.get_width()) for bar in axes.patches[:2]]  # percent
+    [100.0, 25.0]
+    """
+    accelerators = accelerator_names(run)
+    stages = [stage for stage in run.stages if stage.accelerators]
+    bars = len(accelerators) * (len(stages) + 1)
+    figure, (axes,) = subplots(10.0, 1.0 + 0.17 * bars)
+    y, ticks = 0.0, []
+    for name in accelerators:
+        whole = sum(stages[0].accelerators[name].total.energy.values())
+        for stage in stages:
+            left = 0.0
+            for part, joules in stage.accelerators[name].total.energy.items():
+                share = 100 * joules / whole if whole else 0.0
+                axes.barh(y, share, left=left, height=0.85, color=PARTS[part])
+                left += share
+            ticks.append((y, f"{name}, {stage.title}"))
+            y += 1
+        y += 0.7
+    axes.set_yticks(*zip(*ticks, strict=True), fontsize=7)
+    axes.set_ylim(y - 1.0, -0.8)
+    axes.grid(visible=False, axis="y")
+    axes.set(title="Energy by part", xlabel="% of the accelerator's first stage")
+    for part, colour in PARTS.items():
+        axes.barh(0, 0, color=colour, label=part)
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return figure
+
+
+FIGURE = ReportFigure(
+    name="energy_by_part",
+    title="Energy by part",
+    caption=(
+        "Multipliers, gated multipliers, the memories next to them, the on-chip "
+        "buffer, DRAM, and the static energy, which flows at all times."
+    ),
+    draw=draw,
+    applies=lambda run: bool(accelerator_names(run)),
+)

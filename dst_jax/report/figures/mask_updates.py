@@ -1,0 +1,97 @@
+"""The figure of a method's masks: how many weights it keeps, grows and drops."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from dst_jax.report.figures.figure import ReportFigure
+from dst_jax.report.figures.style import styled, subplots
+from dst_jax.report.run_results import RunResults
+from dst_jax.report.training_phases import Phase
+
+__all__ = ["FIGURE", "draw"]
+
+_LAYER = "#c4c8cc"
+
+
+@styled
+def draw(run: RunResults) -> Figure:
+    """Density of every layer and of all, and what the last mask update exchanged.
+
+    "Grown" and "dropped" are shares of the active weights at the latest update before a
+    line of the log. "Explored" are weights that were ever active (ITOP's rate); only
+    methods that track them have this line.
+
+    >>> from pathlib import Path
+    >>> from dst_jax.report.training_phases import phases
+    >>> fc = {"density": 0.2, "active": 20, "weights": 100, "grown": 5, "dropped": 5}
+    >>> line = {"stage": "rigl", "phase": "rigl", "epoch": 1.0, "layers": {"fc": fc}}
+    >>> run = RunResults(Path("run"), (), phases=phases([line]), masks=(line,))
+    >>> left, right = draw(run).axes
+    >>> left.lines[-1].get_ydata().tolist(), right.lines[0].get_ydata().tolist()
+    ([20.0], [25.0])
+    """
+    figure, (left, right) = subplots(10.0, 3.6, ncols=2)
+    for label, lines in _by_phase(run.phases, run.masks).items():
+        epochs = [line["epoch"] for line in lines]
+        for layer in lines[-1]["layers"]:
+            kept = [100 * line["layers"][layer]["density"] for line in lines]
+            left.plot(epochs, kept, color=_LAYER, linewidth=0.7)
+        left.plot(epochs, _shares(lines, "active", "weights"), label=label)
+        for quantity in ("grown", "dropped"):
+            shares = _shares(lines, quantity, "active")
+            right.plot(epochs, shares, label=f"{label}, {quantity}")
+        if "exploration" in next(iter(lines[-1]["layers"].values())):
+            explored = [_explored(line) for line in lines]
+            right.plot(epochs, explored, label=f"{label}, explored", linestyle="--")
+    left.set(title="Weights that are kept", xlabel="epochs since the run began")
+    left.set_ylabel("of all weights, % (grey: of a layer)")
+    right.set(title="Mask updates", xlabel="epochs since the run began", ylabel="%")
+    for axes in (left, right):
+        axes.set_ylim(bottom=0)
+        axes.legend()
+    return figure
+
+
+FIGURE = ReportFigure(
+    name="masks",
+    title="Masks of sparse training",
+    caption=(
+        "What the method kept, and the shares of the kept weights that the latest "
+        "update had grown and dropped. Explored: weights that were ever kept."
+    ),
+    draw=draw,
+    applies=lambda run: bool(run.masks),
+)
+
+
+def _by_phase(
+    phases: Sequence[Phase], lines: Sequence[Mapping[str, Any]]
+) -> dict[str, list[dict[str, Any]]]:
+    """The lines of each phase, with epochs since the run's start."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for phase in phases:
+        own = [
+            {**line, "epoch": phase.start + line["epoch"]}
+            for line in lines
+            if (line["stage"], line["phase"]) == (phase.stage, phase.name)
+        ]
+        if own:
+            found[phase.label] = own
+    return found
+
+
+def _shares(lines: Sequence[Mapping[str, Any]], part: str, whole: str) -> list[float]:
+    """Percent, over all layers."""
+    return [100 * _sum(line, part) / max(_sum(line, whole), 1) for line in lines]
+
+
+def _sum(line: Mapping[str, Any], quantity: str) -> float:
+    return sum(layer[quantity] for layer in line["layers"].values())
+
+
+def _explored(line: Mapping[str, Any]) -> float:
+    layers = line["layers"].values()
+    seen = sum(layer["exploration"] * layer["weights"] for layer in layers)
+    return 100 * seen / _sum(line, "weights")

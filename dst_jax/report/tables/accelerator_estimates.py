@@ -1,0 +1,136 @@
+"""The tables of modelled accelerators: all stages on each, and layer by layer."""
+
+from dst_jax.report.accelerator_records import AcceleratorRecord
+from dst_jax.report.run_results import RunResults, StageResults
+from dst_jax.report.tables.per_layer import names
+from dst_jax.report.tables.table import Table, number, percent
+
+__all__ = ["accelerator_names", "cycles_per_layer", "on_accelerators"]
+
+
+def accelerator_names(run: RunResults) -> list[str]:
+    """The accelerators that any stage was estimated on.
+
+    >>> from pathlib import Path
+    >>> accelerator_names(RunResults(Path("run"), ()))
+    []
+    """
+    return names(stage.accelerators for stage in run.stages)
+
+
+def on_accelerators(run: RunResults) -> Table:
+    """Every stage's network on every accelerator.
+
+    >>> from pathlib import Path
+    >>> from dst_jax.report.accelerator_records import OperationRecord
+    >>> def stage(name, cycles):
+    ...     fc = OperationRecord(
+    ...         "sparse", "compute", cycles, 1e-6, 0.5, 900, 300, 64, {"mac": cycles}
+    ...     )
+    ...     scnn = AcceleratorRecord(8, 16.0, 2.0, "horowitz45", "pJ", fc, {"fc": fc})
+    ...     return StageResults(name, name, {}, 8, accelerators={"scnn": scnn})
+    >>> stages = stage("pretrain", 400.0), stage("static", 100.0)
+    >>> run = RunResults(Path("run"), stages)
+    >>> [row[1:4] for row in on_accelerators(run).rows]
+    [('pretrain', '400', '1.00'), ('static', '100', '4.00')]
+    """
+    rows = []
+    for name in accelerator_names(run):
+        stages = [stage for stage in run.stages if name in stage.accelerators]
+        first = stages[0].accelerators[name]
+        label = name  # on the accelerator's first row
+        for stage in stages:
+            rows.append((label, *_row(stage, stage.accelerators[name], first)))
+            label = ""
+    return Table(
+        title="On modelled accelerators",
+        headings=(
+            "accelerator",
+            "stage",
+            "cycles / image",
+            "speed-up",
+            "useful MACs / cycle",
+            "utilisation %",
+            "DRAM, KB / image",
+            "energy / image",
+            "energy saved %",
+        ),
+        rows=tuple(rows),
+        note=_note(run),
+        words=2,
+    )
+
+
+def cycles_per_layer(run: RunResults, name: str) -> Table:
+    """The layers on one accelerator: cycles after every stage, and what sets them.
+
+    >>> from pathlib import Path
+    >>> from dst_jax.report.accelerator_records import OperationRecord
+    >>> def stage(name, cycles):
+    ...     fc = OperationRecord(
+    ...         "sparse", "compute", cycles, 1e-6, 0.5, 900, 300, 64, {"mac": cycles}
+    ...     )
+    ...     scnn = AcceleratorRecord(8, 16.0, 2.0, "horowitz45", "pJ", fc, {"fc": fc})
+    ...     return StageResults(name, name, {}, 8, accelerators={"scnn": scnn})
+    >>> stages = stage("pretrain", 400.0), stage("static", 100.0)
+    >>> run = RunResults(Path("run"), stages)
+    >>> cycles_per_layer(run, "scnn").rows
+    (('fc', 'sparse', '400 (compute)', '100 (compute)'),)
+    """
+    stages = [stage for stage in run.stages if name in stage.accelerators]
+    found = [stage.accelerators[name].layers for stage in stages]
+    rows = []
+    for layer in names(found):
+        own = [layers[layer] for layers in found if layer in layers]
+        cells = [f"{number(w.cycles)} ({w.bound})" for w in own]
+        rows.append((layer, own[-1].mode, *cells))
+    return Table(
+        title=f"Cycles per layer on {name}",
+        headings=("layer", "mode", *(stage.title for stage in stages)),
+        rows=tuple(rows),
+        note="Per image. In brackets: what takes longest, multipliers or memory.",
+        words=2,
+    )
+
+
+def _row(
+    stage: StageResults, accelerator: AcceleratorRecord, first: AcceleratorRecord
+) -> tuple[str, ...]:
+    total = accelerator.total
+    joules = sum(total.energy.values())
+    before = sum(first.total.energy.values())
+    faster = first.total.cycles / total.cycles if total.cycles else None
+    return (
+        stage.title,
+        number(total.cycles),
+        number(faster, 2),
+        number(total.effectual_per_cycle, 1),
+        percent(total.utilisation),
+        number(total.dram_bytes / 1024, 1),
+        _energy(joules, accelerator.unit),
+        percent(1 - joules / before if before else None),
+    )
+
+
+def _energy(value: float, unit: str) -> str:
+    """Energy in a readable unit; relative units as they are.
+
+    >>> _energy(2.5e6, "pJ"), _energy(1500.0, "MAC")
+    ('2.50 uJ', '1,500 MAC')
+    """
+    if unit == "pJ":
+        return f"{number(value / 1e6, 2)} uJ"
+    return f"{number(value)} {unit}"
+
+
+def _note(run: RunResults) -> str:
+    found = [m for stage in run.stages for m in stage.accelerators.values()]
+    if not found:
+        return ""
+    tables = sorted({accelerator.table for accelerator in found})
+    return (
+        f"Models, not measurements: means over {found[0].examples} test images, "
+        "weights fetched once for all of them. Speed-up and energy saved: against the "
+        "first row of the same accelerator. Useful: both operands nonzero. Energies: "
+        f"{', '.join(tables)}."
+    )

@@ -1,0 +1,126 @@
+"""The tables per layer: sparsity of maps and kernels, multiplications."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TypeVar
+
+from dst_jax.report.run_results import Products, RunResults, StageResults, Zeros
+from dst_jax.report.tables.table import Table, number, percent
+
+__all__ = ["kernels", "maps", "names", "products"]
+
+T = TypeVar("T")
+
+
+def maps(run: RunResults) -> Table:
+    """Sparsity of every ReLU output after every stage.
+
+    >>> from pathlib import Path
+    >>> stage = StageResults(
+    ...     "static", "pruned", {}, 8, activations={"relu": Zeros(60, 80)}
+    ... )
+    >>> maps(RunResults(Path("run"), (stage,))).rows
+    (('relu', '10', '75.00'),)
+    """
+    return _sparsity(
+        run,
+        "Activation sparsity per layer",
+        "elements / image",
+        lambda stage: stage.activations,
+        lambda stage, zeros: number(zeros.elements / stage.examples),
+    )
+
+
+def kernels(run: RunResults) -> Table:
+    """Sparsity of every weight kernel after every stage.
+
+    >>> from pathlib import Path
+    >>> stage = StageResults(
+    ...     "static", "pruned", {}, 8, weights={"fc/kernel": Zeros(60, 80)}
+    ... )
+    >>> kernels(RunResults(Path("run"), (stage,))).rows
+    (('fc/kernel', '80', '75.00'),)
+    """
+    return _sparsity(
+        run,
+        "Weight sparsity per layer",
+        "weights",
+        lambda stage: stage.weights,
+        lambda _, zeros: number(zeros.elements),
+    )
+
+
+def products(stage: StageResults) -> Table:
+    """Multiplications of every layer after one stage, and what is left of them.
+
+    >>> fc = Products(4000, 4000, 2000, 1600, 800)
+    >>> stage = StageResults("static", "pruned", {}, 8, products={"fc": fc})
+    >>> products(stage).rows[0]
+    ('fc', '500', '100.00', '50.00', '40.00', '20.00', '100')
+    """
+    total = Products(
+        *(
+            sum(getattr(p, field) for p in stage.products.values())
+            for field in Products.__dataclass_fields__
+        )
+    )
+    rows = [*stage.products.items(), ("all layers", total)]
+    return Table(
+        title=f"Multiplications per layer: {stage.title}",
+        headings=(
+            "layer",
+            "dense MACs / image",
+            "without padding %",
+            "activation nonzero %",
+            "weight nonzero %",
+            "both nonzero %",
+            "both nonzero, MACs / image",
+        ),
+        rows=tuple(
+            (
+                name,
+                number(p.dense / stage.examples),
+                *(
+                    percent(part / p.dense if p.dense else None)
+                    for part in (p.valid, p.by_activation, p.by_weight, p.effectual)
+                ),
+                number(p.effectual / stage.examples),
+            )
+            for name, p in rows
+        ),
+        note=(
+            "Shares are of the dense multiplications, padding included; every "
+            "other column leaves out the products with padding."
+        ),
+    )
+
+
+def names(layers: Iterable[Mapping[str, T]]) -> list[str]:
+    """Every name in any of the mappings, in order of first appearance.
+
+    >>> names([{"conv1": 1, "fc": 2}, {"conv1": 3, "conv2": 4}])
+    ['conv1', 'fc', 'conv2']
+    """
+    return list(dict.fromkeys(name for layer in layers for name in layer))
+
+
+def _sparsity(
+    run: RunResults,
+    title: str,
+    size_heading: str,
+    layers: Callable[[StageResults], Mapping[str, Zeros]],
+    size: Callable[[StageResults, Zeros], str],
+) -> Table:
+    stages = run.stages
+
+    def row(name: str) -> Sequence[str]:
+        first = next(stage for stage in stages if name in layers(stage))
+        shares = (
+            layers(s)[name].sparsity if name in layers(s) else None for s in stages
+        )
+        return name, size(first, layers(first)[name]), *map(percent, shares)
+
+    return Table(
+        title=title,
+        headings=("layer", size_heading, *(f"{s.title} %" for s in stages)),
+        rows=tuple(tuple(row(name)) for name in names(layers(s) for s in stages)),
+    )

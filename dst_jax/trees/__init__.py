@@ -1,0 +1,31 @@
+"""Pytrees by path name, and their largest elements."""
+
+from dst_jax.trees.exact_top_k import top_k, top_k_along, top_k_of_groups
+from dst_jax.trees.paths import (
+    count,
+    instances,
+    is_none,
+    like,
+    map_named,
+    merge,
+    named_leaves,
+    only,
+    path_name,
+    select,
+)
+
+__all__ = [
+    "count",
+    "instances",
+    "is_none",
+    "like",
+    "map_named",
+    "merge",
+    "named_leaves",
+    "only",
+    "path_name",
+    "select",
+    "top_k",
+    "top_k_along",
+    "top_k_of_groups",
+]
