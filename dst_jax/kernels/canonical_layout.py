@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from dst_jax import trees
 from dst_jax.kernels.kernel import Kernel, Kernels
-from dst_jax.kernels.names import by_name
+from dst_jax.kernels.kernel_names import by_name
 from dst_jax.typing import Params
 
 __all__ = ["apart", "of", "together"]

@@ -19,7 +19,7 @@ from dst_jax.jaxprs.tracing import argument_positions, check_weights
 from dst_jax.jaxprs.weight_labels import Label, View
 from dst_jax.jaxprs.weight_uses import Use, WeightUses
 from dst_jax.kernels.kernel import Kernel, Kernels
-from dst_jax.kernels.names import conventional, may_be_kernel
+from dst_jax.kernels.kernel_names import conventional, may_be_kernel
 
 __all__ = ["by_use"]
 
