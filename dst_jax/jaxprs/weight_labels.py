@@ -50,7 +50,7 @@ class Label(NamedTuple):
 
     Attributes:
       role: arguments on which it depends.
-      own: its own axes; pieces without an origin are those along which it is constant.
+      own: axes of the value itself; it is constant along pieces without an origin.
       views: how it derives from leaves; empty if it does not.
     """
 

@@ -58,6 +58,17 @@ class WeightUses(Domain[Label]):
     Attributes:
       uses: products that multiply a leaf, in order of execution.
       read: leaves from which a gather, or a slice at a place that data choose, reads.
+
+    >>> import jax
+    >>> from dst_jax.jaxprs.calls import opened
+    >>> from dst_jax.jaxprs.dataflow import followed
+    >>> program = opened(jax.make_jaxpr(lambda w, x: x @ w)(*[jax.numpy.eye(2)] * 2))
+    >>> axes = whole((2, 2))
+    >>> weights = Label(Role.WEIGHT, axes, (View(0, axes),))
+    >>> found = WeightUses(["w"], [True])
+    >>> _ = followed(program, [weights, Label(Role.DATA, axes)], found)
+    >>> found.uses[0].meaning.inputs
+    (0,)
     """
 
     def __init__(self, names: Sequence[str], conventional: Sequence[bool]):

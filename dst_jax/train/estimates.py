@@ -1,0 +1,95 @@
+"""Estimates of a network on modelled accelerators, as records of a run directory."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+from jax.typing import ArrayLike
+from jaxtyping import Array
+
+from dst_jax import cost, data
+from dst_jax.cost.estimates.estimate import Estimate, OpEstimate
+from dst_jax.train.context import Context
+from dst_jax.typing import Network, Variables
+
+__all__ = ["EXAMPLES", "estimate"]
+
+EXAMPLES = 8
+"""Test images of an estimate; the masks of all their maps are in memory."""
+
+
+def estimate(
+    context: Context,
+    network: Network,
+    names: Sequence[str],
+    *,
+    examples: int = EXAMPLES,
+) -> dict[str, Any]:
+    """Estimates for the first test images on every accelerator.
+
+    Args:
+      context: the run's data and devices.
+      network: any network for this data.
+      names: names of `cost.accelerators`.
+      examples: number of images, at least 1.
+
+    Returns:
+      What `dst_jax.runs` calls `accelerators/STAGE.json`: per example, all numbers
+      plain.
+    """
+    batch = next(iter(data.eval_batches(context.dataset.test, batch_size=examples)))
+    profiles = _profiles(context, context.with_model(network), batch.image)
+    return {
+        "examples": len(batch.label),
+        "machines": {name: _estimate(context, name, profiles) for name in names},
+    }
+
+
+def _profiles(context: Context, network: Network, images: ArrayLike) -> Any:
+    """On one device: a mask is as large as its map, and a few images are enough."""
+    model = network.model
+
+    def profiled(variables: Variables, images: Array) -> Any:
+        def forward(variables: Variables, x: Array) -> Any:
+            return model(variables, x, train=False, rngs=None)[0]
+
+        return cost.profile(forward)(variables, context.preprocess(images))
+
+    jitted = context.once(("profile", model), lambda: jax.jit(profiled))
+    return jitted(jax.device_get(network.variables), images)
+
+
+def _estimate(context: Context, name: str, profiles: Any) -> dict[str, Any]:
+    accelerator = cost.accelerators.create(name)
+    jitted = context.once("estimate", lambda: jax.jit(cost.estimate))
+    found: Estimate = jax.device_get(jitted(profiles, accelerator).per_example)
+    bytes_per_cycle = accelerator.dram_bandwidth / accelerator.clock
+    return {
+        "energy_table": found.table,
+        "energy_unit": found.unit,
+        "clock": float(accelerator.clock),
+        "multipliers": float(accelerator.multipliers),
+        "dram_bytes_per_cycle": float(bytes_per_cycle),
+        "total": _operation(found.total),
+        "layers": {key: _operation(op) for key, op in found.layers.items()},
+    }
+
+
+def _operation(op: OpEstimate) -> dict[str, Any]:
+    return {
+        "mode": op.mode,
+        "bound": op.binds,
+        "cycles": _numbers(op.cycles),
+        "seconds": float(op.seconds),
+        "utilisation": float(op.utilisation),
+        "effectual_per_cycle": float(op.effectual_per_cycle),
+        "macs": _numbers(op.macs),
+        "bits": _numbers(op.bits),
+        "dram_bits": float(op.dram_bits),
+        "sram_bits": float(op.sram_bits),
+        "energy": _numbers(op.energy),
+    }
+
+
+def _numbers(record: Any) -> dict[str, float]:
+    return {name: float(value) for name, value in record._asdict().items()}
