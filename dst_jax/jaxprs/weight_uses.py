@@ -108,7 +108,7 @@ class WeightUses(Domain[Label]):
 
     def shaped(self, fact: Label, aval: Any) -> Label:
         """A part of the value, or a value of which it is a part."""
-        return fact.mapped(lambda axes: resized(axes, aval.shape))
+        return fact.mapped(lambda axes: resized(axes, getattr(aval, "shape", ())))
 
     def tentative(self) -> "WeightUses":
         """The same without recording."""
