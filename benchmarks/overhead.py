@@ -23,10 +23,11 @@ from benchmarks.timing import interleaved, show
 from dst_jax import data, models, penalties, pruning
 from dst_jax.activations import Tap
 from dst_jax.train import Objective, Term, chain, make_eval_step, make_train_step
-from dst_jax.train.state import Weights, enter, init_weights
+from dst_jax.train.state import enter, init_network
+from dst_jax.typing import Network
 
 PREPROCESS = partial(data.normalise, mean=(0.5,) * 3, std=(0.25,) * 3)
-PENALTY = Objective(activation=Term(penalties.transformed_l1, 1e-6, {"a": 1.0}))
+PENALTY = Objective(terms=(Term(penalties.transformed_l1, 1e-6, {"a": 1.0}),))
 
 
 def main(batch: int = 64, size: int = 32, width: float = 1.0, rounds: int = 15) -> None:
@@ -39,7 +40,7 @@ def main(batch: int = 64, size: int = 32, width: float = 1.0, rounds: int = 15) 
       rounds: number of times that every variant is timed.
     """
     model = models.create("resnet18", num_classes=10, stem="cifar", width=width)
-    weights = init_weights(model, jnp.zeros((1, size, size, 3)), jax.random.key(0))
+    weights = init_network(model, jnp.zeros((1, size, size, 3)), jax.random.key(0))
     images = np.random.default_rng(0).integers(0, 256, (batch, size, size, 3), np.uint8)
     labels = jnp.arange(batch, dtype=jnp.int32) % 10
     inputs = {"image": jnp.asarray(images), "label": labels}
@@ -72,7 +73,7 @@ def main(batch: int = 64, size: int = 32, width: float = 1.0, rounds: int = 15) 
     print(f"  {with_taps:,} / {without:,} bytes of temporaries and outputs")
 
 
-def _training(model: Any, weights: Weights, inputs: Any, objective: Objective) -> Any:
+def _training(model: Any, weights: Network, inputs: Any, objective: Objective) -> Any:
     optimizer = chain(1e-3, mask=weights.mask, weight_decay=1e-4)
     step = make_train_step(model, optimizer, preprocess=PREPROCESS)
     state = jax.jit(lambda w: enter(w, optimizer, jax.random.key(0)))(weights)
@@ -85,19 +86,19 @@ def _training(model: Any, weights: Weights, inputs: Any, objective: Objective) -
     return call
 
 
-def _evaluation(model: Any, weights: Weights, inputs: Any, *, count: bool) -> Any:
+def _evaluation(model: Any, weights: Network, inputs: Any, *, count: bool) -> Any:
     step = make_eval_step(model, preprocess=PREPROCESS, count=count)
     return lambda: step(weights.params, weights.model_state, inputs)
 
 
-def _logits(model: Any, weights: Weights, inputs: Any) -> Any:
+def _logits(model: Any, weights: Network, inputs: Any) -> Any:
     """The forward pass alone, for an evaluation that measures nothing."""
-    variables = {"params": weights.params, **weights.model_state}
+    variables = dict(weights.variables)
     apply = jax.jit(lambda v, images: model.apply(v, PREPROCESS(images)))
     return lambda: apply(variables, inputs["image"])
 
 
-def _memory(model: Any, weights: Weights, inputs: Any) -> tuple[int, int]:
+def _memory(model: Any, weights: Network, inputs: Any) -> tuple[int, int]:
     """Bytes that XLA plans for a training step, with taps and with none."""
 
     def no_taps(next_fun: Any, args: Any, kwargs: Any, context: Any) -> Any:

@@ -20,7 +20,8 @@ import tyro
 from benchmarks.timing import interleaved, show
 from dst_jax import data, models, penalties
 from dst_jax.train import Objective, Term, chain, make_train_step
-from dst_jax.train.state import Weights, enter, init_weights
+from dst_jax.train.state import enter, init_network
+from dst_jax.typing import Network
 
 PREPROCESS = partial(data.normalise, mean=(0.5,), std=(0.25,))
 
@@ -34,13 +35,13 @@ def main(batch: int = 256, rounds: int = 15, names: tuple[str, ...] = ()) -> Non
       names: names of the penalties; all by default.
     """
     model = models.create("lenet5", num_classes=10)
-    weights = init_weights(model, jnp.zeros((1, 28, 28, 1)), jax.random.key(0))
+    weights = init_network(model, jnp.zeros((1, 28, 28, 1)), jax.random.key(0))
     images = np.random.default_rng(0).integers(0, 256, (batch, 28, 28, 1), np.uint8)
     labels = jnp.arange(batch, dtype=jnp.int32) % 10
     inputs = {"image": jnp.asarray(images), "label": labels}
     variants = {"plain": _training(model, weights, inputs, Objective())}
     for name in names or penalties.names():
-        objective = Objective(activation=Term(penalties.get(name), 1e-6))
+        objective = Objective(terms=(Term(penalties.get(name), 1e-6),))
         variants[name] = _training(model, weights, inputs, objective)
     seconds = interleaved(variants, rounds=rounds)
     show(
@@ -50,7 +51,7 @@ def main(batch: int = 256, rounds: int = 15, names: tuple[str, ...] = ()) -> Non
     )
 
 
-def _training(model: Any, weights: Weights, inputs: Any, objective: Objective) -> Any:
+def _training(model: Any, weights: Network, inputs: Any, objective: Objective) -> Any:
     optimizer = chain(1e-3)
     step = make_train_step(model, optimizer, preprocess=PREPROCESS)
     state = jax.jit(lambda w: enter(w, optimizer, jax.random.key(0)))(weights)

@@ -23,7 +23,8 @@ from benchmarks.timing import interleaved, show
 from dst_jax import data, models, pruning
 from dst_jax.train import Objective, chain, make_train_step
 from dst_jax.train.optimizer import Sparsify
-from dst_jax.train.state import Weights, enter, init_weights
+from dst_jax.train.state import enter, init_network
+from dst_jax.typing import Network
 
 PREPROCESS = partial(data.normalise, mean=(0.5,) * 3, std=(0.25,) * 3)
 CONVOLUTIONS = [("^fc/", False)]
@@ -59,7 +60,7 @@ def _steps(
     batch: int, size: int, width: float, interval: int, rounds: int, device: str
 ) -> None:
     model = models.create("resnet18", num_classes=10, stem="cifar", width=width)
-    weights = init_weights(model, jnp.zeros((1, size, size, 3)), jax.random.key(0))
+    weights = init_network(model, jnp.zeros((1, size, size, 3)), jax.random.key(0))
     images = np.random.default_rng(0).integers(0, 256, (batch, size, size, 3), np.uint8)
     labels = jnp.arange(batch, dtype=jnp.int32) % 10
     inputs = {"image": jnp.asarray(images), "label": labels}
@@ -102,7 +103,7 @@ def _rigl(interval: int, **options: Any) -> Sparsify:
 
 def _training(
     model: Any,
-    weights: Weights,
+    weights: Network,
     inputs: Any,
     sparsify: Sparsify | None = None,
     at: int = 0,
@@ -128,8 +129,8 @@ def _training(
 def _update(batch: int, size: int, rounds: int, device: str) -> None:
     model = models.create("resnet50", num_classes=1000)
     images = jnp.ones((batch, size, size, 3))
-    weights = init_weights(model, images[:1], jax.random.key(0))
-    variables = {"params": weights.params, **weights.model_state}
+    weights = init_network(model, images[:1], jax.random.key(0))
+    variables = dict(weights.variables)
     mask = jax.jit(
         lambda params: pruning.masks.magnitude(params, 0.9, rules=CONVOLUTIONS)
     )

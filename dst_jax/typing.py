@@ -1,7 +1,7 @@
 """Array and tree aliases, and the protocols that the wings are written against."""
 
-from collections.abc import Sequence
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.core
@@ -10,12 +10,15 @@ from jaxtyping import Array, Float
 __all__ = [
     "Axis",
     "Mask",
+    "Model",
+    "Network",
     "Params",
     "Penalty",
     "Rules",
     "Scalar",
     "Schedule",
     "Score",
+    "Variables",
     "is_traced",
 ]
 
@@ -29,6 +32,9 @@ Params = Any
 
 Mask = Any
 """A pytree of bool arrays shaped like the parameters; `None` = never pruned."""
+
+Variables = Mapping[str, Any]
+"""What a network computes with: `{"params": ..., "batch_stats": ..., ...}`."""
 
 Rules = Sequence[tuple[str, Any]]
 """`[(regex, value), ...]` over path names such as `layer1/0/conv1/kernel`."""
@@ -58,9 +64,87 @@ class Score(Protocol):
 class Schedule(Protocol):
     """A scalar for a step, as Optax writes its schedules."""
 
-    def __call__(self, count: jax.typing.ArrayLike) -> jax.typing.ArrayLike:
+    def __call__(self, count: Scalar) -> Scalar:
         """The value at step `count`."""
         ...
+
+
+@runtime_checkable
+class Model(Protocol):
+    """A network as a function of its variables and its input; any function will do.
+
+    A model may say more about itself, in attributes:
+
+      init(key, example) -> variables   fresh variables for inputs like `example`
+      plans                             what has been removed from the network that the
+                                        record of a run names: plain data in original
+                                        coordinates, in order
+    """
+
+    def __call__(
+        self,
+        variables: Variables,
+        x: Array,
+        *,
+        train: bool = False,
+        rngs: Mapping[str, Array] | None = None,
+    ) -> tuple[Any, Mapping[str, Array], Variables]:
+        """The outputs, the activation maps by name and the updated collections.
+
+        Args:
+          variables: its variables, the parameters under `params`.
+          x: the input, with the batch first.
+          train: whether it trains: statistics of the batch, dropout.
+          rngs: random keys by name, such as `{"dropout": key}`; None in evaluation.
+        """
+        ...
+
+
+class Network(NamedTuple):
+    """A network as stages hand it on: a function, its variables and its mask.
+
+    A pytree of the variables and the mask; the model is part of its structure, so that
+    a jitted function can take a network and return another one.
+
+    >>> def double(variables, x, *, train=False, rngs=None):
+    ...     return variables["params"]["scale"] * x, {}, {}
+    >>> network = Network(double, {"params": {"scale": 2.0}})
+    >>> network.params, network.model_state, network.mask
+    ({'scale': 2.0}, {}, None)
+    """
+
+    model: Model
+    variables: Variables
+    """With the parameters under `params`."""
+    mask: Mask = None
+    """What is pruned of the parameters; None while nothing has been pruned."""
+
+    @property
+    def params(self) -> Params:
+        """The parameters."""
+        return self.variables["params"]
+
+    @property
+    def model_state(self) -> dict[str, Any]:
+        """The other collections, for instance `{"batch_stats": ...}`."""
+        return {k: v for k, v in self.variables.items() if k != "params"}
+
+    def with_params(self, params: Params) -> "Network":
+        """The network with other parameters; its other variables stay.
+
+        >>> Network(print, {"params": 1, "batch_stats": 2}).with_params(3).variables
+        {'params': 3, 'batch_stats': 2}
+        """
+        return self._replace(variables={**self.variables, "params": params})
+
+
+_VARIABLES = jax.tree_util.GetAttrKey("variables")
+_MASK = jax.tree_util.GetAttrKey("mask")
+jax.tree_util.register_pytree_with_keys(
+    Network,
+    lambda n: (((_VARIABLES, n.variables), (_MASK, n.mask)), n.model),
+    lambda model, children: Network(model, *children),
+)
 
 
 def is_traced(x: Any) -> bool:

@@ -72,8 +72,8 @@ def estimate_stages(
     last = {stage.name: stage for stage in stages}
     for name, stage in last.items():
         context.console.say(f"{name}: estimating {len(names)} accelerator(s)")
-        weights = finished_run.weights_of(context, stage)
-        found = train.machines(context, weights, names, examples=examples)
+        network = finished_run.network_of(context, stage)
+        found = train.estimate(context, network, names, examples=examples)
         context.run.write_accelerators(name, found)
 
 

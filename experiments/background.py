@@ -88,17 +88,14 @@ def _row(context: "Context", record: dict[str, Any]) -> tuple[str, ...]:
     import jax.numpy as jnp
     import numpy as np
 
-    from dst_jax import activations, train
+    from dst_jax import train
     from dst_jax.report.tables.table import percent
 
     path = context.run.checkpoints / "baseline"
-    weights = train.load_weights(path, sharding=context.sharding)
+    loaded = train.load_weights(path, sharding=context.sharding)
+    network = context.with_model(loaded)
     black = jnp.zeros((1, *context.dataset.image_shape), jnp.uint8)
-    _, maps, _ = activations.apply_with_activations(
-        context.model,
-        {"params": weights.params, **weights.model_state},
-        context.preprocess(black),
-    )
+    _, maps, _ = network.model(network.variables, context.preprocess(black))
     first, answer = next(iter(maps.items()))
     centre = np.asarray(answer)[0, answer.shape[1] // 2, answer.shape[2] // 2]
     sparsity = record["activation_sparsity"]

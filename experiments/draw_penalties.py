@@ -56,11 +56,7 @@ def main(path: Path = Path("docs/figures/penalties.png")) -> int:
 
 
 def draw() -> "Figure":
-    """A panel per penalty: value drawn through, slope dashed, over one entry.
-
-    >>> draw().axes[1].get_title(loc="left")
-    'l1'
-    """
+    """A panel per penalty: value drawn through, slope dashed, over one entry."""
     from dst_jax.report.figures.style import styled
 
     return styled(_draw)()

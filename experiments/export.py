@@ -22,8 +22,8 @@ import tyro
 from experiments.running.command_line import parse, status
 
 if TYPE_CHECKING:
-    from dst_jax import train
     from dst_jax.runs import Run
+    from dst_jax.typing import Network
 
 __all__ = ["Options", "main", "write"]
 
@@ -76,17 +76,17 @@ def write(options: Options) -> list[Path]:
 
     run = Run(options.run_dir, writer=False)
     record, stage = _records(run, options.stage)
-    weights = _weights(run, stage)
+    network = _weights(run, stage)
     config = from_nested(record["config"])
     data = config.data.summary()
     out = run.path / "export" if options.out is None else Path(options.out)
     out.mkdir(parents=True, exist_ok=True)
-    variables = {"params": weights.params, **weights.model_state}
+    variables = dict(network.variables)
     saved = export.save_safetensors(
         out / "model.safetensors",
         config.model.name,
         variables,
-        masks=weights.mask,
+        masks=network.mask,
         format=options.format,
         num_classes=data["num_classes"],
         input_shape=data["image_shape"],
@@ -103,7 +103,7 @@ def write(options: Options) -> list[Path]:
         stage,
         num_classes=data["num_classes"],
         input=_input(data),
-        params_sha256=train.records.params_sha256(weights.params),
+        params_sha256=train.records.params_sha256(network.params),
         files=[_described(path) for path in files],
     )
     (out / "card.json").write_text(json.dumps(card, indent=2) + "\n")
@@ -129,7 +129,7 @@ def _records(run: "Run", stage: str | None) -> tuple[dict[str, Any], dict[str, A
     return record, found
 
 
-def _weights(run: "Run", stage: dict[str, Any]) -> "train.Weights":
+def _weights(run: "Run", stage: dict[str, Any]) -> "Network":
     """The checkpoint at a stage's end, recounted against the stage's record."""
     import numpy as np
 
@@ -141,8 +141,8 @@ def _weights(run: "Run", stage: dict[str, Any]) -> "train.Weights":
     if not found:
         raise ValueError(f"{run.checkpoints} has no checkpoint of the stage {name}")
     last = max(found, key=lambda path: path.stat().st_mtime)  # of its phases
-    weights = train.load_weights(last, sharding=train.replicated(train.make_mesh()))
-    leaves = named_leaves(weights.params)
+    network = train.load_weights(last, sharding=train.replicated(train.make_mesh()))
+    leaves = named_leaves(network.params)
     for layer, recorded in stage["layers"]["weights"].items():
         zeros = int(np.sum(np.asarray(leaves[layer]) == 0))
         if zeros != recorded["zeros"]:
@@ -150,7 +150,7 @@ def _weights(run: "Run", stage: dict[str, Any]) -> "train.Weights":
                 f"{last}: {layer} has {zeros} zeros, {recorded['zeros']} when the stage"
                 " was evaluated: it is not the network that the card would describe"
             )
-    return weights
+    return network
 
 
 def _input(data: dict[str, Any]) -> dict[str, Any]:

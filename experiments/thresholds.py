@@ -23,7 +23,9 @@ from experiments.options.ranges import AT_LEAST_1, Range, check_ranges
 from experiments.running.command_line import parse, status
 
 if TYPE_CHECKING:
-    from dst_jax.train import Context, Stage, Weights
+    from dst_jax.train import Context, Stage
+    from dst_jax.typing import Network
+    from experiments.running.quality import Quality
 
 __all__ = ["Options", "main"]
 
@@ -66,12 +68,13 @@ def main(argv: list[str] | None = None) -> int:
 
 def _search(options: Options) -> None:
     from experiments.running import finished_run
+    from experiments.running.quality import quality_of
 
     context, stages = finished_run.reopen(options.run_dir, data_dir=options.data_dir)
     stage = _stage(options, stages)
-    record = _record(context, finished_run.weights_of(context, stage), options)
+    record = _record(context, finished_run.network_of(context, stage), options)
     context.run.write_thresholds(stage.name, record)
-    _show(stage.name, record)
+    _show(stage.name, record, quality_of(context.task))
 
 
 def _stage(options: Options, stages: "Sequence[Stage]") -> "Stage":
@@ -82,20 +85,20 @@ def _stage(options: Options, stages: "Sequence[Stage]") -> "Stage":
     return last[name]
 
 
-def _record(context: "Context", weights: "Weights", options: Options) -> dict[str, Any]:
+def _record(context: "Context", network: "Network", options: Options) -> dict[str, Any]:
     """What the search finds, and the splits without and with it."""
     from dst_jax import train
     from experiments.running import fat_relu
 
     found = fat_relu.search(
         context,
-        weights,
+        network,
         budget=options.budget,
         kind=options.kind,
         bisections=options.bisections,
         percentile=options.percentile,
     )
-    changed = fat_relu.put_on(weights, found.thresholds, kind=options.kind)
+    changed = fat_relu.put_on(network, found.thresholds, kind=options.kind)
     splits = {"holdout": fat_relu.holdout(context)}
     if options.test:
         splits["test"] = context.dataset.test
@@ -106,14 +109,14 @@ def _record(context: "Context", weights: "Weights", options: Options) -> dict[st
         **{
             split: {
                 when: train.records.row(when, context.evaluate(w, examples, count=True))
-                for when, w in (("without", weights), ("with", changed))
+                for when, w in (("without", network), ("with", changed))
             }
             for split, examples in splits.items()
         },
     }
 
 
-def _show(stage: str, record: Mapping[str, Any]) -> None:
+def _show(stage: str, record: Mapping[str, Any], quality: "Quality") -> None:
     from dst_jax.report.tables.table import Table, percent
     from dst_jax.report.terminal import show
 
@@ -121,14 +124,15 @@ def _show(stage: str, record: Mapping[str, Any]) -> None:
         (
             split,
             when,
-            percent(row["top1"]),
+            quality.text(quality(row)),
             percent(row["activation_sparsity"]["element"]),
             percent(row["flops_drop"]["dense"]),
         )
         for split in ("holdout", "test")
         for when, row in record.get(split, {}).items()
     ]
-    headings = ("", "thresholds", "top-1 %", "activation sparsity %", "FLOPs drop %")
+    shares = ("activation sparsity %", "FLOPs drop %")
+    headings = ("", "thresholds", quality.metric.heading, *shares)
     show(Table(stage, headings, tuple(rows), words=2))
     for name, t in record["thresholds"].items():
         print(f"  {name}: {t:.4g}")

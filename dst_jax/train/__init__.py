@@ -1,22 +1,23 @@
 """Training: stages as values, one jitted step, resumable to the bit."""
 
-from dst_jax.train import records, stages
+from dst_jax.train import records, stages, tasks
 from dst_jax.train.checkpoint import load_weights
 from dst_jax.train.console import Console
 from dst_jax.train.context import Context
+from dst_jax.train.estimates import EXAMPLES, estimate
 from dst_jax.train.evaluate import Evaluation, evaluate
 from dst_jax.train.interrupt import Interrupt, Interrupted
 from dst_jax.train.loop import NonFiniteLoss
-from dst_jax.train.objective import Objective, Target, Term
-from dst_jax.train.on_accelerators import EXAMPLES, machines
+from dst_jax.train.objective import Objective
 from dst_jax.train.optimizer import chain, learning_rate
 from dst_jax.train.pipeline import rehearse, train
 from dst_jax.train.sharding import make_mesh, replicated
+from dst_jax.train.stage import Stage
 from dst_jax.train.stage_run import run_stage
-from dst_jax.train.stages import Stage
-from dst_jax.train.state import TrainState, Weights
+from dst_jax.train.state import TrainState
 from dst_jax.train.step import make_eval_step, make_train_step
 from dst_jax.train.tensorboard import TensorBoard
+from dst_jax.train.terms import Target, Term
 
 __all__ = [
     "EXAMPLES",
@@ -32,12 +33,11 @@ __all__ = [
     "TensorBoard",
     "Term",
     "TrainState",
-    "Weights",
     "chain",
+    "estimate",
     "evaluate",
     "learning_rate",
     "load_weights",
-    "machines",
     "make_eval_step",
     "make_mesh",
     "make_train_step",
@@ -46,5 +46,6 @@ __all__ = [
     "replicated",
     "run_stage",
     "stages",
+    "tasks",
     "train",
 ]

@@ -1,23 +1,38 @@
 """What happens between steps: lines of metrics, evaluation, checkpoints."""
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import grain
 import jax
 
 from dst_jax import pruning
+from dst_jax.train import tasks
 from dst_jax.train.checkpoint import Checkpoints
 from dst_jax.train.context import Context
 from dst_jax.train.evaluate import Evaluation
 from dst_jax.train.loop import Interval
-from dst_jax.train.stages import Stage
-from dst_jax.train.state import TrainState, Weights, has_method, weights_of
+from dst_jax.train.stage import Stage
+from dst_jax.train.state import TrainState, has_method
+from dst_jax.train.tasks import Task
 from dst_jax.train.tensorboard import TensorBoard
+from dst_jax.typing import Network
 
 __all__ = ["Callbacks"]
 
 
 class Callbacks:
-    """The loop's callbacks for one stage."""
+    """The loop's callbacks for one stage.
+
+    Args:
+      context: the run's.
+      stage: the stage that is trained.
+      steps: steps in the stage.
+      network_at: the network in a state; in the last one, what the stage hands on.
+      checkpoints: the stage's checkpoints.
+      batches: the Grain iterator, or None for a stage without steps.
+      events: where scalars go besides metrics.jsonl.
+    """
 
     def __init__(
         self,
@@ -25,26 +40,30 @@ class Callbacks:
         stage: Stage,
         *,
         steps: int,
+        network_at: Callable[[TrainState, int], Network],
         checkpoints: Checkpoints,
-        batches: Any,
+        batches: grain.DatasetIterator[Any] | None,
         events: TensorBoard,
     ):
         self._context = context
         self._stage = stage
         self._steps = steps
+        self._network_at = network_at
         self._checkpoints = checkpoints
         self._batches = batches
         self._events = events
         self._status = ""
+        self.saved: Network | None = None
+        """The network of the last checkpoint."""
 
     def due(self, step: int) -> bool:
-        """Whether to stop by after `step`: at epochs' ends and every `save_every`."""
+        """Whether to save after `step`: at epochs' ends and every `save_every`."""
         every = self._context.save_every
         return step % self._context.steps_per_epoch == 0 or bool(
             every and step % every == 0
         )
 
-    def look(self, interval: Interval, state: TrainState) -> None:
+    def log(self, interval: Interval, state: TrainState) -> None:
         """Logs an interval of steps, and the masks if a method chooses them."""
         values = dict(interval.metrics)
         if interval.steps:
@@ -54,41 +73,38 @@ class Callbacks:
             values["seconds"] = interval.seconds
         values["steps"] = interval.steps
         self._log("train", interval.step, values)
-        self._status = _status(values)
+        self._status = _status(self._task, values)
         self._context.console.advance(interval.step, self._status)
         if has_method(state.opt_state):
             self._log_masks(state, interval.step)
 
-    def visit(self, state: TrainState, step: int) -> None:
-        """Evaluates on the hold-out where that is due, and saves."""
+    def save(self, state: TrainState, step: int) -> None:
+        """Evaluates on the hold-out where that is due, and starts a checkpoint."""
+        network = self.saved = self._network_at(state, step)
         per_epoch = self._context.steps_per_epoch
         due = step % (self._context.eval_every * per_epoch) == 0
         holdout = self._context.dataset.holdout
         metrics = None
-        if holdout is not None and (due or step == self._steps):
-            found = self._context.evaluate(self._weights(state), holdout, count=False)
+        if holdout is not None and self._steps and (due or step == self._steps):
+            found = self._context.evaluate(network, holdout, count=False)
             metrics = _eval_metrics(found)
             self._log("eval", step, metrics)
-        if step % per_epoch == 0 or step == self._steps:
+        if self._steps and (step % per_epoch == 0 or step == self._steps):
             self._say_epoch(step, metrics)
-        self.save(state, metrics)
-
-    def save(self, state: TrainState, metrics: dict[str, float] | None) -> None:
-        """Starts a checkpoint."""
-        self._checkpoints.save(
-            state, self._weights(state), self._batches, metrics=metrics
-        )
+        self._checkpoints.save(state, network, self._batches, metrics=metrics)
 
     def last_good(self) -> str:
-        """Says where the newest checkpoint lies."""
+        """Says where the newest checkpoint is."""
         self._checkpoints.wait()
         step = self._checkpoints.last()
         if step is None:
             return "no checkpoint of this stage yet"
         return f"the last good checkpoint is {self._checkpoints.path(step)}"
 
-    def _weights(self, state: TrainState) -> Weights:
-        return weights_of(state, dense_weights=self._stage.dense_weights)
+    @property
+    def _task(self) -> Task:
+        own = self._stage.objective.task
+        return self._context.task if own is None else own
 
     def _place(self, step: int) -> dict[str, Any]:
         return {
@@ -119,23 +135,27 @@ class Callbacks:
         line = f"{self._stage.path}  epoch {epoch:g}/{self._stage.epochs:g}"
         line += f"  {self._status}"
         if metrics is not None:
-            line += f"  hold-out: top-1 {metrics['top1']:.2%}"
+            task = self._context.task
+            best = tasks.say(task, {task.best[0]: metrics[task.best[0]]})
+            line += f"  hold-out: {best}"
             line += f", activation sparsity {metrics['activation_sparsity']:.2%}"
         self._context.console.say(line)
 
 
 def _eval_metrics(found: Evaluation) -> dict[str, float]:
     return {
-        "top1": found.top1,
-        "top5": found.top5,
-        "loss": found.loss,
+        **found.metrics,
         "activation_sparsity": found.element_sparsity,
         "weight_sparsity": found.weight_sparsity,
     }
 
 
-def _status(values: dict[str, float]) -> str:
-    text = f"loss {values['loss']:.4f}  accuracy {values['accuracy']:.2%}"
+def _status(task: Task, values: Mapping[str, float]) -> str:
+    """The line of a bar: the loss, and the best metric where batches have it."""
+    text = f"loss {values['loss']:.4f}"
+    metric = getattr(task, "training", task.best[0])
+    if metric in values and metric != "loss":
+        text += f"  {tasks.say(task, {metric: values[metric]})}"
     if "images_per_second" in values:
         text += f"  {values['images_per_second']:,.0f} images/s"
         text += f", waiting {values['waiting']:.1%}"

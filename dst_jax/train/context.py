@@ -6,57 +6,75 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
+import flax.linen as nn
+import grain
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh, NamedSharding
 
-from dst_jax import activations, data
+from dst_jax import data, kernels
 from dst_jax.activations.tap import THRESHOLDS
+from dst_jax.models.linen import as_model
 from dst_jax.runs import Run
+from dst_jax.train import tasks
+from dst_jax.train.checkpoint import is_without_model
 from dst_jax.train.console import Console
 from dst_jax.train.evaluate import Evaluation, evaluate
 from dst_jax.train.sharding import check_batch, make_mesh, replicated
-from dst_jax.train.state import Model, Weights, init_weights
+from dst_jax.train.state import init_network
 from dst_jax.train.step import EvalStep, Preprocess, make_eval_step
+from dst_jax.train.tasks import Task, classification
 from dst_jax.trees import named_leaves
+from dst_jax.typing import Model, Network, Rules, is_traced
 
-__all__ = ["Context"]
+__all__ = ["Context", "shapes_of"]
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """Model, data, devices and the run directory.
+    """Model, task, data, devices and the run directory.
 
     Attributes:
-      model: a Linen module.
-      dataset: from `data.load`.
+      model: the network's function, or a Linen module, which is wrapped. Stages may go
+        on with other ones; this is what a run without given weights starts from.
+      dataset: data set from `data.load`.
       run: the run directory.
-      batch_size: of training, over all devices of all hosts.
-      eval_batch_size: likewise.
-      seed: of initialisation, data order and dropout.
+      batch_size: training examples of a step, over all devices of all hosts.
+      eval_batch_size: evaluation examples of a step, likewise.
+      task: loss and metrics.
+      seed: seed of initialisation, data order and dropout.
       dtype: compute dtype of the network's input.
       prunable: `((regex, bool), ...)`: which weights count for weight sparsity.
       log_every: steps between lines of metrics.
       eval_every: epochs between hold-out evaluations.
       save_every: steps between checkpoints within an epoch; 0 saves at epochs' ends.
-      threads: of the data loader, or None for one per core.
+      threads: threads of the data loader, or None for one per core.
       workers: processes of the data loader; 0 uses threads.
       mesh: devices; all by default.
       console: where lines go.
-      compiled: steps made so far. Setups of the same model, data and devices may
-        share it, as `dataclasses.replace` with another run or seed does.
+      compiled: steps made so far. Contexts of the same task, data and devices may share
+        it, as `dataclasses.replace` with another run or seed does.
+
+    >>> from dst_jax import models
+    >>> context = Context(
+    ...     model=models.create("mlp", num_classes=10), dataset=data.load("digits"),
+    ...     run=Run("runs/mlp"), batch_size=128, eval_batch_size=256)
+    >>> context.steps_per_epoch
+    8
     """
 
-    model: Model
+    model: Model | nn.Module
     dataset: data.Dataset
     run: Run
     batch_size: int
     eval_batch_size: int
+    task: Task = field(default_factory=classification)
     seed: int = 0
-    dtype: Any = jnp.float32
-    prunable: tuple[tuple[str, bool], ...] = ()
+    dtype: jax.typing.DTypeLike = jnp.float32
+    prunable: Rules = ()
     log_every: int = 50
     eval_every: int = 1
     save_every: int = 0
@@ -67,6 +85,8 @@ class Context:
     compiled: dict[Hashable, Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "model", as_model(self.model))
+        tasks.check(self.task)
         check_batch("batch_size", self.batch_size, self.mesh)
         check_batch("eval_batch_size", self.eval_batch_size, self.mesh)
         if self.batch_size > len(self.dataset.train):
@@ -82,7 +102,7 @@ class Context:
 
     @property
     def sharding(self) -> NamedSharding:
-        """Of states and metrics: whole on every device."""
+        """The sharding of states and metrics: whole on every device."""
         return replicated(self.mesh)
 
     @property
@@ -95,26 +115,61 @@ class Context:
             dtype=self.dtype,
         )
 
-    def fresh_weights(self) -> Weights:
-        """Newly initialised weights, the same for every run of this seed."""
-        example = jnp.zeros((1, *self.dataset.image_shape), self.dtype)
-        init = self.once(("init",), lambda: jax.jit(partial(init_weights, self.model)))
+    @property
+    def example(self) -> jax.ShapeDtypeStruct:
+        """The shape and dtype of a network's input for one example, (1, ...)."""
+        shape = (1, *self.dataset.image_shape)
+        return jax.ShapeDtypeStruct(shape, jnp.dtype(self.dtype))
+
+    def fresh_weights(self) -> Network:
+        """A newly initialised network, the same for every run of this seed.
+
+        Raises:
+          ValueError: the model does not say how it is initialised.
+        """
+        example = jnp.zeros(self.example.shape, self.example.dtype)
+        init = self.once(
+            ("init", self.model),
+            lambda: jax.jit(partial(init_network, self.model)),
+        )
         return init(example, jax.random.key(self.seed))
+
+    def with_model(self, network: Network) -> Network:
+        """A network with the run's model, if it was loaded without one."""
+        if is_without_model(network):
+            return network._replace(model=self.model)
+        return network
 
     @property
     def map_names(self) -> list[str]:
         """The activation maps of the model, in order of execution."""
+        return self.maps_of(jax.eval_shape(self.fresh_weights))
 
-        def maps() -> Any:
-            example = jnp.zeros((1, *self.dataset.image_shape), self.dtype)
-            variables = self.model.init(jax.random.key(0), example)
-            found = activations.apply_with_activations(self.model, variables, example)
-            return found[1]
+    def maps_of(self, network: Network) -> list[str]:
+        """The activation maps of a network, in order of execution; nothing is run."""
 
-        return self.once("maps", lambda: list(jax.eval_shape(maps)))
+        def maps() -> list[str]:
+            return list(jax.eval_shape(_forward, network, self.example)[1])
 
-    def check_weights(self, weights: Weights) -> None:
-        """Refuses weights of another network, naming what differs.
+        return self.once(("maps", *shapes_of(network)), maps)
+
+    def kernels_of(self, network: Network) -> kernels.Kernels:
+        """The kernels of a network from one abstract trace in evaluation mode.
+
+        Everything that asks what is a kernel is given these: masks, methods, weight
+        decay, penalties on weights, figures of weight sparsity.
+        """
+
+        def trace() -> kernels.Kernels:
+            def forward(variables: Any, x: jax.Array) -> Any:
+                return _forward(network._replace(variables=variables), x)
+
+            return kernels.by_use(forward)(dict(network.variables), self.example)
+
+        return self.once(("kernels", *shapes_of(network)), trace)
+
+    def check_weights(self, network: Network) -> None:
+        """Refuses the variables of another network, naming what differs.
 
         Raises:
           ValueError: a name is missing or unexpected, or a shape differs.
@@ -123,7 +178,7 @@ class Context:
         for part in ("params", "model_state"):
             want = {k: x.shape for k, x in named_leaves(getattr(own, part)).items()}
             # Thresholds are put on maps later: a fresh network has none.
-            given = {k: v for k, v in getattr(weights, part).items() if k != THRESHOLDS}
+            given = {k: v for k, v in getattr(network, part).items() if k != THRESHOLDS}
             have = {k: x.shape for k, x in named_leaves(given).items()}
             wrong = [
                 f"{name}: the model has {want.get(name)}, the weights {have.get(name)}"
@@ -134,14 +189,14 @@ class Context:
                 raise ValueError(f"{part} do not fit the model: {'; '.join(wrong)}")
 
     def stage_key(self, path: str) -> jax.Array:
-        """The random key of a stage, whatever other stages the run has."""
+        """The random key of a stage, the same whichever other stages a run has."""
         return jax.random.fold_in(jax.random.key(self.seed), zlib.crc32(path.encode()))
 
     def stage_seed(self, path: str) -> int:
         """An integer in place of a key, for what takes a seed."""
         return zlib.crc32(f"{self.seed}/{path}".encode()) & 0x7FFFFFFF
 
-    def train_batches(self, path: str) -> Any:
+    def train_batches(self, path: str) -> grain.DatasetIterator[Any]:
         """A stage's batches: a Grain iterator with its own seed, to be closed."""
         return data.train_iterator(
             self.dataset.train,
@@ -155,13 +210,23 @@ class Context:
 
     def evaluate(
         self,
-        weights: Weights,
+        network: Network,
         split: data.Split,
         *,
         count: bool,
         check: Callable[[], None] = lambda: None,
     ) -> Evaluation:
-        """Evaluates weights over a whole split, with or without exact counts."""
+        """Evaluates a network over a whole split.
+
+        Args:
+          network: any network for this data and task.
+          split: a split of the data set.
+          count: whether multiplications are counted.
+          check: called before every batch; may raise to stop.
+        """
+        network = self.with_model(network)
+        for leaf in filter(is_traced, jax.tree.leaves(network)):
+            np.asarray(leaf)  # JAX says that a value is needed
         batches = data.eval_batches(
             split,
             batch_size=self.eval_batch_size,
@@ -170,11 +235,13 @@ class Context:
             threads=self.threads,
         )
         return evaluate(
-            self.once(("evaluate", count), lambda: self._make_eval_step(count=count)),
-            weights,
+            self._eval_step(network, count=count),
+            network,
             batches,
             mesh=self.mesh,
+            task=self.task,
             prunable=self.prunable,
+            kernels=self.kernels_of(network),
             check=check,
         )
 
@@ -184,10 +251,28 @@ class Context:
             self.compiled[key] = make()
         return self.compiled[key]
 
-    def _make_eval_step(self, *, count: bool) -> EvalStep:
-        return make_eval_step(
-            self.model,
-            preprocess=self.preprocess,
-            count=count,
-            out_sharding=self.sharding,
+    def _eval_step(self, network: Network, *, count: bool) -> EvalStep:
+        return self.once(
+            ("evaluate", network.model, count),
+            lambda: make_eval_step(
+                network.model,
+                preprocess=self.preprocess,
+                task=self.task,
+                count=count,
+                out_sharding=self.sharding,
+            ),
         )
+
+
+def shapes_of(tree: Any) -> tuple[Hashable, ...]:
+    """The structure of a tree and the shapes and dtypes of its leaves, as a key.
+
+    >>> shapes_of({"w": jnp.ones(2)}) == shapes_of({"w": jnp.zeros(2)})
+    True
+    """
+    leaves, structure = jax.tree.flatten(tree)
+    return structure, tuple((leaf.shape, str(leaf.dtype)) for leaf in leaves)
+
+
+def _forward(network: Network, x: Any) -> Any:
+    return network.model(network.variables, x, train=False, rngs=None)

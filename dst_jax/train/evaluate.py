@@ -1,6 +1,6 @@
 """Evaluation over a whole set: every example once, sums exact."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -9,22 +9,28 @@ import numpy as np
 from jax.sharding import Mesh
 
 from dst_jax import cost, data, pruning
+from dst_jax.kernels import Kernel
 from dst_jax.train.sharding import put_batch
-from dst_jax.train.state import Weights
 from dst_jax.train.step import EvalStep
+from dst_jax.train.tasks import Task, classification
 from dst_jax.trees import named_leaves
+from dst_jax.typing import Network, Rules
 
 __all__ = ["Evaluation", "evaluate"]
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Sums over a set as Python integers, and what follows from them."""
+    """Sums over a set as Python integers, and what follows from them.
+
+    The task's metrics are attributes, too: `found.top1` is `found.metrics["top1"]`.
+    """
 
     examples: int
-    top1_count: int
-    top5_count: int
-    loss_sum: float
+    sums: Mapping[str, Any]
+    """The task's, added up over the set."""
+    metrics: Mapping[str, float]
+    """The task's summary of them."""
     zeros: dict[str, int]
     """Zeros of every activation map over the set."""
     elements: dict[str, int]
@@ -34,36 +40,30 @@ class Evaluation:
     counts: dict[str, cost.OpCounts]
     """Multiplications by operation; empty if not counted."""
 
-    @property
-    def top1(self) -> float:
-        """Share of examples whose label has the highest logit."""
-        return self.top1_count / self.examples
-
-    @property
-    def top5(self) -> float:
-        """Share of examples whose label is among the five highest logits."""
-        return self.top5_count / self.examples
-
-    @property
-    def loss(self) -> float:
-        """Mean cross-entropy."""
-        return self.loss_sum / self.examples
+    def __getattr__(self, name: str) -> float:
+        metrics = vars(self).get("metrics", {})
+        if name not in metrics:
+            raise AttributeError(
+                f"an evaluation has no {name!r}; its metrics are {tuple(metrics)}"
+            )
+        return metrics[name]
 
     @property
     def element_sparsity(self) -> float:
-        """Zeros of all maps over elements of all maps."""
-        return sum(self.zeros.values()) / sum(self.elements.values())
+        """Zeros of all maps over elements of all maps; NaN without maps."""
+        return _share(sum(self.zeros.values()), sum(self.elements.values()))
 
     @property
     def layer_mean_sparsity(self) -> float:
-        """The plain mean of the maps' zero fractions."""
-        shares = [self.zeros[k] / self.elements[k] for k in self.zeros]
-        return sum(shares) / len(shares)
+        """The plain mean of the maps' zero fractions; NaN without maps."""
+        shares = [_share(self.zeros[k], self.elements[k]) for k in self.zeros]
+        return _share(sum(shares), len(shares))
 
     @property
     def weight_sparsity(self) -> float:
-        """Zeros of all prunable weights over all prunable weights."""
-        return sum(self.weight_zeros.values()) / sum(self.weight_elements.values())
+        """Zeros of all prunable weights over all of them; NaN if there are none."""
+        whole = sum(self.weight_elements.values())
+        return _share(sum(self.weight_zeros.values()), whole)
 
     def drop(self, reference: Literal["dense", "valid"]) -> float:
         """`1 - effectual / reference`, as `cost.drop`."""
@@ -72,51 +72,80 @@ class Evaluation:
 
 def evaluate(
     eval_step: EvalStep,
-    weights: Weights,
+    network: Network,
     batches: Iterable[data.EvalBatch],
     *,
     mesh: Mesh,
-    prunable: Any = (),
+    task: Task | None = None,
+    prunable: Rules = (),
+    kernels: Mapping[str, Kernel] | None = None,
     check: Callable[[], None] = lambda: None,
 ) -> Evaluation:
     """Runs `eval_step` over all batches and adds up.
 
     Args:
       eval_step: from `make_eval_step`.
-      weights: the network.
-      batches: from `data.eval_batches`; the last may be smaller.
-      mesh: from `make_mesh`.
+      network: the network.
+      batches: batches from `data.eval_batches`; the last may be smaller.
+      mesh: mesh from `make_mesh`.
+      task: the task of `eval_step`; classification by default.
       prunable: `((regex, bool), ...)`: which weights count for weight sparsity.
+      kernels: kernels of the network; by name if None.
       check: called before every batch; may raise to stop.
 
     Raises:
-      ValueError: there are no batches.
+      ValueError: there are no batches, or the task's summary lacks its best metric.
     """
-    sums: list[dict[str, Any]] = []
+    task = classification() if task is None else task
+    parts: list[dict[str, Any]] = []
     for batch in batches:
         check()
         # Corrupt records may have left a batch too small for the devices to share.
         shared = batch.sharded and len(batch.label) % mesh.local_mesh.size == 0
         arrays = {"image": batch.image, "label": batch.label}
         on_device = put_batch(arrays, mesh, sharded=shared)
-        out = eval_step(weights.params, weights.model_state, on_device)
-        sums.append(jax.device_get(out))
-    if not sums:
+        found = eval_step(network.params, network.model_state, on_device)
+        parts.append(jax.device_get(found))
+    if not parts:
         raise ValueError("batches is empty: there is nothing to evaluate on")
-    kernels = named_leaves(pruning.masks.prunable(weights.params, prunable))
+    others = ("zeros", "elements", "counts")
+    sums = _added([{k: v for k, v in p.items() if k not in others} for p in parts])
+    weights = named_leaves(
+        pruning.masks.prunable(network.params, prunable, kernels=kernels)
+    )
     return Evaluation(
-        examples=sum(int(s["examples"]) for s in sums),
-        top1_count=sum(int(s["top1"]) for s in sums),
-        top5_count=sum(int(s["top5"]) for s in sums),
-        loss_sum=sum(float(s["loss"]) for s in sums),
-        zeros=_sum_by_name([_total(s["zeros"]) for s in sums]),
-        elements=_sum_by_name([_elements(s) for s in sums]),
-        weight_zeros={k: int(np.sum(np.asarray(w) == 0)) for k, w in kernels.items()},
-        weight_elements={k: w.size for k, w in kernels.items()},
-        counts=cost.accumulate(s["counts"] for s in sums)
-        if "counts" in sums[0]
+        examples=sums["examples"],
+        sums=sums,
+        metrics=_metrics(task, sums),
+        zeros=_sum_by_name([_total(p["zeros"]) for p in parts]),
+        elements=_sum_by_name([_elements(p) for p in parts]),
+        weight_zeros={k: int(np.sum(np.asarray(w) == 0)) for k, w in weights.items()},
+        weight_elements={k: w.size for k, w in weights.items()},
+        counts=cost.accumulate(p["counts"] for p in parts)
+        if "counts" in parts[0]
         else {},
     )
+
+
+def _metrics(task: Task, sums: Mapping[str, Any]) -> dict[str, float]:
+    metrics = {name: float(value) for name, value in task.summary(sums).items()}
+    if task.best[0] not in metrics:
+        raise ValueError(
+            f"task.best must be a metric of its summary, {tuple(metrics)}, got"
+            f" {task.best[0]!r}"
+        )
+    return metrics
+
+
+def _added(parts: list[dict[str, Any]]) -> dict[str, Any]:
+    """Scalars as Python numbers, arrays in 64 bits: sums of any size stay exact."""
+
+    def wide(x: Any) -> Any:
+        if np.ndim(x) == 0:
+            return x.item()
+        return x.astype(np.int64 if np.issubdtype(x.dtype, np.integer) else np.float64)
+
+    return jax.tree.map(lambda *xs: sum(wide(x) for x in xs), *parts)
 
 
 def _total(zeros: dict[str, Any]) -> dict[str, int]:
@@ -130,3 +159,7 @@ def _elements(sums: dict[str, Any]) -> dict[str, int]:
 
 def _sum_by_name(parts: list[dict[str, int]]) -> dict[str, int]:
     return {name: sum(part[name] for part in parts) for name in parts[0]}
+
+
+def _share(part: float, whole: float) -> float:
+    return part / whole if whole else float("nan")

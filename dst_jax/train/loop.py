@@ -25,7 +25,7 @@ class NonFiniteLoss(ArithmeticError):
 
 
 class Interval(NamedTuple):
-    """What happened since the last time the loop looked."""
+    """What happened since the loop last read the metrics."""
 
     step: int
     metrics: dict[str, float]
@@ -44,34 +44,39 @@ def fit(
     objective: Objective,
     put: Callable[[Any], Any],
     steps: int,
-    look: Callable[[int], bool],
-    visit: Callable[[int], bool],
-    on_look: Callable[[Interval, TrainState], None],
-    on_visit: Callable[[TrainState, int], None],
+    log: Callable[[int], bool],
+    save: Callable[[int], bool],
+    on_log: Callable[[Interval, TrainState], None],
+    on_save: Callable[[TrainState, int], None],
     stop: Callable[[int], bool],
 ) -> TrainState:
     """Trains from `state.step` to `steps`.
 
-    Losses are read from the device only when `look` says so; every one of them is
-    checked then, and always before `on_visit`, so that no checkpoint can hold a state
+    Losses are read from the device only when `log` says so; every one of them is
+    checked then, and always before `on_save`, so that no checkpoint can hold a state
     that came after a non-finite loss.
 
     Args:
-      state: donated.
-      batches: host batches, for ever.
-      train_step: from `make_train_step`.
-      objective: passed to every step.
-      put: host batch to device arrays.
-      steps: where to end.
-      look: at which steps to read the metrics; `on_look` gets their means and the
-        state, which the next step takes away.
-      visit: after which steps to call `on_visit` (evaluation, checkpoints); the last
-        step is always visited.
-      stop: asked after every step; on True the state is visited and the loop ends.
+      state: the state to start from; it is donated.
+      batches: host batches, without an end.
+      train_step: a step from `make_train_step`.
+      objective: the objective, passed to every step.
+      put: a function from a host batch to device arrays.
+      steps: the step to end at.
+      log: whether to read the metrics after a step; `on_log` gets their means and the
+        state, which the next step donates.
+      save: whether to call `on_save` (evaluation, checkpoints) after a step; it is
+        always called after the last.
+      on_log: what to do with an interval of metrics.
+      on_save: what to do with a state.
+      stop: whether to end after a step; asked after every one. The state is saved then.
+
+    Returns:
+      The state after the last step.
 
     Raises:
       NonFiniteLoss: with the first step whose loss was not finite.
-      Interrupted: `stop` said so, after the visit.
+      Interrupted: `stop` said so; the state is saved.
     """
     step = int(state.step)
     meter = _Meter()
@@ -81,11 +86,11 @@ def fit(
         step += 1
         meter.add(step, metrics)
         stopping = stop(step)
-        visiting = stopping or step == steps or visit(step)
-        if visiting or look(step):
-            on_look(meter.read(), state)
-        if visiting:
-            on_visit(state, step)
+        saving = stopping or step == steps or save(step)
+        if saving or log(step):
+            on_log(meter.read(), state)
+        if saving:
+            on_save(state, step)
             meter.restart()
         if stopping and step < steps:
             raise Interrupted(f"interrupted at step {step}")

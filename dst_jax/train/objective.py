@@ -1,194 +1,180 @@
-"""The loss: cross-entropy, a penalty on activation maps, a penalty on weights.
+"""The loss: that of the task, and any number of penalties.
 
 Every number in it (strengths, shape parameters, layer weights, smoothing) is a leaf of
 a pytree and so a traced value: changing one does not compile again.
 """
 
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
-from jax.typing import ArrayLike
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from dst_jax import penalties, pruning
-from dst_jax.typing import Axis, Params, Penalty
+from dst_jax.kernels import Kernel
+from dst_jax.penalties.adaptive import Adaptive
+from dst_jax.train import tasks
+from dst_jax.train.terms import Term
+from dst_jax.typing import Params, Scalar
 
-__all__ = ["Objective", "Target", "Term"]
+__all__ = ["Objective"]
 
-
-@partial(
-    jax.tree_util.register_dataclass,
-    data_fields=["strength", "options", "layer_weights", "warmup"],
-    meta_fields=["penalty", "layers", "ramp"],
-)
-@dataclass(frozen=True)
-class Term:
-    """`strength * total(tree, penalty)`, with options and layer weights.
-
-    Attributes:
-      penalty: the penalty, `(x, *, axis, **options) -> Array`.
-      strength: lambda (`alpha` in Yu & Tian 2024).
-      options: the penalty's own parameters, such as `{"a": 1.0}`.
-      layers: regexes over path names, first match wins.
-      layer_weights: a weight for each of them, a number or an array over the elements
-        of one example's map; other layers have weight 1.
-      warmup: epochs over which the strength rises from 0; 0 is none.
-      ramp: how it rises: "linear", or "sine", along half a period from slope 0 to slope
-        0 as in ProSparse (`activations.sine_stages`).
-    """
-
-    penalty: Any
-    strength: Any
-    options: Any = field(default_factory=dict)
-    layers: Any = ()
-    layer_weights: Any = ()
-    warmup: Any = 0
-    ramp: Any = "linear"
-
-    def __call__(
-        self, tree: Any, *, epoch: ArrayLike = jnp.inf, batched: bool
-    ) -> Float[Array, ""]:
-        """The weighted penalty of all leaves, so many epochs into a stage."""
-        penalty: Penalty = partial(self.penalty, **self.options)
-        value = penalties.total(tree, penalty, weights=self._rules(), batched=batched)
-        # At the very start 0 / 0 would be asked for where there is no warm-up.
-        risen = jnp.where(
-            epoch < self.warmup, epoch / jnp.maximum(self.warmup, 1e-9), 1
-        )
-        if self.ramp == "sine":
-            risen = (1 - jnp.cos(jnp.pi * risen)) / 2
-        return self.strength * risen * value
-
-    def sparsity(self, maps: Any) -> Float[Array, ""]:
-        """The share of zeros in activation maps, each weighed as its penalty is."""
-        zeros = penalties.total(maps, _zeros, weights=self._rules())
-        return zeros / penalties.total(maps, _elements, weights=self._rules())
-
-    def _rules(self) -> list[tuple[str, Any]]:
-        return list(zip(self.layers, self.layer_weights, strict=True))
+_METRICS = {
+    "maps": "activation_penalty",
+    "weights": "weight_penalty",
+    "trained": "trained_penalty",
+}
 
 
-@partial(
-    jax.tree_util.register_dataclass,
-    data_fields=["sparsity", "max_loss", "gain"],
-    meta_fields=[],
-)
-@dataclass(frozen=True)
-class Target:
-    """A sparsity that the strength of the activation term adapts itself to.
-
-    See `penalties.adaptive`.
-
-    Attributes:
-      sparsity: share of zeros to reach, in [0, 1]. If the term weighs elements, each
-        zero counts as much as its weight: with FLOPs-aware weights, the share of the
-        multiplications by penalised activations that are saved.
-      max_loss: the cross-entropy of the training batches may rise to this.
-      gain: how fast the strength follows, per step and unit of sparsity missing.
-    """
-
-    sparsity: Any
-    max_loss: Any
-    gain: Any = 0.05
-
-
-@partial(
-    jax.tree_util.register_dataclass,
-    data_fields=["activation", "weight", "label_smoothing", "target"],
-    meta_fields=["prunable"],
-)
 @dataclass(frozen=True)
 class Objective:
-    """What a stage minimises.
+    """What a stage minimises: the task's loss and its terms.
 
     Attributes:
-      activation: term over activation maps, or None.
-      weight: term over prunable weights, or None.
-      label_smoothing: in [0, 1).
-      prunable: `((regex, bool), ...)`: which weights the weight term sees, as in
-        `pruning.masks.prunable`.
-      target: of an adaptive strength, or None for a constant one.
+      terms: penalties; their numbers are traced.
+      task: whose loss it is; None for that of the run.
+
+    >>> Objective(terms=(Term(penalties.l1, 1e-4), Term(penalties.l_half, 1e-5))).names
+    ('activation_penalty', 'activation_penalty_2')
     """
 
-    activation: Any = None
-    weight: Any = None
-    label_smoothing: Any = 0.0
-    prunable: Any = ()
-    target: Any = None
+    terms: tuple[Term, ...] = ()
+    task: tasks.Task | None = None
 
-    def start(self) -> penalties.adaptive.Adaptive | None:
-        """The state of the adaptive strength before the first step; None without."""
-        if self.target is None:
-            return None
-        return penalties.adaptive.init(self.activation.strength)
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What logs call the value of each term."""
+        found: Counter[str] = Counter()
+        names = []
+        for term in self.terms:
+            name = term.name or _METRICS[term.over]
+            found[name] += 1
+            names.append(_numbered(name, found[name]))
+        return tuple(names)
 
-    def adapted(self, state: penalties.adaptive.Adaptive | None) -> "Objective":
-        """The objective at the strength that has been reached."""
-        if state is None:
+    def of(self, task: tasks.Task) -> "Objective":
+        """The objective with a task, where it has none of its own."""
+        return self if self.task is not None else replace(self, task=task)
+
+    def start(self) -> tuple[Adaptive, ...] | None:
+        """The adaptive strengths before the first step; None if all are constant."""
+        found = tuple(
+            penalties.adaptive.init(term.strength) for _, term in self._adaptive()
+        )
+        return found or None
+
+    def adapted(self, states: tuple[Adaptive, ...] | None) -> "Objective":
+        """The objective at the strengths that have been reached."""
+        if states is None:
             return self
-        return replace(self, activation=replace(self.activation, strength=state.levels))
+        terms = list(self.terms)
+        for (i, term), state in zip(self._adaptive(), states, strict=True):
+            terms[i] = replace(term, strength=state.levels)
+        return replace(self, terms=tuple(terms))
 
     def adapt(
         self,
-        state: penalties.adaptive.Adaptive | None,
+        states: tuple[Adaptive, ...] | None,
         measured: Mapping[str, Float[Array, ""]],
-    ) -> penalties.adaptive.Adaptive | None:
-        """The state after a step that measured this."""
-        if state is None or self.target is None:
+    ) -> tuple[Adaptive, ...] | None:
+        """The adaptive strengths after a step that measured this."""
+        if states is None:
             return None
-        return penalties.adaptive.update(
-            state,
-            measured["penalised_sparsity"],
-            measured["cross_entropy"],
-            target=self.target.sparsity,
-            max_loss=self.target.max_loss,
-            gain=self.target.gain,
+        loss = measured[tasks.loss_name(self._task())]
+        return tuple(
+            penalties.adaptive.update(
+                state,
+                measured[_numbered("penalised_sparsity", n)],
+                loss,
+                target=term.target.sparsity,
+                max_loss=term.target.max_loss,
+                gain=term.target.gain,
+            )
+            for n, ((_, term), state) in enumerate(
+                zip(self._adaptive(), states, strict=True), start=1
+            )
         )
+
+    def strengths(self, states: tuple[Adaptive, ...] | None) -> dict[str, Any]:
+        """The adaptive strengths as logs call them."""
+        found = enumerate(states or (), start=1)
+        return {_numbered("strength", n): state.levels for n, state in found}
 
     def __call__(
         self,
-        logits: Float[Array, "batch classes"],
-        labels: Int[Array, "batch"],
+        outputs: Any,
+        labels: Array,
         *,
-        activations: Mapping[str, Array],
-        params: Params,
-        epoch: ArrayLike = jnp.inf,
+        maps: Mapping[str, Array],
+        weights: Params,
+        trained: Params = None,
+        kernels: Mapping[str, Kernel] | None = None,
+        epoch: Scalar = jnp.inf,
+        step: Scalar = 0,
     ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
         """The loss (a scalar, averaged over the batch), its parts and what is measured.
 
         Args:
-          logits, labels: of the batch.
-          activations: maps by name; read only if there is a term over them.
-          params: read only if there is a term over weights.
-          epoch: how far the stage is, for terms with a warm-up.
+          outputs: the network's, for a batch.
+          labels: the batch's.
+          maps: activation maps by name; read by terms over them.
+          weights: what the network computes with; read by terms over weights.
+          trained: what the optimizer sees; read by terms over it.
+          kernels: kernels of the weights, which terms over weights see; by name if
+            None.
+          epoch: how many epochs of the stage are done, for terms with a warm-up.
+          step: how many steps are done, for terms with a schedule.
+
+        Raises:
+          ValueError: the objective has no task, or two terms have one name.
         """
-        targets = optax.smooth_labels(
-            jax.nn.one_hot(labels, logits.shape[-1]), self.label_smoothing
-        )
-        terms = {
-            "cross_entropy": optax.softmax_cross_entropy(logits, targets).mean(),
-        }
-        if self.activation is not None:
-            terms["activation_penalty"] = self.activation(
-                activations, epoch=epoch, batched=True
-            )
-        if self.weight is not None:
-            kernels = pruning.masks.prunable(params, self.prunable)
-            terms["weight_penalty"] = self.weight(kernels, epoch=epoch, batched=False)
+        task = self._task()
+        parts = {tasks.loss_name(task): task.loss(outputs, labels)}
         measured = {}
-        if self.activation is not None and self.target is not None:
-            measured["penalised_sparsity"] = self.activation.sparsity(activations)
-        return jnp.asarray(sum(terms.values())), terms | measured
+        for name, term in zip(self.names, self.terms, strict=True):
+            if name in parts:
+                raise ValueError(f"name of a term is taken: {name!r}; give another")
+            if term.over == "maps":
+                tree = maps
+            elif term.over == "trained":
+                tree = trained
+            else:
+                rules = term.prunable
+                tree = pruning.masks.prunable(weights, rules, kernels=kernels)
+            parts[name] = term(tree, epoch=epoch, step=step)
+            if term.target is not None:
+                which = _numbered("penalised_sparsity", len(measured) + 1)
+                measured[which] = term.sparsity(tree)
+        return jnp.asarray(sum(parts.values())), parts | measured
+
+    def _task(self) -> tasks.Task:
+        if self.task is None:
+            raise ValueError("the objective has no task: give task=, or call of(task)")
+        return self.task
+
+    def _adaptive(self) -> list[tuple[int, Term]]:
+        """The terms whose strength adapts itself, with their places."""
+        return [(i, t) for i, t in enumerate(self.terms) if t.target is not None]
 
 
-def _zeros(x: Array, *, axis: Axis = None) -> Float[Array, "..."]:
-    return (x == 0).astype(jnp.float32).sum(axis)
+def _flatten(objective: Objective) -> tuple[Any, Any]:
+    """A task that is no pytree is part of the program, not of its arguments."""
+    task = objective.task
+    if jax.tree_util.all_leaves([task]):
+        return (objective.terms, None), task
+    return (objective.terms, task), None
 
 
-def _elements(x: Array, *, axis: Axis = None) -> Float[Array, "..."]:
-    return jnp.ones_like(x, jnp.float32).sum(axis)
+def _unflatten(static: Any, children: Any) -> Objective:
+    terms, task = children
+    return Objective(terms, static if static is not None else task)
+
+
+jax.tree_util.register_pytree_node(Objective, _flatten, _unflatten)
+
+
+def _numbered(name: str, n: int) -> str:
+    return name if n == 1 else f"{name}_{n}"

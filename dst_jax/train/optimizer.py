@@ -1,13 +1,12 @@
 """Learning-rate schedules, and optimizers that hold a mask or choose it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Literal, Protocol, get_args, runtime_checkable
 
-import jax
-import jax.numpy as jnp
 import optax
 
-from dst_jax import pruning
+from dst_jax import pruning, trees
+from dst_jax.kernels import Kernel, of
 from dst_jax.typing import Mask, Params
 
 __all__ = ["Decay", "Optimizer", "Rule", "Sparsify", "chain", "learning_rate"]
@@ -25,13 +24,16 @@ class Optimizer(Protocol):
     def __call__(
         self, *, steps: int, steps_per_epoch: int, mask: Mask, seed: int
     ) -> optax.GradientTransformation:
-        """The transform for so many steps.
+        """The transform for a stage of `steps` steps.
 
         Args:
-          steps: of the stage.
-          steps_per_epoch: in batches, too.
+          steps: batches in the stage.
+          steps_per_epoch: batches in an epoch.
           mask: what is held, or where a method starts from; None = nothing given.
-          seed: of random choices; only `init` may depend on it.
+          seed: seed of random choices; only `init` may depend on it.
+
+        An optimizer that also has an argument `kernels` is given what the network's
+        trace says of its leaves, see `dst_jax.kernels`.
         """
         ...
 
@@ -53,7 +55,7 @@ def learning_rate(
       decay: "cosine" to 0, "step" (times `factor` at each milestone), "constant".
       warmup: updates from 0 to `peak`.
       milestones: shares of `steps` in (0, 1), for "step".
-      factor: for "step".
+      factor: factor at each milestone, for "step".
 
     Raises:
       ValueError: a value is out of range.
@@ -96,37 +98,44 @@ def chain(
     clip: float | None = None,
     accumulate: int = 1,
     sparsify: Sparsify | None = None,
+    kernels: Mapping[str, Kernel] | None = None,
 ) -> optax.GradientTransformation:
     """Clipping, weight decay, SGD or AdamW, the mask, and gradient accumulation.
 
     Args:
       schedule: learning rate per update.
-      mask: held by `pruning.apply_mask` if not None.
+      mask: mask that `pruning.apply_mask` holds, or None.
       rule: "sgd" (decay is added to the gradient, as PyTorch does) or "adamw"
         (decoupled).
-      momentum: of SGD.
-      nesterov: Nesterov momentum for SGD.
-      weight_decay: on leaves of two or more axes only.
+      momentum: momentum of SGD.
+      nesterov: whether SGD's momentum is Nesterov's.
+      weight_decay: factor of the decay, on kernels only.
       clip: the largest global norm of a gradient, or None.
       accumulate: batches averaged into one update.
       sparsify: a method of `dst_jax.pruning` around all but the accumulation, which
         starts from `mask` if that is not None.
+      kernels: kernels of the network, as `kernels.by_use` finds them; by name if None.
 
     Raises:
       ValueError: a value is out of range.
 
     >>> tx = chain(0.1, weight_decay=1e-4)
-    >>> _ = tx.init({"w": jnp.ones(2)})
+    >>> _ = tx.init({"kernel": optax.tree.zeros_like(1.0)})
     """
     if rule not in get_args(Rule):
         raise ValueError(f"rule must be one of {get_args(Rule)}, got {rule!r}")
     if accumulate < 1:
         raise ValueError(f"accumulate must be at least 1, got {accumulate}")
+
+    def decayed(params: Params) -> Params:
+        own = of(params, kernels)
+        return trees.map_named(lambda path, _: path in own, params)
+
     links = [] if clip is None else [optax.clip_by_global_norm(clip)]
     if rule == "adamw":
-        links.append(optax.adamw(schedule, weight_decay=weight_decay, mask=_kernels))
+        links.append(optax.adamw(schedule, weight_decay=weight_decay, mask=decayed))
     else:
-        links.append(optax.add_decayed_weights(weight_decay, mask=_kernels))
+        links.append(optax.add_decayed_weights(weight_decay, mask=decayed))
         links.append(optax.sgd(schedule, momentum=momentum, nesterov=nesterov))
     if mask is not None and sparsify is None:
         links.append(pruning.apply_mask(mask))
@@ -136,7 +145,3 @@ def chain(
     if accumulate == 1:
         return whole
     return optax.MultiSteps(whole, accumulate).gradient_transformation()
-
-
-def _kernels(params: Params) -> Params:
-    return jax.tree.map(lambda w: jnp.ndim(w) >= 2, params)

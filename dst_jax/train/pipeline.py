@@ -6,15 +6,20 @@ from typing import Any
 import jax
 import optax
 
-from dst_jax.train import records
+from dst_jax.train import records, tasks
+from dst_jax.train.checkpoint import abstract_like
 from dst_jax.train.context import Context
 from dst_jax.train.interrupt import Interrupt
-from dst_jax.train.stage_run import plan_stage, run_stage
-from dst_jax.train.stages import Stage
-from dst_jax.train.state import Weights
+from dst_jax.train.stage import Stage
+from dst_jax.train.stage_plan import abstract_hook, plan_stage
+from dst_jax.train.stage_run import run_stage
 from dst_jax.train.tensorboard import TensorBoard
+from dst_jax.typing import Network
 
 __all__ = ["rehearse", "train"]
+
+_LONG = ("layers", "network", "task")
+"""What a stage's record has and its line in the summary leaves out."""
 
 
 def train(
@@ -22,17 +27,17 @@ def train(
     stages: Sequence[Stage],
     *,
     config: dict[str, Any],
-    init: Weights | None = None,
+    init: Network | None = None,
 ) -> dict[str, Any]:
     """Trains and evaluates all stages that are not finished, then writes summary.json.
 
     The test set is read once per row, after the row's last phase.
 
     Args:
-      context: model, data, devices, run directory.
-      stages: in order; the first is the baseline that drift is measured from.
-      config: written into the summary.
-      init: weights for the first stage; fresh ones if None.
+      context: model, task, data, devices, run directory.
+      stages: stages in order; the first is the baseline that drift is measured from.
+      config: options, written into the summary.
+      init: the network for the first stage; a fresh one if None.
 
     Returns:
       The summary: `config`, `stages` (the rows in order), `params_sha256`.
@@ -42,83 +47,116 @@ def train(
       Interrupted: on SIGTERM or Ctrl-C, once the state is saved.
       NonFiniteLoss: naming the stage, the step and the last good checkpoint.
     """
-    weights = init if init is not None else context.fresh_weights()
-    rehearse(context, stages, weights)
+    network = context.fresh_weights() if init is None else context.with_model(init)
+    rehearse(context, stages, network)
+    _write_plan(context, stages, network, config)
     events = TensorBoard(
         str(context.run.path / "tensorboard"), enabled=context.run.writer
     )
-    ends: dict[str, Weights] = {}
+    ends: dict[str, Network] = {}
     rows: list[dict[str, Any]] = []
     try:
         with Interrupt() as interrupt:
             for i, stage in enumerate(stages):
-                start = weights if stage.start is None else ends[stage.start]
-                weights, trained = run_stage(
+                start = network if stage.start is None else ends[stage.start]
+                network, trained = run_stage(
                     context, stage, start, interrupt=interrupt, events=events
                 )
-                ends[stage.name] = weights
+                ends[stage.name] = network
                 if _is_last_phase(stages, i):
                     baseline = ends[stages[0].name] if rows else None
                     row = None if trained else context.run.read_stage(stage.name)
                     phases = [s for s in stages if s.name == stage.name]
                     rows.append(
-                        row or _row(context, phases, weights, baseline, interrupt)
+                        row or _row(context, phases, network, baseline, interrupt)
                     )
     finally:
         context.console.finish()
         events.close()
     summary = {
         "config": config,
-        "stages": [{k: v for k, v in row.items() if k != "layers"} for row in rows],
-        "params_sha256": records.params_sha256(weights.params),
+        "stages": [{k: v for k, v in r.items() if k not in _LONG} for r in rows],
+        "params_sha256": records.params_sha256(network.params),
     }
     context.run.write_summary(summary)
     return summary
 
 
-def rehearse(context: Context, stages: Sequence[Stage], init: Weights) -> None:
+def rehearse(context: Context, stages: Sequence[Stage], init: Network) -> None:
     """Traces every stage's optimizer without computing anything.
 
     Options that do not fit the network or the number of steps are found here, before
-    the stages in front of them are trained.
+    the stages in front of them are trained. Where a stage hands on a network whose
+    shapes depend on values, stages behind it are left out.
+
+    Args:
+      context: the run's.
+      stages: stages in order.
+      init: the network that the first stage starts from; shapes will do.
 
     Raises:
       ValueError: naming the stage, and from the library what is wrong.
     """
-    weights: Weights = init
-    ends: dict[str, Weights] = {}
+    network: Network | None = abstract_like(context.with_model(init), context.sharding)
+    ends: dict[str, Network | None] = {}
     for stage in stages:
-        start = weights if stage.start is None else ends[stage.start]
+        start = network if stage.start is None else ends[stage.start]
         try:
-            plan = plan_stage(context, stage, start)
-            state = plan.state
-            tx = optax.with_extra_args_support(plan.optimizer)
-            jax.eval_shape(tx.update, state.params, state.opt_state, state.params)
+            network = None if start is None else _rehearse(context, stage, start)
         except ValueError as error:
             raise ValueError(f"stage {stage.path}: {error}") from error
-        weights = ends[stage.name] = plan.weights
+        ends[stage.name] = network
+
+
+def _rehearse(context: Context, stage: Stage, start: Network) -> Network | None:
+    """The shapes that a stage hands on; None if they depend on values."""
+    entered = abstract_hook(stage.on_entry, start, context)
+    if entered is None:
+        return None
+    plan = plan_stage(context, stage, entered)
+    tx = optax.with_extra_args_support(plan.optimizer)
+    state = plan.state
+    jax.eval_shape(tx.update, state.params, state.opt_state, state.params)
+    return abstract_hook(stage.on_exit, plan.trained, context)
+
+
+def _write_plan(
+    context: Context, stages: Sequence[Stage], start: Network, config: dict[str, Any]
+) -> None:
+    """Adds to config.json what the stages, the task and the model say of themselves."""
+    earlier = context.run.read_config() or {}
+    if "task" in earlier:
+        return
+    made = {"config": config, "seed": context.seed}
+    if not earlier:
+        made |= records.provenance()
+    plan = records.plan(stages, context.task, start)
+    context.run.write_config(made | plan | earlier)
 
 
 def _row(
     context: Context,
     phases: Sequence[Stage],
-    weights: Weights,
-    baseline: Weights | None,
+    network: Network,
+    baseline: Network | None,
     interrupt: Interrupt,
 ) -> dict[str, Any]:
     """Evaluates the end of a stage's last phase and writes the stage's record."""
     name = phases[-1].name
     test = context.evaluate(
-        weights, context.dataset.test, count=True, check=interrupt.check
+        network, context.dataset.test, count=True, check=interrupt.check
     )
     metrics = context.run.read_metrics()
     own = [m for m in metrics if m["kind"] == "eval" and m["stage"] == name]
     last = own[-1] if own else None
-    moved = None if baseline is None else records.drift(baseline.params, weights.params)
+    moved = None if baseline is None else records.drift(baseline.params, network.params)
     row = {
         **records.row(name, test),
+        "title": phases[-1].title,
+        "task": tasks.record(context.task),
+        "network": records.network(network),
         "epochs": sum(phase.epochs for phase in phases),
-        "holdout": last and {k: last[k] for k in ("top1", "top5", "loss")},
+        "holdout": last and {k: last[k] for k in test.metrics},
         "drift": moved,
         "corrupt_records": sorted(context.dataset.train.corrupt.reasons),
         **records.throughput(metrics, name, batch_size=context.batch_size),
@@ -127,8 +165,9 @@ def _row(
     if row["corrupt_records"]:
         names = ", ".join(row["corrupt_records"])
         context.console.say(f"{name}: left out corrupt records: {names}")
+    best = tasks.say(context.task, {k: test.metrics[k] for k in context.task.best[:1]})
     context.console.say(
-        f"{name}: top-1 {test.top1:.2%}, weight sparsity"
+        f"{name}: {best}, weight sparsity"
         f" {test.weight_sparsity:.2%}, activation sparsity"
         f" {test.element_sparsity:.2%}, FLOPs drop {test.drop('dense'):.2%}"
         f" on {test.examples} test images"

@@ -1,17 +1,25 @@
 """The jitted steps: one for training, one for evaluation."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
 from jax.sharding import NamedSharding
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array
 
-from dst_jax import activations, cost, pruning
+from dst_jax import activations, cost
+from dst_jax.kernels import Kernel
+from dst_jax.models.linen import as_model
+from dst_jax.parametrisations import Parametrisation, State
+from dst_jax.train import scheduled, tasks
 from dst_jax.train.objective import Objective
-from dst_jax.train.state import Model, TrainState
+from dst_jax.train.scheduled import Schedules
+from dst_jax.train.state import TrainState, follow
+from dst_jax.train.tasks import Task, classification
+from dst_jax.typing import Model, Params, Variables
 
 __all__ = ["EvalStep", "Preprocess", "TrainStep", "make_eval_step", "make_train_step"]
 
@@ -21,153 +29,150 @@ Preprocess = Callable[[Array], Array]
 TrainStep = Callable[
     [TrainState, Batch, Objective], tuple[TrainState, dict[str, Array]]
 ]
-EvalStep = Callable[[Any, Any, Batch], dict[str, Any]]
+EvalStep = Callable[[Params, Variables, Batch], dict[str, Any]]
+
+_RESERVED = ("zeros", "elements", "counts")
 
 
 def make_train_step(
-    model: Model,
+    model: Model | nn.Module,
     optimizer: optax.GradientTransformation,
     *,
     preprocess: Preprocess,
+    task: Task | None = None,
     steps_per_epoch: int = 1,
     out_sharding: NamedSharding | None = None,
-    dense_weights: bool = False,
+    parametrisation: Parametrisation | None = None,
+    schedules: Schedules | None = None,
+    kernels: Mapping[str, Kernel] | None = None,
 ) -> TrainStep:
     """`(state, batch, objective) -> (state, metrics)`, jitted; `state` is donated.
 
-    One step serves every stage. Activation maps are collected only if the objective
-    has a term over them. Metrics are scalars: `loss`, its parts, `accuracy`.
+    One step serves every stage. Metrics are scalars: `loss`, its parts, and what the
+    task measures of a batch.
 
     Args:
-      model: a Linen module, `(x, train=...) -> logits`.
+      model: the network's function, or a Linen module.
       optimizer: holds the mask or chooses it, if there is one.
       preprocess: uint8 images to the network's input.
+      task: the task of objectives without one of their own; classification by default.
       steps_per_epoch: for what the objective counts in epochs.
-      out_sharding: of the new state and the metrics.
-      dense_weights: whether the state's weights are dense and the network computes
-        with `pruning.sparse_params`; gradients are taken there.
+      out_sharding: sharding of the new state and the metrics.
+      parametrisation: from what is trained to the network's weights; None follows from
+        the optimizer (`state.follow`). Gradients are taken through it.
+      schedules: variables that follow the step. A step sees their values at the steps
+        done before it.
+      kernels: kernels of the network, for penalties on weights; by name if None.
+
+    >>> step = make_train_step(nn.Dense(2), optax.sgd(0.1), preprocess=lambda x: x)
     """
+    model = as_model(model)
     tx = optax.with_extra_args_support(optimizer)
+    schedules = schedules or {}
+    task = classification() if task is None else task
 
     def train_step(
         state: TrainState, batch: Batch, objective: Objective
     ) -> tuple[TrainState, dict[str, Array]]:
-        x = preprocess(batch["image"])
+        own = task if objective.task is None else objective.task
+        objective = objective.of(own)
         adapted = objective.adapted(state.adaptive)
+        through = follow(parametrisation, state.opt_state)
+        now = State(
+            state.opt_state, state.step, scheduled.values(schedules, state.step)
+        )
+        x, labels = preprocess(batch["image"]), batch["label"]
+        tasks.check_labels(own, labels)
 
-        def loss_fn(params: Any) -> tuple[Array, Any]:
-            logits, maps, model_state = _forward(
-                model,
-                {"params": params, **state.model_state},
+        def loss_fn(trained: Params) -> tuple[Array, Any]:
+            weights = through(trained, now)
+            outputs, maps, updated = model(
+                {"params": weights, **state.model_state},
                 x,
-                collect=objective.activation is not None,
-                mutable=list(state.model_state),
+                train=True,
                 rngs={"dropout": jax.random.fold_in(state.key, state.step)},
             )
             loss, parts = adapted(
-                logits,
-                batch["label"],
-                activations=maps,
-                params=params,
+                outputs,
+                labels,
+                maps=maps,
+                weights=weights,
+                trained=trained,
+                kernels=kernels,
                 epoch=state.step / steps_per_epoch,
+                step=state.step,
             )
-            return loss, (parts, logits, model_state)
+            return loss, (parts, outputs, updated)
 
         grad_fn = jax.value_and_grad(loss_fn, has_aux=True)
-        params = state.params
-        if dense_weights:
-            params = pruning.sparse_params(params, state.opt_state)
-        (loss, (parts, logits, model_state)), grads = grad_fn(params)
+        (loss, (parts, outputs, updated)), grads = grad_fn(state.params)
         updates, opt_state = tx.update(grads, state.opt_state, state.params)
-        metrics = {
-            "loss": loss,
-            **parts,
-            "accuracy": (logits.argmax(-1) == batch["label"]).mean(),
-        }
+        metrics = {"loss": loss, **parts}
+        metrics |= tasks.batch_metrics(own, outputs, labels)
         adaptive = objective.adapt(state.adaptive, metrics)
-        if adaptive is not None:
-            metrics["strength"] = adaptive.levels
+        model_state = {**state.model_state, **updated}
+        after = scheduled.values(schedules, state.step + 1)
         new = TrainState(
             step=state.step + 1,
             params=optax.apply_updates(state.params, updates),
-            model_state=model_state,
+            model_state=scheduled.put(model_state, after),
             opt_state=opt_state,
             key=state.key,
             adaptive=adaptive,
         )
-        return new, metrics
+        return new, metrics | objective.strengths(adaptive)
 
     return jax.jit(train_step, donate_argnums=0, out_shardings=out_sharding)
 
 
 def make_eval_step(
-    model: Model,
+    model: Model | nn.Module,
     *,
     preprocess: Preprocess,
+    task: Task | None = None,
     count: bool = True,
     out_sharding: NamedSharding | None = None,
 ) -> EvalStep:
-    """`(params, model_state, batch) -> sums`, jitted; everything in it is exact.
+    """`(params, model_state, batch) -> sums`, jitted; what is counted is exact.
 
-    The sums: `examples`, `top1`, `top5` (int32; ties go to the lower class, as
-    `argmax` does), `loss` (cross-entropy, float32), `zeros` and `elements` (of every
-    map: zeros per example, elements of one example) and, with `count`, `counts` (see
+    The sums are the task's, `examples` (int32), `zeros` and `elements` (of every map:
+    zeros per example, elements of one example) and, with `count`, `counts` (see
     `cost.count`).
-    """
 
-    def eval_step(params: Any, model_state: Any, batch: Batch) -> dict[str, Any]:
-        def forward(variables: Any, x: Array) -> tuple[Array, dict[str, Array]]:
-            return _forward(model, variables, x, collect=True, train=False)[:2]
+    Args:
+      model: the network's function, or a Linen module.
+      preprocess: uint8 images to the network's input.
+      task: whose sums; classification by default.
+      count: whether multiplications are counted.
+      out_sharding: sharding of the sums.
+
+    >>> step = make_eval_step(nn.Dense(2), preprocess=lambda x: x, count=False)
+    """
+    model = as_model(model)
+    task = classification() if task is None else task
+
+    def eval_step(params: Params, model_state: Variables, batch: Batch) -> Any:
+        def forward(variables: Variables, x: Array) -> tuple[Any, Any]:
+            return model(variables, x, train=False, rngs=None)[:2]
 
         variables = {"params": params, **model_state}
-        x = preprocess(batch["image"])
+        x, labels = preprocess(batch["image"]), batch["label"]
+        tasks.check_labels(task, labels)
         sums: dict[str, Any] = {}
         if count:
             counted = cost.count(forward, weights=0, with_output=True)
-            (logits, maps), sums["counts"] = counted(variables, x)
+            (outputs, maps), sums["counts"] = counted(variables, x)
         else:
-            logits, maps = forward(variables, x)
-        rank = _rank(logits, batch["label"])
-        losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"])
+            outputs, maps = forward(variables, x)
+        own = dict(task.sums(outputs, labels))
+        taken = sorted(own.keys() & set(_RESERVED))
+        if taken:
+            raise ValueError(f"a task's sums must not be called {taken}")
         return sums | {
-            "examples": jnp.int32(rank.size),
-            "top1": (rank < 1).sum(dtype=jnp.int32),
-            "top5": (rank < 5).sum(dtype=jnp.int32),
-            "loss": losses.sum(),
+            **own,
+            "examples": jnp.int32(len(labels)),
             "zeros": activations.counts(maps),
             "elements": {name: jnp.int32(x[0].size) for name, x in maps.items()},
         }
 
     return jax.jit(eval_step, out_shardings=out_sharding)
-
-
-def _forward(
-    model: Model,
-    variables: Any,
-    x: Array,
-    *,
-    collect: bool,
-    mutable: list[str] | None = None,
-    train: bool = True,
-    rngs: dict[str, Array] | None = None,
-) -> tuple[Array, dict[str, Array], Any]:
-    """Logits, activation maps (none unless collected) and updated collections."""
-    mutable = mutable or []
-    if collect:
-        return activations.apply_with_activations(
-            model, variables, x, train=train, mutable=mutable, rngs=rngs
-        )
-    logits, updated = model.apply(variables, x, train=train, mutable=mutable, rngs=rngs)
-    return logits, {}, dict(updated)
-
-
-def _rank(
-    logits: Float[Array, "batch classes"], labels: Int[Array, "batch"]
-) -> Int[Array, "batch"]:
-    """How many classes come before the label."""
-    own = jnp.take_along_axis(logits, labels[:, None], axis=1)
-    classes = jnp.arange(logits.shape[1])[None]
-    tied_before = (logits == own) & (classes < labels[:, None])
-    # NaN logits compare false with everything: count them as before the label.
-    ahead = ~(logits <= own) | tied_before
-    return ahead.sum(1, dtype=jnp.int32)

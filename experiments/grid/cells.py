@@ -1,70 +1,51 @@
-"""The cells of a comparison: trained for every seed, a few of them tested."""
+"""The cells of a comparison: stages that are trained for every seed.
+
+A cell is a `train.Stage` with a name of its own. Its `start` names the cell from whose
+end it starts; None is a fresh network, or given weights.
+"""
 
 import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import jax
 
 from dst_jax import train
 from dst_jax.runs import Run
-from dst_jax.train import Context, Stage, Weights
+from dst_jax.train import Context, Stage
+from dst_jax.typing import Network
 from experiments.grid.records import CellRecords
-from experiments.running.finished_run import weights_of
+from experiments.running.finished_run import network_of
 
-__all__ = ["Cell", "Ends", "evaluate_on_test", "file_name", "of_seed", "rehearse"]
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One training of a comparison.
-
-    Attributes:
-      stage: the training; the cell has its name.
-      start: name of the cell from whose end it starts; None = fresh or given weights.
-      enter: what is done first to the network that it starts from.
-    """
-
-    stage: Stage
-    start: str | None = None
-    enter: Callable[[Context, Weights], Weights] | None = None
-
-    @property
-    def name(self) -> str:
-        """The name of its records and directories.
-
-        >>> from dst_jax import train
-        >>> Cell(train.stages.initial(lambda **_: train.chain(0.1))).name
-        'initial'
-        """
-        return self.stage.name
+__all__ = ["Ends", "evaluate_on_test", "file_name", "of_seed", "rehearse"]
 
 
 class Ends:
     """Networks at the ends of one seed's cells: trained, or restored if they were.
 
     Args:
-      context: model, data, devices and the seed's run directory.
+      context: model, task, data, devices and the seed's run directory.
       cells: the cells of the comparison.
-      interrupt, events: as for `train.run_stage`.
-      init: weights of cells that start from no other; fresh ones if None.
+      interrupt: asked after every step.
+      events: where scalars go.
+      init: network of cells that start from no other; a fresh one if None.
     """
 
     def __init__(
         self,
         context: Context,
-        cells: Sequence[Cell],
+        cells: Sequence[Stage],
         *,
         interrupt: train.Interrupt,
         events: train.TensorBoard,
-        init: Weights | None = None,
+        init: Network | None = None,
     ):
         self._context = context
         self._cells = {cell.name: cell for cell in cells}
         self._interrupt, self._events, self._init = interrupt, events, init
-        self._kept: dict[str, Weights] = {}
+        self._kept: dict[str, Network] = {}
 
-    def __call__(self, name: str) -> Weights:
+    def __call__(self, name: str) -> Network:
         """The network at a cell's end.
 
         Raises:
@@ -74,32 +55,28 @@ class Ends:
         if name in self._kept:
             return self._kept[name]
         cell = self._cells[name]
-        weights, _ = train.run_stage(
+        network, _ = train.run_stage(
             self._context,
-            cell.stage,
+            cell,
             self._start(cell),
             interrupt=self._interrupt,
             events=self._events,
         )
         if cell.start is None and any(c.start == name for c in self._cells.values()):
-            self._kept[name] = weights  # the others are restored when asked for again
-        return weights
+            self._kept[name] = network  # the others are restored when asked for again
+        return network
 
-    def _start(self, cell: Cell) -> Weights:
+    def _start(self, cell: Stage) -> Network:
         if cell.start is not None:
-            start = self(cell.start)
-        elif self._init is not None:
-            start = self._init
-        else:
-            start = self._context.fresh_weights()
-        return start if cell.enter is None else cell.enter(self._context, start)
+            return self(cell.start)
+        return self._context.fresh_weights() if self._init is None else self._init
 
 
-def rehearse(context: Context, cells: Iterable[Cell]) -> None:
+def rehearse(context: Context, cells: Iterable[Stage]) -> None:
     """Refuses what does not fit the network or the number of steps.
 
     Args:
-      context: model and data.
+      context: model, task and data.
       cells: the cells; their optimizers are traced, nothing is computed.
 
     Raises:
@@ -113,14 +90,14 @@ def rehearse(context: Context, cells: Iterable[Cell]) -> None:
     Traceback (most recent call last):
     ValueError: stage rigl_end=9999: rigl: end must be at most the 800 optimizer ...
     """
-    weights = jax.eval_shape(context.fresh_weights)
+    network = jax.eval_shape(context.fresh_weights)
     for cell in cells:
-        train.rehearse(context, [cell.stage], weights)
+        train.rehearse(context, [replace(cell, start=None)], network)
 
 
 def evaluate_on_test(
     context: Context,
-    cells: Sequence[Cell],
+    cells: Sequence[Stage],
     seeds: Sequence[int],
     tests: CellRecords,
 ) -> None:
@@ -137,12 +114,12 @@ def evaluate_on_test(
         if not missing:
             continue
         own = of_seed(context, seed)
-        baseline = weights_of(own, cells[0].stage)
+        baseline = network_of(own, cells[0])
         for cell in missing:
-            weights = weights_of(own, cell.stage)
-            found = own.evaluate(weights, own.dataset.test, count=True)
+            network = network_of(own, cell)
+            found = own.evaluate(network, own.dataset.test, count=True)
             row = train.records.row(cell.name, found)
-            drift = train.records.drift(baseline.params, weights.params)
+            drift = train.records.drift(baseline.params, network.params)
             place = {"cell": row.pop("name"), "seed": seed}
             tests.add({**place, **row, "drift": drift})
 

@@ -7,14 +7,9 @@ from typing import Any
 
 from dst_jax import train
 from dst_jax.runs import Run
-from dst_jax.train import Context, Weights
-from experiments.grid.cells import (
-    Cell,
-    Ends,
-    evaluate_on_test,
-    of_seed,
-    rehearse,
-)
+from dst_jax.train import Context, Stage
+from dst_jax.typing import Network
+from experiments.grid.cells import Ends, evaluate_on_test, of_seed, rehearse
 from experiments.grid.options import GridOptions
 from experiments.grid.records import CellRecords, Record
 from experiments.running.config_record import nested, refuse_another
@@ -29,18 +24,18 @@ class Comparison(abc.ABC):
       cells: what is trained for every seed; the first is the baseline of the others.
     """
 
-    cells: Sequence[Cell]
+    cells: Sequence[Stage]
 
     @abc.abstractmethod
     def measure(
-        self, context: Context, cell: Cell, weights: Weights, ends: Ends
+        self, context: Context, cell: Stage, network: Network, ends: Ends
     ) -> dict[str, Any]:
         """What the hold-out says of a cell's end, and what the cell is.
 
         Args:
           context: the seed's context.
           cell: the cell.
-          weights: the network at its end.
+          network: the network at its end.
           ends: the networks at the other cells' ends.
         """
 
@@ -49,7 +44,7 @@ class Comparison(abc.ABC):
         """What is printed of a cell's record."""
 
     @abc.abstractmethod
-    def tested(self, records: Sequence[Record]) -> list[Cell]:
+    def tested(self, records: Sequence[Record]) -> list[Stage]:
         """The cells that the test set is read for, the baseline first; none if empty.
 
         Args:
@@ -89,7 +84,7 @@ def run(
     console = train.Console()
     base = options.base()
     context = base.context(record, console)
-    init = base.init.weights(base, context)
+    init = base.init.network(base, context)
     rehearse(context, comparison.cells)
     if not resumed:
         made = {"config": nested(options), "command": command}
@@ -112,7 +107,7 @@ def train_cells(
     seeds: Collection[int],
     records: CellRecords,
     *,
-    init: Weights | None = None,
+    init: Network | None = None,
 ) -> None:
     """Trains every cell that has no record yet, and records what the hold-out says.
 
@@ -121,7 +116,7 @@ def train_cells(
       comparison: what is trained and measured.
       seeds: seeds of initialisation, data order and random choices.
       records: what is finished.
-      init: weights that trainings from scratch start from; fresh ones of the seed if
+      init: network that trainings from scratch start from; a fresh one of the seed if
         None.
 
     Raises:
@@ -150,12 +145,12 @@ def train_cells(
                 own.console.say(f"seed {seed}, {cell.name}: {said}")
 
 
-def _cost(context: Context, cell: Cell) -> dict[str, Any]:
+def _cost(context: Context, cell: Stage) -> dict[str, Any]:
     throughput = train.records.throughput(
         context.run.read_metrics(), cell.name, batch_size=context.batch_size
     )
-    return {"epochs": cell.stage.epochs, **throughput}
+    return {"epochs": cell.epochs, **throughput}
 
 
-def _names(cells: Sequence[Cell]) -> list[str]:
+def _names(cells: Sequence[Stage]) -> list[str]:
     return [cell.name for cell in cells]

@@ -42,8 +42,8 @@ def main(
     def plan() -> "Comparison":
         options.check()
         comparison = options.comparison()
-        first = {id(c.stage.optimizer): c.stage for c in comparison.cells}
-        options.base().rehearse(list(first.values()))
+        distinct = {cell.optimizer: cell for cell in comparison.cells}
+        options.base().rehearse(list(distinct.values()))
         return comparison
 
     def work(comparison: "Comparison") -> None:

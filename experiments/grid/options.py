@@ -10,6 +10,7 @@ from experiments.options import (
     InitOptions,
     ModelOptions,
     OptimOptions,
+    TaskOptions,
 )
 from experiments.options.ranges import NOT_NEGATIVE, check_ranges
 
@@ -50,6 +51,7 @@ class GridOptions(abc.ABC):
     """Epochs between evaluations on the hold-out."""
     data: DataOptions = field(default_factory=DataOptions)
     model: ModelOptions = field(default_factory=ModelOptions)
+    task: TaskOptions = field(default_factory=TaskOptions)
     optim: OptimOptions = field(default_factory=OptimOptions)
     init: InitOptions = field(default_factory=InitOptions)
 

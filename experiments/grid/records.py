@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+from dst_jax.report.tables.table import percent
 from dst_jax.runs import read_lines
 
 __all__ = ["CellRecords", "Record", "Spread", "matching", "spread"]
@@ -74,15 +75,17 @@ class Spread:
     std: float
     n: int
 
-    @property
-    def percent(self) -> str:
-        """In percent, without the deviation if there is one seed alone.
+    def text(self, write: Callable[[float], str] = percent) -> str:
+        """`mean ± deviation`, or the mean alone if there is a single seed.
 
-        >>> Spread(0.55, 0.0707, 2).percent, Spread(0.5, 0.0, 1).percent
+        Args:
+          write: how either number is written.
+
+        >>> Spread(0.55, 0.0707, 2).text(), Spread(0.5, 0.0, 1).text()
         ('55.00 ± 7.07', '50.00')
         """
-        mean = f"{100 * self.mean:.2f}"
-        return mean if self.n == 1 else f"{mean} ± {100 * self.std:.2f}"
+        mean = write(self.mean)
+        return mean if self.n == 1 else f"{mean} ± {write(self.std)}"
 
 
 def spread(records: Sequence[Record], value: Callable[[Record], float]) -> Spread:

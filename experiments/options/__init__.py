@@ -15,6 +15,7 @@ from experiments.options.pretrain import PretrainOptions
 from experiments.options.prune import PruneOptions
 from experiments.options.run import RunOptions
 from experiments.options.stage import StageOptions
+from experiments.options.task import TaskOptions
 
 __all__ = [
     "ActivationOptions",
@@ -27,4 +28,5 @@ __all__ = [
     "PruneOptions",
     "RunOptions",
     "StageOptions",
+    "TaskOptions",
 ]

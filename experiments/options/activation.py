@@ -147,7 +147,6 @@ class ActivationOptions:
             start=start,
             target=self.adaptive_target(),
             flops_aware=self.flops_aware,
-            label_smoothing=config.optim.label_smoothing,
             thresholding=thresholding,
             threshold_epochs=self.threshold_epochs,
         )

@@ -14,6 +14,7 @@ from experiments.options.prune import PruneOptions
 from experiments.options.ranges import check_ranges, groups
 from experiments.options.run import RunOptions
 from experiments.options.stage import StageOptions
+from experiments.options.task import TaskOptions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,6 +33,7 @@ class Config:
     """Where the other options start from."""
     data: DataOptions = field(default_factory=DataOptions)
     model: ModelOptions = field(default_factory=ModelOptions)
+    task: TaskOptions = field(default_factory=TaskOptions)
     optim: OptimOptions = field(default_factory=OptimOptions)
     pretrain: PretrainOptions = field(default_factory=PretrainOptions)
     prune: PruneOptions = field(default_factory=PruneOptions)
@@ -77,7 +79,6 @@ class Config:
             epochs=sum(stage.epochs for stage in sparse),
             optimizer=optimizer,
             start=baseline.name,
-            label_smoothing=self.optim.label_smoothing,
         )
         return [baseline, control, *sparse]
 
@@ -113,7 +114,7 @@ class Config:
         """
         for group in groups(self):
             if hasattr(group, "rehearse"):
-                group.rehearse()
+                group.rehearse(self)
         for stage in stages:
             # So long that no number of steps is beyond its end.
             stage.optimizer(steps=10**9, steps_per_epoch=10**6, mask=None, seed=0)
@@ -140,6 +141,7 @@ class Config:
         return Context(
             model=self.model.create(num_classes=dataset.num_classes),
             dataset=dataset,
+            task=self.task.create(self),
             run=run,
             dtype=self.model.dtype,
             prunable=self.prune.prunable(),

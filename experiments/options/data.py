@@ -7,6 +7,7 @@ from experiments.options.ranges import AT_LEAST_1, NOT_NEGATIVE, SHARE, Range
 
 if TYPE_CHECKING:
     from dst_jax.data import Dataset
+    from experiments.options.config import Config
 
 __all__ = ["DataOptions"]
 
@@ -94,18 +95,20 @@ class DataOptions:
             "workers": self.workers,
         }
 
-    def rehearse(self) -> None:
+    def rehearse(self, config: "Config") -> None:
         """Checks the names, without reading data.
 
         Raises:
           ValueError: there is no data set or augmentation of a name.
 
-        >>> DataOptions(name="imagenot").rehearse()
+        >>> from experiments.options import Config
+        >>> DataOptions(name="imagenot").rehearse(Config())
         Traceback (most recent call last):
         ValueError: --data.name must be one of ('digits', 'mnist', ...
         """
         from dst_jax.data import augments, recipes
 
+        del config
         recipes.find(self.name, argument="--data.name")
         if self.augment is not None:
             augments.by_names(self.augment)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 if TYPE_CHECKING:
-    from dst_jax.train import Context, Weights
+    from dst_jax.train import Context
+    from dst_jax.typing import Network
     from experiments.options.config import Config
 
 __all__ = ["InitOptions"]
@@ -43,8 +44,8 @@ class InitOptions:
         elif not source.startswith(_PREFIX) and not Path(source).exists():
             raise ValueError(f"--init.from: {source} does not exist")
 
-    def weights(self, config: "Config", context: "Context") -> "Weights | None":
-        """The weights, checked against the model; None if the option is not given.
+    def network(self, config: "Config", context: "Context") -> "Network | None":
+        """The network, checked against the model; None if the option is not given.
 
         Raises:
           ValueError: the source cannot be read, or its weights do not fit the model.
@@ -55,18 +56,19 @@ class InitOptions:
         if source is None:
             return None
         if source.startswith(_PREFIX) or Path(source).suffix in _FILES:
-            weights = _from_torch(source, config, context)
+            network = _from_torch(source, config, context)
         else:
-            weights = train.load_weights(source, sharding=context.sharding)
-        context.check_weights(weights)
-        return weights
+            loaded = train.load_weights(source, sharding=context.sharding)
+            network = context.with_model(loaded)
+        context.check_weights(network)
+        return network
 
 
-def _from_torch(source: str, config: "Config", context: "Context") -> "Weights":
+def _from_torch(source: str, config: "Config", context: "Context") -> "Network":
     import jax
 
-    from dst_jax import train
     from dst_jax.models.torch import importer
+    from dst_jax.typing import Network
 
     name, options = config.model.name, config.model.given()
     options |= {
@@ -81,8 +83,7 @@ def _from_torch(source: str, config: "Config", context: "Context") -> "Weights":
             variables = importer.load(name, source, **options)
     except ModuleNotFoundError as error:
         raise ValueError(f"--init.from {source}: {error}") from None
-    variables = jax.device_put(variables, context.sharding)
-    return train.Weights(variables.pop("params"), variables, None)
+    return Network(context.model, jax.device_put(variables, context.sharding))
 
 
 def _torchvision(name: str) -> Any:

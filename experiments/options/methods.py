@@ -14,15 +14,16 @@ from experiments.options.texts import pairs, value
 if TYPE_CHECKING:
     import optax
 
+    from dst_jax.kernels import Kernel
     from dst_jax.pruning import Description
     from dst_jax.train.optimizer import Sparsify
     from dst_jax.typing import Rules
 
 __all__ = ["Span", "SparseMethod", "parse"]
 
-_OURS = ("inner", "mask", "rules", "seed", "step_size")
+_OURS = ("kernels", "mask", "rules", "seed", "step_size")
 """Options that a stage gives, and no text."""
-_ANY_LENGTH = {"updates": 10**9, "per_epoch": 10**6}
+_ANY_LENGTH: dict[str, Any] = {"updates": 10**9, "per_epoch": 10**6}
 """Lengths that no number of steps is beyond the end of."""
 
 
@@ -76,18 +77,6 @@ class SparseMethod:
 
         return pruning.describe(self.name)
 
-    @property
-    def dense_weights(self) -> bool:
-        """Whether the parameters stay dense, as in `train.Stage`.
-
-        >>> parse("ste", target=0.9).dense_weights
-        True
-        """
-        options = self.resolved(**_ANY_LENGTH)
-        if "prox" in options:
-            options["step_size"] = 0
-        return not self.description.holds(**options)
-
     def around(
         self,
         *,
@@ -95,6 +84,7 @@ class SparseMethod:
         per_epoch: float,
         seed: int,
         schedule: "optax.Schedule",
+        kernels: "Mapping[str, Kernel] | None" = None,
     ) -> "Sparsify":
         """The method around an optimizer.
 
@@ -103,6 +93,7 @@ class SparseMethod:
           per_epoch: optimizer steps of an epoch.
           seed: seed of random choices.
           schedule: learning rate, for proximal steps.
+          kernels: kernels of the network; by name if None.
 
         Raises:
           ValueError: an option is unknown, missing, out of range or beyond the stage.
@@ -130,7 +121,13 @@ class SparseMethod:
 
             try:
                 return pruning.create(
-                    self.name, inner, mask=mask, seed=seed, rules=self.rules, **options
+                    self.name,
+                    inner,
+                    mask=mask,
+                    seed=seed,
+                    rules=self.rules,
+                    kernels=kernels,
+                    **options,
                 )
             except TypeError as error:
                 raise ValueError(f"{self.name}: {error}") from None

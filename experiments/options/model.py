@@ -1,9 +1,12 @@
 """Options of the network."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from experiments.options.texts import about, pairs, value
+
+if TYPE_CHECKING:
+    from experiments.options.config import Config
 
 __all__ = ["ModelOptions"]
 
@@ -77,14 +80,16 @@ class ModelOptions:
 
         return models.create(self.name, num_classes=num_classes, **self.arguments())
 
-    def rehearse(self) -> None:
+    def rehearse(self, config: "Config") -> None:
         """Creates the network for two classes, to check its name and options.
 
         Raises:
           ValueError: from the library, naming the value and what is allowed.
 
-        >>> ModelOptions(width=0.0).rehearse()
+        >>> from experiments.options import Config
+        >>> ModelOptions(width=0.0).rehearse(Config())
         Traceback (most recent call last):
         ValueError: width must be in (0, 16], got 0.0
         """
+        del config
         self.create(num_classes=2)

@@ -1,5 +1,6 @@
 """Options of the optimizer."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -8,6 +9,7 @@ from experiments.options.ranges import AT_LEAST_1, NOT_NEGATIVE, SHARE
 if TYPE_CHECKING:
     import optax
 
+    from dst_jax.kernels import Kernel
     from dst_jax.train.optimizer import Optimizer
     from dst_jax.typing import Mask
     from experiments.options.methods import SparseMethod
@@ -62,7 +64,12 @@ class OptimOptions:
         from dst_jax import train
 
         def build(
-            *, steps: int, steps_per_epoch: int, mask: "Mask", seed: int
+            *,
+            steps: int,
+            steps_per_epoch: int,
+            mask: "Mask",
+            seed: int,
+            kernels: "Mapping[str, Kernel] | None" = None,
         ) -> "optax.GradientTransformation":
             updates = max(steps // self.accumulate, 1)
             per_epoch = steps_per_epoch / self.accumulate
@@ -77,7 +84,11 @@ class OptimOptions:
             sparsify = None
             if method is not None:
                 sparsify = method.around(
-                    updates=updates, per_epoch=per_epoch, seed=seed, schedule=schedule
+                    updates=updates,
+                    per_epoch=per_epoch,
+                    seed=seed,
+                    schedule=schedule,
+                    kernels=kernels,
                 )
             return train.chain(
                 schedule,
@@ -89,6 +100,7 @@ class OptimOptions:
                 clip=self.clip,
                 accumulate=self.accumulate,
                 sparsify=sparsify,
+                kernels=kernels,
             )
 
         return build

@@ -34,5 +34,4 @@ class PretrainOptions:
         return stages.pretrain(
             epochs=self.epochs,
             optimizer=optim.optimizer(lr=self.lr, warmup_epochs=optim.warmup_epochs),
-            label_smoothing=optim.label_smoothing,
         )

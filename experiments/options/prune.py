@@ -169,7 +169,6 @@ class PruneOptions:
             "start": start,
             "activation": activation,
             "flops_aware": activation is not None and config.activation.flops_aware,
-            "label_smoothing": config.optim.label_smoothing,
         }
         if self.method is None:
             return stages.sparsify_weights(
@@ -183,13 +182,11 @@ class PruneOptions:
             )
         method = self.sparse_method()
         if self.method_start == "magnitude":
-            choose = self.choose()
-            common["mask"] = lambda params, _: choose(params)
+            common["mask"] = self.choose()
         stage = stages.sparse_training(
             method=method.name,
             epochs=self.induce_epochs + self.finetune_epochs,
             optimizer=config.optim.optimizer(lr=self.lr, method=method),
-            dense_weights=method.dense_weights,
             **common,
         )
         return [stage]

@@ -93,15 +93,17 @@ class RunOptions:
                 f" {stages}"
             )
 
-    def rehearse(self) -> None:
+    def rehearse(self, config: "Config") -> None:
         """Checks the names of accelerators.
 
-        >>> RunOptions(accelerators=("tpu9",)).rehearse()
+        >>> from experiments.options import Config
+        >>> RunOptions(accelerators=("tpu9",)).rehearse(Config())
         Traceback (most recent call last):
         ValueError: accelerator must be one of ('dense', ...
         """
         from dst_jax.cost import accelerators
 
+        del config
         for name in self.accelerators:
             accelerators.create(name)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from inspect import Parameter, signature
+from inspect import signature
 from typing import TYPE_CHECKING, Annotated, Any
 
 from experiments.options.ranges import NOT_NEGATIVE, POSITIVE
@@ -19,8 +19,8 @@ __all__ = ["StageOptions"]
 @dataclass(frozen=True)
 class StageOptions:
     """Stages from outside the package: factories that --run.stages names
-    MODULE:ATTRIBUTE. A factory is given what it has a parameter for: `epochs`,
-    `optimizer`, `start`, `label_smoothing`, `prunable`; and the options."""
+    MODULE:ATTRIBUTE. A factory is given what it has a parameter for of `epochs`,
+    `optimizer`, `start`, `prunable` and the options."""
 
     options: tuple[str, ...] = ()
     """Options of the factories: NAME=VALUE. With several factories, each is given the
@@ -70,10 +70,11 @@ class StageOptions:
             arguments = self._arguments(factory, config, start)
             signature(factory).bind(**arguments)
         made = factory(**arguments)
-        found = [made] if isinstance(made, Stage) else list(made)
-        if not found or not all(isinstance(stage, Stage) for stage in found):
+        found = [made] if isinstance(made, Stage) else made
+        if not isinstance(found, list) or not all(isinstance(x, Stage) for x in found):
             raise ValueError(
-                f"--run.stages {name} must return a train.Stage or several, got {made}"
+                f"--run.stages {name} must return a train.Stage or a list of them, got"
+                f" {made!r}"
             )
         return found
 
@@ -81,34 +82,25 @@ class StageOptions:
         self, factory: Callable[..., Any], config: "Config", start: str
     ) -> dict[str, Any]:
         """What a factory has a parameter for; the options win."""
+        from dst_jax.train.stage import accepted
+
         with about("--stage.options"):
             given = {name: value(text) for name, text in pairs(self.options)}
-            known = [
-                _factory(stage) for stage in filter(is_from_outside, config.run.stages)
-            ]
+            outside = filter(is_from_outside, config.run.stages)
+            known = [_factory(stage) for stage in outside]
             for name in given:
-                if not any(_takes(other, name) for other in known):
+                if not any(accepted(other, **{name: None}) for other in known):
                     raise ValueError(f"no stage of {config.run.stages} takes {name!r}")
         offered = {
             "epochs": self.epochs,
             "optimizer": config.optim.optimizer(lr=self.lr),
             "start": start,
-            "label_smoothing": config.optim.label_smoothing,
             "prunable": config.prune.prunable(),
         }
-        arguments = {
-            k: v for k, v in offered.items() if k in signature(factory).parameters
-        }
-        return arguments | {k: v for k, v in given.items() if _takes(factory, k)}
+        return accepted(factory, **(offered | given))
 
 
 def _factory(name: str) -> Callable[..., Any]:
     from dst_jax import checks
 
     return checks.resolve(name, argument="stage")
-
-
-def _takes(factory: Callable[..., Any], name: str) -> bool:
-    parameters = signature(factory).parameters
-    free = any(p.kind is Parameter.VAR_KEYWORD for p in parameters.values())
-    return free or name in parameters

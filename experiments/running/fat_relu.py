@@ -1,4 +1,4 @@
-"""FATReLU thresholds of a network within a budget of hold-out accuracy."""
+"""FATReLU thresholds of a network within a budget on the hold-out."""
 
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -9,7 +9,9 @@ import jax.numpy as jnp
 from dst_jax import activations
 from dst_jax.activations import FoundThresholds
 from dst_jax.data import Split
-from dst_jax.train import Context, Weights
+from dst_jax.train import Context
+from dst_jax.typing import Network
+from experiments.running.quality import quality_of
 
 __all__ = ["Kind", "holdout", "put_on", "search"]
 
@@ -18,7 +20,7 @@ Kind = Literal["hard", "soft"]
 
 def search(
     context: Context,
-    weights: Weights,
+    network: Network,
     *,
     budget: float,
     kind: Kind = "hard",
@@ -31,40 +33,53 @@ def search(
     different scale take equally many evaluations.
 
     Args:
-      context: data and model.
-      weights: the network.
-      budget: points of hold-out accuracy that may be lost, over all layers.
+      context: data and task.
+      network: the network.
+      budget: how much of the task's best metric may be lost on the hold-out, over all
+        layers; in points where the metric is a share.
       kind: FATReLU, or the ReLU shifted by the threshold.
       bisections: evaluations of the hold-out per layer.
-      percentile: of a layer's entries on one batch: the largest threshold tried.
+      percentile: percentile of a layer's entries on one batch: the largest threshold
+        tried.
 
     Raises:
       ValueError: there is no hold-out.
 
     Reference: Kurtz et al. 2020 (PMLR 119:5533-5543).
     """
-    split = holdout(context)
-    tops = _largest(context, weights, split, percentile / 100)
+    split, quality = holdout(context), quality_of(context.task)
+    tops = _largest(context, network, split, percentile / 100)
 
     def scaled(shares: Mapping[str, float]) -> dict[str, float]:
         return {name: share * tops[name] for name, share in shares.items()}
 
-    def accuracy(shares: Mapping[str, float]) -> float:
-        changed = put_on(weights, scaled(shares), kind=kind)
-        return 100 * context.evaluate(changed, split, count=False).top1
+    def measured(shares: Mapping[str, float]) -> float:
+        changed = put_on(network, scaled(shares), kind=kind)
+        found = context.evaluate(changed, split, count=False)
+        return quality.metric.scale * quality.gain(quality(found.metrics))
 
     found = activations.search_thresholds(
-        accuracy, list(tops), budget=budget, precision=2.0**-bisections
+        measured, list(tops), budget=budget, precision=2.0**-bisections
     )
     return found._replace(thresholds=scaled(found.thresholds))
 
 
 def put_on(
-    weights: Weights, thresholds: Mapping[str, float], *, kind: Kind = "hard"
-) -> Weights:
-    """The network with these thresholds at its taps."""
-    state = activations.with_thresholds(weights.model_state, thresholds, kind=kind)
-    return weights._replace(model_state=state)
+    network: Network, thresholds: Mapping[str, float], *, kind: Kind = "hard"
+) -> Network:
+    """The network with these thresholds at its taps.
+
+    Args:
+      network: the network.
+      thresholds: threshold of each map that has one.
+      kind: FATReLU, or the ReLU shifted by the threshold.
+
+    >>> changed = put_on(Network(print, {"params": {}}), {"relu1": 0.5})
+    >>> float(changed.variables["thresholds"]["relu1"]["hard"])
+    0.5
+    """
+    variables = activations.with_thresholds(network.variables, thresholds, kind=kind)
+    return network._replace(variables=variables)
 
 
 def holdout(context: Context) -> Split:
@@ -85,14 +100,13 @@ def holdout(context: Context) -> Split:
 
 
 def _largest(
-    context: Context, weights: Weights, split: Split, share: float
+    context: Context, network: Network, split: Split, share: float
 ) -> OrderedDict[str, float]:
     """For every map that has an entry above 0 in this batch, that quantile of it."""
     images = [
         split.example(i)[0] for i in range(min(context.eval_batch_size, len(split)))
     ]
-    variables = {"params": weights.params, **weights.model_state}
     x = context.preprocess(jnp.stack(images))
-    _, maps, _ = activations.apply_with_activations(context.model, variables, x)
+    _, maps, _ = network.model(network.variables, x)
     tops = activations.percentile_thresholds(maps, share)
     return OrderedDict((name, float(t)) for name, t in tops.items() if t > 0)

@@ -1,12 +1,13 @@
-"""A finished run, opened again: its configuration and its stages' networks."""
+"""A finished run, opened again: its options and its stages' networks."""
 
 from dataclasses import replace
 
 from dst_jax import train
 from dst_jax.runs import Run
+from dst_jax.typing import Network
 from experiments.running.config_record import from_nested
 
-__all__ = ["reopen", "weights_of"]
+__all__ = ["network_of", "reopen"]
 
 
 def reopen(
@@ -29,6 +30,8 @@ def reopen(
     record = run.read_config()
     if record is None:
         raise ValueError(f"{run.path} is not a run: it has no config.json")
+    if not record["config"]:
+        raise ValueError(f"{run.path} was not made by a command: it has no options")
     if run.read_summary() is None:
         raise ValueError(f"{run.path} is not finished: the same command resumes it")
     config = from_nested(record["config"])
@@ -37,7 +40,7 @@ def reopen(
     return config.context(run, train.Console()), config.stages()
 
 
-def weights_of(context: train.Context, stage: train.Stage) -> train.Weights:
+def network_of(context: train.Context, stage: train.Stage) -> Network:
     """The network at a stage's end, from its checkpoint.
 
     Args:
@@ -45,4 +48,4 @@ def weights_of(context: train.Context, stage: train.Stage) -> train.Weights:
       stage: the stage, or its last phase.
     """
     path = context.run.checkpoints / stage.path
-    return train.load_weights(path, sharding=context.sharding)
+    return context.with_model(train.load_weights(path, sharding=context.sharding))

@@ -51,21 +51,18 @@ def _train(
     console: train.Console,
 ) -> None:
     context = config.context(directory, console)
-    init = config.init.weights(config, context)
+    init = config.init.network(config, context)
     if directory.read_config() is None:
-        directory.write_config(_record(name, config, stages, argv))
+        directory.write_config(_record(name, config, argv))
     console.say(_headline(context))
     train.train(context, stages, config=nested(config), init=init)
     if config.run.accelerators and directory.writer:
         estimate_stages(context, stages, config.run.accelerators)
 
 
-def _record(
-    name: str, config: Config, stages: list[train.Stage], argv: list[str]
-) -> dict[str, object]:
+def _record(name: str, config: Config, argv: list[str]) -> dict[str, object]:
     return {
         "config": nested(config),
-        "stages": list(dict.fromkeys(stage.name for stage in stages)),
         "command": shlex.join(["python", "-m", f"experiments.{name}", *argv]),
         "seed": config.run.seed,
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

@@ -6,7 +6,7 @@ import pytest
 from dst_jax import activations, cost, models, penalties, pruning
 from dst_jax.train import Objective, Target, Term, stages
 from dst_jax.train.flops_aware import flops_aware
-from dst_jax.train.state import Weights, init_weights
+from dst_jax.train.state import init_network
 
 
 @pytest.fixture(scope="module")
@@ -16,9 +16,10 @@ def lenet():
 
 @pytest.fixture(scope="module")
 def pruned(lenet):
-    weights = init_weights(lenet, jnp.zeros((1, 28, 28, 1)), jax.random.key(0))
-    mask = pruning.masks.magnitude(weights.params, 0.6)
-    return Weights(pruning.masks.apply(mask, weights.params), {}, mask)
+    network = init_network(lenet, jnp.zeros((1, 28, 28, 1)), jax.random.key(0))
+    mask = pruning.masks.magnitude(network.params, 0.6)
+    pruned = network.with_params(pruning.masks.apply(mask, network.params))
+    return pruned._replace(mask=mask)
 
 
 EXAMPLE = jnp.zeros((1, 28, 28, 1))
@@ -26,7 +27,7 @@ EXAMPLE = jnp.zeros((1, 28, 28, 1))
 
 def test_the_l0_penalty_is_the_count_of_multiplications(lenet, pruned):
     """Where no pooling lies between, a nonzero costs exactly its products."""
-    term = flops_aware(Term(penalties.l0, 1.0), lenet, pruned, EXAMPLE)
+    term = flops_aware(Term(penalties.l0, 1.0), pruned, EXAMPLE)
     x = jax.random.uniform(jax.random.key(1), (3, 28, 28, 1))
     variables = {"params": pruned.params}
     _, maps, _ = activations.apply_with_activations(lenet, variables, x)
@@ -44,8 +45,8 @@ def test_the_l0_penalty_is_the_count_of_multiplications(lenet, pruned):
     np.testing.assert_allclose(float(value) / scale, expected, rtol=1e-5)
 
 
-def test_weights_have_mean_one_and_the_shape_of_a_map(lenet, pruned):
-    term = flops_aware(Term(penalties.l1, 1.0), lenet, pruned, EXAMPLE)
+def test_weights_have_mean_one_and_the_shape_of_a_map(pruned):
+    term = flops_aware(Term(penalties.l1, 1.0), pruned, EXAMPLE)
     flat = np.concatenate([np.ravel(w) for w in term.layer_weights])
     np.testing.assert_allclose(flat.mean(), 1.0, rtol=1e-5)
     assert [w.shape for w in term.layer_weights] == [
@@ -56,11 +57,9 @@ def test_weights_have_mean_one_and_the_shape_of_a_map(lenet, pruned):
     ]
 
 
-def test_layer_weights_of_ones_own_are_refused(lenet, pruned):
+def test_layer_weights_of_ones_own_are_refused(pruned):
     with pytest.raises(ValueError, match="got layers \\('relu1',\\)"):
-        flops_aware(
-            Term(penalties.l1, 1.0, {}, ("relu1",), (2.0,)), lenet, pruned, EXAMPLE
-        )
+        flops_aware(Term(penalties.l1, 1.0, {}, ("relu1",), (2.0,)), pruned, EXAMPLE)
 
 
 def test_a_stage_with_a_target_reaches_it(make_setup, optimizer, tmp_path):
@@ -107,7 +106,7 @@ def test_a_strength_warms_up():
 
 
 def test_without_a_target_nothing_is_measured():
-    objective = Objective(activation=Term(penalties.l1, 2.0))
+    objective = Objective(terms=(Term(penalties.l1, 2.0),))
     assert objective.start() is None
     assert objective.adapt(None, {}) is None
     assert objective.adapted(None) is objective

@@ -1,6 +1,7 @@
 import itertools
 import json
 import shutil
+from dataclasses import replace
 
 import jax
 import numpy as np
@@ -171,7 +172,7 @@ def test_a_non_finite_loss_names_step_and_checkpoint(make_setup, tmp_path):
         )
 
     context = make_setup(tmp_path, log_every=100)
-    stage = Stage("pretrain", "pretrain", 2, diverging)
+    stage = Stage(name="pretrain", epochs=2, optimizer=diverging)
     with pytest.raises(train.NonFiniteLoss) as caught:
         train.train(context, [stage], config={})
     assert caught.value.step == 12
@@ -200,7 +201,7 @@ def test_a_stage_alone_starts_from_any_checkpoint(
     weights = train.load_weights(start, sharding=first.sharding)
     context = make_setup(tmp_path / "alone")
     stages = [train.stages.initial(optimizer), three_stages()[-1]]
-    stages[-1] = Stage(**{**vars(stages[-1]), "start": "initial"})
+    stages[-1] = replace(stages[-1], start="initial")
     summary = train.train(context, stages, config={}, init=weights)
     assert summary["params_sha256"] == finished[1]["params_sha256"]
     initial = summary["stages"][0]
@@ -211,7 +212,7 @@ def test_a_stage_alone_starts_from_any_checkpoint(
 def test_weights_of_another_model_are_refused(make_setup, finished):
     context, _ = finished
     weights = train.load_weights(context.run.path, sharding=context.sharding)
-    wrong = weights._replace(params={**weights.params, "fc9": {}})
+    wrong = weights.with_params({**weights.params, "fc9": {}})
     wrong.params["fc1"] = {"kernel": wrong.params["fc1"]["kernel"]}
     with pytest.raises(ValueError, match=r"fc1/bias: the model has \(120,\)"):
         context.check_weights(wrong)

@@ -20,7 +20,7 @@ PROGRAM = textwrap.dedent("""
     from dst_jax.train import (Console, Objective, Context, Term, chain, make_mesh,
                                make_train_step)
     from dst_jax.train.sharding import put_batch
-    from dst_jax.train.state import Weights, enter, weights_of
+    from dst_jax.train.state import enter, network_of
 
     out = sys.argv[1]
     dataset = data.load("digits", image_size=8)
@@ -36,9 +36,9 @@ PROGRAM = textwrap.dedent("""
         weights = context.fresh_weights()
         mask = pruning.masks.magnitude(weights.params, 0.5)
         optimizer = chain(0.05, mask=mask)
-        objective = Objective(
-            activation=Term(penalties.transformed_l1, 1e-3, {"a": 1.0}),
-            weight=Term(penalties.l1, 1e-4))
+        objective = Objective(terms=(
+            Term(penalties.transformed_l1, 1e-3, {"a": 1.0}),
+            Term(penalties.l1, 1e-4, over="weights")))
         step = make_train_step(model, optimizer, preprocess=context.preprocess,
                                out_sharding=context.sharding)
         state = jax.device_put(
@@ -52,7 +52,7 @@ PROGRAM = textwrap.dedent("""
         batches.close()
         leaf = jax.tree.leaves(state.params)[0]
         assert len(leaf.sharding.device_set) == devices
-        weights = weights_of(state)
+        weights = network_of(state, context.model)
         for m in jax.tree.leaves(weights.mask):
             shards = [np.asarray(s.data) for s in m.addressable_shards]
             assert len(shards) == devices

@@ -13,8 +13,9 @@ import pytest
 from dst_jax import models, penalties, pruning, train
 from dst_jax.train import Objective, Stage, Target, Term, chain, stages
 from dst_jax.train.interrupt import Interrupt
-from dst_jax.train.state import TrainState, enter, init_weights
+from dst_jax.train.state import enter, init_network, network_of
 from dst_jax.trees import named_leaves
+from dst_jax.typing import Network
 
 KERNELS = 784 * 16 + 16 * 10
 
@@ -38,7 +39,7 @@ def straight_through(*, sparsity):
     )
 
 
-def _stage(factory, *, dense_weights=False, accumulate=1, **options):
+def _stage(factory, *, accumulate=1, **options):
     def optimizer(*, steps, steps_per_epoch, mask, seed):
         del steps, steps_per_epoch
 
@@ -52,7 +53,6 @@ def _stage(factory, *, dense_weights=False, accumulate=1, **options):
         epochs=2,
         optimizer=optimizer,
         start="pretrain",
-        dense_weights=dense_weights,
     )
 
 
@@ -60,7 +60,7 @@ RIGL = _stage(
     pruning.rigl, sparsity=0.8, end=6, interval=2, track=True, packed=True,
     accumulate=2,
 )  # fmt: skip
-DENSE = _stage(straight_through, sparsity=0.8, dense_weights=True)
+DENSE = _stage(straight_through, sparsity=0.8)
 
 
 def _pipeline(stage, optimizer):
@@ -183,9 +183,9 @@ def test_dense_weights_follow_gradients_at_the_sparse_ones():
     model = models.create("mlp", num_classes=3, hidden=(4,))
     images = jax.random.normal(jax.random.key(0), (8, 5, 5, 1))
     labels = jnp.arange(8) % 3
-    weights = init_weights(model, images[:1], jax.random.key(1))
+    weights = init_network(model, images[:1], jax.random.key(1))
     optimizer = straight_through(optax.sgd(0.5), sparsity=0.5)
-    state = enter(weights, optimizer, jax.random.key(2), dense_weights=True)
+    state = enter(weights, optimizer, jax.random.key(2))
     start = jax.tree.map(np.asarray, weights.params)
     mask = pruning.masks.magnitude(weights.params, 0.5)
 
@@ -195,9 +195,7 @@ def test_dense_weights_follow_gradients_at_the_sparse_ones():
         return -(jax.nn.log_softmax(logits) * one_hot).sum(-1).mean()
 
     gradients = jax.grad(loss)(pruning.masks.apply(mask, weights.params))
-    step = train.make_train_step(
-        model, optimizer, preprocess=lambda x: x, dense_weights=True
-    )
+    step = train.make_train_step(model, optimizer, preprocess=lambda x: x)
     state, metrics = step(state, {"image": images, "label": labels}, Objective())
     for name, found in named_leaves(state.params).items():
         expected = named_leaves(start)[name] - 0.5 * named_leaves(gradients)[name]
@@ -222,10 +220,9 @@ def test_what_does_not_fit_is_refused_before_anything_is_trained(
 def test_an_adaptive_strength_survives_an_interruption(
     setup_for, optimizer, tmp_path, monkeypatch
 ):
-    objective = Objective(
-        activation=Term(penalties.l1, 1e-5), target=Target(0.9, max_loss=10.0, gain=1.0)
-    )
-    stage = Stage("adaptive", "adaptive", 2, optimizer, objective)
+    target = Target(0.9, max_loss=10.0, gain=1.0)
+    objective = Objective(terms=(Term(penalties.l1, 1e-5, target=target),))
+    stage = Stage(name="adaptive", epochs=2, optimizer=optimizer, objective=objective)
     context = setup_for(tmp_path / "whole")
     expected = train.train(context, [stage], config={})["params_sha256"]
     context = setup_for(tmp_path / "stopped", compiled=context.compiled)
@@ -238,12 +235,12 @@ def test_an_adaptive_strength_survives_an_interruption(
 
 def test_a_stage_that_takes_dense_weights_enters_with_them():
     params = {"w": jnp.array([[1.0, -2.0], [3.0, 4.0]])}
-    weights = train.Weights(params, {}, None)
-    optimizer = straight_through(optax.sgd(0.1), sparsity=0.5)
-    entered = {
-        dense: enter(weights, optimizer, jax.random.key(0), dense_weights=dense)
-        for dense in (False, True)
-    }
-    assert isinstance(entered[True], TrainState)
-    np.testing.assert_array_equal(entered[True].params["w"], params["w"])
-    np.testing.assert_array_equal(entered[False].params["w"], [[0, 0], [3, 4]])
+    mask = {"w": jnp.array([[False, False], [True, True]])}
+    network = Network(print, {"params": params}, mask)
+    dense = straight_through(optax.sgd(0.1), sparsity=0.5)
+    holds = pruning.apply_mask(mask)
+    for optimizer, expected in ((dense, params["w"]), (holds, [[0, 0], [3, 4]])):
+        state = enter(network, optimizer, jax.random.key(0))
+        np.testing.assert_array_equal(state.params["w"], expected)
+        handed_on = network_of(state, print).params["w"]
+        np.testing.assert_array_equal(handed_on, [[0, 0], [3, 4]])

@@ -9,7 +9,8 @@ import pytest
 
 from dst_jax import data, models, penalties, pruning
 from dst_jax.train import Objective, Term, chain, make_eval_step, make_train_step
-from dst_jax.train.state import Weights, enter, init_weights
+from dst_jax.train.state import enter, init_network
+from dst_jax.train.tasks import classification
 
 PREPROCESS = partial(data.normalise, mean=(0.5,), std=(0.5,))
 
@@ -30,7 +31,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def initial(model):
-    weights = init_weights(model, jnp.zeros((1, 16, 16, 1)), jax.random.key(0))
+    weights = init_network(model, jnp.zeros((1, 16, 16, 1)), jax.random.key(0))
     return jax.device_get(weights)
 
 
@@ -41,11 +42,11 @@ def weights(initial):
 
 def _objective(strength=1e-3, a=1.0, layer=1.0, smoothing=0.0, weight=1e-3):
     return Objective(
-        activation=Term(
-            penalties.transformed_l1, strength, {"a": a}, ("relu1",), (layer,)
+        terms=(
+            Term(penalties.transformed_l1, strength, {"a": a}, ("relu1",), (layer,)),
+            Term(penalties.l1, weight, over="weights"),
         ),
-        weight=Term(penalties.l1, weight),
-        label_smoothing=smoothing,
+        task=classification(label_smoothing=smoothing),
     )
 
 
@@ -92,8 +93,7 @@ def test_masked_weights_stay_zero_with_accumulation(model, weights, batch):
     mask = pruning.masks.magnitude(weights.params, 0.8)
     optimizer = chain(0.1, mask=mask, weight_decay=1e-2, clip=1.0, accumulate=2)
     step = make_train_step(model, optimizer, preprocess=PREPROCESS)
-    pruned = Weights(weights.params, weights.model_state, mask)
-    state = enter(pruned, optimizer, jax.random.key(1))
+    state = enter(weights._replace(mask=mask), optimizer, jax.random.key(1))
     for _ in range(3):
         state, _ = step(state, batch, _objective())
         held = pruning.masks.apply(mask, state.params)
@@ -120,9 +120,8 @@ def test_label_smoothing_equals_optax(batch):
     logits = jax.random.normal(jax.random.key(0), (8, 10))
     smooth = optax.smooth_labels(jax.nn.one_hot(batch["label"], 10), 0.1)
     expected = optax.softmax_cross_entropy(logits, smooth).mean()
-    loss, _ = Objective(label_smoothing=0.1)(
-        logits, batch["label"], activations={}, params={}
-    )
+    objective = Objective(task=classification(label_smoothing=0.1))
+    loss, _ = objective(logits, batch["label"], maps={}, weights={})
     np.testing.assert_allclose(loss, expected, rtol=1e-6)
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from dst_jax import models, penalties, train
-from dst_jax.activations import apply_with_activations, thresholds_of
+from dst_jax.activations import thresholds_of
 from dst_jax.train import Term, stages
 from dst_jax.train.stages import Thresholding
 
@@ -35,11 +35,10 @@ def _weights(context, stage):
 
 
 def _maps(context, weights):
-    variables = {"params": weights.params, **weights.model_state}
     x = context.preprocess(
         jnp.stack([context.dataset.test.example(i)[0] for i in range(99)])
     )
-    return apply_with_activations(context.model, variables, x)[1]
+    return context.with_model(weights).model(weights.variables, x)[1]
 
 
 def test_maps_stay_above_the_threshold_after_the_stage(setup_for, optimizer, tmp_path):

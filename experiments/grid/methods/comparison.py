@@ -8,9 +8,10 @@ from typing import Any
 
 from dst_jax.models import summary
 from dst_jax.runs import Run
-from dst_jax.train import Context, Objective, Stage, Weights
+from dst_jax.train import Context, Stage
+from dst_jax.typing import Network
 from experiments.grid import report
-from experiments.grid.cells import Cell, Ends, file_name
+from experiments.grid.cells import Ends, file_name
 from experiments.grid.engine import Comparison
 from experiments.grid.methods import tables
 from experiments.grid.methods.costs import training_share
@@ -18,6 +19,7 @@ from experiments.grid.methods.options import MethodGrid
 from experiments.grid.records import Record
 from experiments.options.methods import SparseMethod, parse
 from experiments.options.texts import about
+from experiments.running.quality import quality_of
 
 __all__ = ["MethodComparison"]
 
@@ -36,6 +38,7 @@ class MethodComparison(Comparison):
 
     def __init__(self, options: MethodGrid):
         self.options = options
+        self.quality = quality_of(options.task.create(options.base()))
         texts = [text for text in options.methods if text.split() != [_DENSE]]
         names = [file_name("_".join(text.split())) for text in texts]
         twice = sorted(name for name, n in Counter([_DENSE, *names]).items() if n > 1)
@@ -46,31 +49,32 @@ class MethodComparison(Comparison):
         self.cells = [self._cell(name) for name in (_DENSE, *names)]
 
     def measure(
-        self, context: Context, cell: Cell, weights: Weights, ends: Ends
+        self, context: Context, cell: Stage, network: Network, ends: Ends
     ) -> dict[str, Any]:
         """The hold-out on the end of a training, and what the training cost."""
         del ends
         holdout = context.dataset.holdout
         found = None
         if holdout is not None:
-            found = context.evaluate(weights, holdout, count=False)
-        layers = summary.layers(context.model, context.dataset.image_shape)
+            found = context.evaluate(network, holdout, count=False)
+        model = self.options.model.create(num_classes=context.dataset.num_classes)
+        layers = summary.layers(model, context.dataset.image_shape)
         lines = context.run.read_masks()
         per_epoch = context.steps_per_epoch / self.options.optim.accumulate
         return {
             "method": self.texts.get(cell.name, _DENSE),
-            "holdout": None if found is None else _accuracy(found),
+            "holdout": None if found is None else dict(found.metrics),
             "training_macs": training_share(
                 self.methods.get(cell.name),
                 [line for line in lines if line["stage"] == cell.name],
                 {layer.name: layer.macs for layer in layers},
-                epochs=cell.stage.epochs,
+                epochs=cell.epochs,
                 updates_per_epoch=per_epoch,
             ),
         }
 
     def line(self, record: Record) -> str:
-        """The hold-out's accuracy and the cost of the training.
+        """The hold-out's quality and the cost of the training.
 
         >>> comparison = MethodComparison(MethodGrid())
         >>> comparison.line({"holdout": {"top1": 0.9}, "training_macs": 0.5})
@@ -78,10 +82,10 @@ class MethodComparison(Comparison):
         """
         said = f"training MACs {record['training_macs']:.2%} of dense"
         if record["holdout"] is not None:
-            said = f"hold-out top-1 {record['holdout']['top1']:.2%}, {said}"
+            said = f"hold-out {self.quality.say(record['holdout'])}, {said}"
         return said
 
-    def tested(self, records: Sequence[Record]) -> list[Cell]:
+    def tested(self, records: Sequence[Record]) -> list[Stage]:
         """All cells.
 
         >>> MethodComparison(MethodGrid(methods=("rigl",))).tested([])[1].name
@@ -94,11 +98,12 @@ class MethodComparison(Comparison):
         self, run: Run, records: Sequence[Record], tests: Sequence[Record]
     ) -> Path:
         """Writes report.md and table.jsonl, and prints the table."""
-        rows = tables.rows([cell.name for cell in self.cells], records, tests)
+        names = [cell.name for cell in self.cells]
+        rows = tables.rows(names, records, tests, self.quality)
         lines = "".join(json.dumps(row) + "\n" for row in rows)
         (run.path / "table.jsonl").write_text(lines)
         title = "Methods of sparse training compared"
-        return report.write(run.path, title, [tables.table(rows)])
+        return report.write(run.path, title, [tables.table(rows, self.quality)])
 
     def _method(self, text: str) -> SparseMethod:
         name, *texts = text.split() or [""]
@@ -106,17 +111,11 @@ class MethodComparison(Comparison):
         with about(f"--methods: {text!r}"):
             return parse(name, texts, target=self.options.sparsity, rules=rules)
 
-    def _cell(self, name: str) -> Cell:
-        optim, method = self.options.optim, self.methods.get(name)
+    def _cell(self, name: str) -> Stage:
+        optim = self.options.optim
         optimizer = optim.optimizer(
-            lr=self.options.lr, warmup_epochs=optim.warmup_epochs, method=method
+            lr=self.options.lr,
+            warmup_epochs=optim.warmup_epochs,
+            method=self.methods.get(name),
         )
-        objective = Objective(label_smoothing=optim.label_smoothing)
-        dense = method is not None and method.dense_weights
-        epochs = self.options.epochs
-        stage = Stage(name, name, epochs, optimizer, objective, dense_weights=dense)
-        return Cell(stage)
-
-
-def _accuracy(found: Any) -> dict[str, float]:
-    return {"top1": found.top1, "loss": found.loss}
+        return Stage(name=name, epochs=self.options.epochs, optimizer=optimizer)

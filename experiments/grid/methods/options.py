@@ -45,6 +45,7 @@ class MethodGrid(GridOptions):
         return Config(
             data=self.data,
             model=self.model,
+            task=self.task,
             optim=self.optim,
             init=self.init,
             pretrain=PretrainOptions(epochs=self.epochs, lr=self.lr),

@@ -6,18 +6,10 @@ from typing import Any
 
 from dst_jax.report.tables.table import Table
 from experiments.grid.records import Record, Spread, matching, spread
+from experiments.running.quality import Quality
 
 __all__ = ["rows", "table"]
 
-_HEADINGS = (
-    "method",
-    "seeds",
-    "sparsity %",
-    "top-1 %",
-    "inference MACs %",
-    "training MACs %",
-    "time of a step",
-)
 _NOTE = (
     "Test set, read once per training; mean ± sample standard deviation over seeds."
     " Sparsity: zeros of the prunable weights. MACs: multiply-adds with kept weights"
@@ -29,7 +21,10 @@ _NOTE = (
 
 
 def rows(
-    cells: Sequence[str], records: Sequence[Record], tests: Sequence[Record]
+    cells: Sequence[str],
+    records: Sequence[Record],
+    tests: Sequence[Record],
+    quality: Quality,
 ) -> list[dict[str, Any]]:
     """A row per cell: every value with mean, spread and number of seeds.
 
@@ -37,13 +32,18 @@ def rows(
       cells: names, the dense one first.
       records: records of training and hold-out.
       tests: records of the test set.
+      quality: the metric of the task.
 
+    >>> from dst_jax.train import tasks
+    >>> from experiments.running.quality import quality_of
+    >>> quality = quality_of(tasks.classification())
     >>> seed = {"cell": "dense", "seed": 0}
     >>> cost = {"method": "dense", "training_macs": 1.0, "images_per_second": 9.0}
     >>> counts = {"fc": {"by_weight": 5, "valid": 10}}
     >>> test = {"weight_sparsity": 0.5, "top1": 0.9, "layers": {"counts": counts}}
-    >>> rows(["dense"], [seed | cost], [seed | test])[0]["inference_macs"]["mean"]
-    0.5
+    >>> (row,) = rows(["dense"], [seed | cost], [seed | test], quality)
+    >>> row["top1"]["mean"], row["inference_macs"]["mean"]
+    (0.9, 0.5)
     """
     dense = {record["seed"]: record for record in matching(records, cells[0])}
 
@@ -57,7 +57,7 @@ def rows(
         trained, tested = matching(records, cell), matching(tests, cell)
         values = {
             "sparsity": spread(tested, lambda test: test["weight_sparsity"]),
-            "top1": spread(tested, lambda test: test["top1"]),
+            quality.metric.name: spread(tested, quality),
             "inference_macs": spread(tested, _inference_share),
             "training_macs": spread(trained, lambda r: r["training_macs"]),
             "step_time": spread(trained, slowdown),
@@ -72,28 +72,43 @@ def rows(
     return [row(cell) for cell in cells]
 
 
-def table(rows: Sequence[dict[str, Any]]) -> Table:
+def table(rows: Sequence[dict[str, Any]], quality: Quality) -> Table:
     """The rows as text.
 
+    Args:
+      rows: what `rows` returned.
+      quality: the metric of the task.
+
+    >>> from dst_jax.train import tasks
+    >>> from experiments.running.quality import quality_of
     >>> half = {"mean": 0.5, "std": 0.0, "n": 1}
     >>> names = "sparsity", "top1", "inference_macs", "training_macs", "step_time"
     >>> row = {"method": "rigl", "seeds": [0], **dict.fromkeys(names, half)}
-    >>> table([row]).rows
+    >>> table([row], quality_of(tasks.classification())).rows
     (('rigl', '1', '50.00', '50.00', '50.00', '50.00', '0.50'),)
     """
     lines = tuple(
         (
             row["method"],
             str(len(row["seeds"])),
-            Spread(**row["sparsity"]).percent,
-            Spread(**row["top1"]).percent,
-            Spread(**row["inference_macs"]).percent,
-            Spread(**row["training_macs"]).percent,
+            Spread(**row["sparsity"]).text(),
+            Spread(**row[quality.metric.name]).text(quality.text),
+            Spread(**row["inference_macs"]).text(),
+            Spread(**row["training_macs"]).text(),
             f"{row['step_time']['mean']:.2f}",
         )
         for row in rows
     )
-    return Table("Sparse training from scratch", _HEADINGS, lines, _NOTE)
+    headings = (
+        "method",
+        "seeds",
+        "sparsity %",
+        quality.metric.heading,
+        "inference MACs %",
+        "training MACs %",
+        "time of a step",
+    )
+    return Table("Sparse training from scratch", headings, lines, _NOTE)
 
 
 def _inference_share(test: Record) -> float:

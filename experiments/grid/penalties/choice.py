@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from experiments.grid.penalties.settings import Setting
 from experiments.grid.records import Record, Spread, matching, spread
+from experiments.running.quality import Quality
 
-__all__ = ["Choice", "Criterion", "choose", "sparsity", "top1"]
+__all__ = ["Choice", "Criterion", "choose", "sparsity"]
 
 
 @dataclass(frozen=True)
@@ -16,41 +17,45 @@ class Choice:
     Attributes:
       setting: the setting.
       matched: Whether it is what the criterion asks for, or only the nearest to it.
-      top1, sparsity: its accuracy and sparsity on the hold-out, over seeds.
+      quality, sparsity: its quality and its sparsity on the hold-out, over seeds.
     """
 
     setting: Setting
     matched: bool
-    top1: Spread
+    quality: Spread
     sparsity: Spread
 
 
 @dataclass(frozen=True)
 class Criterion:
-    """What is compared at equal accuracy, or else at equal sparsity.
+    """What is compared at equal quality, or else at equal sparsity.
 
     Attributes:
-      margin: a setting matches if its accuracy, averaged over seeds, is at most this
-        share of examples below that of the dense control; the most sparse that matches
-        is chosen, or, if none does, the most accurate.
-      sparsity: if given, a setting matches if at least this share is zero; the most
-        accurate that matches is chosen, or, if none does, the most sparse.
+      quality: what makes one network better than another, such as accuracy.
+      margin: a setting matches if its quality, averaged over seeds, is at most this
+        much worse than that of the dense control; the most sparse that matches is
+        chosen, or, if none does, the best.
+      sparsity: if given, a setting matches if at least this share is zero; the best
+        that matches is chosen, or, if none does, the most sparse.
     """
 
+    quality: Quality
     margin: float
     sparsity: float | None = None
 
     def __str__(self) -> str:
+        measure = self.quality.measure
         if self.sparsity is not None:
             return (
-                "Chosen: the most accurate setting of which at least "
-                f"{100 * self.sparsity:g} % are zeros on the hold-out; * if none is, "
-                "then the most sparse."
+                f"Chosen: the setting of the best {measure} of which at least"
+                f" {100 * self.sparsity:g} % are zeros on the hold-out; * if none is,"
+                " then the most sparse."
             )
+        metric = self.quality.metric
+        margin = f"{metric.scale * self.margin:g}{' points' * metric.is_share}"
         return (
-            "Chosen: the most sparse setting whose hold-out accuracy is at most "
-            f"{100 * self.margin:g} points below the dense control's; * if none is, "
-            "then the most accurate."
+            f"Chosen: the most sparse setting whose hold-out {measure} is at most"
+            f" {margin} worse than the dense control's; * if none is, then the best."
         )
 
 
@@ -70,19 +75,24 @@ def choose(
     ...     for name, (top1, zeros) in found.items()
     ... ]
     >>> settings = [Setting("l1", 1.0), Setting("l1", 2.0)]
-    >>> choose(settings, records, Criterion(margin=0.01))[0].setting.strength
+    >>> from dst_jax.train import tasks
+    >>> from experiments.running.quality import quality_of
+    >>> criterion = Criterion(quality_of(tasks.classification()), margin=0.01)
+    >>> choose(settings, records, criterion)[0].setting.strength
     1.0
     """
-    floor = spread(matching(records, "control"), top1).mean - criterion.margin
+    quality = criterion.quality
+    control = spread(matching(records, "control"), quality).mean
+    floor = quality.gain(control) - criterion.margin
     by_method: dict[str, list[Choice]] = {}
     for setting in settings:
         own = matching(records, setting.name)
-        accuracy, zeros = spread(own, top1), spread(own, sparsity)
+        found, zeros = spread(own, quality), spread(own, sparsity)
         # Means over seeds: what is equal may differ in the last bit.
-        matched = accuracy.mean >= floor - 1e-9
+        matched = quality.gain(found.mean) >= floor - 1e-9
         if criterion.sparsity is not None:
             matched = zeros.mean >= criterion.sparsity - 1e-9
-        choice = Choice(setting, matched, accuracy, zeros)
+        choice = Choice(setting, matched, found, zeros)
         by_method.setdefault(setting.method, []).append(choice)
     return [_best(choices, criterion) for choices in by_method.values()]
 
@@ -91,19 +101,13 @@ def _best(choices: list[Choice], criterion: Criterion) -> Choice:
     matching = [choice for choice in choices if choice.matched]
     # Of those that match in one quantity the best in the other.
     by_sparsity = bool(matching) == (criterion.sparsity is None)
-    return max(
-        matching or choices,
-        key=lambda choice: (choice.sparsity if by_sparsity else choice.top1).mean,
-    )
 
+    def worth(choice: Choice) -> float:
+        if by_sparsity:
+            return choice.sparsity.mean
+        return criterion.quality.gain(choice.quality.mean)
 
-def top1(record: Record) -> float:
-    """Accuracy of a record.
-
-    >>> top1({"top1": 0.99})
-    0.99
-    """
-    return record["top1"]
+    return max(matching or choices, key=worth)
 
 
 def sparsity(record: Record) -> float:

@@ -8,8 +8,9 @@ from typing import Any
 
 from dst_jax import train
 from dst_jax.runs import Run
-from dst_jax.train import Context, Objective, Stage, Weights, stages
-from experiments.grid.cells import Cell, Ends
+from dst_jax.train import Context, Objective, Stage, stages
+from dst_jax.typing import Network
+from experiments.grid.cells import Ends
 from experiments.grid.engine import Comparison
 from experiments.grid.penalties import report
 from experiments.grid.penalties.choice import Choice, Criterion, choose
@@ -17,6 +18,7 @@ from experiments.grid.penalties.options import PenaltyGrid
 from experiments.grid.penalties.settings import Setting, parse
 from experiments.grid.records import Record
 from experiments.running import fat_relu
+from experiments.running.quality import quality_of
 
 __all__ = ["PenaltyComparison"]
 
@@ -37,25 +39,27 @@ class PenaltyComparison(Comparison):
     def __init__(self, options: PenaltyGrid):
         self.options = options
         self.settings = {s.name: s for s in parse(options.grid, options.fatrelu)}
+        config = options.base()
+        quality = quality_of(options.task.create(config))
         least = None if options.sparsity is None else options.sparsity / 100
-        self.criterion = Criterion(options.margin / 100, least)
+        margin = options.margin / quality.metric.scale
+        self.criterion = Criterion(quality, margin, least)
         self.cells = self._cells()
 
     def measure(
-        self, context: Context, cell: Cell, weights: Weights, ends: Ends
+        self, context: Context, cell: Stage, network: Network, ends: Ends
     ) -> dict[str, Any]:
-        """Accuracy, sparsity and drift from the baseline, and the setting."""
+        """Metrics, sparsity and drift from the baseline, and the setting."""
         if context.dataset.holdout is None:
             raise ValueError("a comparison chooses on a hold-out: --data.holdout is 0")
-        found = context.evaluate(weights, context.dataset.holdout, count=False)
+        found = context.evaluate(network, context.dataset.holdout, count=False)
         drift = None
         if cell.start is not None:
             baseline = ends(self.cells[0].name)
-            drift = train.records.drift(baseline.params, weights.params)
+            drift = train.records.drift(baseline.params, network.params)
         return {
             "examples": found.examples,
-            "top1": found.top1,
-            "loss": found.loss,
+            **found.metrics,
             "activation_sparsity": {
                 "element": found.element_sparsity,
                 "layer_mean": found.layer_mean_sparsity,
@@ -66,19 +70,18 @@ class PenaltyComparison(Comparison):
         }
 
     def line(self, record: Record) -> str:
-        """The hold-out's accuracy and sparsity.
+        """The hold-out's quality and sparsity.
 
         >>> comparison = PenaltyComparison(PenaltyGrid(grid=("l1 strength=0.5",)))
         >>> zeros = {"element": 0.6}
         >>> comparison.line({"top1": 0.9, "activation_sparsity": zeros})
         'hold-out top-1 90.00%, activation sparsity 60.00%'
         """
-        return (
-            f"hold-out top-1 {record['top1']:.2%}, activation sparsity"
-            f" {record['activation_sparsity']['element']:.2%}"
-        )
+        zeros = record["activation_sparsity"]["element"]
+        said = self.criterion.quality.say(record)
+        return f"hold-out {said}, activation sparsity {zeros:.2%}"
 
-    def tested(self, records: Sequence[Record]) -> list[Cell]:
+    def tested(self, records: Sequence[Record]) -> list[Stage]:
         """The baseline, the control and the choice of each penalty.
 
         >>> grid = PenaltyGrid(grid=("l1 strength=0.5",), test=False)
@@ -127,41 +130,33 @@ class PenaltyComparison(Comparison):
             "fatrelu": setting.budget,
         }
 
-    def _cells(self) -> list[Cell]:
+    def _cells(self) -> list[Stage]:
         options, config = self.options, self.options.base()
-        baseline = replace(
-            options.pretrain.stage(config), name="baseline", phase="baseline"
-        )
+        baseline = options.pretrain.stage(config)
+        baseline = replace(baseline, name="baseline", phase="")
         # One optimizer for all cells: they share one compiled step per penalty.
         optimizer = options.optim.optimizer(lr=options.cells.lr)
-        smoothing = options.optim.label_smoothing
         control = stages.control(
-            epochs=options.cells.epochs,
-            optimizer=optimizer,
-            start=baseline.name,
-            label_smoothing=smoothing,
+            epochs=options.cells.epochs, optimizer=optimizer, start=baseline.name
         )
 
-        def cell(setting: Setting) -> Cell:
+        def cell(setting: Setting) -> Stage:
+            stage = Stage(name=setting.name, epochs=0, optimizer=optimizer)
             if setting.budget is not None:
                 trained = replace(setting, budget=None).name
-                stage = _stage(setting, 0, Objective(label_smoothing=smoothing))
-                return Cell(stage, trained, partial(_fat_relus, budget=setting.budget))
+                fat_relus = partial(_fat_relus, budget=setting.budget)
+                return replace(stage, start=trained, on_entry=fat_relus)
             term = setting.term(warmup=options.cells.warmup_epochs)
-            objective = Objective(activation=term, label_smoothing=smoothing)
-            stage = _stage(setting, options.cells.epochs, objective)
-            return Cell(stage, baseline.name)
+            return replace(
+                stage,
+                start=baseline.name,
+                epochs=options.cells.epochs,
+                objective=Objective(terms=(term,)),
+            )
 
-        def _stage(setting: Setting, epochs: float, objective: Objective) -> Stage:
-            return Stage(setting.name, setting.name, epochs, optimizer, objective)
-
-        return [
-            Cell(baseline),
-            Cell(replace(control, start=None), baseline.name),
-            *map(cell, self.settings.values()),
-        ]
+        return [baseline, control, *map(cell, self.settings.values())]
 
 
-def _fat_relus(context: Context, weights: Weights, *, budget: float) -> Weights:
-    found = fat_relu.search(context, weights, budget=budget)
-    return fat_relu.put_on(weights, found.thresholds)
+def _fat_relus(network: Network, *, context: Context, budget: float) -> Network:
+    found = fat_relu.search(context, network, budget=budget)
+    return fat_relu.put_on(network, found.thresholds)

@@ -81,6 +81,7 @@ class PenaltyGrid(GridOptions):
         return Config(
             data=self.data,
             model=self.model,
+            task=self.task,
             optim=self.optim,
             pretrain=self.pretrain,
             init=self.init,

@@ -10,6 +10,7 @@ from experiments.grid.penalties import figures, tables
 from experiments.grid.penalties.choice import Choice, Criterion
 from experiments.grid.penalties.settings import Setting
 from experiments.grid.records import Record
+from experiments.running.quality import Quality
 
 __all__ = ["write"]
 
@@ -38,12 +39,12 @@ def write(
     Returns:
       The path of report.md.
     """
-    shown = [tables.grid(choices, records)]
+    shown = [tables.grid(choices, records, criterion.quality)]
     if tests:
         cells = list(dict.fromkeys(test["cell"] for test in tests))
         verdict = tables.chosen(choices, tests, criterion)
         shown = [verdict, tables.layers(cells, tests), *shown]
-    drawn = _figures(settings, choices, records, evals)
+    drawn = _figures(settings, choices, records, evals, criterion.quality)
     return report.write(directory, "Penalties compared", shown, drawn)
 
 
@@ -52,18 +53,21 @@ def _figures(
     choices: Sequence[Choice],
     records: Sequence[Record],
     evals: Mapping[str, Sequence[Record]],
+    quality: Quality,
 ) -> dict[str, Figure]:
-    drawn = {"fronts": figures.fronts(settings, records, choices)}
+    drawn = {"fronts": figures.fronts(settings, records, choices, quality)}
     chosen = ["control", *(choice.setting.name for choice in choices)]
     if any(evals.values()):
-        drawn["curves"] = figures.curves({name: evals[name] for name in chosen})
+        drawn["curves"] = figures.curves(
+            {name: evals[name] for name in chosen}, quality
+        )
     shaped = _over_a_shape(settings)
     if shaped:
-        drawn["shapes"] = figures.shapes(shaped, records)
+        drawn["shapes"] = figures.shapes(shaped, records, quality)
         names = ["control", *(setting.name for setting in shaped)]
         if any(evals.values()):
-            curves = figures.curves({name: evals[name] for name in names})
-            drawn["shape_curves"] = curves
+            shown = {name: evals[name] for name in names}
+            drawn["shape_curves"] = figures.curves(shown, quality)
     return drawn
 
 

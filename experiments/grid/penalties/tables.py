@@ -3,8 +3,9 @@
 from collections.abc import Callable, Sequence
 
 from dst_jax.report.tables.table import Table
-from experiments.grid.penalties.choice import Choice, Criterion, sparsity, top1
+from experiments.grid.penalties.choice import Choice, Criterion, sparsity
 from experiments.grid.records import Record, matching, spread
+from experiments.running.quality import Quality
 
 __all__ = ["chosen", "grid", "layers"]
 
@@ -23,20 +24,24 @@ def chosen(
     >>> shares |= {"top1": 0.9, "flops_drop": {"dense": 0.4, "valid": 0.3}}
     >>> shares |= {"drift": {"euclidean": 1.0, "cosine": 0.99}}
     >>> tests = [{"cell": cell, **shares} for cell in ("baseline", "control")]
-    >>> chosen([], tests, Criterion(0.001)).rows[0][:4]
+    >>> from dst_jax.train import tasks
+    >>> from experiments.running.quality import quality_of
+    >>> criterion = Criterion(quality_of(tasks.classification()), 0.001)
+    >>> chosen([], tests, criterion).rows[0][:4]
     ('dense baseline', '', '90.00', '60.00')
     """
+    quality = criterion.quality
     rows = [
-        _row("dense baseline", "baseline", "", tests),
-        _row("dense control", "control", "", tests),
-        *(_chosen_row(choice, tests) for choice in choices),
+        _row("dense baseline", "baseline", "", tests, quality),
+        _row("dense control", "control", "", tests, quality),
+        *(_chosen_row(choice, tests, quality) for choice in choices),
     ]
     return Table(
         title="Test set: each penalty at the strength that the hold-out chose",
         headings=(
             "penalty",
             "setting",
-            "top-1 %",
+            quality.metric.heading,
             "activation sparsity %",
             "layer mean %",
             "FLOPs drop %",
@@ -53,16 +58,21 @@ def chosen(
     )
 
 
-def grid(choices: Sequence[Choice], records: Sequence[Record]) -> Table:
+def grid(
+    choices: Sequence[Choice], records: Sequence[Record], quality: Quality
+) -> Table:
     """The hold-out's verdict on every cell, averaged over seeds.
 
     Args:
       choices: one per method; they are marked.
       records: records of all cells.
+      quality: the metric of the task.
 
+    >>> from dst_jax.train import tasks
+    >>> from experiments.running.quality import quality_of
     >>> zeros = {"element": 0.6}
     >>> record = {"cell": "baseline", "top1": 0.9, "activation_sparsity": zeros}
-    >>> grid([], [record]).rows
+    >>> grid([], [record], quality_of(tasks.classification())).rows
     (('baseline', '', '1', '90.00', '60.00'),)
     """
     ringed = {choice.setting.name for choice in choices}
@@ -76,13 +86,19 @@ def grid(choices: Sequence[Choice], records: Sequence[Record]) -> Table:
                 cell,
                 mark,
                 str(len(own)),
-                spread(own, top1).percent,
-                spread(own, sparsity).percent,
+                spread(own, quality).text(quality.text),
+                spread(own, sparsity).text(),
             )
         )
     return Table(
         title="Hold-out: all cells",
-        headings=("cell", "", "seeds", "top-1 %", "activation sparsity %"),
+        headings=(
+            "cell",
+            "",
+            "seeds",
+            quality.metric.heading,
+            "activation sparsity %",
+        ),
         rows=tuple(rows),
         words=2,
     )
@@ -111,7 +127,7 @@ def layers(cells: Sequence[str], tests: Sequence[Record]) -> Table:
         return of
 
     found = [
-        [spread(matching(tests, cell), share(name)).percent for cell in cells]
+        [spread(matching(tests, cell), share(name)).text() for cell in cells]
         for name in maps
     ]
     corner, down, across, values = "map", maps, cells, found
@@ -122,7 +138,9 @@ def layers(cells: Sequence[str], tests: Sequence[Record]) -> Table:
     return Table("Zeros per activation map, test set, %", (corner, *across), rows)
 
 
-def _chosen_row(choice: Choice, tests: Sequence[Record]) -> tuple[str, ...]:
+def _chosen_row(
+    choice: Choice, tests: Sequence[Record], quality: Quality
+) -> tuple[str, ...]:
     setting = choice.setting
     parts = [] if setting.strength is None else [f"{setting.strength:g}"]
     parts += [f"{name}={value:g}" for name, value in setting.options]
@@ -130,11 +148,11 @@ def _chosen_row(choice: Choice, tests: Sequence[Record]) -> tuple[str, ...]:
         parts.append(f"budget {setting.budget:g}")
     text = ", ".join(parts)
     name = setting.method + ("" if choice.matched else " *")
-    return _row(name, setting.name, text, tests)
+    return _row(name, setting.name, text, tests, quality)
 
 
 def _row(
-    name: str, cell: str, setting: str, tests: Sequence[Record]
+    name: str, cell: str, setting: str, tests: Sequence[Record], quality: Quality
 ) -> tuple[str, ...]:
     own = matching(tests, cell)
 
@@ -148,10 +166,10 @@ def _row(
     return (
         name,
         setting,
-        spread(own, top1).percent,
-        spread(own, sparsity).percent,
-        spread(own, layer_mean).percent,
-        spread(own, lambda record: record["flops_drop"]["dense"]).percent,
-        spread(own, lambda record: record["flops_drop"]["valid"]).percent,
+        spread(own, quality).text(quality.text),
+        spread(own, sparsity).text(),
+        spread(own, layer_mean).text(),
+        spread(own, lambda record: record["flops_drop"]["dense"]).text(),
+        spread(own, lambda record: record["flops_drop"]["valid"]).text(),
         *((drift("euclidean"), drift("cosine")) if cell != "baseline" else ("-", "-")),
     )

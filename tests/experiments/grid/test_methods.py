@@ -2,12 +2,14 @@ import json
 
 import pytest
 
+from dst_jax.train import tasks
 from experiments import sparse_training
 from experiments.grid.launch import main
 from experiments.grid.methods import tables
 from experiments.grid.methods.costs import training_share
 from experiments.grid.records import CellRecords
 from experiments.options.methods import parse
+from experiments.running.quality import quality_of
 
 TINY = [
     *("--preset", "demo", "--epochs", "2", "--log-every", "5"),
@@ -171,7 +173,8 @@ def test_step_times_are_ratios_within_a_seed():
         record("set", 0, 80), record("set", 1, 25),
     ]  # fmt: skip
     tests = [test(cell, seed) for cell in ("dense", "set") for seed in (0, 1)]
-    rows = tables.rows(["dense", "set"], records, tests)
+    quality = quality_of(tasks.classification())
+    rows = tables.rows(["dense", "set"], records, tests, quality)
     assert rows[1]["step_time"]["mean"] == (1.25 + 2) / 2
     assert rows[1]["inference_macs"]["mean"] == 0.25
-    assert tables.table(rows).rows[1][3] == "55.00 ± 7.07"
+    assert tables.table(rows, quality).rows[1][3] == "55.00 ± 7.07"

@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 
+from dst_jax.train import tasks
 from experiments import compare_penalties
 from experiments.grid import engine, report
 from experiments.grid.launch import main
@@ -11,7 +12,9 @@ from experiments.grid.penalties import tables
 from experiments.grid.penalties.choice import Criterion, choose
 from experiments.grid.penalties.settings import Setting, parse
 from experiments.grid.records import CellRecords
+from experiments.running.quality import quality_of
 
+QUALITY = quality_of(tasks.classification())
 ARGUMENTS = [
     *("--data.name", "digits", "--model.name", "mlp", "--data.eval-batch-size"),
     *("120", "--pretrain.epochs", "1", "--cells.epochs", "1", "--seeds", "0"),
@@ -219,10 +222,10 @@ def test_the_choice_is_the_most_sparse_that_matches_the_control_on_average():
         *(_record("l1_3", seed, 0.980, 0.9) for seed in (0, 1)),
         *(_record("l0_1", seed, 0.500, 0.9) for seed in (0, 1)),
     ]
-    l1, l0 = choose(settings, records, Criterion(0.001))
-    assert (l1.setting.strength, l1.matched, l1.top1.n) == (2, True, 2)
+    l1, l0 = choose(settings, records, Criterion(QUALITY, 0.001))
+    assert (l1.setting.strength, l1.matched, l1.quality.n) == (2, True, 2)
     assert (l0.setting.name, l0.matched) == ("l0_1", False)
-    strict = choose(settings, records, Criterion(0.0))[0]
+    strict = choose(settings, records, Criterion(QUALITY, 0.0))[0]
     assert strict.setting.strength == 1
 
 
@@ -236,7 +239,7 @@ def test_the_choice_may_be_the_most_accurate_that_is_sparse_enough():
         _record(f"{cell}_fatrelu0.5", 0, top1, zeros.get(cell, 0.0) + 0.1)
         for cell, top1 in (tops | {"control": 0.995}).items()
     ]
-    rule = Criterion(0.001, sparsity=0.8)
+    rule = Criterion(QUALITY, 0.001, sparsity=0.8)
     found = {c.setting.method: c for c in choose(settings, records, rule)}
     assert found["l1"].setting.name == "l1_3"
     assert found["l1 + FATReLU"].setting.name == "l1_1_fatrelu0.5"

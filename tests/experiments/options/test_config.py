@@ -8,6 +8,7 @@ import jax
 import pytest
 
 import experiments
+from dst_jax.typing import Network
 from experiments import imagenet_resnet18
 from experiments.options import Config, InitOptions
 from experiments.running.command_line import parse_preset
@@ -204,10 +205,10 @@ def test_joint_training_has_both_penalties_and_then_the_mask():
         "sparsify_jointly.induce",
         "sparsify_jointly.finetune",
     )
-    assert induce.objective.activation.options == {"gamma": 2.0}
-    assert induce.objective.weight is not None
-    assert finetune.objective.activation == induce.objective.activation
-    assert finetune.objective.weight is None
+    maps, weights = induce.objective.terms
+    assert (maps.over, weights.over) == ("maps", "weights")
+    assert maps.options == {"gamma": 2.0}
+    assert finetune.objective.terms == (maps,)
 
 
 def test_a_method_takes_the_place_of_stage_two():
@@ -222,12 +223,11 @@ def test_a_method_takes_the_place_of_stage_two():
         "sparsify_activations",
     )
     assert stage.epochs == 3
-    assert not stage.dense_weights
-    params = {"fc": jax.numpy.ones((10, 10))}
-    assert stage.mask(params, None) is None
+    network = Network(print, {"params": {"fc": jax.numpy.ones((10, 10))}})
+    assert stage.on_entry(network).mask is None
     magnitude = replace(config.prune, method_start="magnitude", sparsity=0.8)
     *_, stage = replace(config, prune=magnitude).stages()
-    assert int(stage.mask(params, None)["fc"].sum()) == 20
+    assert int(stage.on_entry(network).mask["fc"].sum()) == 20
 
 
 def test_a_method_and_an_activation_term_make_one_joint_stage():
@@ -237,8 +237,8 @@ def test_a_method_and_an_activation_term_make_one_joint_stage():
     )
     _, joint = config.stages()
     assert joint.path == "sparsify_jointly.sr_ste"
-    assert joint.objective.activation.strength == config.activation.strength
-    assert joint.dense_weights
+    (term,) = joint.objective.terms
+    assert term.strength == config.activation.strength
 
 
 def test_the_threshold_method_takes_the_penalty_of_stage_two():

@@ -26,7 +26,8 @@ def test_every_method_has_lengths_for_any_stage(name):
     for updates in (10, 1000):
         state = jax.eval_shape(_around(method, updates).init, PARAMS)
         assert state.ever is not None
-    assert method.dense_weights == (
+    options = method.resolved(updates=10, per_epoch=10)
+    assert method.description.holds(**options) != (
         name in ("ste", "sr_ste", "auto_sparse", "constrained_l0")
     )
 
@@ -67,7 +68,8 @@ def test_structures_penalties_and_regexes_by_name():
     assert "sparsity" not in induced
     proximal = parse("threshold", [*threshold, "prox=l1"])
     assert proximal.options["penalty"] is None
-    assert not proximal.dense_weights
+    steps = proximal.resolved(updates=10, per_epoch=10)
+    assert proximal.description.holds(**steps, step_size=0.1)
     assert jax.eval_shape(_around(proximal).init, PARAMS).held is not None
 
 

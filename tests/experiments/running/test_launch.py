@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[3]
 COMMAND = [sys.executable, "-m", "experiments.mnist_lenet5"]
 TINY = [
-    *("--data.name", "digits", "--data.image-size", "28", "--run.log-every", "1"),
+    *("--data.name", "digits", "--model.name", "mlp", "--run.log-every", "1"),
     *("--pretrain.epochs", "3", "--activation.epochs", "3"),
     *("--activation.strength", "1e-4"),
     *("--prune.induce-epochs", "2", "--prune.finetune-epochs", "3"),

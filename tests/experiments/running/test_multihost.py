@@ -12,16 +12,8 @@ import pytest
 ROOT = Path(__file__).parents[3]
 COMMAND = [sys.executable, "-m", "experiments.mnist_lenet5"]
 OPTIONS = [
-    *(
-        "--preset",
-        "demo",
-        "--run.log-every",
-        "1",
-        "--pretrain.epochs",
-        "2",
-        "--prune.induce-epochs",
-        "1",
-    ),
+    *("--preset", "demo", "--model.name", "mlp", "--data.image-size", "16"),
+    *("--run.log-every", "1", "--pretrain.epochs", "2", "--prune.induce-epochs", "1"),
     *("--prune.finetune-epochs", "1", "--activation.epochs", "1", "--run.no-control"),
     *("--run.stages", "pretrain", "sparsify_weights", "sparsify_activations"),
 ]

@@ -1,25 +1,26 @@
-"""What modelled accelerators make of a network, as records for the run directory."""
+"""Estimates of a network on modelled accelerators, as records of a run directory."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import jax
 from jax.typing import ArrayLike
+from jaxtyping import Array
 
 from dst_jax import cost, data
 from dst_jax.cost.estimates.estimate import Estimate, OpEstimate
 from dst_jax.train.context import Context
-from dst_jax.train.state import Weights
+from dst_jax.typing import Network, Variables
 
-__all__ = ["EXAMPLES", "machines"]
+__all__ = ["EXAMPLES", "estimate"]
 
 EXAMPLES = 8
-"""Test images that a machine is given; the masks of all their maps are in memory."""
+"""Test images of an estimate; the masks of all their maps are in memory."""
 
 
-def machines(
+def estimate(
     context: Context,
-    weights: Weights,
+    network: Network,
     names: Sequence[str],
     *,
     examples: int = EXAMPLES,
@@ -27,47 +28,48 @@ def machines(
     """Estimates for the first test images on every accelerator.
 
     Args:
-      context: model and data.
-      weights: the network.
-      names: of `cost.accelerators`.
-      examples: how many images, at least 1.
+      context: the run's data and devices.
+      network: any network for this data.
+      names: names of `cost.accelerators`.
+      examples: number of images, at least 1.
 
     Returns:
       What `dst_jax.runs` calls `accelerators/STAGE.json`: per example, all numbers
       plain.
     """
     batch = next(iter(data.eval_batches(context.dataset.test, batch_size=examples)))
-    profiles = _profiles(context, weights, batch.image)
+    profiles = _profiles(context, context.with_model(network), batch.image)
     return {
         "examples": len(batch.label),
-        "machines": {name: _machine(context, name, profiles) for name in names},
+        "machines": {name: _estimate(context, name, profiles) for name in names},
     }
 
 
-def _profiles(context: Context, weights: Weights, images: ArrayLike) -> Any:
+def _profiles(context: Context, network: Network, images: ArrayLike) -> Any:
     """On one device: a mask is as large as its map, and a few images are enough."""
+    model = network.model
 
-    def profiled(variables: Any, images: Any) -> Any:
-        def forward(variables: Any, x: Any) -> Any:
-            return context.model.apply(variables, x, train=False)
+    def profiled(variables: Variables, images: Array) -> Any:
+        def forward(variables: Variables, x: Array) -> Any:
+            return model(variables, x, train=False, rngs=None)[0]
 
         return cost.profile(forward)(variables, context.preprocess(images))
 
-    params, model_state, _ = jax.device_get(weights)
-    jitted = context.once("profile", lambda: jax.jit(profiled))
-    return jitted({"params": params, **model_state}, images)
+    jitted = context.once(("profile", model), lambda: jax.jit(profiled))
+    return jitted(jax.device_get(network.variables), images)
 
 
-def _machine(context: Context, name: str, profiles: Any) -> dict[str, Any]:
-    machine = cost.accelerators.create(name)
+def _estimate(context: Context, name: str, profiles: Any) -> dict[str, Any]:
+    accelerator = cost.accelerators.create(name)
     jitted = context.once("estimate", lambda: jax.jit(cost.estimate))
-    found: Estimate = jax.device_get(jitted(profiles, machine).per_example)
+    found: Estimate = jax.device_get(jitted(profiles, accelerator).per_example)
+    bytes_per_cycle = accelerator.dram_bandwidth / accelerator.clock
     return {
         "energy_table": found.table,
         "energy_unit": found.unit,
-        "clock": float(machine.clock),
-        "multipliers": float(machine.multipliers),
-        "dram_bytes_per_cycle": float(machine.dram_bandwidth / machine.clock),
+        "clock": float(accelerator.clock),
+        "multipliers": float(accelerator.multipliers),
+        "dram_bytes_per_cycle": float(bytes_per_cycle),
         "total": _operation(found.total),
         "layers": {key: _operation(op) for key, op in found.layers.items()},
     }

@@ -1,0 +1,94 @@
+"""A stage as a value: what is trained, with which objective, what happens around it."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from dst_jax.parametrisations import Parametrisation
+from dst_jax.train.objective import Objective
+from dst_jax.train.optimizer import Optimizer
+from dst_jax.typing import Network, Schedule
+
+__all__ = ["Hook", "Stage", "accepted"]
+
+Hook = Callable[..., Network]
+"""`(network) -> network`, or `(network, *, context) -> network`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One stretch of training.
+
+    What happens on entry and exit is a function of a network that returns a network:
+    with another mask, other variables, or smaller ones and another model. If it has an
+    argument `context`, it is given the run's `Context`, which has the data. It must be
+    deterministic: a resumed run calls it again. It is traced abstractly first; where
+    shapes depend on values, nothing behind it can be checked before training begins.
+
+    Attributes:
+      name: the row it belongs to; the last phase of a name is evaluated on the test
+        set. Also names its checkpoints, with `phase`.
+      phase: distinguishes stages that share a name; the name itself if not given.
+      title: what reports call what the stage leaves behind; the name if not given.
+      epochs: how long; 0 only evaluates what it starts from.
+      optimizer: builds the Optax transform once steps, mask and kernels are known.
+      objective: what is minimised.
+      schedules: variables that follow the step, functions of it by the variable's path
+        (`thresholds/relu1/hard`), by the path of all below it (`phases`), or by a name
+        that the parametrisation reads. Each is one traced value a step.
+      parametrisation: from what is trained to the network's weights; None is the
+        identity. A method that trains dense weights has its part in any case (see
+        `train.state.follow`), so that what is evaluated and handed on is sparse.
+      on_entry: the network that is trained, from the one before; None leaves it and its
+        mask as they are.
+      on_exit: the network that is handed on, from the trained one; None leaves it.
+      start: the name of the stage whose network it starts from, or None for the stage
+        before it in the list (a fresh network for the first).
+      flops_aware: whether terms over maps charge every element what it costs in
+        multiplications with the weights that the stage starts from.
+
+    >>> import optax
+    >>> def sgd(*, steps, steps_per_epoch, mask, seed):
+    ...     return optax.sgd(0.1)
+    >>> Stage(name="sparsify_weights", phase="finetune", epochs=1, optimizer=sgd).path
+    'sparsify_weights.finetune'
+    """
+
+    name: str
+    phase: str = ""
+    title: str = ""
+    epochs: float
+    optimizer: Optimizer
+    objective: Objective = field(default_factory=Objective)
+    schedules: Mapping[str, Schedule] = field(default_factory=dict)
+    parametrisation: Parametrisation | None = None
+    on_entry: Hook | None = None
+    on_exit: Hook | None = None
+    start: str | None = None
+    flops_aware: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "phase", self.phase or self.name)
+        object.__setattr__(self, "title", self.title or self.name)
+        if not self.epochs >= 0:
+            raise ValueError(f"{self.name}: epochs must be >= 0, got {self.epochs}")
+
+    @property
+    def path(self) -> str:
+        """The name of its checkpoint directory."""
+        return f"{self.name}.{self.phase}" if self.phase != self.name else self.name
+
+
+def accepted(fn: Callable[..., Any], **offered: Any) -> dict[str, Any]:
+    """Those of the offered arguments that a function has.
+
+    >>> accepted(lambda x, *, seed: x, seed=1, kernels=None)
+    {'seed': 1}
+    >>> accepted(lambda x, **options: x, seed=1)
+    {'seed': 1}
+    """
+    parameters = inspect.signature(fn).parameters
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return offered
+    return {name: value for name, value in offered.items() if name in parameters}

@@ -1,0 +1,210 @@
+"""A stage made concrete by the network that it starts from; nothing is computed."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from dst_jax import kernels, parametrisations, pruning
+from dst_jax.train import scheduled
+from dst_jax.train.checkpoint import abstract_like
+from dst_jax.train.context import Context, shapes_of
+from dst_jax.train.flops_aware import flops_aware
+from dst_jax.train.objective import Objective
+from dst_jax.train.stage import Hook, Stage, accepted
+from dst_jax.train.state import TrainState, enter, follow, lift, network_of
+from dst_jax.train.step import TrainStep, make_train_step
+from dst_jax.typing import Network
+
+__all__ = [
+    "Plan",
+    "abstract_hook",
+    "apply_hook",
+    "objective_of",
+    "plan_stage",
+    "train_step",
+]
+
+_VALUES_NEEDED = (
+    jax.errors.ConcretizationTypeError,
+    jax.errors.NonConcreteBooleanIndexError,
+    jax.errors.TracerArrayConversionError,
+    jax.errors.TracerIntegerConversionError,
+)
+"""What JAX raises where a shape or a branch depends on values."""
+
+
+class Plan(NamedTuple):
+    """What a stage does to a network of these shapes. Arrays are abstract."""
+
+    steps: int
+    entered: Network
+    """The network that is trained."""
+    state: TrainState
+    trained: Network
+    """The network at the stage's end, before `Stage.on_exit`."""
+    optimizer: optax.GradientTransformation
+    build: Callable[[Network], TrainState]
+    """The state at step 0 of the network that is trained; to be jitted."""
+    network_of: Callable[[TrainState], Network]
+    """The network in a state."""
+    apart: tuple[str, ...]
+    """Fields of the state that its network does not have as they are."""
+    kernels: kernels.Kernels
+
+
+def plan_stage(context: Context, stage: Stage, entered: Network) -> Plan:
+    """What a stage will do with the network that it trains.
+
+    Args:
+      context: the run's.
+      stage: what to train.
+      entered: the network after `Stage.on_entry`; shapes will do.
+
+    Raises:
+      ValueError: an option does not fit the network or the number of steps.
+    """
+    _check(stage, entered)
+    steps = round(stage.epochs * context.steps_per_epoch)
+    entered = abstract_like(entered, context.sharding)
+    found = context.kernels_of(entered)
+    make = partial(_optimizer, context, stage, steps, found)
+
+    def build(network: Network) -> TrainState:
+        return enter(
+            network,
+            make(network),
+            context.stage_key(stage.path),
+            stage.objective.start(),
+            parametrisation=stage.parametrisation,
+            schedules=stage.schedules,
+            seed=context.stage_seed(stage.path),
+        )
+
+    network_at = partial(
+        network_of,
+        model=entered.model,
+        parametrisation=stage.parametrisation,
+        schedules=stage.schedules,
+    )
+    state = abstract_like(jax.eval_shape(build, entered), context.sharding)
+    return Plan(
+        steps=steps,
+        entered=entered,
+        state=state,
+        trained=abstract_like(jax.eval_shape(network_at, state), context.sharding),
+        optimizer=make(entered),
+        build=build,
+        network_of=network_at,
+        apart=_apart(stage, state),
+        kernels=found,
+    )
+
+
+def train_step(context: Context, stage: Stage, plan: Plan) -> TrainStep:
+    """The stage's jitted step, made once for all stages with the same program."""
+    key = (
+        "train",
+        stage.optimizer,
+        plan.steps,
+        shapes_of(plan.entered),
+        stage.parametrisation,
+        tuple(stage.schedules.items()),
+    )
+    return context.once(
+        key,
+        lambda: make_train_step(
+            plan.entered.model,
+            plan.optimizer,
+            preprocess=context.preprocess,
+            task=context.task,
+            steps_per_epoch=context.steps_per_epoch,
+            out_sharding=context.sharding,
+            parametrisation=stage.parametrisation,
+            schedules=stage.schedules,
+            kernels=plan.kernels,
+        ),
+    )
+
+
+def apply_hook(hook: Hook | None, network: Network, context: Context) -> Network:
+    """What a stage's entry or exit makes of a network.
+
+    Jitted where it can be; where shapes depend on values, as when channels are removed,
+    it is called as it is.
+    """
+    if hook is None:
+        return network
+    call = partial(hook, **accepted(hook, context=context))
+    if abstract_hook(hook, abstract_like(network, context.sharding), context) is None:
+        return jax.device_put(call(network), context.sharding)
+    return jax.jit(call, out_shardings=context.sharding)(network)
+
+
+def abstract_hook(
+    hook: Hook | None, network: Network, context: Context
+) -> Network | None:
+    """The shapes that a hook makes of shapes; None if they depend on values."""
+    if hook is None:
+        return network
+    call = partial(hook, **accepted(hook, context=context))
+    try:
+        found = jax.eval_shape(call, network)
+    except _VALUES_NEEDED:
+        return None
+    return abstract_like(found, context.sharding)
+
+
+def objective_of(context: Context, stage: Stage, entered: Network) -> Objective:
+    """The stage's objective; FLOPs-aware weights follow from what it starts from."""
+    if not stage.flops_aware:
+        return stage.objective
+    params = entered.params
+    if entered.mask is not None:
+        params = pruning.masks.apply(entered.mask, params)
+    example = jnp.zeros(context.example.shape, context.example.dtype)
+    pruned = entered.with_params(params)
+    terms = tuple(
+        flops_aware(term, pruned, example) if term.over == "maps" else term
+        for term in stage.objective.terms
+    )
+    return replace(stage.objective, terms=terms)
+
+
+def _optimizer(
+    context: Context,
+    stage: Stage,
+    steps: int,
+    found: kernels.Kernels,
+    network: Network,
+) -> optax.GradientTransformation:
+    """The stage's optimizer, with the mask of what is trained."""
+    mask = network.mask
+    if mask is not None and stage.parametrisation is not None:
+        mask = lift(mask, jax.eval_shape(stage.parametrisation.init, network.params))
+    return stage.optimizer(
+        steps=steps,
+        steps_per_epoch=context.steps_per_epoch,
+        mask=mask,
+        seed=context.stage_seed(stage.path),
+        **accepted(stage.optimizer, kernels=found),
+    )
+
+
+def _apart(stage: Stage, state: TrainState) -> tuple[str, ...]:
+    if stage.on_exit is not None:
+        return ("params", "model_state")
+    through = follow(stage.parametrisation, state.opt_state)
+    return () if through == parametrisations.identity else ("params",)
+
+
+def _check(stage: Stage, entered: Network) -> None:
+    others = stage.parametrisation is not None
+    scheduled.check(stage.schedules, entered.model_state, others=others)
+    over_maps = any(term.over == "maps" for term in stage.objective.terms)
+    if stage.flops_aware and not over_maps:
+        raise ValueError("flops_aware needs a term over maps, got none")
