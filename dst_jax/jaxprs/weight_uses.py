@@ -108,7 +108,7 @@ class WeightUses(Domain[Label]):
 
     def shaped(self, fact: Label, aval: Any) -> Label:
         """A part of the value, or a value of which it is a part."""
-        return fact.mapped(lambda axes: resized(axes, aval.shape))
+        return fact.mapped(lambda axes: resized(axes, getattr(aval, "shape", ())))
 
     def tentative(self) -> "WeightUses":
         """The same without recording."""
@@ -143,8 +143,10 @@ class WeightUses(Domain[Label]):
     ) -> Label:
         role = joined(label.role for label in operands)
         weights = self._weights(operands)
-        if len(weights) == 2 and role == Role.WEIGHT and eqn.primitive.name[0] == "d":
-            return factors(eqn, operands)
+        if eqn.primitive.name == "dot_general":
+            (contracted, _), _ = eqn.params["dimension_numbers"]
+            if not contracted or (role == Role.WEIGHT and len(weights) == 2):
+                return factors(eqn, operands)
         for side in weights:
             by_data = operands[1 - side].role != Role.WEIGHT
             for view in operands[side].views:
