@@ -4,7 +4,6 @@ A cell is a `train.Stage` with a name of its own. Its `start` names the cell fro
 end it starts; None is a fresh network, or given weights.
 """
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
@@ -17,7 +16,7 @@ from dst_jax.typing import Network
 from experiments.grid.records import CellRecords
 from experiments.running.finished_run import network_of
 
-__all__ = ["Ends", "evaluate_on_test", "file_name", "of_seed", "rehearse"]
+__all__ = ["Ends", "evaluate_on_test", "of_seed", "rehearse"]
 
 
 class Ends:
@@ -139,12 +138,3 @@ def of_seed(context: Context, seed: int) -> Context:
     """
     run = Run(context.run.path / f"seed{seed}", writer=context.run.writer)
     return replace(context, seed=seed, run=run)
-
-
-def file_name(text: str) -> str:
-    """A text as a part of file names.
-
-    >>> file_name("my_package.penalties:huber")
-    'my_package.penalties-huber'
-    """
-    return re.sub(r"[^\w.=-]+", "-", text)

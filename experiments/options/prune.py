@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from experiments.options.methods import Span, SparseMethod, parse
 from experiments.options.penalty import check_shape, shape
 from experiments.options.ranges import NOT_NEGATIVE, POSITIVE, SHARE
-from experiments.options.texts import about, rules
+from experiments.options.texts import about, file_name, rules
 
 if TYPE_CHECKING:
     from dst_jax.train import Stage, Term
@@ -184,7 +184,7 @@ class PruneOptions:
         if self.method_start == "magnitude":
             common["mask"] = self.choose()
         stage = stages.sparse_training(
-            method=method.name,
+            method=file_name(method.name),
             epochs=self.induce_epochs + self.finetune_epochs,
             optimizer=config.optim.optimizer(lr=self.lr, method=method),
             **common,

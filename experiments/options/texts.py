@@ -1,10 +1,11 @@
 """Texts of the command line: `NAME=VALUE`, numbers, and the option that is to blame."""
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["about", "number", "pairs", "rules", "value"]
+__all__ = ["about", "file_name", "number", "pairs", "rules", "value"]
 
 _WORDS = {"true": True, "false": False, "none": None}
 
@@ -96,3 +97,12 @@ def rules(texts: Sequence[str]) -> tuple[tuple[str, bool], ...]:
         if text not in allowed:
             raise ValueError(f"{pattern}={text} must end in =true or =false")
     return tuple((pattern, allowed[text]) for pattern, text in found)
+
+
+def file_name(text: str) -> str:
+    """A text as a part of file names.
+
+    >>> file_name("my_package.penalties:huber")
+    'my_package.penalties-huber'
+    """
+    return re.sub(r"[^\w.=-]+", "-", text)

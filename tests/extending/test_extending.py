@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from dst_jax import report
 from experiments import accelerators, export, mnist_lenet5
 from experiments.grid.methods.options import MethodGrid
 from experiments.grid.penalties.options import PenaltyGrid
@@ -25,7 +26,9 @@ OPTIONS = [
     *("--run.accelerators", "my_accelerator:ZeroSkipper", "--pretrain.epochs", "1"),
     *("--prune.induce-epochs", "1", "--prune.finetune-epochs", "1"),
     *("--activation.epochs", "1", "--activation.strength", "0.01"),
-    *("--run.stages", "pretrain", "sparsify_weights", "sparsify_activations"),
+    *("--task.name", "my_task:Margin", "--task.options", "width=0.5"),
+    *("--stage.options", "size=0.1", "times=2", "--stage.epochs", "1", "--run.stages"),
+    *("pretrain", "sparsify_weights", "my_stage:shaken", "sparsify_activations"),
 ]
 
 
@@ -70,6 +73,26 @@ def test_the_method_prunes_by_the_score(run_dir):
     assert density[0] == 1 > density[-1]
 
 
+def test_the_stage_has_its_phases_and_its_term(run_dir):
+    lines = (run_dir / "metrics.jsonl").read_text().splitlines()
+    own = [x for x in map(json.loads, lines) if x["stage"] == "shaken"]
+    assert {x["phase"] for x in own} == {"1", "2"}
+    assert all(x["trained_penalty"] > 0 for x in own if x["kind"] == "train")
+    assert _stage(run_dir, "shaken")["weight_sparsity"] == 0.5  # the mask is held
+    drift = _stage(run_dir, "shaken")["drift"]["euclidean"]
+    assert drift > _stage(run_dir, "sparsify_weights")["drift"]["euclidean"]
+
+
+def test_the_task_is_measured_and_reported(run_dir, capsys):
+    row = _stage(run_dir, "pretrain")
+    assert set(row["holdout"]) == {"right", "loss"}
+    assert row["right"] > 0.9
+    report.show([run_dir])
+    said = capsys.readouterr().out
+    assert "Right answers" in said
+    assert "after noise" in said
+
+
 def test_the_penalty_is_charged(run_dir):
     lines = (run_dir / "metrics.jsonl").read_text().splitlines()
     found = [x for x in map(json.loads, lines) if x["kind"] == "train"]
@@ -92,6 +115,7 @@ def test_what_was_trained_is_exported(run_dir, tmp_path):
     assert export.main([str(run_dir), "--out", str(tmp_path)]) == 0
     card = json.loads((tmp_path / "card.json").read_text())
     assert card["model"]["num_classes"] == 2
+    assert set(card["accuracy"]) == {"right", "loss", "examples"}
     assert card["input"]["shape"] == [8, 8, 1]
     assert card["input"]["mean"] == [0.4]
 
@@ -123,6 +147,13 @@ def test_what_was_trained_is_exported(run_dir, tmp_path):
             "has no attribute 'square'",
         ),
         (["--run.accelerators", "my_accelerator:Work"], "must be an Accelerator"),
+        (["--task.name", "my_task:jnp"], "--task.name: task"),
+        (["--task.options", "with=1"], "my_task:Margin has no option ['with']"),
+        (["--optim.label-smoothing", "0.1"], "has no option ['label_smoothing']"),
+        (["--stage.options"], "missing a required argument: 'size'"),
+        (["--stage.options", "size=1", "sizes=1"], "takes 'sizes'"),
+        (["--run.stages", "pretrain", "my_stage:squares"], "takes 'size'"),
+        (["--run.stages", "pretrain"], "--stage.options is for stages named"),
     ],
 )
 def test_what_does_not_exist_or_fit_is_refused(arguments, message, tmp_path, capsys):

@@ -11,14 +11,14 @@ from dst_jax.runs import Run
 from dst_jax.train import Context, Stage
 from dst_jax.typing import Network
 from experiments.grid import report
-from experiments.grid.cells import Ends, file_name
+from experiments.grid.cells import Ends
 from experiments.grid.engine import Comparison
 from experiments.grid.methods import tables
 from experiments.grid.methods.costs import training_share
 from experiments.grid.methods.options import MethodGrid
 from experiments.grid.records import Record
 from experiments.options.methods import SparseMethod, parse
-from experiments.options.texts import about
+from experiments.options.texts import about, file_name
 from experiments.running.quality import quality_of
 
 __all__ = ["MethodComparison"]

@@ -5,8 +5,7 @@ from dataclasses import dataclass, replace
 
 from dst_jax import penalties
 from dst_jax.train import Term
-from experiments.grid.cells import file_name
-from experiments.options.texts import about, number, pairs
+from experiments.options.texts import about, file_name, number, pairs
 
 __all__ = ["Setting", "parse"]
 
