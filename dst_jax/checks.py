@@ -121,8 +121,8 @@ def lookup(name: str, value: str, known: Mapping[str, Member]) -> Member:
     if ":" in value:
         return resolve(value, argument=name)
     raise ValueError(
-        f"{name} must be one of {tuple(known)} or module:attribute, got"
-        f" {value!r}{_nearest(value, known)}"
+        f"{name} must be one of {tuple(known)}, got {value!r}, which is no"
+        f" module:attribute either{_nearest(value, known)}"
     )
 
 

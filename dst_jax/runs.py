@@ -24,7 +24,31 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Run"]
+__all__ = ["Run", "read_lines"]
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The records of a file of JSON lines; a line cut short by a kill is left out.
+
+    Args:
+      path: the file; without it there are no records.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "metrics.jsonl"
+    ...     _ = path.write_text('{"step": 1}\\n{"st')
+    ...     read_lines(path)
+    [{'step': 1}]
+    """
+    if not path.exists():
+        return []
+    records = []
+    for line in path.read_text().splitlines():
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return records
 
 
 class Run:
@@ -115,16 +139,7 @@ class Run:
             file.write(json.dumps(record, allow_nan=True) + "\n")
 
     def _read_lines(self, name: str) -> list[dict[str, Any]]:
-        path = self.path / name
-        if not path.exists():
-            return []
-        records = []
-        for line in path.read_text().splitlines():
-            try:
-                records.append(json.loads(line))
-            except json.JSONDecodeError:
-                continue
-        return records
+        return read_lines(self.path / name)
 
     def _write(self, name: str, record: Mapping[str, Any]) -> None:
         if self.writer:

@@ -7,84 +7,95 @@ Writes RUN_DIR/accelerators/STAGE.json for every stage and the report anew. A ru
 the same by itself with `--run.accelerators NAME ...`.
 """
 
-import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from dst_jax import report, train
-from dst_jax.cost import accelerators
-from experiments import finished
+from experiments.options.ranges import AT_LEAST_1, check_ranges
+from experiments.running.command_line import parse, status
+
+if TYPE_CHECKING:
+    from dst_jax import train
 
 __all__ = ["Options", "estimate_stages", "main"]
 
 
 @dataclass(frozen=True)
 class Options:
-    """Which run, and which machines."""
+    """Which run, and which accelerators."""
 
     run_dir: Annotated[str, tyro.conf.Positional]
     """A finished run."""
-    names: tuple[str, ...] = accelerators.names()
-    """Presets of dst_jax.cost.accelerators."""
-    examples: int = train.EXAMPLES
+    names: tuple[str, ...] = ()
+    """Presets of dst_jax.cost.accelerators, or MODULE:ATTRIBUTE; all presets if not
+    given."""
+    examples: Annotated[int, AT_LEAST_1] = 8
     """Test images that an estimate is the mean of."""
     data_dir: str | None = None
-    """Where prepared data sets lie, if not where the run had them."""
+    """Directory of prepared data sets, if not where the run had them."""
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command line; returns the exit status."""
-    options = tyro.cli(
-        Options,
-        args=argv,
-        prog="python -m experiments.accelerators",
-        description=__doc__,
-    )
-    logging.getLogger("absl").setLevel(logging.ERROR)
-    try:
-        _estimate(options)
-        report.show([options.run_dir])
-        print(f"report: {report.write(options.run_dir)}")
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    """Runs the command; returns the exit status.
+
+    Args:
+      argv: the arguments; the command line's by default.
+
+    >>> main(["runs/none", "--names", "tpu9"])
+    2
+    """
+    options = parse(Options, argv, name="accelerators", doc=__doc__)
+    return status(lambda: _names(options), lambda names: _estimate(options, names))
 
 
 def estimate_stages(
-    context: train.Context,
-    stages: Sequence[train.Stage],
+    context: "train.Context",
+    stages: "Sequence[train.Stage]",
     names: Sequence[str],
     *,
-    examples: int = train.EXAMPLES,
+    examples: int = Options.examples,
 ) -> None:
     """Writes the estimates for every stage's end, from its checkpoint.
 
     Args:
-      context: of the run that trained them.
+      context: context of the run that trained them.
       stages: all phases, in order.
-      names: of accelerators.
-      examples: test images.
+      names: names of accelerators.
+      examples: number of test images.
     """
+    from dst_jax import train
+    from experiments.running import finished_run
+
     last = {stage.name: stage for stage in stages}
     for name, stage in last.items():
         context.console.say(f"{name}: estimating {len(names)} accelerator(s)")
-        weights = finished.weights_of(context, stage)
-        found = train.estimate(context, weights, names, examples=examples)
+        network = finished_run.network_of(context, stage)
+        found = train.estimate(context, network, names, examples=examples)
         context.run.write_accelerators(name, found)
 
 
-def _estimate(options: Options) -> None:
-    for name in options.names:
+def _names(options: Options) -> tuple[str, ...]:
+    """The accelerators, once they and the other options are found to be right."""
+    from dst_jax.cost import accelerators
+
+    check_ranges(options)
+    names = options.names or accelerators.names()
+    for name in names:
         accelerators.create(name)
-    if options.examples < 1:
-        raise ValueError(f"--examples must be at least 1, got {options.examples}")
-    context, stages = finished.reopen(options.run_dir, data_dir=options.data_dir)
-    estimate_stages(context, stages, options.names, examples=options.examples)
+    return names
+
+
+def _estimate(options: Options, names: Sequence[str]) -> None:
+    from dst_jax import report
+    from experiments.running import finished_run
+
+    context, stages = finished_run.reopen(options.run_dir, data_dir=options.data_dir)
+    estimate_stages(context, stages, names, examples=options.examples)
+    report.show([options.run_dir])
+    print(f"report: {report.write(options.run_dir)}")
 
 
 if __name__ == "__main__":

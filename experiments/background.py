@@ -9,30 +9,29 @@ COMMAND
   python -m experiments.background DIR        of experiments.compare_penalties
 
 Prints, for the baseline of every seed, what an all-black image leaves on in the first
-map, beside the zeros that the hold-out finds there.
+map, next to the zeros that the hold-out finds there.
 """
 
-import logging
 import sys
 from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import jax.numpy as jnp
-import numpy as np
 import tyro
 
-from dst_jax import train
-from dst_jax.report.tables.table import Table, percent
-from dst_jax.report.terminal import show
-from dst_jax.runs import Run
-from dst_jax.train import Context
-from experiments import build
-from experiments.comparison import cells
-from experiments.comparison.options import Compare, base
-from experiments.comparison.records import Records
-from experiments.config import from_nested
+from experiments.running.command_line import parse, status
+
+if TYPE_CHECKING:
+    from dst_jax.train import Context
 
 __all__ = ["Options", "main"]
+
+_HEADINGS = (
+    "seed",
+    "channels on",
+    "of black, zero %",
+    "of the hold-out, zero %",
+    "all maps, zero %",
+)
 
 
 @dataclass(frozen=True)
@@ -40,59 +39,63 @@ class Options:
     """Which comparison."""
 
     directory: Annotated[str, tyro.conf.Positional]
-    """Of experiments.compare_penalties."""
+    """Directory of experiments.compare_penalties."""
     data_dir: str | None = None
-    """Where prepared data sets lie; else $TFDS_DATA_DIR."""
+    """Directory of prepared data sets; else $TFDS_DATA_DIR."""
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command line; returns the exit status."""
-    options = tyro.cli(
-        Options, args=argv, prog="python -m experiments.background", description=__doc__
-    )
-    logging.getLogger("absl").setLevel(logging.ERROR)
-    try:
-        show(_table(options))
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    """Runs the command; returns the exit status.
+
+    Args:
+      argv: the arguments; the command line's by default.
+
+    >>> main(["runs/none"])
+    1
+    """
+    options = parse(Options, argv, name="background", doc=__doc__)
+    return status(lambda: options, _print)
 
 
-def _table(options: Options) -> Table:
+def _print(options: Options) -> None:
+    from dst_jax import train
+    from dst_jax.report.tables.table import Table
+    from dst_jax.report.terminal import show
+    from dst_jax.runs import Run
+    from experiments.grid.cells import of_seed
+    from experiments.grid.penalties.options import PenaltyGrid
+    from experiments.grid.records import CellRecords
+    from experiments.running.config_record import from_nested
+
     run = Run(options.directory, writer=False)
     record = run.read_config()
     if record is None or "seeds" not in record["config"]:
         raise ValueError(f"{run.path} is not a comparison of compare_penalties")
-    compare = from_nested(record["config"], Compare)
-    config = base(compare)
+    config = from_nested(record["config"], PenaltyGrid).base()
     if options.data_dir is not None:
         config = replace(config, data=replace(config.data, dir=options.data_dir))
-    context = build.build_context(config, run, train.Console(quiet=True))
-    found = Records(run.path / "cells.jsonl").all()
+    context = config.context(run, train.Console(quiet=True))
+    found = CellRecords(run.path / "cells.jsonl").all()
     rows = [
-        _row(cells.of_seed(context, line["seed"]), line)
+        _row(of_seed(context, line["seed"]), line)
         for line in found
         if line["cell"] == "baseline"
     ]
-    return Table(
-        title="Baselines",
-        headings=(
-            "seed",
-            "channels on",
-            "of black, zero %",
-            "of the hold-out, zero %",
-            "all maps, zero %",
-        ),
-        rows=tuple(rows),
-    )
+    show(Table(title="Baselines", headings=_HEADINGS, rows=tuple(rows)))
 
 
-def _row(context: Context, record: dict[str, Any]) -> tuple[str, ...]:
+def _row(context: "Context", record: dict[str, Any]) -> tuple[str, ...]:
+    import jax.numpy as jnp
+    import numpy as np
+
+    from dst_jax import train
+    from dst_jax.report.tables.table import percent
+
     path = context.run.checkpoints / "baseline"
-    weights = context.with_model(train.load_weights(path, sharding=context.sharding))
+    loaded = train.load_weights(path, sharding=context.sharding)
+    network = context.with_model(loaded)
     black = jnp.zeros((1, *context.dataset.image_shape), jnp.uint8)
-    _, maps, _ = weights.model(weights.variables, context.preprocess(black))
+    _, maps, _ = network.model(network.variables, context.preprocess(black))
     first, answer = next(iter(maps.items()))
     centre = np.asarray(answer)[0, answer.shape[1] // 2, answer.shape[2] // 2]
     sparsity = record["activation_sparsity"]

@@ -9,11 +9,11 @@ HARDWARE, TIME, RESULT (top-1 / activation sparsity, %)
 
 import sys
 
-from experiments.config import Model
-from experiments.launch import main
-from experiments.recipes import cifar100
+from experiments.options import ModelOptions
+from experiments.running.launch import main
+from experiments.running.recipes import cifar100
 
-PRESETS = {"full": cifar100(Model(name="resnet18", stem="cifar"), strength=1e-6)}
+PRESETS = {"full": cifar100(ModelOptions(name="resnet18", stem="cifar"), strength=1e-6)}
 
 if __name__ == "__main__":
     sys.exit(main("cifar100_resnet18", PRESETS, doc=__doc__ or ""))

@@ -27,11 +27,11 @@ WRITES
 import sys
 from dataclasses import replace
 
-from experiments.comparison.launch import main
-from experiments.comparison.options import Cells, Compare
-from experiments.config import Data, Model, Optim, Pretrain
+from experiments.grid.launch import main
+from experiments.grid.penalties.options import CellOptions, PenaltyGrid
+from experiments.options import DataOptions, ModelOptions, OptimOptions, PretrainOptions
 
-_FULL = Compare(
+_FULL = PenaltyGrid(
     grid=(
         "transformed_l1 strength=2e-5,5e-5,1e-4 a=1",
         "l1 strength=5e-5,1e-4",
@@ -42,14 +42,16 @@ _FULL = Compare(
         "transformed_l1 strength=1e-4 a=0.1,10",
     ),
     fatrelu=(0.05,),
-    data=Data(name="mnist", batch_size=128, eval_batch_size=500, augment=("affine",)),
-    model=Model(name="lenet5"),
-    optim=Optim(weight_decay=5e-4),
-    pretrain=Pretrain(epochs=30, lr=0.05),
-    cells=Cells(epochs=15, lr=0.02),
+    data=DataOptions(
+        name="mnist", batch_size=128, eval_batch_size=500, augment=("affine",)
+    ),
+    model=ModelOptions(name="lenet5"),
+    optim=OptimOptions(weight_decay=5e-4),
+    pretrain=PretrainOptions(epochs=30, lr=0.05),
+    cells=CellOptions(epochs=15, lr=0.02),
 )
 # A network with batch normalisation on photographs.
-_CIFAR100 = Compare(
+_CIFAR100 = PenaltyGrid(
     preset="cifar100",
     grid=(
         "transformed_l1 strength=1e-5,3e-5,6e-5 a=1",
@@ -58,11 +60,13 @@ _CIFAR100 = Compare(
         "log_sum strength=3e-6,1e-5,2.5e-5",
     ),
     seeds=(0, 1),
-    data=Data(name="cifar100", image_size=16, batch_size=128, eval_batch_size=250),
-    model=Model(name="resnet20", width=0.5),
-    optim=Optim(weight_decay=5e-4, warmup_epochs=1),
-    pretrain=Pretrain(epochs=12, lr=0.1),
-    cells=Cells(epochs=4, lr=0.02),
+    data=DataOptions(
+        name="cifar100", image_size=16, batch_size=128, eval_batch_size=250
+    ),
+    model=ModelOptions(name="resnet20", width=0.5),
+    optim=OptimOptions(weight_decay=5e-4, warmup_epochs=1),
+    pretrain=PretrainOptions(epochs=12, lr=0.1),
+    cells=CellOptions(epochs=4, lr=0.02),
 )
 _DEMO = replace(
     _FULL,
@@ -70,11 +74,11 @@ _DEMO = replace(
     grid=("l1 strength=1e-4,1e-3", "transformed_l1 strength=1e-4,5e-4 a=0.1,1"),
     fatrelu=(),
     seeds=(0, 1),
-    data=Data(name="digits", image_size=28, batch_size=64, eval_batch_size=120),
-    pretrain=Pretrain(epochs=15, lr=0.05),
-    cells=Cells(epochs=10, lr=0.02),
+    data=DataOptions(name="digits", image_size=28, batch_size=64, eval_batch_size=120),
+    pretrain=PretrainOptions(epochs=15, lr=0.05),
+    cells=CellOptions(epochs=10, lr=0.02),
 )
 PRESETS = {"full": _FULL, "cifar100": _CIFAR100, "demo": _DEMO}
 
 if __name__ == "__main__":
-    sys.exit(main(PRESETS, doc=__doc__ or ""))
+    sys.exit(main("compare_penalties", PRESETS, doc=__doc__ or ""))

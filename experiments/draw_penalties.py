@@ -7,15 +7,15 @@ COMMAND
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import jax
-import jax.numpy as jnp
 import tyro
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from dst_jax import penalties
-from dst_jax.report.figures.style import colour, png, styled, subplots
+from experiments.running.command_line import status
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 __all__ = ["draw", "main"]
 
@@ -44,20 +44,36 @@ _LARGEST = 3.0
 
 
 def main(path: Path = Path("docs/figures/penalties.png")) -> int:
-    """Writes the figure.
+    """Writes the figure; returns the exit status.
 
     Args:
-      path: where to.
+      path: file that it is written to.
+
+    >>> main(Path("/dev/null/penalties.png"))
+    1
     """
+    return status(lambda: path, _write)
+
+
+def draw() -> "Figure":
+    """A panel per penalty: value drawn through, slope dashed, over one entry."""
+    from dst_jax.report.figures.style import styled
+
+    return styled(_draw)()
+
+
+def _write(path: Path) -> None:
+    from dst_jax.report.figures.style import png
+
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(png(draw()))
     print(path)
-    return 0
 
 
-@styled
-def draw() -> Figure:
-    """A panel per penalty: value drawn through, slope dashed, over one entry."""
+def _draw() -> "Figure":
+    from dst_jax import penalties
+    from dst_jax.report.figures.style import subplots
+
     names = penalties.names()
     rows = -(-len(names) // 3)
     figure, panels = subplots(10.0, 2.1 * rows, ncols=3, nrows=rows, sharex=True)
@@ -72,7 +88,12 @@ def draw() -> Figure:
     return figure
 
 
-def _panel(axes: Axes, name: str) -> None:
+def _panel(axes: "Axes", name: str) -> None:
+    import jax
+    import jax.numpy as jnp
+
+    from dst_jax.report.figures.style import colour
+
     option, values = _SHAPES.get(name, ("", (0.0,)))
     s = jnp.linspace(0, _LARGEST, 601)[1:]  # the slope just above 0, not the one at 0
     for i, value in enumerate(values):
@@ -89,6 +110,10 @@ def _panel(axes: Axes, name: str) -> None:
 
 def _of_entry(name: str, options: Mapping[str, float]) -> Callable:
     """The penalty as a function of one entry; vectors have a second one, 1."""
+    import jax.numpy as jnp
+
+    from dst_jax import penalties
+
     penalty = penalties.get(name, **options)
     if name in _VECTORS:
         return lambda s: penalty(jnp.stack([s, jnp.ones(())])[:, None])
@@ -96,4 +121,5 @@ def _of_entry(name: str, options: Mapping[str, float]) -> Callable:
 
 
 if __name__ == "__main__":
-    sys.exit(tyro.cli(main, description=__doc__))
+    prog = "python -m experiments.draw_penalties"
+    sys.exit(tyro.cli(main, prog=prog, description=__doc__))

@@ -14,11 +14,13 @@ HARDWARE, TIME, RESULT (top-1 / top-5 / activation sparsity / FLOPs drop, %)
 
 import sys
 
-from experiments.config import Config, Data, Run
-from experiments.launch import main
+from experiments.options import Config, DataOptions, RunOptions
+from experiments.running.launch import main
 
 PRESETS = {
-    "full": Config(preset="full", data=Data(name="imagenet2012"), run=Run(stages=()))
+    "full": Config(
+        preset="full", data=DataOptions(name="imagenet2012"), run=RunOptions(stages=())
+    )
 }
 
 if __name__ == "__main__":

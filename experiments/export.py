@@ -12,23 +12,18 @@ Writes into DIR:
 
 import hashlib
 import json
-import logging
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import jax.numpy as jnp
-import numpy as np
 import tyro
 
-from dst_jax import models, train
-from dst_jax.data.recipes import recipe_of
-from dst_jax.models import export
-from dst_jax.models.export import Format
-from dst_jax.runs import Run
-from dst_jax.trees import named_leaves
-from dst_jax.typing import Network
+from experiments.running.command_line import parse, status
+
+if TYPE_CHECKING:
+    from dst_jax.runs import Run
+    from dst_jax.typing import Network
 
 __all__ = ["Options", "main", "write"]
 
@@ -40,9 +35,10 @@ class Options:
     run_dir: Annotated[str, tyro.conf.Positional]
     """A run directory."""
     out: str | None = None
-    """Where the files go; RUN_DIR/export if not given."""
-    format: Format = "dense"
-    """Of the weights: dense loads into PyTorch as it is, the others are smaller."""
+    """Directory of the files; RUN_DIR/export if not given."""
+    format: Literal["dense", "bitmask", "csr"] = "dense"
+    """Format of the weights: dense loads into PyTorch as it is, the others are
+    smaller."""
     stage: str | None = None
     """Which stage's end; the last one's if not given."""
     stablehlo: bool = False
@@ -50,19 +46,16 @@ class Options:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command line; returns the exit status."""
-    options = tyro.cli(
-        Options, args=argv, prog="python -m experiments.export", description=__doc__
-    )
-    logging.getLogger("absl").setLevel(logging.ERROR)
-    try:
-        files = write(options)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    for path in files:
-        print(f"{path}: {path.stat().st_size:,} bytes")
-    return 0
+    """Runs the command; returns the exit status.
+
+    Args:
+      argv: the arguments; the command line's by default.
+
+    >>> main(["runs/none"])
+    1
+    """
+    options = parse(Options, argv, name="export", doc=__doc__)
+    return status(lambda: options, _print_sizes)
 
 
 def write(options: Options) -> list[Path]:
@@ -71,37 +64,58 @@ def write(options: Options) -> list[Path]:
     Raises:
       ValueError: it is no run, the stage is not finished, or the checkpoint is not the
         network that was evaluated.
+
+    >>> write(Options("runs/none"))
+    Traceback (most recent call last):
+    ValueError: ...runs/none is not a run: it has no config.json
     """
+    from dst_jax import train
+    from dst_jax.models import export
+    from dst_jax.runs import Run
+    from experiments.running.config_record import from_nested
+
     run = Run(options.run_dir, writer=False)
     record, stage = _records(run, options.stage)
-    weights = _weights(run, stage)
-    network = _network(record["config"])
+    network = _weights(run, stage)
+    config = from_nested(record["config"])
+    data = config.data.summary()
     out = run.path / "export" if options.out is None else Path(options.out)
     out.mkdir(parents=True, exist_ok=True)
-    variables = dict(weights.variables)
+    variables = dict(network.variables)
     saved = export.save_safetensors(
         out / "model.safetensors",
-        variables=variables,
-        masks=weights.mask,
+        config.model.name,
+        variables,
+        masks=network.mask,
         format=options.format,
-        **network,
+        num_classes=data["num_classes"],
+        input_shape=data["image_shape"],
+        **config.model.arguments(),
     )
     files = [saved.path, *([saved.masks_path] if saved.masks_path else [])]
     if options.stablehlo:
-        files.append(_write_program(out / "model.stablehlo", network, variables))
+        model = config.model.create(num_classes=data["num_classes"])
+        program = export.stablehlo(model.apply, variables, data["image_shape"])
+        files.append(out / "model.stablehlo")
+        files[-1].write_bytes(program.serialize())
     card = export.model_card(
         record,
         stage,
-        num_classes=network["num_classes"],
-        input=_input(record["config"]["data"]),
-        params_sha256=train.records.params_sha256(weights.params),
+        num_classes=data["num_classes"],
+        input=_input(data),
+        params_sha256=train.records.params_sha256(network.params),
         files=[_described(path) for path in files],
     )
     (out / "card.json").write_text(json.dumps(card, indent=2) + "\n")
     return [*files, out / "card.json"]
 
 
-def _records(run: Run, stage: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
+def _print_sizes(options: Options) -> None:
+    for path in write(options):
+        print(f"{path}: {path.stat().st_size:,} bytes")
+
+
+def _records(run: "Run", stage: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
     """config.json and the record of one stage."""
     record = run.read_config()
     if record is None:
@@ -115,15 +129,20 @@ def _records(run: Run, stage: str | None) -> tuple[dict[str, Any], dict[str, Any
     return record, found
 
 
-def _weights(run: Run, stage: dict[str, Any]) -> Network:
+def _weights(run: "Run", stage: dict[str, Any]) -> "Network":
     """The checkpoint at a stage's end, recounted against the stage's record."""
+    import numpy as np
+
+    from dst_jax import train
+    from dst_jax.trees import named_leaves
+
     name = stage["name"]
     found = [p for p in run.checkpoints.iterdir() if p.name.partition(".")[0] == name]
     if not found:
         raise ValueError(f"{run.checkpoints} has no checkpoint of the stage {name}")
     last = max(found, key=lambda path: path.stat().st_mtime)  # of its phases
-    weights = train.load_weights(last, sharding=train.replicated(train.make_mesh()))
-    leaves = named_leaves(weights.params)
+    network = train.load_weights(last, sharding=train.replicated(train.make_mesh()))
+    leaves = named_leaves(network.params)
     for layer, recorded in stage["layers"]["weights"].items():
         zeros = int(np.sum(np.asarray(leaves[layer]) == 0))
         if zeros != recorded["zeros"]:
@@ -131,44 +150,17 @@ def _weights(run: Run, stage: dict[str, Any]) -> Network:
                 f"{last}: {layer} has {zeros} zeros, {recorded['zeros']} when the stage"
                 " was evaluated: it is not the network that the card would describe"
             )
-    return weights
-
-
-def _network(config: dict[str, Any]) -> dict[str, Any]:
-    """The name and options of the run's network, as the exporters take them."""
-    given = {k: v for k, v in config["model"].items() if v is not None}
-    return {
-        "model_name": given.pop("name"),
-        "num_classes": recipe_of(config["data"]["name"]).num_classes,
-        "input_shape": _image_shape(config["data"]),
-        **given,
-        "dtype": jnp.dtype(config["model"]["dtype"]),
-    }
-
-
-def _image_shape(data: dict[str, Any]) -> tuple[int, int, int]:
-    recipe = recipe_of(data["name"])
-    size = data["image_size"] or recipe.image_size
-    return size, size, recipe.channels
+    return network
 
 
 def _input(data: dict[str, Any]) -> dict[str, Any]:
-    recipe = recipe_of(data["name"])
     return {
-        "shape": list(_image_shape(data)),
+        "shape": list(data["image_shape"]),
         "order": "height, width, channels; PyTorch's is channels, height, width",
         "value": "(pixel / 255 - mean) / std, float32",
-        "mean": list(recipe.mean),
-        "std": list(recipe.std),
+        "mean": list(data["mean"]),
+        "std": list(data["std"]),
     }
-
-
-def _write_program(path: Path, network: dict[str, Any], variables: Any) -> Path:
-    options = dict(network)
-    name, shape = options.pop("model_name"), options.pop("input_shape")
-    model = models.create(name, **options)
-    path.write_bytes(export.stablehlo(model.apply, variables, shape).serialize())
-    return path
 
 
 def _described(path: Path) -> dict[str, Any]:

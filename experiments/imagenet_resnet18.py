@@ -13,44 +13,48 @@ HARDWARE, TIME, RESULT (top-1 / weight sparsity / activation sparsity / FLOPs dr
 
 import sys
 
-from experiments.config import (
-    Activation,
+from experiments.options import (
+    ActivationOptions,
     Config,
-    Data,
-    Model,
-    Optim,
-    Pretrain,
-    Prune,
-    Run,
+    DataOptions,
+    ModelOptions,
+    OptimOptions,
+    PretrainOptions,
+    PruneOptions,
+    RunOptions,
 )
-from experiments.launch import main
-from experiments.recipes import imagenet
+from experiments.running.launch import main
+from experiments.running.recipes import imagenet
 
 PRESETS = {
-    "full": imagenet(Model(name="resnet18", stem="imagenet")),
+    "full": imagenet(ModelOptions(name="resnet18", stem="imagenet")),
     "small": Config(
         preset="small",
-        data=Data(name="imagenette", image_size=64, batch_size=64, eval_batch_size=157),
-        model=Model(name="resnet18", stem="imagenet", width=0.5),
-        optim=Optim(warmup_epochs=1, weight_decay=5e-4),
-        pretrain=Pretrain(epochs=10, lr=0.05),
-        prune=Prune(
+        data=DataOptions(
+            name="imagenette", image_size=64, batch_size=64, eval_batch_size=157
+        ),
+        model=ModelOptions(name="resnet18", stem="imagenet", width=0.5),
+        optim=OptimOptions(warmup_epochs=1, weight_decay=5e-4),
+        pretrain=PretrainOptions(epochs=10, lr=0.05),
+        prune=PruneOptions(
             sparsity=0.6, strength=1e-5, induce_epochs=2, finetune_epochs=3, lr=0.01
         ),
-        activation=Activation(strength=2e-5, epochs=4, lr=0.01),
-        run=Run(log_every=20),
+        activation=ActivationOptions(strength=2e-5, epochs=4, lr=0.01),
+        run=RunOptions(log_every=20),
     ),
     "demo": Config(
         preset="demo",
-        data=Data(name="digits", image_size=16, batch_size=64, eval_batch_size=120),
-        model=Model(name="resnet18", stem="cifar", width=0.25),
-        optim=Optim(warmup_epochs=1, weight_decay=5e-4),
-        pretrain=Pretrain(epochs=15, lr=0.05),
-        prune=Prune(
+        data=DataOptions(
+            name="digits", image_size=16, batch_size=64, eval_batch_size=120
+        ),
+        model=ModelOptions(name="resnet18", stem="cifar", width=0.25),
+        optim=OptimOptions(warmup_epochs=1, weight_decay=5e-4),
+        pretrain=PretrainOptions(epochs=15, lr=0.05),
+        prune=PruneOptions(
             sparsity=0.6, strength=1e-4, induce_epochs=5, finetune_epochs=5, lr=0.02
         ),
-        activation=Activation(strength=1e-4, epochs=15, lr=0.05),
-        run=Run(log_every=10),
+        activation=ActivationOptions(strength=1e-4, epochs=15, lr=0.05),
+        run=RunOptions(log_every=10),
     ),
 }
 

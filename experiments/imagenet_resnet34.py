@@ -11,11 +11,11 @@ HARDWARE, TIME, RESULT (top-1 / weight sparsity / activation sparsity / FLOPs dr
 
 import sys
 
-from experiments.config import Model
-from experiments.launch import main
-from experiments.recipes import imagenet
+from experiments.options import ModelOptions
+from experiments.running.launch import main
+from experiments.running.recipes import imagenet
 
-PRESETS = {"full": imagenet(Model(name="resnet34", stem="imagenet"))}
+PRESETS = {"full": imagenet(ModelOptions(name="resnet34", stem="imagenet"))}
 
 if __name__ == "__main__":
     sys.exit(main("imagenet_resnet34", PRESETS, doc=__doc__ or ""))

@@ -11,41 +11,45 @@ HARDWARE, TIME, RESULT (top-1 / activation sparsity, %)
 import sys
 from dataclasses import replace
 
-from experiments.config import (
-    Activation,
+from experiments.options import (
+    ActivationOptions,
     Config,
-    Data,
-    Model,
-    Optim,
-    Pretrain,
-    Prune,
-    Run,
+    DataOptions,
+    ModelOptions,
+    OptimOptions,
+    PretrainOptions,
+    PruneOptions,
+    RunOptions,
 )
-from experiments.launch import main
+from experiments.running.launch import main
 
 _FULL = Config(
     preset="full",
-    data=Data(name="mnist", batch_size=128, eval_batch_size=500),
-    model=Model(name="lenet5"),
-    optim=Optim(weight_decay=5e-4),
-    pretrain=Pretrain(epochs=15, lr=0.05),
-    prune=Prune(sparsity=0.6, strength=1e-5, induce_epochs=3, finetune_epochs=3),
-    activation=Activation(strength=2e-5, epochs=15, lr=0.02),
-    run=Run(stages=("pretrain", "sparsify_activations"), control=True, log_every=100),
+    data=DataOptions(name="mnist", batch_size=128, eval_batch_size=500),
+    model=ModelOptions(name="lenet5"),
+    optim=OptimOptions(weight_decay=5e-4),
+    pretrain=PretrainOptions(epochs=15, lr=0.05),
+    prune=PruneOptions(sparsity=0.6, strength=1e-5, induce_epochs=3, finetune_epochs=3),
+    activation=ActivationOptions(strength=2e-5, epochs=15, lr=0.02),
+    run=RunOptions(
+        stages=("pretrain", "sparsify_activations"), control=True, log_every=100
+    ),
 )
 PRESETS = {
     "full": _FULL,
     "small": replace(
         _FULL,
         preset="small",
-        pretrain=Pretrain(epochs=4, lr=0.05),
-        activation=Activation(strength=2e-5, epochs=4, lr=0.02),
+        pretrain=PretrainOptions(epochs=4, lr=0.05),
+        activation=ActivationOptions(strength=2e-5, epochs=4, lr=0.02),
     ),
     "demo": replace(
         _FULL,
         preset="demo",
-        data=Data(name="digits", image_size=28, batch_size=64, eval_batch_size=120),
-        activation=Activation(strength=1e-4, epochs=15, lr=0.02),
+        data=DataOptions(
+            name="digits", image_size=28, batch_size=64, eval_batch_size=120
+        ),
+        activation=ActivationOptions(strength=1e-4, epochs=15, lr=0.02),
     ),
 }
 

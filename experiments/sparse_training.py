@@ -25,9 +25,9 @@ FILES
 
 import sys
 
-from experiments.config import Data, Model, Optim
-from experiments.sparse.launch import main
-from experiments.sparse.options import SparseTraining
+from experiments.grid.launch import main
+from experiments.grid.methods.options import MethodGrid
+from experiments.options import DataOptions, ModelOptions, OptimOptions
 
 _METHODS = (
     "random",
@@ -38,36 +38,38 @@ _METHODS = (
     "sr_ste structure=2:4",
 )
 PRESETS = {
-    "full": SparseTraining(
+    "full": MethodGrid(
         methods=_METHODS,
         rules=("^conv1/=false",),
         epochs=200,
-        data=Data(name="cifar100", batch_size=128, eval_batch_size=250),
-        model=Model(name="resnet18", stem="cifar"),
-        optim=Optim(weight_decay=5e-4, warmup_epochs=1),
+        data=DataOptions(name="cifar100", batch_size=128, eval_batch_size=250),
+        model=ModelOptions(name="resnet18", stem="cifar"),
+        optim=OptimOptions(weight_decay=5e-4, warmup_epochs=1),
     ),
-    "cifar100": SparseTraining(
+    "cifar100": MethodGrid(
         preset="cifar100",
         methods=_METHODS,
         rules=("^conv1/=false",),
         epochs=12,
         eval_every=3,
-        data=Data(name="cifar100", image_size=16, batch_size=128, eval_batch_size=250),
-        model=Model(name="resnet20", width=0.5),
-        optim=Optim(weight_decay=5e-4, warmup_epochs=1),
+        data=DataOptions(
+            name="cifar100", image_size=16, batch_size=128, eval_batch_size=250
+        ),
+        model=ModelOptions(name="resnet20", width=0.5),
+        optim=OptimOptions(weight_decay=5e-4, warmup_epochs=1),
     ),
-    "demo": SparseTraining(
+    "demo": MethodGrid(
         preset="demo",
         methods=("random", "set", "rigl", "gradual_magnitude"),
         epochs=30,
         eval_every=10,
         log_every=10,
         seeds=(0,),
-        data=Data(name="digits", batch_size=64, eval_batch_size=120),
-        model=Model(name="mlp"),
-        optim=Optim(weight_decay=5e-4, warmup_epochs=1),
+        data=DataOptions(name="digits", batch_size=64, eval_batch_size=120),
+        model=ModelOptions(name="mlp"),
+        optim=OptimOptions(weight_decay=5e-4, warmup_epochs=1),
     ),
 }
 
 if __name__ == "__main__":
-    sys.exit(main(PRESETS, doc=__doc__ or ""))
+    sys.exit(main("sparse_training", PRESETS, doc=__doc__ or ""))

@@ -11,20 +11,21 @@ Writes RUN_DIR/thresholds/STAGE.json. `activations.with_thresholds(variables, fo
 puts the thresholds into a network.
 """
 
-import logging
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from dst_jax import train
-from dst_jax.report.tables.table import Table, percent
-from dst_jax.report.terminal import show
-from dst_jax.train import Context, Stage
-from dst_jax.typing import Network
-from experiments import fat_relu, finished
+from experiments.options.ranges import AT_LEAST_1, Range, check_ranges
+from experiments.running.command_line import parse, status
+
+if TYPE_CHECKING:
+    from dst_jax.train import Context, Stage
+    from dst_jax.typing import Network
+    from experiments.running.quality import Quality
 
 __all__ = ["Options", "main"]
 
@@ -36,53 +37,47 @@ class Options:
     run_dir: Annotated[str, tyro.conf.Positional]
     """A finished run."""
     stage: str | None = None
-    """Whose network; the last stage's if not given."""
-    budget: float = 0.1
+    """Stage whose network is taken; the last stage's if not given."""
+    budget: Annotated[float, Range(">= 0", lambda x: x >= 0)] = 0.1
     """Points of hold-out accuracy that may be lost, over all layers."""
-    kind: fat_relu.Kind = "hard"
+    kind: Literal["hard", "soft"] = "hard"
     """FATReLU, or the ReLU shifted by the threshold."""
-    bisections: int = 6
+    bisections: Annotated[int, AT_LEAST_1] = 6
     """Evaluations of the hold-out per layer."""
-    percentile: float = 99.0
-    """Of a layer's entries on one hold-out batch: the largest threshold tried."""
+    percentile: Annotated[float, Range("in (0, 100)", lambda x: 0 < x < 100)] = 99.0
+    """Percentile of a layer's entries on one hold-out batch: the largest threshold
+    tried."""
     test: bool = True
     """Whether to end with the test set; without it, budgets can be compared first."""
     data_dir: str | None = None
-    """Where prepared data sets lie, if not where the run had them."""
+    """Directory of prepared data sets, if not where the run had them."""
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command line; returns the exit status."""
-    options = tyro.cli(
-        Options,
-        args=argv,
-        prog="python -m experiments.thresholds",
-        description=__doc__,
-    )
-    logging.getLogger("absl").setLevel(logging.ERROR)
-    try:
-        _check(options)
-        context, stages = finished.reopen(options.run_dir, data_dir=options.data_dir)
-        stage = _stage(options, stages)
-        record = _record(context, finished.weights_of(context, stage), options)
-        context.run.write_thresholds(stage.name, record)
-        _show(stage.name, record)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    """Runs the command; returns the exit status.
+
+    Args:
+      argv: the arguments; the command line's by default.
+
+    >>> main(["runs/none", "--budget", "-1"])
+    2
+    """
+    options = parse(Options, argv, name="thresholds", doc=__doc__)
+    return status(partial(check_ranges, options), lambda _: _search(options))
 
 
-def _check(options: Options) -> None:
-    if not options.budget >= 0:
-        raise ValueError(f"--budget must be >= 0, got {options.budget}")
-    if options.bisections < 1:
-        raise ValueError(f"--bisections must be at least 1, got {options.bisections}")
-    if not 0 < options.percentile < 100:
-        raise ValueError(f"--percentile must be in (0, 100), got {options.percentile}")
+def _search(options: Options) -> None:
+    from experiments.running import finished_run
+    from experiments.running.quality import quality_of
+
+    context, stages = finished_run.reopen(options.run_dir, data_dir=options.data_dir)
+    stage = _stage(options, stages)
+    record = _record(context, finished_run.network_of(context, stage), options)
+    context.run.write_thresholds(stage.name, record)
+    _show(stage.name, record, quality_of(context.task))
 
 
-def _stage(options: Options, stages: Sequence[Stage]) -> Stage:
+def _stage(options: Options, stages: "Sequence[Stage]") -> "Stage":
     last = {stage.name: stage for stage in stages}
     name = list(last)[-1] if options.stage is None else options.stage
     if name not in last:
@@ -90,17 +85,20 @@ def _stage(options: Options, stages: Sequence[Stage]) -> Stage:
     return last[name]
 
 
-def _record(context: Context, weights: Network, options: Options) -> dict[str, Any]:
+def _record(context: "Context", network: "Network", options: Options) -> dict[str, Any]:
     """What the search finds, and the splits without and with it."""
+    from dst_jax import train
+    from experiments.running import fat_relu
+
     found = fat_relu.search(
         context,
-        weights,
+        network,
         budget=options.budget,
         kind=options.kind,
         bisections=options.bisections,
         percentile=options.percentile,
     )
-    changed = fat_relu.put_on(weights, found.thresholds, kind=options.kind)
+    changed = fat_relu.put_on(network, found.thresholds, kind=options.kind)
     splits = {"holdout": fat_relu.holdout(context)}
     if options.test:
         splits["test"] = context.dataset.test
@@ -111,26 +109,30 @@ def _record(context: Context, weights: Network, options: Options) -> dict[str, A
         **{
             split: {
                 when: train.records.row(when, context.evaluate(w, examples, count=True))
-                for when, w in (("without", weights), ("with", changed))
+                for when, w in (("without", network), ("with", changed))
             }
             for split, examples in splits.items()
         },
     }
 
 
-def _show(stage: str, record: Mapping[str, Any]) -> None:
+def _show(stage: str, record: Mapping[str, Any], quality: "Quality") -> None:
+    from dst_jax.report.tables.table import Table, percent
+    from dst_jax.report.terminal import show
+
     rows = [
         (
             split,
             when,
-            percent(row["top1"]),
+            quality.text(quality(row)),
             percent(row["activation_sparsity"]["element"]),
             percent(row["flops_drop"]["dense"]),
         )
         for split in ("holdout", "test")
         for when, row in record.get(split, {}).items()
     ]
-    headings = ("", "thresholds", "top-1 %", "activation sparsity %", "FLOPs drop %")
+    shares = ("activation sparsity %", "FLOPs drop %")
+    headings = ("", "thresholds", quality.metric.heading, *shares)
     show(Table(stage, headings, tuple(rows), words=2))
     for name, t in record["thresholds"].items():
         print(f"  {name}: {t:.4g}")

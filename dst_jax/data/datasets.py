@@ -1,8 +1,10 @@
 """A data set for training: three splits, their classes, shapes and statistics."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from inspect import signature
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int
@@ -12,7 +14,7 @@ from dst_jax.data import augments, sources
 from dst_jax.data.corrupt import CorruptLog, CorruptRecord
 from dst_jax.data.digits import load_digits
 from dst_jax.data.options import check_range
-from dst_jax.data.recipes import Recipe, recipe_of
+from dst_jax.data.recipes import Recipe, find, recipe_of
 from dst_jax.data.records import EncodedRecords, Example, Records, decode_all
 
 __all__ = ["Dataset", "Split", "load"]
@@ -96,7 +98,9 @@ def load(
     """Opens a data set; small images are decoded into memory.
 
     Args:
-      name: one of `data.names()`.
+      name: name from `data.names()`, or `module:attribute` of a `Recipe` of a set in
+        TFDS, of a `Dataset`, or of a function that returns one. The parameters of that
+        function are those of the options below that it supports.
       data_dir: directory of prepared sets; by default $TFDS_DATA_DIR, else
         ~/tensorflow_datasets.
       image_size: side of the images in pixels, at least 1; by default the recipe's.
@@ -111,8 +115,8 @@ def load(
 
     Raises:
       FileNotFoundError: the set is not prepared; the message gives the command.
-      ValueError: an argument is out of range, or more than `corrupt_limit` records
-        are corrupt.
+      ValueError: an argument is out of range, or the set does not support it; or more
+        than `corrupt_limit` records are corrupt.
 
     >>> dataset = load("digits", holdout=0.25)
     >>> len(dataset.train), len(dataset.holdout), len(dataset.test)
@@ -120,12 +124,20 @@ def load(
     >>> dataset.image_shape
     (16, 16, 1)
     """
-    recipe = recipe_of(name)
+    recipe = find(name) if ":" in name else recipe_of(name)
+    if not isinstance(recipe, Recipe):
+        options = {
+            "data_dir": data_dir,
+            "image_size": image_size,
+            "holdout": holdout,
+            "augment": augment,
+            "standardise": None if standardise else False,
+        }
+        return _from_outside(name, recipe, options)
     if augment is not None:
         recipe = replace(recipe, augment=augments.by_names(augment))
     if not standardise:
-        n = recipe.channels
-        recipe = replace(recipe, mean=(0.0,) * n, std=(1.0,) * n)
+        recipe = recipe.without_statistics()
     size = recipe.image_size if image_size is None else image_size
     fraction = recipe.holdout if holdout is None else holdout
     _check_options(size, fraction, corrupt_limit)
@@ -144,6 +156,18 @@ def load(
     )
 
 
+def _from_outside(name: str, found: Any, options: Mapping[str, Any]) -> Dataset:
+    """A data set that is no recipe, with the options that are given."""
+    given = {option: value for option, value in options.items() if value is not None}
+    takes = signature(found).parameters if callable(found) else {}
+    checks.known_options(name, given.keys() - {"data_dir"}, takes)
+    given = {option: value for option, value in given.items() if option in takes}
+    dataset = found(**given) if callable(found) else found
+    if not isinstance(dataset, Dataset):
+        raise ValueError(f"data set {name!r} must be a Dataset, got {dataset!r}")
+    return dataset
+
+
 def _check_options(size: int, holdout: float, corrupt_limit: int) -> None:
     check_range("image_size", size, 1)
     checks.fraction("holdout", holdout)
@@ -159,6 +183,10 @@ def _open(
 ) -> tuple[Records, Records]:
     """The records of the training and the test split."""
     if recipe.tfds is None:
+        if ":" in name:
+            raise ValueError(
+                f"the recipe {name} must name a set of TFDS, got tfds=None"
+            )
         return load_digits(recipe, size=size)
     builder = sources.find(name, recipe, data_dir)
 

@@ -1,11 +1,13 @@
 """Recipes of the data sets: name in TFDS, shapes, statistics, augmentation."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
+from typing import Any
 
+from dst_jax import checks
 from dst_jax.data.augments import Augment, flip, pad_crop
 
-__all__ = ["Recipe", "names", "recipe_of"]
+__all__ = ["Recipe", "find", "names", "recipe_of"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,15 @@ class Recipe:
     photographs: bool = False
     holdout: float = 0.1
     manual_files: tuple[str, ...] = ()
+
+    def without_statistics(self) -> "Recipe":
+        """The recipe with mean 0 and deviation 1, so that black stays 0.
+
+        >>> recipe_of("cifar10").without_statistics().std
+        (1.0, 1.0, 1.0)
+        """
+        n = self.channels
+        return replace(self, mean=(0.0,) * n, std=(1.0,) * n)
 
 
 # Over the training images of ImageNet, as used since fb.resnet.torch (2016) and by
@@ -149,3 +160,20 @@ def recipe_of(name: str) -> Recipe:
     if name not in _RECIPES:
         raise ValueError(f"data set {name!r} is not one of: {', '.join(names())}")
     return _RECIPES[name]
+
+
+def find(name: str, *, argument: str = "name") -> Any:
+    """A recipe by name, or any object as `module:attribute`.
+
+    Args:
+      name: name from `names()`, or `module:attribute` of a `Recipe` for TFDS, a
+        `Dataset` or a function that returns one, as in `data.load`.
+      argument: name of the caller's argument, for the message.
+
+    Raises:
+      ValueError: there is none of that name.
+
+    >>> find("mnist").image_size
+    28
+    """
+    return checks.lookup(argument, name, _RECIPES)

@@ -56,7 +56,11 @@ class Count:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """() for one integer, (batch,) after one `jax.vmap`."""
+        """() for one integer, (batch,) after one `jax.vmap`.
+
+        >>> Count.of(7).shape
+        ()
+        """
         return self.limbs.shape[:-1]
 
     def tolist(self) -> Any:

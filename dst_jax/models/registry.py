@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, get_args
 
 import flax.linen as nn
 
+from dst_jax import checks
 from dst_jax.models.networks.cifar_googlenet import CifarGoogLeNet
 from dst_jax.models.networks.cifar_resnet import CifarResNet, Shortcut
 from dst_jax.models.networks.densenet import CifarDenseNet, DenseNet
@@ -81,7 +82,10 @@ def names() -> tuple[str, ...]:
 
 
 def options(name: str) -> tuple[str, ...]:
-    """The options that `create` takes for a network, beside `num_classes`.
+    """The options that `create` takes for a network, other than `num_classes`.
+
+    Args:
+      name: name from `names()`, or `module:attribute`.
 
     Raises:
       ValueError: an unknown name.
@@ -109,7 +113,7 @@ def task(name: str, *, stem: str | None = None) -> Publication:
     """The classes and the images of a network's publication.
 
     Args:
-      name: one of `names()`.
+      name: name from `names()`, or `module:attribute`.
       stem: "cifar" for the images of networks that have that option.
 
     Raises:
@@ -129,7 +133,8 @@ def create(name: str, *, num_classes: int, **given: Any) -> nn.Module:
     """A network by name.
 
     Args:
-      name: one of `names()`.
+      name: name from `names()`, or `module:attribute` of a Linen module or a function
+        that returns one and takes `num_classes`.
       num_classes: number of outputs, at least 1; per pixel for the U-Net.
       **given: values for some of `options(name)`, which the network's class describes.
         All networks have `dtype` (compute dtype; parameters stay float32); most have
@@ -151,23 +156,31 @@ def create(name: str, *, num_classes: int, **given: Any) -> nn.Module:
     unknown = sorted(set(given) - set(known))
     if unknown:
         raise ValueError(f"{name} has no option {unknown}; it takes {list(known)}")
-    for option, value in given.items():
-        _check(option, value)
-    if "hidden" in given:
-        given["hidden"] = tuple(given["hidden"])  # jit hashes the module
+    if name in _NETWORKS:
+        for option, value in given.items():
+            _check(option, value, signature(network).parameters[option].default)
+        if "hidden" in given:
+            given["hidden"] = tuple(given["hidden"])  # jit hashes the module
     return network(num_classes=num_classes, **given)
 
 
 def _network(name: str) -> Callable[..., nn.Module]:
-    if name not in _NETWORKS:
-        raise ValueError(f"model must be one of {names()}, got {name!r}")
-    return _NETWORKS[name]
+    network = checks.lookup("model", name, _NETWORKS)
+    if not callable(network) or "num_classes" not in signature(network).parameters:
+        raise ValueError(f"model {name!r} must be callable and take num_classes")
+    return network
 
 
-def _check(option: str, value: Any) -> None:
+def _check(option: str, value: Any, default: Any) -> None:
+    if isinstance(default, bool) and not isinstance(value, bool):
+        raise ValueError(f"{option} must be True or False, got {value!r}")
     if option in _CHOICES and value not in _CHOICES[option]:
         raise ValueError(f"{option} must be one of {_CHOICES[option]}, got {value!r}")
     if option in _RANGES:
         holds, allowed = _RANGES[option]
-        if not holds(value):
+        try:
+            inside = holds(value)
+        except TypeError:  # a word where a number should be, a number where several
+            inside = False
+        if not inside:
             raise ValueError(f"{option} must be {allowed}, got {value}")

@@ -75,7 +75,7 @@ def fence_sitters(gates: Params, *, sigma: ArrayLike = 1.0) -> Float[Array, ""]:
 
 @dataclass(frozen=True)
 class Gated:
-    """See `gated`."""
+    """A gate on every channel of some groups: what `gated` returns."""
 
     groups: tuple[GateMembers, ...]
     sharpness: float | Schedule
@@ -103,9 +103,12 @@ class Gated:
                 factor = padded[np.array(units)]
                 factors.setdefault(without_collection(path), []).append((axis, factor))
 
-        def multiply(name: str, weight: Any) -> Array:
+        def multiply(name: str, weight: Any) -> Any:
+            own = factors.get(without_collection(name))
+            if own is None:
+                return weight
             product = weight
-            for axis, factor in factors.get(without_collection(name), ()):
+            for axis, factor in own:
                 shape = [1] * weight.ndim
                 shape[axis] = factor.size
                 product = product * factor.reshape(shape)
@@ -227,7 +230,7 @@ def gated(
     else:
         kept = frozenset(prevent_collapse)
     for name in sorted(kept):
-        checks.one_of("prevent_collapse", name, tuple(groups))
+        checks.one_of("prevent_collapse", name, groups)
     members = tuple(members_of(name, group) for name, group in groups.items())
     return Gated(members, sharpness, kept)
 

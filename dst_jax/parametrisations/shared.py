@@ -19,7 +19,7 @@ __all__ = ["Shared", "adjusted_density", "shared"]
 
 @dataclass(frozen=True)
 class Shared:
-    """See `shared`."""
+    """Leaves that are owned by others, times a scale: what `shared` returns."""
 
     rules: tuple[tuple[str, str], ...]
 

@@ -16,7 +16,7 @@ __all__ = ["StraightThrough", "straight_through"]
 
 @dataclass(frozen=True)
 class StraightThrough:
-    """See `straight_through`."""
+    """Weights read off what is trained: what `straight_through` returns."""
 
     read: Callable[[Params, Any], Params]
 

@@ -1,5 +1,6 @@
 """Penalties and proximal maps by name, for configurations and comparisons."""
 
+import sys
 from collections.abc import Callable
 from functools import partial
 from inspect import signature
@@ -9,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from dst_jax import checks
 from dst_jax.penalties.capped_l1 import capped_l1, prox_capped_l1
 from dst_jax.penalties.cauchy import cauchy, prox_cauchy
 from dst_jax.penalties.geman import geman, prox_geman
@@ -78,7 +80,7 @@ def get(name: str, **options: Any) -> Penalty:
     """The penalty of that name with its options bound.
 
     Args:
-      name: name of a penalty, from `names()`.
+      name: name from `names()`, or `module:attribute` of another penalty.
       **options: shape parameters, see `options(name)`; may be traced.
 
     Returns:
@@ -107,7 +109,9 @@ def get_prox(name: str, **options: Any) -> Function:
     """The proximal map of that penalty with its options bound.
 
     Args:
-      name: name of a penalty with a closed-form proximal map.
+      name: name from `names()` of a penalty with a closed-form proximal map, or
+        `module:attribute` of another penalty, whose map is `prox_ATTRIBUTE` in the same
+        module.
       **options: shape parameters, see `options(name)`; may be traced.
 
     Returns:
@@ -134,9 +138,13 @@ def get_prox(name: str, **options: Any) -> Function:
 
 
 def _member(name: str) -> tuple[Function, Function | None]:
-    if name not in _MEMBERS:
-        raise ValueError(f"penalty must be one of {names()}, got {name!r}")
-    return _MEMBERS[name]
+    found = checks.lookup("penalty", name, _MEMBERS)
+    if isinstance(found, tuple):
+        return found
+    module, _, attribute = name.partition(":")
+    if not callable(found):
+        raise ValueError(f"penalty {name!r} must be a function, got {found!r}")
+    return found, getattr(sys.modules[module], f"prox_{attribute}", None)
 
 
 def _check_known(name: str, function: Function, options: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ import optax
 from dst_jax import trees
 from dst_jax.kernels import Kernel
 from dst_jax.pruning import masks, packing
-from dst_jax.pruning.layout import Layout, layout_of
+from dst_jax.pruning.layer_layout import LayerLayout, layout_of
 from dst_jax.typing import Mask, Params
 
 __all__ = [
@@ -35,8 +35,8 @@ class MaskState(NamedTuple):
 
     mask: Any
     """bool arrays or `packing.PackedLeaf`, `None` where nothing is pruned."""
-    layout: Any = Layout()
-    """The `Layout` of the mask: which arrays hold layers in another form."""
+    layout: Any = LayerLayout()
+    """The `LayerLayout` of the mask: which arrays hold layers in another form."""
 
 
 class DenseMaskState(MaskState):
@@ -134,7 +134,10 @@ def hold(mask: Mask, updates: optax.Updates, params: Params) -> optax.Updates:
 
 
 def get_mask(opt_state: optax.OptState) -> Mask:
-    """The mask in an optimizer state, however deep in the chain.
+    """The mask in an optimizer state, at any depth of the chain.
+
+    Args:
+      opt_state: state of any chain with one mask in it.
 
     Raises:
       ValueError: there is no mask in it, or more than one.
@@ -182,7 +185,10 @@ def keeps_dense(opt_state: optax.OptState) -> bool:
     """Whether an optimizer trains dense weights, so that the network needs others.
 
     Then gradients are taken at `sparse_params(params, opt_state)`, and these weights
-    are what is evaluated, saved and handed on. Also true of the state's shapes alone.
+    are evaluated, saved and handed on.
+
+    Args:
+      opt_state: state of any chain, or its shapes.
 
     >>> from dst_jax import pruning
     >>> params = {"kernel": jnp.ones((4, 4))}
@@ -196,6 +202,10 @@ def keeps_dense(opt_state: optax.OptState) -> bool:
 
 def fit_mask(mask: Mask, params: Params) -> Mask:
     """A copy of a mask in the containers of the parameters.
+
+    Args:
+      mask: pytree of bool arrays, `None` where nothing is pruned.
+      params: pytree of arrays.
 
     Raises:
       ValueError: a path name or a shape differs.
@@ -218,14 +228,17 @@ def _hold(mask: Any, update: Any, param: Any) -> Any:
     return jnp.where(mask, update, -param)
 
 
-def held(opt_state: optax.OptState) -> tuple[Mask, Layout]:
+def held(opt_state: optax.OptState) -> tuple[Mask, LayerLayout]:
     """The one mask in a state, unpacked, and its layout.
+
+    Args:
+      opt_state: state of any chain with one mask in it.
 
     Raises:
       ValueError: there is no mask in it, or more than one.
 
     >>> held(apply_mask({"w": jnp.array([True])}).init({"w": jnp.ones(1)}))
-    ({'w': Array([ True], dtype=bool)}, Layout(kernels=()))
+    ({'w': Array([ True], dtype=bool)}, LayerLayout(kernels=()))
     """
     found = trees.instances(opt_state, MaskState)
     if len(found) != 1:

@@ -93,7 +93,9 @@ class Description:
 
 
 @overload
-def method(build: Build) -> Factory: ...
+def method(build: Build) -> Factory:
+    """`@method` without arguments."""
+    ...
 
 
 @overload
@@ -104,7 +106,9 @@ def method(
     texts: Mapping[str, str] | None = None,
     structures: Units = "any",
     dense_gradients: flops.DenseGradients = flops.never,
-) -> Callable[[Build], Factory]: ...
+) -> Callable[[Build], Factory]:
+    """`@method(...)` with what `describe` answers."""
+    ...
 
 
 def method(
@@ -183,6 +187,9 @@ def method(
 
 def description_of(factory: Any) -> Description:
     """What the method of a factory declares.
+
+    Args:
+      factory: function made by `method`.
 
     Raises:
       ValueError: the factory was not made by `method`.

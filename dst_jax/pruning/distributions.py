@@ -15,24 +15,16 @@ The shapes are those of single layers, (*window, inputs, outputs).
 """
 
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from dst_jax import checks
-from dst_jax.pruning.integer_shares import (
-    MOST,
-    budget,
-    half_up,
-    hand_out,
-    in_proportion,
-    lift,
-)
-from dst_jax.pruning.selection import JOINT, AtLeast, Count
+from dst_jax.pruning.integer_shares import MOST, hand_out
+from dst_jax.pruning.selection import JOINT, AtLeast
+from dst_jax.pruning.set_aside import Kept, Shapes, set_aside
 from dst_jax.typing import Rules
 
 __all__ = [
@@ -46,9 +38,6 @@ __all__ = [
     "within",
 ]
 
-Shapes = Mapping[str, tuple[int, ...]]
-Kept = dict[str, Any]
-"""Numbers of weights to keep, `selection.Counts`: ints, or int32 arrays."""
 Distribution = Callable[[Shapes, Any], Kept]
 """`(shapes, sparsity) -> kept`."""
 
@@ -78,7 +67,7 @@ def uniform(
     >>> uniform({"a": (10, 10), "b": (4,)}, 0.5, dense=["b"])
     {'a': 48, 'b': 4}
     """
-    rest = _set_aside(shapes, sparsity, densities, dense, layer_floor)
+    rest = set_aside(shapes, sparsity, densities, dense, layer_floor)
     return rest.share_out(shapes, math.prod)
 
 
@@ -103,7 +92,7 @@ def erk(
     >>> erk({"conv": (3, 3, 4, 8), "fc": (8, 10)}, 0.5)
     {'conv': 104, 'fc': 80}
     """
-    rest = _set_aside(shapes, sparsity, densities, dense, layer_floor)
+    rest = set_aside(shapes, sparsity, densities, dense, layer_floor)
     return rest.share_out(shapes, sum)
 
 
@@ -135,7 +124,7 @@ def er(
     def weight(shape: tuple[int, ...]) -> int:
         return math.prod(shape[:-2]) * sum(shape[-2:])
 
-    rest = _set_aside(shapes, sparsity, densities, dense, layer_floor)
+    rest = set_aside(shapes, sparsity, densities, dense, layer_floor)
     return rest.share_out(shapes, weight)
 
 
@@ -163,7 +152,7 @@ def joint(
     >>> joint({"a": (10, 10), "b": (4,)}, 0.5, layer_floor=0.25)
     {'a': AtLeast(number=25), 'b': AtLeast(number=1), '': 52}
     """
-    rest = _set_aside(shapes, sparsity, densities, dense, layer_floor)
+    rest = set_aside(shapes, sparsity, densities, dense, layer_floor)
     if not rest.sizes:
         return rest.fixed
     number = sum(rest.sizes.values())
@@ -263,70 +252,3 @@ def erk_densities(shapes: Shapes, sparsity: float) -> dict[str, float]:
             return {k: 1.0 if k in dense else eps * raw[k] for k in shapes}
         dense |= {k for k in rest if raw[k] == largest}
     return dict.fromkeys(shapes, 1.0)
-
-
-class _Rest(NamedTuple):
-    """What is left to share once layers of given density are set aside."""
-
-    fixed: Kept
-    sizes: dict[str, int]
-    """Of the layers that share."""
-    floors: dict[str, int]
-    """Smallest numbers of the layers that share."""
-    kept: Count
-    """The number that they keep together."""
-
-    def share_out(
-        self, shapes: Shapes, weight: Callable[[tuple[int, ...]], int]
-    ) -> Kept:
-        """The number of every layer, shares in proportion to `weight` of its shape."""
-        if not self.sizes:
-            return self.fixed
-        weights = np.array([weight(shapes[k]) for k in self.sizes], float)
-        shares = in_proportion(np.array([*self.sizes.values()]), weights, self.kept)
-        if any(self.floors.values()):
-            shares = lift(shares, np.array([*self.floors.values()]))
-        if isinstance(shares, np.ndarray):
-            shares = [int(n) for n in shares]
-        shared = dict(zip(self.sizes, shares, strict=True))
-        return {k: self.fixed[k] if k in self.fixed else shared[k] for k in shapes}
-
-
-def _set_aside(
-    shapes: Shapes,
-    sparsity: Any,
-    densities: Rules,
-    dense: Sequence[str],
-    layer_floor: float,
-) -> _Rest:
-    """Layers of given density, and what is left for the others."""
-    checks.share("layer_floor", layer_floor)
-    fixed = {}
-    for pattern, density in [*densities, *((p, 1.0) for p in dense)]:
-        checks.share(f"density of {pattern!r}", density)
-        found = [k for k in shapes if re.search(pattern, k)]
-        if not found:
-            raise ValueError(f"{pattern!r} matches none of: {', '.join(shapes)}")
-        for k in found:
-            fixed.setdefault(k, half_up(density * math.prod(shapes[k])))
-    slack = len(fixed)  # rounding each of them may leave one weight
-    fixed |= {k: 0 for k, shape in shapes.items() if not math.prod(shape)}
-    sizes = {k: math.prod(shapes[k]) for k in shapes if k not in fixed}
-    room = sum(sizes.values())
-    total = sum(math.prod(s) for s in shapes.values())
-    floors = {k: math.ceil(layer_floor * n - 1e-9) for k, n in sizes.items()}
-    kept = budget(total, sparsity) - sum(fixed.values())
-    if isinstance(kept, jax.Array):
-        return _Rest(fixed, sizes, floors, jnp.clip(kept, 0, room))
-    if not -slack <= kept <= room + slack:
-        raise ValueError(
-            f"sparsity {sparsity} keeps {budget(total, sparsity)} of {total} weights,"
-            f" but the given densities keep {sum(fixed.values())} and the other layers"
-            f" have {room}"
-        )
-    if sum(floors.values()) > max(kept, 0):
-        raise ValueError(
-            f"layer_floor must leave room: {layer_floor} keeps {sum(floors.values())}"
-            f" weights, and sparsity {sparsity} only {max(kept, 0)}"
-        )
-    return _Rest(fixed, sizes, floors, min(max(kept, 0), room))

@@ -6,11 +6,12 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from dst_jax import checks, trees
 from dst_jax.kernels import Kernel, of
 from dst_jax.pruning import distributions, scores, selection
-from dst_jax.pruning.layout import Layout, layout_of
+from dst_jax.pruning.layer_layout import LayerLayout, layout_of
 from dst_jax.typing import Mask, Params, Rules, is_traced
 
 __all__ = [
@@ -43,7 +44,7 @@ def prunable(
     that are not float are not, stacked or not. A leaf without elements never is.
 
     Args:
-      params: pytree of arrays.
+      params: pytree of arrays or `jax.ShapeDtypeStruct`s.
       rules: `[(regex, bool), ...]` over path names, first match wins, in place of what
         `kernels` says of a leaf. A leaf that is no kernel, chosen by a rule, counts as
         one layer (*window, inputs, outputs).
@@ -73,7 +74,7 @@ def prunable(
     found = of(real, kernels)
 
     def pruned(name: str, w: Any) -> Any:
-        if not ruled.get(name, name in found) or not jnp.size(w):
+        if not ruled.get(name, name in found) or not np.size(w):
             return None
         if not jnp.issubdtype(jnp.result_type(w), jnp.floating):
             raise ValueError(
@@ -163,7 +164,7 @@ def threshold(
 
 def prunable_layers(
     params: Params, rules: Rules = (), *, kernels: Mapping[str, Kernel] | None = None
-) -> tuple[Params, Layout]:
+) -> tuple[Params, LayerLayout]:
     """The prunable layers of a network, and the layout that puts them together again.
 
     Args:
@@ -187,10 +188,15 @@ def prunable_layers(
     return layout.apart(weights), layout
 
 
-def assemble(mask: Mask, layout: Layout, params: Params) -> Mask:
+def assemble(mask: Mask, layout: LayerLayout, params: Params) -> Mask:
     """A mask of layers as one of parameters.
 
     Layers that it prunes whole are named in a warning of `logging`.
+
+    Args:
+      mask: mask of the layers.
+      layout: layout of the layers in `params`.
+      params: pytree of arrays.
 
     >>> params = {"weight": jnp.ones((3, 2))}  # outputs first
     >>> layers, layout = prunable_layers(params)
@@ -209,6 +215,9 @@ def assemble(mask: Mask, layout: Layout, params: Params) -> Mask:
 
 def emptied(mask: Mask) -> tuple[str, ...]:
     """The layers that a mask prunes whole; none while JAX traces, where it is unknown.
+
+    Args:
+      mask: pytree of bool arrays, `None` where nothing is pruned.
 
     >>> emptied({"a": jnp.array([False, False]), "b": jnp.array([True, False])})
     ('a',)
@@ -244,14 +253,20 @@ def apply(mask: Mask, params: Params) -> Params:
 def sparsity(tree: Params) -> float:
     """The exact fraction of zeros (of False in a mask) in all leaves that are not None.
 
+    Args:
+      tree: pytree of arrays, weights or a mask.
+
+    Raises:
+      ValueError: there are no leaves, or none with elements.
+
     >>> sparsity({"kernel": jnp.array([True, False, False, False]), "bias": None})
     0.75
     """
-    leaves = jax.tree.leaves(tree)
-    if not leaves:
-        raise ValueError("tree has no leaves: nothing in it is prunable")
+    leaves, total = jax.tree.leaves(tree), trees.count(tree)
+    if not total:
+        raise ValueError("tree has no leaves with elements: nothing in it is prunable")
     zeros = sum(leaf.size - int(jnp.count_nonzero(leaf)) for leaf in leaves)
-    return zeros / trees.count(tree)
+    return zeros / total
 
 
 def _is_complex(leaf: Any) -> bool:

@@ -1,25 +1,21 @@
-"""Structures: which weights of a layer go together.
+"""Structures: which weights of a layer are kept or pruned together.
 
-A structure turns the scores of one leaf and a number of weights to keep into a mask.
-Scores of a unit (a block, a channel) are averaged and the best units are kept. What a
-structure cannot meet to one weight it rounds: `block` to the nearest block, `channel`
-to the nearest channel, `constant_fan_in` down to the same number for every output;
-`n_m` keeps n of m whatever number is asked for.
+A structure turns the scores of one layer, (*window, inputs, outputs), and a number of
+weights to keep into a mask. Scores of a unit (a block, a channel) are averaged and the
+best units are kept. A number that cannot be met to one weight is rounded: `block` to
+the nearest block, `channel` to the nearest channel, `constant_fan_in` down to the same
+number for every output; `n_m` keeps n of m for any number asked for.
 """
 
-import math
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array
 
 from dst_jax import checks, trees
-from dst_jax.pruning.selection import JOINT, AtLeast, Count, Counts, top_k
-from dst_jax.typing import Mask, Params
+from dst_jax.pruning.units import Structure, select
 
 __all__ = [
     "Structure",
@@ -35,124 +31,6 @@ __all__ = [
 Shape = tuple[int, ...]
 
 
-@dataclass(frozen=True)
-class Structure:
-    """How the weights of a leaf group into units that are kept or pruned together.
-
-    Attributes:
-      name: for messages.
-      units: the shape of the grid of units of a leaf; raises ValueError if the leaf
-        does not divide into units.
-      pool: scores of a leaf to scores of its units.
-      expand: a mask of units to a mask of the leaf's shape.
-      choose: in place of the three, `(scores, kept) -> mask` of one leaf, for
-        structures that do not rank units against each other.
-      density: the share of weights that `choose` keeps whatever number is asked for.
-    """
-
-    name: str
-    units: Callable[[Shape], Shape] = lambda shape: shape
-    pool: Callable[[Array], Array] = lambda scores: scores
-    expand: Callable[[Array, Shape], Array] = lambda mask, shape: mask
-    choose: Callable[[Array, Any], Array] | None = None
-    density: float | None = None
-
-    def __call__(
-        self, scores: Float[Array, "*shape"], kept: Count
-    ) -> Bool[Array, "*shape"]:
-        """The mask of one leaf that keeps about `kept` weights."""
-        return select({"leaf": scores}, {"leaf": kept}, self)["leaf"]
-
-    def size(self, shape: Shape) -> int:
-        """Weights in a unit."""
-        return math.prod(shape) // max(math.prod(self.units(shape)), 1)
-
-
-def select(
-    scores: Params,
-    kept: Counts,
-    structure: Structure | None = None,
-    *,
-    among: Mask = None,
-) -> Mask:
-    """The best units of every layer, or of all layers together.
-
-    Args:
-      scores: pytree of float arrays; `None` leaves stay `None`.
-      kept: number of weights by layer, as in `selection.top_k`.
-      structure: units of weights that go together; None = single weights.
-      among: mask of the weights that may be kept: units with none of them are not
-        chosen, and other weights of a chosen unit are left out; None = all.
-
-    Raises:
-      ValueError: a leaf does not divide into units, or layers shall compete whose
-        units differ in size.
-
-    >>> scores = {"w": jnp.array([[4.0, 0.0], [3.0, 2.0]])}
-    >>> select(scores, {"w": 2}, block((2, 1)))["w"].tolist()
-    [[True, False], [True, False]]
-    """
-    if structure is None:
-        return top_k(scores, kept, among=among)
-    if among is not None:
-        scores = _restricted(scores, among, structure)
-    if choose := structure.choose:
-        if JOINT in kept:
-            raise ValueError(f"{structure.name} needs a number for every layer")
-        chosen = trees.map_named(lambda name, s: choose(s, kept[name]), scores)
-    else:
-        eligible = None if among is None else _units_among(among, structure)
-        pooled = jax.tree.map(structure.pool, scores)
-        units = top_k(pooled, _in_units(kept, scores, structure), among=eligible)
-        chosen = jax.tree.map(
-            lambda mask, s: structure.expand(mask, s.shape), units, scores
-        )
-    return chosen if among is None else jax.tree.map(jnp.logical_and, chosen, among)
-
-
-def _in_units(kept: Counts, scores: Params, structure: Structure) -> Counts:
-    """Numbers of weights as the nearest numbers of units."""
-    shapes = {name: leaf.shape for name, leaf in trees.named_leaves(scores).items()}
-    sizes = {name: structure.size(shape) for name, shape in shapes.items()}
-    exact = [k for k, n in kept.items() if not isinstance(n, AtLeast)]
-    competing = {size for k, size in sizes.items() if size and k not in exact}
-    if len(competing) > 1:
-        raise ValueError(
-            f"layers can only compete if their units are equal: {structure.name} has"
-            f" units of {sorted(competing)} weights; use a distribution by layer"
-        )
-    sizes[JOINT] = next(iter(competing), 1)
-
-    def in_units(name: str, number: Any) -> Any:
-        size = max(sizes[name], 1)
-        if isinstance(number, AtLeast):
-            return AtLeast(-(-number.number // size))
-        return (number + size // 2) // size
-
-    return {name: in_units(name, number) for name, number in kept.items()}
-
-
-def _restricted(scores: Params, among: Mask, structure: Structure) -> Params:
-    """Scores that count in a unit: of weights that may be kept, and of no others.
-
-    A structure that chooses by itself sees the others below everything else.
-    """
-    least = jnp.finfo(jnp.float32).min
-    if structure.choose is None:
-        return jax.tree.map(lambda s, m: jnp.where(m, s, 0), scores, among)
-
-    def restricted(s: Array, m: Array) -> Array:
-        real = jnp.where(jnp.isnan(s), least, jnp.maximum(s, least))
-        return jnp.where(m, real, -jnp.inf)
-
-    return jax.tree.map(restricted, scores, among)
-
-
-def _units_among(among: Mask, structure: Structure) -> Mask:
-    """The units in which any weight may be kept."""
-    return jax.tree.map(lambda m: structure.pool(m.astype(jnp.float32)) > 0, among)
-
-
 def unstructured() -> Structure:
     """Single weights.
 
@@ -163,10 +41,13 @@ def unstructured() -> Structure:
 
 
 def block(shape: tuple[int, ...]) -> Structure:
-    """Blocks over the trailing axes, `(4, 1)` for four inputs of one output.
+    """Blocks over the last axes, `(4, 1)` for four inputs of one output.
 
     Args:
-      shape: the block's extent along the last axes of a leaf; each divides its axis.
+      shape: extent of a block along the last axes of a layer; each divides its axis.
+
+    Raises:
+      ValueError: an extent is not an integer of at least 1.
 
     >>> block((2,))(jnp.array([1.0, 3.0, 2.0, 2.5]), 2).tolist()
     [False, False, True, True]
@@ -202,7 +83,13 @@ def block(shape: tuple[int, ...]) -> Structure:
 
 
 def channel(axis: Literal["in", "out"] = "out") -> Structure:
-    """Whole input or output channels of kernels of shape (..., in, out).
+    """Whole input or output channels.
+
+    Args:
+      axis: "in" or "out".
+
+    Raises:
+      ValueError: another axis.
 
     >>> channel("in")(jnp.array([[1.0, 3.0], [2.5, 2.0]]), 2).tolist()
     [[False, False], [True, True]]
@@ -228,9 +115,12 @@ def n_m(n: int, m: int, *, axis: int = -2) -> Structure:
     """Exactly `n` of every `m` consecutive weights along an axis: 2:4 is `n_m(2, 4)`.
 
     Args:
-      n: kept in each group, in [1, m].
-      m: the group; divides the axis.
-      axis: -2 is the input axis of kernels (..., in, out), which hardware asks for.
+      n: number of weights kept in each group, in [1, m].
+      m: size of a group, which divides the axis.
+      axis: axis of the groups; -2 is that of the inputs, which hardware asks for.
+
+    Raises:
+      ValueError: `n` is out of range.
 
     Reference:
       Zhou et al. 2021 (arXiv 2102.04010).
@@ -256,7 +146,7 @@ def n_m(n: int, m: int, *, axis: int = -2) -> Structure:
 
 
 def constant_fan_in() -> Structure:
-    """The same number of weights for every output: `kept // outputs`, the last axis.
+    """The same number of weights for every output, `kept // outputs`.
 
     >>> scores = jnp.array([[1.0, 9.0], [2.0, 8.0], [3.0, 7.0]])
     >>> constant_fan_in()(scores, 3).tolist()

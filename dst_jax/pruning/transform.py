@@ -9,28 +9,16 @@ A method (`protocol.Method`) says what the first mask is, when it changes and ho
 mask, the method's memory and the inner state live in one `SparseState`.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
 
 import jax
-import jax.numpy as jnp
 import optax
-from jaxtyping import Array
 
-from dst_jax import trees
 from dst_jax.kernels import Kernel
-from dst_jax.pruning import masks, packing
-from dst_jax.pruning.apply_mask import (
-    DenseMaskState,
-    MaskState,
-    fit_mask,
-    hold,
-)
-from dst_jax.pruning.layout import Layout, layout_of
-from dst_jax.pruning.protocol import Changes, Method, SparseState, Step
-from dst_jax.pruning.reset_state import reset_where
-from dst_jax.typing import Mask, Params, Rules
+from dst_jax.pruning import packing
+from dst_jax.pruning.frame import Frame
+from dst_jax.pruning.protocol import Method
+from dst_jax.typing import Mask, Rules
 
 __all__ = ["sparsify"]
 
@@ -83,7 +71,7 @@ def sparsify(
     """
     if not (hasattr(inner, "init") and hasattr(inner, "update")):
         raise TypeError(f"inner must be an Optax transform, got {inner!r}")
-    frame = _Frame(
+    frame = Frame(
         inner=optax.with_extra_args_support(inner),
         method=method,
         rules=rules,
@@ -95,231 +83,3 @@ def sparsify(
         skip_update=skip_update,
     )
     return optax.GradientTransformationExtraArgs(frame.init, frame.update)
-
-
-@dataclass(frozen=True)
-class _Frame:
-    """`init` and `update` of `sparsify`, whose options it holds."""
-
-    inner: optax.GradientTransformationExtraArgs
-    method: Method
-    rules: Rules
-    kernels: Mapping[str, Kernel] | None
-    mask: Mask
-    seed: Any
-    track: bool
-    store: Callable[[Mask], Any]
-    skip_update: bool
-
-    def init(self, params: optax.Params) -> SparseState:
-        """The state before the first step."""
-        key = jax.random.key(self.seed)
-        layers, first, layout = self._first(params, key)
-        mask = masks.assemble(first, layout, params)
-        inner = self.inner.init(params)
-        _refuse_multi_steps(inner)
-        held = MaskState if self.method.holds else DenseMaskState
-        return SparseState(
-            step=jnp.zeros((), jnp.int32),
-            key=key,
-            held=held(self.store(mask), layout),
-            inner=inner,
-            memory=self.method.memory(layers, first),
-            changes=Changes(_zeros(first), _zeros(first)),
-            ever=self.store(jax.tree.map(jnp.copy, mask)) if self.track else None,
-        )
-
-    def update(
-        self,
-        updates: optax.Updates,
-        state: Any,
-        params: optax.Params | None = None,
-        **extra_args: Any,
-    ) -> tuple[optax.Updates, SparseState]:
-        """One step, and a new mask if one is due."""
-        if params is None:
-            raise ValueError("params are needed: call update(grads, state, params)")
-        mask = packing.unpack(state.held.mask)
-        grads = trees.like(updates, mask, names=("the updates", "the mask"))
-        params = trees.like(params, mask, names=("params", "the mask"))
-        moves, state = self._step(mask, grads, state, params, extra_args)
-        return trees.like(moves, updates), state
-
-    def _step(
-        self,
-        mask: Mask,
-        updates: optax.Updates,
-        state: SparseState,
-        params: Params,
-        extra_args: dict[str, Any],
-    ) -> tuple[optax.Updates, SparseState]:
-        """`update` of trees in the containers of the mask."""
-        method = self.method
-        now = _look(mask, updates, state, params)
-        due = None if method.due is None else method.due(now.step)
-        moves, inner = self._advance(now, due, mask, updates, state, params, extra_args)
-        state = state._replace(step=now.step)
-        if method.observe is not None:
-            state = state._replace(memory=method.observe(now))
-        if due is not None:
-            # Only what masks are made of goes through the branches: they would copy
-            # the optimizer's statistics at every step.
-            slim = state._replace(inner=())
-            state = jax.lax.cond(
-                due,
-                lambda: self._refresh(now, moves, mask, slim, params),
-                lambda: slim,
-            )
-        if method.holds:
-            new = packing.unpack(state.held.mask)
-            if due is not None:
-                stays = jax.tree.map(jnp.logical_and, mask, new)
-                inner = self._fresh_elsewhere(inner, stays, params)
-            # A weight that comes back starts at 0: it moves from the next step on.
-            moves = hold(new, hold(mask, moves, params), params)
-        return moves, state._replace(inner=inner)
-
-    def _first(self, params: Params, key: Array) -> tuple[Params, Mask, Layout]:
-        """The prunable layers, their first mask, and the layout of both."""
-        if self.mask is None:
-            layers, layout = masks.prunable_layers(
-                params, self.rules, kernels=self.kernels
-            )
-            return layers, self.method.first(layers, jax.random.fold_in(key, 0)), layout
-        mask = fit_mask(self.mask, params)
-        layout = layout_of(params, mask, self.kernels)
-        layers = layout.apart(trees.only(mask, params))
-        return layers, layout.apart(mask), layout
-
-    def _advance(
-        self,
-        now: Step,
-        due: Any,
-        mask: Mask,
-        updates: optax.Updates,
-        state: SparseState,
-        params: Params,
-        extra_args: dict[str, Any],
-    ) -> tuple[optax.Updates, optax.OptState]:
-        """The inner optimizer's step, or none where a mask update takes its place."""
-        layout = state.held.layout
-
-        def advance() -> tuple[optax.Updates, optax.OptState]:
-            seen = layout.together(self.method.gradients(now), mask)
-            seen = trees.merge(seen, updates)
-            moves, inner = self.inner.update(seen, state.inner, params, **extra_args)
-            if self.method.adjust is not None:
-                after = self._after(now, moves, mask, layout, params)
-                wanted = layout.together(self.method.adjust(after), mask)
-                exact = jax.tree.map(jnp.subtract, wanted, trees.only(mask, params))
-                moves = trees.merge(exact, moves)
-            return moves, inner
-
-        def stay() -> tuple[optax.Updates, optax.OptState]:
-            shapes, _ = jax.eval_shape(advance)
-            return optax.tree.zeros_like(shapes), state.inner
-
-        if due is None or not self.skip_update:
-            return advance()
-        return jax.lax.cond(due, stay, advance)
-
-    def _refresh(
-        self,
-        now: Step,
-        moves: optax.Updates,
-        mask: Mask,
-        state: SparseState,
-        params: Params,
-    ) -> SparseState:
-        """The state with the new mask, once the optimizer's step is done."""
-        layout = state.held.layout
-        after = self._after(now, moves, mask, layout, params)
-        new, memory = self.method.refresh(after._replace(memory=state.memory))
-        dropped = jax.tree.map(lambda a, b: a & ~b, now.mask, new)
-        grown = jax.tree.map(lambda a, b: ~a & b, now.mask, new)
-        whole = layout.together(new, mask)
-        ever = state.ever
-        if ever is not None:
-            ever = jax.tree.map(jnp.logical_or, packing.unpack(ever), whole)
-            ever = self.store(ever)
-        return state._replace(
-            held=state.held._replace(mask=self.store(whole)),
-            memory=memory,
-            changes=Changes(_active(dropped), _active(grown)),
-            ever=ever,
-        )
-
-    def _after(
-        self,
-        now: Step,
-        moves: optax.Updates,
-        mask: Mask,
-        layout: Layout,
-        params: Params,
-    ) -> Step:
-        """`now` with the weights that the optimizer's step leads to."""
-        if self.method.holds:
-            moves = hold(mask, moves, params)
-        moved = optax.apply_updates(trees.only(mask, params), trees.only(mask, moves))
-        return now._replace(params=layout.apart(moved))
-
-    def _fresh_elsewhere(
-        self, inner: optax.OptState, stays: Mask, params: Params
-    ) -> optax.OptState:
-        """Statistics as at `init` of weights that are pruned or have just come back.
-
-        Kept so at every step rather than reset at growth, the statistics need not pass
-        through the branches of a mask update; the selection fuses with their update.
-        """
-        others = jax.tree.map(jnp.logical_not, stays)
-        fresh = self.inner.init(masks.apply(stays, params))
-        return reset_where(inner, fresh, others)
-
-
-def _look(
-    mask: Mask, updates: optax.Updates, state: SparseState, params: Params
-) -> Step:
-    """What the method sees before the optimizer's step."""
-    layout = state.held.layout
-    step = jnp.asarray(optax.safe_increment(state.step))
-    return Step(
-        params=layout.apart(trees.only(mask, params)),
-        grads=layout.apart(_gradients(mask, updates)),
-        mask=layout.apart(mask),
-        step=step,
-        key=jax.random.fold_in(state.key, step),
-        memory=state.memory,
-    )
-
-
-def _gradients(mask: Mask, updates: optax.Updates) -> Params:
-    """Gradients of the prunable leaves."""
-
-    def take(name: str, m: Any, gradient: Any) -> Any:
-        del m
-        if gradient is None:
-            raise ValueError(
-                f"the update of {name} is None but its weights are pruned: exclude the"
-                " layer by rules"
-            )
-        return gradient
-
-    return trees.map_named(take, mask, updates)
-
-
-def _zeros(mask: Mask) -> Any:
-    """An int32 scalar 0 for every leaf."""
-    return jax.tree.map(lambda _: jnp.zeros((), jnp.int32), mask)
-
-
-def _active(mask: Mask) -> Any:
-    """How many elements of every leaf are true, int32."""
-    return jax.tree.map(lambda m: m.sum(dtype=jnp.int32), mask)
-
-
-def _refuse_multi_steps(state: optax.OptState) -> None:
-    if trees.instances(state, optax.MultiStepsState):
-        raise ValueError(
-            "inner must not hold optax.MultiSteps, whose small steps would be counted:"
-            " wrap MultiSteps around the whole transform"
-        )

@@ -1,5 +1,6 @@
 """Pytrees by path name, and their largest elements."""
 
+from dst_jax.trees.exact_top_k import top_k, top_k_along, top_k_of_groups
 from dst_jax.trees.paths import (
     count,
     instances,
@@ -12,7 +13,6 @@ from dst_jax.trees.paths import (
     path_name,
     select,
 )
-from dst_jax.trees.top_k import top_k, top_k_along, top_k_of_groups
 
 __all__ = [
     "count",

@@ -1,7 +1,7 @@
 import pytest
 
 from experiments import background, compare_penalties
-from experiments.comparison.launch import main as compare
+from experiments.grid.launch import main as compare
 
 
 @pytest.fixture(scope="module")
@@ -9,7 +9,9 @@ def directory(tmp_path_factory):
     path = tmp_path_factory.mktemp("comparisons") / "penalties"
     argv = ["--preset", "demo", "--dir", str(path), "--grid", "l1 strength=1e-4"]
     argv += ["--pretrain.epochs", "1", "--cells.epochs", "1"]
-    assert compare(compare_penalties.PRESETS, doc="", argv=argv) == 0
+    assert (
+        compare("compare_penalties", compare_penalties.PRESETS, doc="", argv=argv) == 0
+    )
     return path
 
 

@@ -33,7 +33,7 @@ def test_the_l0_penalty_is_the_count_of_multiplications(lenet, pruned):
     _, maps, _ = activations.apply_with_activations(lenet, variables, x)
     rules = dict(zip(term.layers, term.layer_weights, strict=True))
     assert list(rules) == [f"^{name}$" for name in maps]
-    counts = cost.count(lambda v, x: lenet.apply(v, x))(variables, x)
+    counts = jax.jit(cost.count(lambda v, x: lenet.apply(v, x)))(variables, x)
     scale = float(rules["^relu3$"].sum()) / int(
         (pruned.params["fc2"]["kernel"] != 0).sum()
     )

@@ -1,10 +1,11 @@
-"""The presets by name, and where their numbers come from."""
+"""Accelerators by name, and the sources of their numbers."""
 
 import dataclasses
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
+from dst_jax import checks
 from dst_jax.cost.accelerators.base import Accelerator
 from dst_jax.cost.accelerators.cambricon_x import CambriconX
 from dst_jax.cost.accelerators.cnvlutin import Cnvlutin
@@ -37,11 +38,11 @@ _PRESETS: dict[str, type[Accelerator]] = {
 
 
 class Source(NamedTuple):
-    """Where the default of one number comes from.
+    """The source of the default of one number.
 
     Attributes:
-      value: the default.
-      source: paper, table, repository; or why it was chosen.
+      value: default value.
+      source: paper, table, repository; or the reason for the choice.
       status: "read" in the source; "memory", not verified; "assumed", our choice.
     """
 
@@ -63,8 +64,8 @@ def create(name: str, **overrides: Any) -> Accelerator:
     """An accelerator by name.
 
     Args:
-      name: one of `names()`.
-      **overrides: other numbers than the preset's, see `sources(name)`; an array of
+      name: name from `names()`, or `module:attribute` of a subclass of `Accelerator`.
+      **overrides: numbers that replace the preset's, see `sources(name)`; an array of
         them is for `jax.vmap` or `cost.sweep`. `energy` also takes a table's name.
 
     Raises:
@@ -88,7 +89,7 @@ def create(name: str, **overrides: Any) -> Accelerator:
 
 
 def sources(name: str) -> dict[str, Source]:
-    """Every number of a preset with where it comes from.
+    """Every number of a preset with its source.
 
     >>> sources("eie")["queue"].status
     'memory'
@@ -97,8 +98,8 @@ def sources(name: str) -> dict[str, Source]:
     rows = {
         field.name: Source(
             getattr(preset, field.name),
-            field.metadata["source"],
-            field.metadata["status"],
+            field.metadata.get("source", ""),
+            field.metadata.get("status", "assumed"),
         )
         for field in dataclasses.fields(preset)
     }
@@ -108,15 +109,16 @@ def sources(name: str) -> dict[str, Source]:
 
 
 def _preset(name: str) -> Any:
-    if name not in _PRESETS:
-        raise ValueError(f"accelerator must be one of {names()}, got {name!r}")
-    return _PRESETS[name]
+    found = checks.lookup("accelerator", name, _PRESETS)
+    if not (isinstance(found, type) and issubclass(found, Accelerator)):
+        raise ValueError(f"accelerator {name!r} must be an Accelerator, got {found!r}")
+    return found
 
 
 def _check(name: str, value: Any, *, default: Any) -> None:
-    """Refuses what is not positive, and floats where the default is a count.
+    """Refuses numbers that are not positive, and floats where the default is a count.
 
-    Not in `__post_init__`: JAX rebuilds pytrees with placeholders.
+    It is not in `__post_init__` because JAX rebuilds pytrees with placeholders.
     """
     if isinstance(default, bool):
         if not isinstance(value, bool):

@@ -27,7 +27,7 @@ def model_card(
       files: exported files, each with `name`, `bytes`, `sha256`.
 
     Returns:
-      `model`, `input`, `data`, `accuracy` (shares in [0, 1] on the test set),
+      `model`, `input`, `data`, `accuracy` (the task's metrics on the test set),
       `sparsity` (shares of zeros in [0, 1]: of the prunable weights, of the activation
       maps in both averages, and per layer), `multiplications` (exact sums over the test
       set, total and per layer) and `drop`, `params_sha256`, `files`, `training`.
@@ -46,7 +46,7 @@ def model_card(
             "input": dict(input),
             "data": config["data"]["name"],
             "stage": stage["name"],
-            "accuracy": _take(stage, "top1", "top5", "loss", "examples"),
+            "accuracy": _take(stage, *_metrics(stage), "examples"),
             "sparsity": {
                 "weights": stage["weight_sparsity"],
                 "activations": stage["activation_sparsity"],
@@ -69,6 +69,12 @@ def model_card(
 
 def _given(options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
+
+
+def _metrics(stage: Mapping[str, Any]) -> list[str]:
+    """The metrics of the stage's task; runs of before have classification alone."""
+    task = stage.get("task", {"titles": ("top1", "top5", "loss")})
+    return list(task["titles"]) or [task["best"][0]]
 
 
 def _take(record: Mapping[str, Any], *names: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""GaP: scheduled grow-and-prune, one part of the network dense at a time."""
+"""GaP: scheduled grow-and-prune, with one part of the network dense at a time."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,7 +13,7 @@ from dst_jax.pruning import schedules, scores
 from dst_jax.pruning.apply_mask import fit_mask
 from dst_jax.pruning.description import method
 from dst_jax.pruning.distributions import Distribution, by_name
-from dst_jax.pruning.layout import layout_of
+from dst_jax.pruning.layer_layout import layout_of
 from dst_jax.pruning.protocol import Method, Step
 from dst_jax.pruning.selection import JOINT, Counts
 from dst_jax.pruning.structures import select
@@ -34,11 +34,11 @@ def gap(
     rounds: Any = 1,
     distribution: str | Distribution = "uniform",
 ) -> Method:
-    """S-GaP: the parts of the network take turns at being dense.
+    """S-GaP: trains one part of the network densely at a time, the others sparsely.
 
     In phase i of `interval` steps part `i mod parts` is dense and the others sparse;
-    then it is pruned by magnitude while the next one grows. After `rounds` turns of all
-    parts everything is sparse, and training goes on with that mask.
+    then it is pruned by magnitude and the next part grows. After `rounds` turns of all
+    parts the whole network is sparse, and training goes on with that mask.
 
     Args:
       sparsity: sparsity of the sparse parts, in [0, 1).

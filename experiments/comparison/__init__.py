@@ -1,1 +1,0 @@
-"""Comparing penalties: a grid of cells, a choice on the hold-out, one test each."""

@@ -1,0 +1,121 @@
+"""Methods of sparse training: their cells, what is measured, and what is reported."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from dst_jax.models import summary
+from dst_jax.runs import Run
+from dst_jax.train import Context, Stage
+from dst_jax.typing import Network
+from experiments.grid import report
+from experiments.grid.cells import Ends
+from experiments.grid.engine import Comparison
+from experiments.grid.methods import tables
+from experiments.grid.methods.costs import training_share
+from experiments.grid.methods.options import MethodGrid
+from experiments.grid.records import Record
+from experiments.options.methods import SparseMethod, parse
+from experiments.options.texts import about, file_name
+from experiments.running.quality import quality_of
+
+__all__ = ["MethodComparison"]
+
+_DENSE = "dense"
+
+
+class MethodComparison(Comparison):
+    """Dense training and training with each method, all from scratch with one recipe.
+
+    Args:
+      options: the options of the comparison.
+
+    Raises:
+      ValueError: an unknown method or option, or a value out of range.
+    """
+
+    def __init__(self, options: MethodGrid):
+        self.options = options
+        self.quality = quality_of(options.task.create(options.base()))
+        texts = [text for text in options.methods if text.split() != [_DENSE]]
+        names = [file_name("_".join(text.split())) for text in texts]
+        twice = sorted(name for name, n in Counter([_DENSE, *names]).items() if n > 1)
+        if twice:
+            raise ValueError(f"--methods names {', '.join(twice)} more than once")
+        self.texts = dict(zip(names, texts, strict=True))
+        self.methods = {name: self._method(text) for name, text in self.texts.items()}
+        self.cells = [self._cell(name) for name in (_DENSE, *names)]
+
+    def measure(
+        self, context: Context, cell: Stage, network: Network, ends: Ends
+    ) -> dict[str, Any]:
+        """The hold-out on the end of a training, and what the training cost."""
+        del ends
+        holdout = context.dataset.holdout
+        found = None
+        if holdout is not None:
+            found = context.evaluate(network, holdout, count=False)
+        model = self.options.model.create(num_classes=context.dataset.num_classes)
+        layers = summary.layers(model, context.dataset.image_shape)
+        lines = context.run.read_masks()
+        per_epoch = context.steps_per_epoch / self.options.optim.accumulate
+        return {
+            "method": self.texts.get(cell.name, _DENSE),
+            "holdout": None if found is None else dict(found.metrics),
+            "training_macs": training_share(
+                self.methods.get(cell.name),
+                [line for line in lines if line["stage"] == cell.name],
+                {layer.name: layer.macs for layer in layers},
+                epochs=cell.epochs,
+                updates_per_epoch=per_epoch,
+            ),
+        }
+
+    def line(self, record: Record) -> str:
+        """The hold-out's quality and the cost of the training.
+
+        >>> comparison = MethodComparison(MethodGrid())
+        >>> comparison.line({"holdout": {"top1": 0.9}, "training_macs": 0.5})
+        'hold-out top-1 90.00%, training MACs 50.00% of dense'
+        """
+        said = f"training MACs {record['training_macs']:.2%} of dense"
+        if record["holdout"] is not None:
+            said = f"hold-out {self.quality.say(record['holdout'])}, {said}"
+        return said
+
+    def tested(self, records: Sequence[Record]) -> list[Stage]:
+        """All cells.
+
+        >>> MethodComparison(MethodGrid(methods=("rigl",))).tested([])[1].name
+        'rigl'
+        """
+        del records
+        return list(self.cells)
+
+    def report(
+        self, run: Run, records: Sequence[Record], tests: Sequence[Record]
+    ) -> Path:
+        """Writes report.md and table.jsonl, and prints the table."""
+        names = [cell.name for cell in self.cells]
+        rows = tables.rows(names, records, tests, self.quality)
+        lines = "".join(json.dumps(row) + "\n" for row in rows)
+        (run.path / "table.jsonl").write_text(lines)
+        title = "Methods of sparse training compared"
+        return report.write(run.path, title, [tables.table(rows, self.quality)])
+
+    def _method(self, text: str) -> SparseMethod:
+        name, *texts = text.split() or [""]
+        rules = self.options.base().prune.prunable()
+        with about(f"--methods: {text!r}"):
+            return parse(name, texts, target=self.options.sparsity, rules=rules)
+
+    def _cell(self, name: str) -> Stage:
+        optim = self.options.optim
+        optimizer = optim.optimizer(
+            lr=self.options.lr,
+            warmup_epochs=optim.warmup_epochs,
+            method=self.methods.get(name),
+        )
+        return Stage(name=name, epochs=self.options.epochs, optimizer=optimizer)

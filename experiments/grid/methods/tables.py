@@ -1,0 +1,117 @@
+"""The table of a comparison of methods: a row per method, over seeds."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from dst_jax.report.tables.table import Table
+from experiments.grid.records import Record, Spread, matching, spread
+from experiments.running.quality import Quality
+
+__all__ = ["rows", "table"]
+
+_NOTE = (
+    "Test set, read once per training; mean ± sample standard deviation over seeds."
+    " Sparsity: zeros of the prunable weights. MACs: multiply-adds with kept weights"
+    " over those of the dense network, for inference without padding; in training as"
+    " pruning.training_flops counts them, averaged over the training. Time: seconds of"
+    " a step over those of dense training, as measured in this run; nothing here makes"
+    " use of the zeros."
+)
+
+
+def rows(
+    cells: Sequence[str],
+    records: Sequence[Record],
+    tests: Sequence[Record],
+    quality: Quality,
+) -> list[dict[str, Any]]:
+    """A row per cell: every value with mean, spread and number of seeds.
+
+    Args:
+      cells: names, the dense one first.
+      records: records of training and hold-out.
+      tests: records of the test set.
+      quality: the metric of the task.
+
+    >>> from dst_jax.train import tasks
+    >>> from experiments.running.quality import quality_of
+    >>> quality = quality_of(tasks.classification())
+    >>> seed = {"cell": "dense", "seed": 0}
+    >>> cost = {"method": "dense", "training_macs": 1.0, "images_per_second": 9.0}
+    >>> counts = {"fc": {"by_weight": 5, "valid": 10}}
+    >>> test = {"weight_sparsity": 0.5, "top1": 0.9, "layers": {"counts": counts}}
+    >>> (row,) = rows(["dense"], [seed | cost], [seed | test], quality)
+    >>> row["top1"]["mean"], row["inference_macs"]["mean"]
+    (0.9, 0.5)
+    """
+    dense = {record["seed"]: record for record in matching(records, cells[0])}
+
+    def slowdown(record: Record) -> float:
+        own, reference = record["images_per_second"], dense[record["seed"]]
+        if own is None or reference["images_per_second"] is None:
+            return float("nan")  # too short to be timed
+        return reference["images_per_second"] / own
+
+    def row(cell: str) -> dict[str, Any]:
+        trained, tested = matching(records, cell), matching(tests, cell)
+        values = {
+            "sparsity": spread(tested, lambda test: test["weight_sparsity"]),
+            quality.metric.name: spread(tested, quality),
+            "inference_macs": spread(tested, _inference_share),
+            "training_macs": spread(trained, lambda r: r["training_macs"]),
+            "step_time": spread(trained, slowdown),
+        }
+        return {
+            "cell": cell,
+            "method": trained[0]["method"],
+            "seeds": [test["seed"] for test in tested],
+            **{name: asdict(value) for name, value in values.items()},
+        }
+
+    return [row(cell) for cell in cells]
+
+
+def table(rows: Sequence[dict[str, Any]], quality: Quality) -> Table:
+    """The rows as text.
+
+    Args:
+      rows: what `rows` returned.
+      quality: the metric of the task.
+
+    >>> from dst_jax.train import tasks
+    >>> from experiments.running.quality import quality_of
+    >>> half = {"mean": 0.5, "std": 0.0, "n": 1}
+    >>> names = "sparsity", "top1", "inference_macs", "training_macs", "step_time"
+    >>> row = {"method": "rigl", "seeds": [0], **dict.fromkeys(names, half)}
+    >>> table([row], quality_of(tasks.classification())).rows
+    (('rigl', '1', '50.00', '50.00', '50.00', '50.00', '0.50'),)
+    """
+    lines = tuple(
+        (
+            row["method"],
+            str(len(row["seeds"])),
+            Spread(**row["sparsity"]).text(),
+            Spread(**row[quality.metric.name]).text(quality.text),
+            Spread(**row["inference_macs"]).text(),
+            Spread(**row["training_macs"]).text(),
+            f"{row['step_time']['mean']:.2f}",
+        )
+        for row in rows
+    )
+    headings = (
+        "method",
+        "seeds",
+        "sparsity %",
+        quality.metric.heading,
+        "inference MACs %",
+        "training MACs %",
+        "time of a step",
+    )
+    return Table("Sparse training from scratch", headings, lines, _NOTE)
+
+
+def _inference_share(test: Record) -> float:
+    counts = test["layers"]["counts"].values()
+    kept = sum(count["by_weight"] for count in counts)
+    return kept / sum(count["valid"] for count in counts)

@@ -1,0 +1,151 @@
+"""All options of an experiment, and what they make together."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from experiments.options.activation import ActivationOptions
+from experiments.options.data import DataOptions
+from experiments.options.init import InitOptions
+from experiments.options.model import ModelOptions
+from experiments.options.optim import OptimOptions
+from experiments.options.pretrain import PretrainOptions
+from experiments.options.prune import PruneOptions
+from experiments.options.ranges import check_ranges, groups
+from experiments.options.run import RunOptions
+from experiments.options.stage import StageOptions
+from experiments.options.task import TaskOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dst_jax.runs import Run
+    from dst_jax.train import Console, Context, Stage
+
+__all__ = ["Config"]
+
+
+@dataclass(frozen=True)
+class Config:
+    """All options."""
+
+    preset: Literal["full", "small", "demo"] = "full"
+    """Where the other options start from."""
+    data: DataOptions = field(default_factory=DataOptions)
+    model: ModelOptions = field(default_factory=ModelOptions)
+    task: TaskOptions = field(default_factory=TaskOptions)
+    optim: OptimOptions = field(default_factory=OptimOptions)
+    pretrain: PretrainOptions = field(default_factory=PretrainOptions)
+    prune: PruneOptions = field(default_factory=PruneOptions)
+    activation: ActivationOptions = field(default_factory=ActivationOptions)
+    stage: StageOptions = field(default_factory=StageOptions)
+    init: InitOptions = field(default_factory=InitOptions)
+    run: RunOptions = field(default_factory=RunOptions)
+
+    def check(self) -> None:
+        """Checks ranges and contradictions; needs neither JAX nor data.
+
+        Raises:
+          ValueError: an option is out of range, or two contradict each other.
+
+        >>> Config(data=DataOptions(workers=-1)).check()
+        Traceback (most recent call last):
+        ValueError: --data.workers must be >= 0 and finite, got -1
+        """
+        check_ranges(self)
+        for group in groups(self):
+            if hasattr(group, "check"):
+                group.check(self)
+
+    def stages(self) -> "list[Stage]":
+        """The stages in the order of `run.stages`, the control after the baseline.
+
+        Raises:
+          ValueError: from the library, naming the value and what is allowed.
+
+        >>> [stage.phase for stage in Config().stages()]
+        ['pretrain', 'induce', 'finetune', 'sparsify_activations']
+        """
+        from dst_jax.train import stages
+
+        optimizer = self.optim.optimizer(lr=self.activation.lr)
+        baseline = stages.initial(optimizer)
+        if "pretrain" in self.run.stages:
+            baseline = self.pretrain.stage(self)
+        sparse = list(self._sparse_stages(baseline.name))
+        if not self.run.control:
+            return [baseline, *sparse]
+        control = stages.control(
+            epochs=sum(stage.epochs for stage in sparse),
+            optimizer=optimizer,
+            start=baseline.name,
+        )
+        return [baseline, control, *sparse]
+
+    def _sparse_stages(self, start: str) -> "Iterator[Stage]":
+        """The stages after the baseline, each from the end of the one before."""
+        for name in self.run.stages:
+            if name == "pretrain":
+                continue
+            elif name == "sparsify_weights":
+                found = self.prune.stages(self, start=start)
+            elif name == "sparsify_activations":
+                found = self.activation.stages(self, start=start)
+            elif name == "sparsify_jointly":
+                term = self.activation.term()
+                found = self.prune.stages(self, start=start, activation=term)
+            else:
+                found = self.stage.stages(name, self, start=start)
+            yield from found
+            start = found[-1].name
+
+    def rehearse(self, stages: "Sequence[Stage]") -> None:
+        """Builds what needs no data: a bad value is refused before data is read.
+
+        Args:
+          stages: the stages, whose optimizers are built too.
+
+        Raises:
+          ValueError: from the library, naming the value and what is allowed.
+
+        >>> Config(model=ModelOptions(name="resnet19")).rehearse([])
+        Traceback (most recent call last):
+        ValueError: model must be one of (...), got 'resnet19', ...
+        """
+        for group in groups(self):
+            if hasattr(group, "rehearse"):
+                group.rehearse(self)
+        for stage in stages:
+            # So long that no number of steps is beyond its end.
+            stage.optimizer(steps=10**9, steps_per_epoch=10**6, mask=None, seed=0)
+
+    def context(self, run: "Run", console: "Console") -> "Context":
+        """Data, model and devices; reads the data.
+
+        Args:
+          run: the run directory.
+          console: where lines go.
+
+        Raises:
+          FileNotFoundError: the data set is not prepared.
+
+        >>> from dst_jax import runs, train
+        >>> config = Config(model=ModelOptions(name="mlp"))
+        >>> context = config.context(runs.Run("a"), train.Console(quiet=True))
+        >>> context.steps_per_epoch
+        8
+        """
+        from dst_jax.train import Context
+
+        dataset = self.data.load()
+        return Context(
+            model=self.model.create(num_classes=dataset.num_classes),
+            dataset=dataset,
+            task=self.task.create(self),
+            run=run,
+            dtype=self.model.dtype,
+            prunable=self.prune.prunable(),
+            console=console,
+            **self.data.feeding(),
+            **self.run.cadence(),
+        )

@@ -1,0 +1,114 @@
+"""Options of the data."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+from experiments.options.ranges import AT_LEAST_1, NOT_NEGATIVE, SHARE, Range
+
+if TYPE_CHECKING:
+    from dst_jax.data import Dataset
+    from experiments.options.config import Config
+
+__all__ = ["DataOptions"]
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """Which images, and how they are fed."""
+
+    name: str = "digits"
+    """Data set: see `python -m dst_jax.data prepare --help`; `digits` needs none. Or
+    MODULE:ATTRIBUTE."""
+    dir: str | None = None
+    """Directory of prepared sets; else $TFDS_DATA_DIR, else ~/tensorflow_datasets."""
+    image_size: Annotated[int | None, Range("at least 8", lambda x: x >= 8)] = None
+    """Height and width of the images in pixels; the data set's own if not given."""
+    batch_size: Annotated[int, AT_LEAST_1] = 128
+    """Training images per step, over all devices of all hosts."""
+    eval_batch_size: Annotated[int, AT_LEAST_1] = 256
+    """Evaluation images per step, over all devices of all hosts."""
+    holdout: Annotated[float | None, SHARE] = None
+    """Share of the training set kept apart for choices; the set's own if not given."""
+    augment: tuple[str, ...] | None = None
+    """Augmentations in training: of pad_crop, flip, affine; the set's own if not given,
+    none if given without a value."""
+    standardise: bool = True
+    """Subtract the set's mean and divide by its deviation; otherwise black is 0."""
+    threads: int | None = None
+    """Loader threads; one per core if not given."""
+    workers: Annotated[int, NOT_NEGATIVE] = 0
+    """Loader processes, for hosts with many cores; 0 uses threads."""
+
+    def load(self) -> "Dataset":
+        """The data set, opened.
+
+        Raises:
+          FileNotFoundError: it is not prepared; gives the command that does it.
+
+        >>> len(DataOptions(holdout=0.25).load().train)
+        898
+        """
+        from dst_jax import data
+
+        return data.load(
+            self.name,
+            data_dir=self.dir,
+            image_size=self.image_size,
+            holdout=self.holdout,
+            augment=self.augment,
+            standardise=self.standardise,
+        )
+
+    def summary(self) -> dict[str, Any]:
+        """Classes, shape and statistics of the images; reads data only from outside.
+
+        >>> DataOptions(name="mnist").summary()["image_shape"]
+        (28, 28, 1)
+        """
+        from dst_jax.data import recipes
+
+        found = recipes.find(self.name)
+        if not isinstance(found, recipes.Recipe):
+            found = self.load()
+            shape = found.image_shape
+        else:
+            found = found if self.standardise else found.without_statistics()
+            size = self.image_size or found.image_size
+            shape = (size, size, found.channels)
+        return {
+            "num_classes": found.num_classes,
+            "image_shape": shape,
+            "mean": found.mean,
+            "std": found.std,
+        }
+
+    def feeding(self) -> dict[str, Any]:
+        """How batches are fed, as `train.Context` takes it.
+
+        >>> DataOptions(batch_size=64).feeding()["batch_size"]
+        64
+        """
+        return {
+            "batch_size": self.batch_size,
+            "eval_batch_size": self.eval_batch_size,
+            "threads": self.threads,
+            "workers": self.workers,
+        }
+
+    def rehearse(self, config: "Config") -> None:
+        """Checks the names, without reading data.
+
+        Raises:
+          ValueError: there is no data set or augmentation of a name.
+
+        >>> from experiments.options import Config
+        >>> DataOptions(name="imagenot").rehearse(Config())
+        Traceback (most recent call last):
+        ValueError: --data.name must be one of ('digits', 'mnist', ...
+        """
+        from dst_jax.data import augments, recipes
+
+        del config
+        recipes.find(self.name, argument="--data.name")
+        if self.augment is not None:
+            augments.by_names(self.augment)

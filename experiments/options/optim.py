@@ -1,0 +1,106 @@
+"""Options of the optimizer."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from experiments.options.ranges import AT_LEAST_1, NOT_NEGATIVE, SHARE
+
+if TYPE_CHECKING:
+    import optax
+
+    from dst_jax.kernels import Kernel
+    from dst_jax.train.optimizer import Optimizer
+    from dst_jax.typing import Mask
+    from experiments.options.methods import SparseMethod
+
+__all__ = ["OptimOptions"]
+
+
+@dataclass(frozen=True)
+class OptimOptions:
+    """The optimizer of all stages; each stage has its own learning rate."""
+
+    rule: Literal["sgd", "adamw"] = "sgd"
+    """Update rule."""
+    momentum: Annotated[float, SHARE] = 0.9
+    """Momentum of SGD."""
+    nesterov: bool = False
+    """Nesterov momentum for SGD."""
+    weight_decay: Annotated[float, NOT_NEGATIVE] = 1e-4
+    """Weight decay, of kernels only."""
+    decay: Literal["cosine", "step", "constant"] = "cosine"
+    """Learning rate over a stage."""
+    milestones: tuple[float, ...] = (0.5, 0.75)
+    """Shares of a stage at which `step` decay multiplies by `factor`."""
+    factor: float = 0.1
+    """Factor of `step` decay."""
+    warmup_epochs: Annotated[float, NOT_NEGATIVE] = 0.0
+    """Linear warm-up at the start of pre-training."""
+    clip: float | None = None
+    """Largest global gradient norm."""
+    accumulate: Annotated[int, AT_LEAST_1] = 1
+    """Batches averaged into one update."""
+    label_smoothing: Annotated[float, SHARE] = 0.0
+    """Label smoothing of the cross-entropy."""
+
+    def optimizer(
+        self,
+        *,
+        lr: float,
+        warmup_epochs: float = 0.0,
+        method: "SparseMethod | None" = None,
+    ) -> "Optimizer":
+        """A stage's optimizer, once its steps and its mask are known.
+
+        Args:
+          lr: peak learning rate.
+          warmup_epochs: epochs of linear warm-up.
+          method: method of sparse training around it.
+
+        >>> build = OptimOptions().optimizer(lr=0.1)
+        >>> tx = build(steps=10, steps_per_epoch=5, mask=None, seed=0)
+        """
+        from dst_jax import train
+
+        def build(
+            *,
+            steps: int,
+            steps_per_epoch: int,
+            mask: "Mask",
+            seed: int,
+            kernels: "Mapping[str, Kernel] | None" = None,
+        ) -> "optax.GradientTransformation":
+            updates = max(steps // self.accumulate, 1)
+            per_epoch = steps_per_epoch / self.accumulate
+            schedule = train.learning_rate(
+                lr,
+                steps=updates,
+                decay=self.decay,
+                warmup=min(round(warmup_epochs * per_epoch), updates),
+                milestones=self.milestones,
+                factor=self.factor,
+            )
+            sparsify = None
+            if method is not None:
+                sparsify = method.around(
+                    updates=updates,
+                    per_epoch=per_epoch,
+                    seed=seed,
+                    schedule=schedule,
+                    kernels=kernels,
+                )
+            return train.chain(
+                schedule,
+                mask=mask,
+                rule=self.rule,
+                momentum=self.momentum,
+                nesterov=self.nesterov,
+                weight_decay=self.weight_decay,
+                clip=self.clip,
+                accumulate=self.accumulate,
+                sparsify=sparsify,
+                kernels=kernels,
+            )
+
+        return build

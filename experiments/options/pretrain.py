@@ -1,0 +1,37 @@
+"""Options of stage one."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+from experiments.options.ranges import NOT_NEGATIVE, POSITIVE
+
+if TYPE_CHECKING:
+    from dst_jax.train import Stage
+    from experiments.options.config import Config
+
+__all__ = ["PretrainOptions"]
+
+
+@dataclass(frozen=True)
+class PretrainOptions:
+    """Stage one: dense training."""
+
+    epochs: Annotated[float, NOT_NEGATIVE] = 90
+    """Length."""
+    lr: Annotated[float, POSITIVE] = 0.1
+    """Peak learning rate."""
+
+    def stage(self, config: "Config") -> "Stage":
+        """The stage.
+
+        >>> from experiments.options import Config
+        >>> PretrainOptions(epochs=2).stage(Config()).epochs
+        2
+        """
+        from dst_jax.train import stages
+
+        optim = config.optim
+        return stages.pretrain(
+            epochs=self.epochs,
+            optimizer=optim.optimizer(lr=self.lr, warmup_epochs=optim.warmup_epochs),
+        )

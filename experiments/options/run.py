@@ -1,0 +1,130 @@
+"""Options of the run: its directory, its stages, what is logged and when."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from experiments.options.ranges import AT_LEAST_1, NOT_NEGATIVE
+
+if TYPE_CHECKING:
+    from experiments.options.config import Config
+
+__all__ = ["STAGES", "RunOptions", "is_from_outside"]
+
+STAGES = ("pretrain", "sparsify_weights", "sparsify_activations", "sparsify_jointly")
+"""Stages of this package; others are named MODULE:ATTRIBUTE."""
+
+
+def is_from_outside(stage: str) -> bool:
+    """Whether a stage is named MODULE:ATTRIBUTE.
+
+    >>> is_from_outside("my_package.stages:anneal"), is_from_outside("pretrain")
+    (True, False)
+    """
+    return ":" in stage
+
+
+def _stage_names(texts: Sequence[str]) -> tuple[str, ...]:
+    for text in texts:
+        if text not in STAGES and not is_from_outside(text):
+            raise ValueError(f"must be of {STAGES} or MODULE:ATTRIBUTE, got {text!r}")
+    return tuple(texts)
+
+
+_StageNames = Annotated[
+    tuple[str, ...],
+    tyro.constructors.PrimitiveConstructorSpec(
+        nargs="*",
+        metavar=f"[{{{','.join(STAGES)},MODULE:ATTRIBUTE}} ...]",
+        instance_from_str=_stage_names,
+        is_instance=lambda x: isinstance(x, tuple),
+        str_from_instance=list,
+    ),
+]
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Where the run is written and what it does."""
+
+    dir: str | None = None
+    """Run directory; the same command again resumes. Default: runs/NAME-PRESET."""
+    seed: Annotated[int, NOT_NEGATIVE] = 0
+    """Seed of initialisation, data order and augmentation."""
+    stages: _StageNames = ("pretrain", "sparsify_weights", "sparsify_activations")
+    """Which stages, in which order; sparsify_jointly is both of the others in one."""
+    control: bool = False
+    """Also train the dense control: the baseline for as many epochs, no penalties."""
+    log_every: Annotated[int, AT_LEAST_1] = 50
+    """Steps between lines of metrics."""
+    eval_every: Annotated[int, AT_LEAST_1] = 1
+    """Epochs between evaluations on the hold-out."""
+    save_every: Annotated[int, NOT_NEGATIVE] = 0
+    """Steps between checkpoints within an epoch; 0 saves at epochs' ends only."""
+    accelerators: tuple[str, ...] = ()
+    """Modelled accelerators to estimate every stage on: see dst_jax.cost; or
+    MODULE:ATTRIBUTE."""
+    compilation_cache: str | None = None
+    """Directory of XLA's persistent compilation cache."""
+    multihost: bool = False
+    """Call jax.distributed.initialize() first; start the same command on every host."""
+
+    def check(self, config: "Config") -> None:
+        """Refuses stages that do not go together.
+
+        >>> from experiments.options import Config
+        >>> RunOptions(stages=("sparsify_weights", "pretrain")).check(Config())
+        Traceback (most recent call last):
+        ValueError: --run.stages: pretrain comes first, got ('sparsify_weights', ...
+        """
+        del config
+        stages = self.stages
+        if len(set(stages)) != len(stages):
+            raise ValueError(f"--run.stages must name stages once each, got {stages}")
+        if "pretrain" in stages[1:]:
+            raise ValueError(f"--run.stages: pretrain comes first, got {stages}")
+        replaced = {"sparsify_weights", "sparsify_activations"} & set(stages)
+        if "sparsify_jointly" in stages and replaced:
+            raise ValueError(
+                "--run.stages: sparsify_jointly takes the place of the other two, got"
+                f" {stages}"
+            )
+
+    def rehearse(self, config: "Config") -> None:
+        """Checks the names of accelerators.
+
+        >>> from experiments.options import Config
+        >>> RunOptions(accelerators=("tpu9",)).rehearse(Config())
+        Traceback (most recent call last):
+        ValueError: accelerator must be one of ('dense', ...
+        """
+        from dst_jax.cost import accelerators
+
+        del config
+        for name in self.accelerators:
+            accelerators.create(name)
+
+    def set_up_jax(self) -> None:
+        """Joins the other hosts' processes and switches the compilation cache on.
+
+        >>> RunOptions().set_up_jax()
+        """
+        import jax
+
+        if self.multihost:
+            jax.distributed.initialize()
+        if self.compilation_cache is not None:
+            cache = str(Path(self.compilation_cache).absolute())
+            jax.config.update("jax_compilation_cache_dir", cache)
+
+    def cadence(self) -> dict[str, Any]:
+        """The seed and what happens how often, as `train.Context` takes them.
+
+        >>> RunOptions(seed=3).cadence()["seed"]
+        3
+        """
+        names = ("seed", "log_every", "eval_every", "save_every")
+        return {name: getattr(self, name) for name in names}

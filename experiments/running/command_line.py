@@ -1,0 +1,98 @@
+"""What every command has in common: its options, its errors, its exit status."""
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+import tyro
+
+__all__ = ["parse", "parse_preset", "status"]
+
+T = TypeVar("T")
+
+
+def parse(options: type[T], argv: list[str] | None, *, name: str, doc: str | None) -> T:
+    """The options on a command line.
+
+    Args:
+      options: dataclass of the options.
+      argv: the arguments; the command line's if None.
+      name: of the command's module.
+      doc: shown by `--help`.
+
+    Raises:
+      SystemExit: after `--help`, and with status 2 after an error, which is printed.
+
+    >>> from experiments.options import DataOptions
+    >>> parse(DataOptions, ["--batch-size", "8"], name="data", doc="").batch_size
+    8
+    """
+    prog = f"python -m experiments.{name}"
+    return tyro.cli(options, args=argv, prog=prog, description=doc)
+
+
+def parse_preset(
+    presets: Mapping[str, T], argv: list[str], *, name: str, doc: str
+) -> T:
+    """The preset's options with those on a command line in their place.
+
+    Args:
+      presets: options by the name of the preset; one is called "full".
+      argv: the arguments; `--preset NAME` among them chooses.
+      name: of the command's module.
+      doc: shown by `--help`.
+
+    Raises:
+      SystemExit: as in `parse`.
+
+    >>> from experiments.options import DataOptions
+    >>> parse_preset({"full": DataOptions(workers=2)}, [], name="data", doc="").workers
+    2
+    """
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    first.add_argument("--preset", default="full")
+    preset = first.parse_known_args(argv)[0].preset
+    default = presets.get(preset, presets["full"])  # tyro refuses an unknown preset
+    prog = f"python -m experiments.{name}"
+    return tyro.cli(
+        type(default), default=default, args=argv, prog=prog, description=doc
+    )
+
+
+def status(
+    plan: Callable[[], T],
+    work: Callable[[T], None],
+    *,
+    directory: Path | None = None,
+) -> int:
+    """Plans, works, and returns the exit status; the user's errors are printed.
+
+    Args:
+      plan: checks the options before any work; its ValueError gives 2.
+      work: is given the plan; its errors of input, files or training give 1. Stopped by
+        a signal, it has saved its state, and the status is 0.
+      directory: where the same command goes on.
+
+    >>> status(lambda: 1, print)
+    1
+    0
+    """
+    logging.getLogger("absl").setLevel(logging.ERROR)
+    try:
+        planned = plan()
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    from dst_jax import train  # after the options are checked: it imports JAX
+
+    try:
+        work(planned)
+    except train.Interrupted as error:
+        print(f"{error}; the same command continues: {directory}")
+    except (ValueError, OSError, train.NonFiniteLoss) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0

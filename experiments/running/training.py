@@ -1,0 +1,80 @@
+"""A run: trained where it is not finished, and reported."""
+
+import datetime
+import shlex
+
+import jax
+
+from dst_jax import report, train
+from dst_jax.runs import Run
+from experiments.accelerators import estimate_stages
+from experiments.options import Config
+from experiments.running.config_record import nested, refuse_another
+
+__all__ = ["run"]
+
+
+def run(name: str, config: Config, stages: list[train.Stage], argv: list[str]) -> None:
+    """Trains what is not finished of a run, and reports it.
+
+    Args:
+      name: name of the experiment.
+      config: all options.
+      stages: the stages that they make.
+      argv: the command line's arguments, for the record.
+
+    Raises:
+      ValueError: the run directory holds another run, or an option does not fit the
+        data.
+      Interrupted, NonFiniteLoss: as in `train.train`.
+    """
+    config.run.set_up_jax()
+    first = jax.process_index() == 0
+    console = train.Console(quiet=not first)
+    directory = Run(str(config.run.dir), writer=first)
+    refuse_another(config, directory)
+    if directory.read_summary() is None:
+        _train(name, config, stages, argv, directory, console)
+    else:
+        console.say(f"{directory.path} is finished; this is its result")
+    if first:
+        report.show([directory.path])
+        console.say(f"report: {report.write(directory.path)}")
+
+
+def _train(
+    name: str,
+    config: Config,
+    stages: list[train.Stage],
+    argv: list[str],
+    directory: Run,
+    console: train.Console,
+) -> None:
+    context = config.context(directory, console)
+    init = config.init.network(config, context)
+    if directory.read_config() is None:
+        directory.write_config(_record(name, config, argv))
+    console.say(_headline(context))
+    train.train(context, stages, config=nested(config), init=init)
+    if config.run.accelerators and directory.writer:
+        estimate_stages(context, stages, config.run.accelerators)
+
+
+def _record(name: str, config: Config, argv: list[str]) -> dict[str, object]:
+    return {
+        "config": nested(config),
+        "command": shlex.join(["python", "-m", f"experiments.{name}", *argv]),
+        "seed": config.run.seed,
+        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        **train.records.provenance(),
+    }
+
+
+def _headline(context: train.Context) -> str:
+    sets = context.dataset
+    held = 0 if sets.holdout is None else len(sets.holdout)
+    return (
+        f"{sets.name}: {len(sets.train)} training, {held} hold-out, {len(sets.test)}"
+        f" test images of {sets.image_shape}; {context.steps_per_epoch} steps an epoch"
+        f" on {context.mesh.size} device(s); run directory {context.run.path}"
+    )

@@ -1,0 +1,80 @@
+"""Two processes of two devices each do what one process of four devices does."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[3]
+COMMAND = [sys.executable, "-m", "experiments.mnist_lenet5"]
+OPTIONS = [
+    *("--preset", "demo", "--model.name", "mlp", "--data.image-size", "16"),
+    *("--run.log-every", "1", "--pretrain.epochs", "2", "--prune.induce-epochs", "1"),
+    *("--prune.finetune-epochs", "1", "--activation.epochs", "1", "--run.no-control"),
+    *("--run.stages", "pretrain", "sparsify_weights", "sparsify_activations"),
+]
+
+
+def _start(directory, *options, devices, **environment):
+    flags = f"--xla_force_host_platform_device_count={devices}"
+    return subprocess.Popen(
+        [*COMMAND, *OPTIONS, *options, "--run.dir", str(directory)],
+        cwd=ROOT,
+        env={**os.environ, "XLA_FLAGS": flags, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def _finish(*processes):
+    said = [process.communicate(timeout=300)[0] for process in processes]
+    for process, text in zip(processes, said, strict=True):
+        assert process.returncode == 0, text
+    return said
+
+
+def _losses(directory):
+    lines = (directory / "metrics.jsonl").read_text().splitlines()
+    return [m["loss"] for m in map(json.loads, lines) if m["kind"] == "train"]
+
+
+@pytest.mark.slow
+def test_two_processes_equal_one(tmp_path):
+    _finish(_start(tmp_path / "one", devices=4))
+    slurm = {  # what jax.distributed.initialize() finds on a cluster
+        "SLURM_JOB_ID": str(os.getpid()),
+        "SLURM_STEP_NODELIST": "localhost",
+        "SLURM_NTASKS": "2",
+    }
+    both = [
+        _start(
+            tmp_path / "two",
+            "--run.multihost",
+            devices=2,
+            **slurm,
+            SLURM_PROCID=str(i),
+            SLURM_LOCALID=str(i),
+        )
+        for i in range(2)
+    ]
+    said = _finish(*both)
+    assert "dual sparse" in said[0]
+    assert "dual sparse" not in said[1]
+    one, two = (
+        json.loads((tmp_path / name / "summary.json").read_text())
+        for name in ("one", "two")
+    )
+    for a, b in zip(one["stages"], two["stages"], strict=True):
+        assert a["examples"] == b["examples"] == 599
+        assert a["weight_sparsity"] == b["weight_sparsity"]
+        assert abs(a["top1"] - b["top1"]) <= 1 / 599
+    # The sums of a batch are taken in another order, in float32: the first steps of
+    # every phase agree to rounding; later ones as far as the ReLUs' kinks let them.
+    losses = [_losses(tmp_path / name) for name in ("one", "two")]
+    np.testing.assert_allclose(losses[1][:5], losses[0][:5], rtol=1e-5)
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-2, atol=1e-2)
