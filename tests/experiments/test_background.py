@@ -15,6 +15,7 @@ def directory(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_every_seed_has_its_channels(directory, capsys):
     assert background.main([str(directory)]) == 0
     _, _, below = capsys.readouterr().out.rpartition("─")

@@ -1,9 +1,11 @@
 import numpy as np
+import pytest
 
 from dst_jax import penalties
 from experiments import draw_penalties
 
 
+@pytest.mark.slow
 def test_every_penalty_has_a_panel_with_its_value():
     figure = draw_penalties.draw()
     panels = {axes.get_title(loc="left").split(" of ")[0]: axes for axes in figure.axes}
@@ -12,6 +14,7 @@ def test_every_penalty_has_a_panel_with_its_value():
     np.testing.assert_allclose(value, 1.1 * s / (0.1 + s), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_writes_where_it_is_told(tmp_path):
     assert draw_penalties.main(tmp_path / "new" / "figure.png") == 0
     assert (tmp_path / "new" / "figure.png").read_bytes().startswith(b"\x89PNG")

@@ -62,6 +62,7 @@ def test_layer_weights_of_ones_own_are_refused(pruned):
         flops_aware(Term(penalties.l1, 1.0, {}, ("relu1",), (2.0,)), pruned, EXAMPLE)
 
 
+@pytest.mark.slow
 def test_a_stage_with_a_target_reaches_it(make_setup, optimizer, tmp_path):
     """From a strength that does nothing, within the bound on the loss."""
     from dst_jax.train import train

@@ -175,6 +175,7 @@ def test_scnn_has_at_most_two_axes():
 CASES = list(itertools.product(PRESETS, SHAPES))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("preset", "name"), CASES)
 def test_invariants(preset, name):
     """T11: no faster than all multipliers on what is left; no emptier than empty."""

@@ -30,6 +30,7 @@ def variables():
     return model.init(jax.random.key(3), jnp.zeros((1, 28, 28, 1)))
 
 
+@pytest.mark.slow
 def test_a_file_of_weights_is_evaluated(variables, tmp_path, capsys):
     path = tmp_path / "weights.safetensors"
     export.save_safetensors(path, "lenet5", variables)
