@@ -88,13 +88,30 @@ class Accelerator(abc.ABC):
         """Bits of both operands and the output in the design's own format."""
 
     def refusal(self, profile: OpProfile) -> str | None:
-        """Why an operation cannot run sparsely, or None if it can."""
+        """Why an operation cannot run sparsely, or None if it can.
+
+        >>> from dst_jax.cost.accelerators.cambricon_x import CambriconX
+        >>> from dst_jax.cost.counting.op_profile import Geometry
+        >>> x, out = jnp.ones((2, 4), bool), jnp.ones((2, 4), bool)
+        >>> profile = OpProfile(x, jnp.tri(4, dtype=bool), out, Geometry(dynamic=True))
+        >>> CambriconX().refusal(profile)  # attention: no weight to compress ahead
+        'both operands depend on data'
+        """
         if profile.geometry.dynamic and self.stores_weights:
             return "both operands depend on data"
         return None
 
     def measure(self, profile: OpProfile) -> Measured:
-        """The masks reduced to the sums that the design depends on."""
+        """The masks reduced to the sums that the design depends on.
+
+        >>> from dst_jax.cost.accelerators.cambricon_x import CambriconX
+        >>> from dst_jax.cost.counting.op_profile import Geometry
+        >>> x, out = jnp.ones((2, 4), bool), jnp.ones((2, 4), bool)
+        >>> profile = OpProfile(x, jnp.tri(4, dtype=bool), out, Geometry())
+        >>> found = CambriconX().measure(profile)
+        >>> found.mode, found.macs.dense.item(), found.macs.effectual.item()
+        ('sparse', 32.0, 20.0)
+        """
         refusal = self.refusal(profile)
         counts: Any = profile.counts
         return Measured(
@@ -105,13 +122,33 @@ class Accelerator(abc.ABC):
         )
 
     def work(self, measured: Measured) -> Work:
-        """The work of one operation, sparse if the design allows it."""
+        """The work of one operation, sparse if the design allows it.
+
+        >>> from dst_jax.cost.accelerators.cambricon_x import CambriconX
+        >>> from dst_jax.cost.counting.op_profile import Geometry
+        >>> x, out = jnp.ones((2, 4), bool), jnp.ones((2, 4), bool)
+        >>> w, design = jnp.tri(4, dtype=bool), CambriconX(pes=1, lanes=2)
+        >>> for dynamic in (False, True):  # 2 rows * (2 + 2 + 1 + 1), 32 / 2
+        ...     profile = OpProfile(x, w, out, Geometry(dynamic=dynamic))
+        ...     print(design.work(design.measure(profile)).cycles.item())
+        12.0
+        16.0
+        """
         if measured.mode == SPARSE:
             return self.sparse_work(measured)
         return self.dense_work(measured)
 
     def dense_work(self, measured: Measured) -> Work:
-        """All products, on all multipliers at once."""
+        """All products, on all multipliers at once.
+
+        >>> from dst_jax.cost.accelerators.cambricon_x import CambriconX
+        >>> from dst_jax.cost.counting.op_profile import Geometry
+        >>> x, out = jnp.ones((2, 4), bool), jnp.ones((2, 4), bool)
+        >>> profile = OpProfile(x, jnp.tri(4, dtype=bool), out, Geometry())
+        >>> design = CambriconX(pes=1, lanes=5)
+        >>> design.dense_work(design.measure(profile)).cycles.item()  # ceil(32 / 5)
+        7.0
+        """
         cycles = jnp.ceil(jnp.float32(measured.shape.macs) / self.multipliers)
         return Work(cycles, measured.macs.dense, jnp.float32(0), 1, 1)
 
@@ -119,6 +156,13 @@ class Accelerator(abc.ABC):
         """Cycles of the multipliers on one operation, as if memory were free.
 
         They are exact to 2^24, then rounded to float32.
+
+        >>> from dst_jax.cost.accelerators.cambricon_x import CambriconX
+        >>> from dst_jax.cost.counting.op_profile import Geometry
+        >>> x, out = jnp.ones((2, 4), bool), jnp.ones((2, 4), bool)
+        >>> profile = OpProfile(x, jnp.tri(4, dtype=bool), out, Geometry())
+        >>> CambriconX(pes=2, lanes=2).cycles(profile).item()  # 2 rows * (2 + 1)
+        6.0
         """
         return _cycles(self, profile)
 

@@ -55,18 +55,41 @@ class CambriconX(Accelerator):
         return self.pes * self.lanes
 
     def storage(self, profile: OpProfile) -> Bits:
-        """Weights as a bitmask with values, the other arrays dense."""
+        """Weights as a bitmask with values, the other arrays dense.
+
+        >>> from dst_jax.cost.counting.op_profile import Geometry
+        >>> x, out = jnp.ones((2, 4), bool), jnp.ones((2, 4), bool)
+        >>> profile = OpProfile(x, jnp.tri(4, dtype=bool), out, Geometry())
+        >>> CambriconX().storage(profile).weight.item()  # 16 + 10 * 16
+        176.0
+        """
         weight = formats.bitmask(profile.weight, value_bits=self.value_bits)
         return dense_bits(profile, self.value_bits)._replace(weight=weight.as_float())
 
     def reduce(self, profile: OpProfile) -> Int[Array, "rounds pes"]:
-        """Nonzero weights of every filter; column k mod pes belongs to an element."""
+        """Nonzero weights of every filter; column k mod pes belongs to an element.
+
+        >>> from dst_jax.cost.counting.op_profile import Geometry
+        >>> x, out = jnp.ones((2, 4), bool), jnp.ones((2, 4), bool)
+        >>> profile = OpProfile(x, jnp.tri(4, dtype=bool), out, Geometry())
+        >>> CambriconX(pes=2).reduce(profile).tolist()  # the filters have 4, 3, 2 and 1
+        [[4, 3], [2, 1]]
+        """
         axes = tuple(range(profile.weight.ndim - 1))
         counts = pad_to(nonzeros(profile.weight, axes), 0, self.pes)
         return counts.reshape(-1, self.pes)
 
     def sparse_work(self, measured: Measured) -> Work:
-        """The busiest element."""
+        """The busiest element.
+
+        >>> from dst_jax.cost.counting.op_profile import Geometry
+        >>> x, out = jnp.ones((2, 4), bool), jnp.ones((2, 4), bool)
+        >>> profile = OpProfile(x, jnp.tri(4, dtype=bool), out, Geometry())
+        >>> design = CambriconX(pes=2, lanes=2)
+        >>> work = design.sparse_work(design.measure(profile))
+        >>> work.cycles.item()  # 2 rows * (2 + 1), in either element
+        6.0
+        """
         shape = measured.shape
         steps = ceil_div(measured.detail, self.lanes).sum(0).max(keepdims=True)
         return Work(

@@ -58,7 +58,15 @@ class Cnvlutin(Accelerator):
         return self.lanes * self.units * self.unit_filters
 
     def storage(self, profile: OpProfile) -> Bits:
-        """Nonzeros of a brick with their offsets, in whole bricks; dense weights."""
+        """Nonzeros of a brick with their offsets, in whole bricks; dense weights.
+
+        >>> from dst_jax.cost.counting.op_profile import Geometry
+        >>> x = jnp.array([[1, 0, 0, 0], [1, 1, 1, 1]], bool)
+        >>> out = jnp.ones((2, 4), bool)
+        >>> profile = OpProfile(x, jnp.ones((4, 4), bool), out, Geometry())
+        >>> Cnvlutin().storage(profile).activation.item()  # 8 * (16 + 4)
+        160.0
+        """
         dense = dense_bits(profile, self.value_bits)
         # ZFNAf keeps the place of every brick, so it saves cycles but no memory.
         offset = (self.brick - 1).bit_length()
@@ -82,14 +90,33 @@ class Cnvlutin(Accelerator):
         return super().refusal(profile)
 
     def dense_work(self, measured: Measured) -> Work:
-        """DaDianNao: one brick of `brick` channels a cycle."""
+        """DaDianNao: one brick of `brick` channels a cycle.
+
+        >>> from dst_jax.cost.counting.op_profile import Geometry
+        >>> x = jnp.array([[1, 0, 0, 0], [1, 1, 1, 1]], bool)
+        >>> out = jnp.ones((2, 4), bool)
+        >>> profile = OpProfile(x, jnp.ones((4, 4), bool), out, Geometry())
+        >>> design = Cnvlutin(brick=2, lanes=2, units=1, unit_filters=2)
+        >>> work = design.dense_work(design.measure(profile))
+        >>> work.cycles.item()  # 2 rows * 2 bricks * 2 groups of filters
+        8.0
+        """
         shape = measured.shape
         bricks = shape.taps * ceil_div(shape.channels, self.brick)
         steps = jnp.float32(shape.rows * shape.groups * bricks)
         return self._work(measured, steps, measured.macs.dense)
 
     def reduce(self, profile: OpProfile) -> Float[Array, ""]:
-        """Cycles of all windows for one group of filters."""
+        """Cycles of all windows for one group of filters.
+
+        >>> from dst_jax.cost.counting.op_profile import Geometry
+        >>> x = jnp.array([[1, 0, 0, 0], [1, 1, 1, 1]], bool)
+        >>> out = jnp.ones((2, 4), bool)
+        >>> profile = OpProfile(x, jnp.ones((4, 4), bool), out, Geometry())
+        >>> design = Cnvlutin(brick=2, lanes=2, units=1, unit_filters=2)
+        >>> design.reduce(profile).item()  # max(1, 1) + max(2, 2)
+        3.0
+        """
         lanes = sum(
             self._lane_steps(view, tap, profile.geometry.groups)
             for tap, view in enumerate(tap_views(self._bricks(profile), profile))
@@ -100,7 +127,17 @@ class Cnvlutin(Accelerator):
         return exact_sum(windows, most=most)
 
     def sparse_work(self, measured: Measured) -> Work:
-        """Every window, for every group of filters."""
+        """Every window, for every group of filters.
+
+        >>> from dst_jax.cost.counting.op_profile import Geometry
+        >>> x = jnp.array([[1, 0, 0, 0], [1, 1, 1, 1]], bool)
+        >>> out = jnp.ones((2, 4), bool)
+        >>> profile = OpProfile(x, jnp.ones((4, 4), bool), out, Geometry())
+        >>> design = Cnvlutin(brick=2, lanes=2, units=1, unit_filters=2)
+        >>> work = design.sparse_work(design.measure(profile))
+        >>> work.cycles.item()  # 3 for each of 2 groups of filters
+        6.0
+        """
         return self._work(measured, measured.detail, measured.macs.by_activation)
 
     def _work(self, measured: Measured, steps: Any, executed: Any) -> Work:

@@ -74,7 +74,15 @@ class Dstc(Accelerator):
         return self.per_cycle * self.rows * self.columns
 
     def storage(self, profile: OpProfile) -> Bits:
-        """Two-level bitmaps, in tiles of `tile` consecutive channels or filters."""
+        """Two-level bitmaps, in tiles of `tile` consecutive channels or filters.
+
+        >>> from dst_jax.cost.counting.op_profile import Geometry
+        >>> x = jnp.array([[1, 0, 0, 0], [1, 1, 1, 1]], bool)
+        >>> out = jnp.ones((2, 4), bool)
+        >>> profile = OpProfile(x, jnp.tri(4, dtype=bool), out, Geometry())
+        >>> Dstc(tile=2).storage(profile).weight.item()  # 8 + 6 * 2 + 10 * 16
+        180.0
+        """
 
         def coded(mask: Any) -> Any:
             bits = formats.two_level_bitmask(
@@ -85,7 +93,16 @@ class Dstc(Accelerator):
         return Bits(*map(coded, (profile.activation, profile.weight, profile.output)))
 
     def reduce(self, profile: OpProfile) -> Steps:
-        """The instructions along both sides."""
+        """The instructions along both sides.
+
+        >>> from dst_jax.cost.counting.op_profile import Geometry
+        >>> x = jnp.array([[1, 0, 0, 0], [1, 1, 1, 1]], bool)
+        >>> out = jnp.ones((2, 4), bool)
+        >>> profile = OpProfile(x, jnp.tri(4, dtype=bool), out, Geometry())
+        >>> steps = Dstc(tile=2, rows=1, columns=1).reduce(profile)
+        >>> steps.rows.tolist(), steps.columns.tolist()
+        ([2, 1, 1, 1], [1, 2, 3, 4])
+        """
 
         def tiles(lines: Any, size: int) -> Any:
             """The instructions of all tiles of the first axis, for each last index."""
@@ -100,7 +117,17 @@ class Dstc(Accelerator):
         return Steps(jnp.concatenate(rows), tiles(weight.T, self.columns))
 
     def sparse_work(self, measured: Measured) -> Work:
-        """All instructions, `per_cycle` at a time."""
+        """All instructions, `per_cycle` at a time.
+
+        >>> from dst_jax.cost.counting.op_profile import Geometry
+        >>> x = jnp.array([[1, 0, 0, 0], [1, 1, 1, 1]], bool)
+        >>> out = jnp.ones((2, 4), bool)
+        >>> profile = OpProfile(x, jnp.tri(4, dtype=bool), out, Geometry())
+        >>> design = Dstc(tile=2, rows=1, columns=1, per_cycle=1)
+        >>> work = design.sparse_work(design.measure(profile))
+        >>> work.cycles.item()  # 2 * 1 + 1 * 2 + 1 * 3 + 1 * 4
+        11.0
+        """
         shape = measured.shape
         per_tile = ceil_div(self.tile, self.rows), ceil_div(self.tile, self.columns)
         instructions = exact_sum(

@@ -73,7 +73,15 @@ class Eie(Accelerator):
         return self.pes
 
     def storage(self, profile: OpProfile) -> Bits:
-        """Interleaved columns of shared weights, dense activations."""
+        """Interleaved columns of shared weights, dense activations.
+
+        >>> from dst_jax.cost.counting.op_profile import Geometry
+        >>> x = jnp.array([[1, 0, 0, 0], [1, 1, 1, 1]], bool)
+        >>> out = jnp.ones((2, 4), bool)
+        >>> profile = OpProfile(x, jnp.tri(4, dtype=bool), out, Geometry())
+        >>> Eie(pes=2).storage(profile).weight.item()  # 10 * (4 + 4) + 9 pointers of 5
+        125.0
+        """
         dense = dense_bits(profile, self.value_bits)
         if self.refusal(profile):
             return dense
@@ -101,7 +109,16 @@ class Eie(Accelerator):
         return super().refusal(profile)
 
     def reduce(self, profile: OpProfile) -> Detail:
-        """Both cycle counts of all rows of the batch."""
+        """Both cycle counts of all rows of the batch.
+
+        >>> from dst_jax.cost.counting.op_profile import Geometry
+        >>> x = jnp.array([[1, 0, 0, 0], [1, 1, 1, 1]], bool)
+        >>> out = jnp.ones((2, 4), bool)
+        >>> profile = OpProfile(x, jnp.tri(4, dtype=bool), out, Geometry())
+        >>> found = Eie(pes=2).reduce(profile)  # inputs have 1, 2, 3 and 4 weights
+        >>> found.cycles.item(), found.entries.item()  # 1 + (1 + 1 + 2 + 2), 1 + 10
+        (7.0, 11.0)
+        """
         entries = self.entries(profile.weight)
         rows = profile.activation
         ends = jax.vmap(self._end, in_axes=(0, None))(rows, entries)
@@ -114,7 +131,16 @@ class Eie(Accelerator):
         )
 
     def sparse_work(self, measured: Measured) -> Work:
-        """The slowest element."""
+        """The slowest element.
+
+        >>> from dst_jax.cost.counting.op_profile import Geometry
+        >>> x = jnp.array([[1, 0, 0, 0], [1, 1, 1, 1]], bool)
+        >>> out = jnp.ones((2, 4), bool)
+        >>> profile = OpProfile(x, jnp.tri(4, dtype=bool), out, Geometry())
+        >>> design = Eie(pes=4)  # element 0 has the filter with 4 weights
+        >>> design.sparse_work(design.measure(profile)).cycles.item()  # 1 + 4
+        5.0
+        """
         return Work(
             cycles=measured.detail.cycles,
             # Fillers use a slot too.
@@ -141,7 +167,15 @@ class Eie(Accelerator):
         return jnp.where(lines, 1 + (gaps >> self.run_bits), 0).sum(-1)
 
     def theoretical_cycles(self, profile: OpProfile) -> Float[Array, ""]:
-        """Cycles if entries were spread evenly: number of entries read / elements."""
+        """Cycles if entries were spread evenly: number of entries read / elements.
+
+        >>> from dst_jax.cost.counting.op_profile import Geometry
+        >>> x = jnp.array([[1, 0, 0, 0], [1, 1, 1, 1]], bool)
+        >>> out = jnp.ones((2, 4), bool)
+        >>> profile = OpProfile(x, jnp.tri(4, dtype=bool), out, Geometry())
+        >>> Eie(pes=2).theoretical_cycles(profile).item()  # 11 entries
+        5.5
+        """
         return self.reduce(profile).entries / self.pes
 
     def _end(

@@ -76,7 +76,16 @@ class EyerissV1(Accelerator):
         return self.pes
 
     def storage(self, profile: OpProfile) -> Bits:
-        """Activation and output in run lengths, the weight dense."""
+        """Activation and output in run lengths, the weight dense.
+
+        >>> from dst_jax.cost.counting.op_profile import Geometry
+        >>> x = jnp.array([[1, 0, 0, 0], [1, 1, 1, 1]], bool)
+        >>> out = jnp.ones((2, 4), bool)
+        >>> profile = OpProfile(x, jnp.ones((4, 4), bool), out, Geometry())
+        >>> bits = EyerissV1().storage(profile)
+        >>> bits.activation.item(), bits.output.item()  # 5 * (16 + 5), 8 * 16
+        (105.0, 128.0)
+        """
         dense = dense_bits(profile, self.value_bits)
 
         def coded(mask: Any, limit: Any) -> Any:
@@ -91,11 +100,29 @@ class EyerissV1(Accelerator):
         )
 
     def reduce(self, profile: OpProfile) -> tuple[()]:
-        """Nothing: the counts have the number of gated products."""
+        """Nothing: the counts have the number of gated products.
+
+        >>> from dst_jax.cost.counting.op_profile import Geometry
+        >>> x = jnp.array([[1, 0, 0, 0], [1, 1, 1, 1]], bool)
+        >>> out = jnp.ones((2, 4), bool)
+        >>> profile = OpProfile(x, jnp.ones((4, 4), bool), out, Geometry())
+        >>> EyerissV1().reduce(profile)
+        ()
+        """
         return ()
 
     def sparse_work(self, measured: Measured) -> Work:
-        """All products use a cycle; those of zero activations are gated."""
+        """All products use a cycle; those of zero activations are gated.
+
+        >>> from dst_jax.cost.counting.op_profile import Geometry
+        >>> x = jnp.array([[1, 0, 0, 0], [1, 1, 1, 1]], bool)
+        >>> out = jnp.ones((2, 4), bool)
+        >>> profile = OpProfile(x, jnp.ones((4, 4), bool), out, Geometry())
+        >>> design = EyerissV1(pes=4, utilisation=0.5)
+        >>> work = design.sparse_work(design.measure(profile))
+        >>> work.cycles.item(), work.gated.item()  # 32 / 2; 3 zeros * 4 filters
+        (16.0, 12.0)
+        """
         shape, macs = measured.shape, measured.macs
         rate = self.pes * self.utilisation
         return Work(

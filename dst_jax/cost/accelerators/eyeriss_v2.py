@@ -105,7 +105,14 @@ class EyerissV2(Accelerator):
         return self.pes * self.simd
 
     def storage(self, profile: OpProfile) -> Bits:
-        """Compressed columns: channels of a pixel, filters of a tap and channel."""
+        """Compressed columns: channels of a pixel, filters of a tap and channel.
+
+        >>> from dst_jax.cost.counting.op_profile import Geometry
+        >>> x, out = jnp.ones((2, 4), bool), jnp.ones((2, 4), bool)
+        >>> profile = OpProfile(x, jnp.tri(4, dtype=bool), out, Geometry())
+        >>> EyerissV2().storage(profile).weight.item()  # 10 * (8 + 4) + 5 * 7
+        155.0
+        """
 
         def coded(mask: Any) -> Any:
             bits = formats.csc(
@@ -151,18 +158,44 @@ class EyerissV2(Accelerator):
         return "depthwise" if is_depthwise(profile) else super().refusal(profile)
 
     def dense_work(self, measured: Measured) -> Work:
-        """All products; a column of one filter fills one slot of `simd`."""
+        """All products; a column of one filter fills one slot of `simd`.
+
+        >>> from dst_jax.cost.counting.op_profile import Geometry
+        >>> x, out = jnp.ones((2, 4), bool), jnp.ones((2, 4), bool)
+        >>> profile = OpProfile(x, jnp.tri(4, dtype=bool), out, Geometry())
+        >>> design = EyerissV2(pes=1, simd=3)
+        >>> work = design.dense_work(design.measure(profile))
+        >>> work.cycles.item()  # 8 columns of 4 filters, 2 slots each
+        16.0
+        """
         work, filters = super().dense_work(measured), measured.shape.filters
         slots = jnp.ceil(measured.macs.dense / filters) * ceil_div(filters, self.simd)
         return work._replace(cycles=jnp.ceil(slots / self.pes))
 
     def reduce(self, profile: OpProfile) -> Blocks:
-        """Nonzeros by block."""
+        """Nonzeros by block.
+
+        >>> from dst_jax.cost.counting.op_profile import Geometry
+        >>> x, out = jnp.ones((2, 4), bool), jnp.ones((2, 4), bool)
+        >>> profile = OpProfile(x, jnp.tri(4, dtype=bool), out, Geometry())
+        >>> found = EyerissV2(pes=1).reduce(profile)
+        >>> found.activation.tolist(), found.weight.ravel().tolist()  # by channel
+        ([[[2, 2, 2, 2]]], [1, 2, 3, 4])
+        """
         grid = self.grid(profile)
         return Blocks(_tap_counts(profile, grid), self._passes(profile, grid))
 
     def sparse_work(self, measured: Measured) -> Work:
-        """The slowest element."""
+        """The slowest element.
+
+        >>> from dst_jax.cost.counting.op_profile import Geometry
+        >>> x, out = jnp.ones((2, 4), bool), jnp.ones((2, 4), bool)
+        >>> profile = OpProfile(x, jnp.tri(4, dtype=bool), out, Geometry())
+        >>> design = EyerissV2(pes=1, simd=2)
+        >>> work = design.sparse_work(design.measure(profile))
+        >>> work.cycles.item()  # 2 rows * (1 + 1 + 2 + 2)
+        12.0
+        """
         activation, weight = measured.detail
         shape = measured.shape
         slots = ceil_div(weight, self.simd).sum(-1)

@@ -80,7 +80,14 @@ class Scnn(Accelerator):
         return self.pe_rows * self.pe_columns * lanes
 
     def storage(self, profile: OpProfile) -> Bits:
-        """Run lengths of all arrays, along channels and filters."""
+        """Run lengths of all arrays, along channels and filters.
+
+        >>> from dst_jax.cost.counting.op_profile import Geometry
+        >>> x, out = jnp.ones((2, 4), bool), jnp.ones((2, 4), bool)
+        >>> profile = OpProfile(x, jnp.tri(4, dtype=bool), out, Geometry())
+        >>> Scnn().storage(profile).weight.item()  # 10 * (16 + 4)
+        200.0
+        """
 
         def coded(mask: Any) -> Any:
             bits = formats.run_length(
@@ -95,6 +102,13 @@ class Scnn(Accelerator):
 
         Raises:
           ValueError: the operation has three or more spatial axes.
+
+        >>> from dst_jax.cost.counting.op_profile import Geometry
+        >>> x, out = jnp.ones((2, 4), bool), jnp.ones((2, 4), bool)
+        >>> profile = OpProfile(x, jnp.tri(4, dtype=bool), out, Geometry())
+        >>> tiles = Scnn(pe_rows=1, pe_columns=2).reduce(profile)
+        >>> tiles.weight.tolist()  # (group, element, input): 2 filters in each element
+        [[[1, 2, 2, 2], [0, 0, 1, 2]]]
         """
         grid = self.pe_rows, self.pe_columns
         if is_matmul(profile):
@@ -102,7 +116,16 @@ class Scnn(Accelerator):
         return planar_tiles(profile, grid, self.accumulators)
 
     def sparse_work(self, measured: Measured) -> Work:
-        """All blocks of all images, one after another."""
+        """All blocks of all images, one after another.
+
+        >>> from dst_jax.cost.counting.op_profile import Geometry
+        >>> x, out = jnp.ones((2, 4), bool), jnp.ones((2, 4), bool)
+        >>> profile = OpProfile(x, jnp.tri(4, dtype=bool), out, Geometry())
+        >>> design = Scnn(pe_rows=1, pe_columns=2, weight_lanes=1)
+        >>> work = design.sparse_work(design.measure(profile))
+        >>> work.cycles.item()  # 2 rows * (1 + 2 + 2 + 2), in the first element
+        14.0
+        """
         tiles: Tiles = measured.detail
         shape = measured.shape
         products = exact_dot(

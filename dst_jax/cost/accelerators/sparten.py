@@ -74,7 +74,14 @@ class Sparten(Accelerator):
         return self.clusters * self.units
 
     def storage(self, profile: OpProfile) -> Bits:
-        """A bitmask, values and a pointer per chunk."""
+        """A bitmask, values and a pointer per chunk.
+
+        >>> from dst_jax.cost.counting.op_profile import Geometry
+        >>> x, out = jnp.ones((2, 4), bool), jnp.ones((2, 4), bool)
+        >>> profile = OpProfile(x, jnp.tri(4, dtype=bool), out, Geometry())
+        >>> Sparten().storage(profile).weight.item()  # 16 + 10 * 16 + a pointer
+        208.0
+        """
 
         def coded(mask: Any) -> Any:
             pointers = ceil_div(mask.size, self.chunk) * self.pointer_bits
@@ -84,14 +91,30 @@ class Sparten(Accelerator):
         return Bits(*map(coded, (profile.activation, profile.weight, profile.output)))
 
     def reduce(self, profile: OpProfile) -> Float[Array, ""]:
-        """Cycles if there were one cluster."""
+        """Cycles if there were one cluster.
+
+        >>> from dst_jax.cost.counting.op_profile import Geometry
+        >>> x, out = jnp.ones((2, 4), bool), jnp.ones((2, 4), bool)
+        >>> profile = OpProfile(x, jnp.tri(4, dtype=bool), out, Geometry())
+        >>> Sparten(units=2, exact=True).reduce(profile).item()  # 2 * max(4 + 1, 3 + 2)
+        10.0
+        """
         weight = self._sorted_chunks(profile)
         if self.exact:
             return self._exact(profile, weight)
         return self._expected(profile, weight)
 
     def sparse_work(self, measured: Measured) -> Work:
-        """The outputs of all clusters."""
+        """The outputs of all clusters.
+
+        >>> from dst_jax.cost.counting.op_profile import Geometry
+        >>> x, out = jnp.ones((2, 4), bool), jnp.ones((2, 4), bool)
+        >>> profile = OpProfile(x, jnp.tri(4, dtype=bool), out, Geometry())
+        >>> design = Sparten(clusters=2, units=2, exact=True)
+        >>> work = design.sparse_work(design.measure(profile))
+        >>> work.cycles.item(), work.executed.item()  # 10 / 2, 2 * 10
+        (5.0, 20.0)
+        """
         shape = measured.shape
         return Work(
             cycles=jnp.ceil(measured.detail / self.clusters),

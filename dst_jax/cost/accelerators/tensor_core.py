@@ -46,7 +46,14 @@ class TensorCore24(Dense):
     stores_weights = True
 
     def storage(self, profile: OpProfile) -> Bits:
-        """Weights N:M with 2-bit indices where they fit, all else dense."""
+        """Weights N:M with 2-bit indices where they fit, all else dense.
+
+        >>> from dst_jax.cost.counting.op_profile import Geometry
+        >>> x, out = jnp.ones((2, 4), bool), jnp.ones((2, 4), bool)
+        >>> profile = OpProfile(x, jnp.eye(4, dtype=bool), out, Geometry())
+        >>> TensorCore24().storage(profile).weight.item()  # 4 filters * 2 * (16 + 2)
+        144.0
+        """
         bits = dense_bits(profile, self.value_bits)
         if self._saves_nothing(profile.weight.shape[-2]):
             return bits
@@ -56,11 +63,27 @@ class TensorCore24(Dense):
         return bits._replace(weight=weight.as_float())
 
     def reduce(self, profile: OpProfile) -> Any:
-        """Whether the weights have the pattern."""
+        """Whether the weights have the pattern.
+
+        >>> from dst_jax.cost.counting.op_profile import Geometry
+        >>> x, out = jnp.ones((2, 4), bool), jnp.ones((2, 4), bool)
+        >>> profile = OpProfile(x, jnp.tri(4, dtype=bool), out, Geometry())
+        >>> bool(TensorCore24().reduce(profile))  # the filters have 4, 3, 2 and 1 of 4
+        False
+        """
         return formats.fits_n_m(profile.weight, n=self.n, m=self.m, axis=-2)
 
     def sparse_work(self, measured: Measured) -> Work:
-        """The slots of all groups of channels if the weights have the pattern."""
+        """The slots of all groups of channels if the weights have the pattern.
+
+        >>> from dst_jax.cost.counting.op_profile import Geometry
+        >>> x, out = jnp.ones((2, 4), bool), jnp.ones((2, 4), bool)
+        >>> profile = OpProfile(x, jnp.eye(4, dtype=bool), out, Geometry())
+        >>> design = TensorCore24(rows=2, columns=2)
+        >>> work = design.sparse_work(design.measure(profile))
+        >>> work.cycles.item(), work.executed.item()  # half of 8, half of 32
+        (4.0, 16.0)
+        """
         dense = Dense.sparse_work(self, measured)
         channels = measured.shape.channels
         if self._saves_nothing(channels):

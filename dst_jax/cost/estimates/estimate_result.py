@@ -61,27 +61,63 @@ class OpEstimate:
 
     @property
     def utilisation(self) -> Float[Array, "..."]:
-        """The fraction of multiplier slots that are used while computing."""
+        """The fraction of multiplier slots that are used while computing.
+
+        >>> cycles, macs = Cycles(8, 16, 1, 16), Macs(64, 64, 32, 32, 16)
+        >>> rest = 16, 0, Bits(8, 8, 8), 24, 24, Energy(1, 0, 1, 1, 1, 0), 8, "sparse"
+        >>> layer = OpEstimate(cycles, 8e-9, macs, *rest)
+        >>> layer.utilisation.item()  # 16 products in 8 cycles of 8 multipliers
+        0.25
+        """
         slots = self.cycles.compute * self.multipliers
         return self.executed / jnp.maximum(slots, 1)
 
     @property
     def effectual_per_cycle(self) -> Float[Array, "..."]:
-        """Products of two nonzeros per cycle, waiting for memory included."""
+        """Products of two nonzeros per cycle, waiting for memory included.
+
+        >>> cycles, macs = Cycles(8, 16, 1, 16), Macs(64, 64, 32, 32, 16)
+        >>> rest = 16, 0, Bits(8, 8, 8), 24, 24, Energy(1, 0, 1, 1, 1, 0), 8, "sparse"
+        >>> layer = OpEstimate(cycles, 8e-9, macs, *rest)
+        >>> layer.effectual_per_cycle.item()  # 16 products, 16 cycles with waiting
+        1.0
+        """
         return self.macs.effectual / jnp.maximum(self.cycles.total, 1)
 
     @property
     def bound(self) -> Int[Array, "..."]:
-        """The index in `BOUNDS` of the part that takes longest."""
+        """The index in `BOUNDS` of the part that takes longest.
+
+        >>> cycles, macs = Cycles(8, 16, 1, 16), Macs(64, 64, 32, 32, 16)
+        >>> rest = 16, 0, Bits(8, 8, 8), 24, 24, Energy(1, 0, 1, 1, 1, 0), 8, "sparse"
+        >>> layer = OpEstimate(cycles, 8e-9, macs, *rest)
+        >>> layer.bound.item()
+        1
+        """
         return jnp.argmax(jnp.stack(jnp.broadcast_arrays(*self.cycles[:3])), 0)
 
     @property
     def binds(self) -> str:
-        """The name of the part that takes longest, for one configuration."""
+        """The name of the part that takes longest, for one configuration.
+
+        >>> cycles, macs = Cycles(8, 16, 1, 16), Macs(64, 64, 32, 32, 16)
+        >>> rest = 16, 0, Bits(8, 8, 8), 24, 24, Energy(1, 0, 1, 1, 1, 0), 8, "sparse"
+        >>> layer = OpEstimate(cycles, 8e-9, macs, *rest)
+        >>> layer.binds
+        'dram'
+        """
         return BOUNDS[int(self.bound)]
 
     def per(self, examples: int) -> "OpEstimate":
-        """The share of one of `examples` examples, which share the stored weights."""
+        """The share of one of `examples` examples, which share the stored weights.
+
+        >>> cycles, macs = Cycles(8, 16, 1, 16), Macs(64, 64, 32, 32, 16)
+        >>> rest = 16, 0, Bits(8, 8, 8), 24, 24, Energy(1, 0, 1, 1, 1, 0), 8, "sparse"
+        >>> layer = OpEstimate(cycles, 8e-9, macs, *rest)
+        >>> half = layer.per(2)
+        >>> half.executed, half.bits  # the stored weights are not halved
+        (8.0, Bits(activation=4.0, weight=8, output=4.0))
+        """
         share = jax.tree.map(lambda x: x / examples, self)
         bits = share.bits._replace(weight=self.bits.weight)
         return dataclasses.replace(share, bits=bits, multipliers=self.multipliers)
@@ -111,6 +147,13 @@ class Estimate:
 
         Its share of the weights' traffic is that of the batch / examples. The latency
         of a single example is the estimate of a batch of one.
+
+        >>> cycles, macs = Cycles(8, 16, 1, 16), Macs(64, 64, 32, 32, 16)
+        >>> rest = 16, 0, Bits(8, 8, 8), 24, 24, Energy(1, 0, 1, 1, 1, 0), 8, "sparse"
+        >>> layer = OpEstimate(cycles, 8e-9, macs, *rest)
+        >>> batch = Estimate({"fc": layer}, layer, 4, "horowitz45", "pJ")
+        >>> batch.per_example.total.dram_bits, batch.per_example.examples
+        (6.0, 1)
         """
         layers = {k: layer.per(self.examples) for k, layer in self.layers.items()}
         return dataclasses.replace(
