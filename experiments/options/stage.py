@@ -1,7 +1,7 @@
 """Options of stages from outside the package."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from inspect import signature
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -69,14 +69,17 @@ class StageOptions:
             factory = _factory(name)
             arguments = self._arguments(factory, config, start)
             signature(factory).bind(**arguments)
-        made = factory(**arguments)
+            made = factory(**arguments)
         found = [made] if isinstance(made, Stage) else made
-        if not isinstance(found, list) or not all(isinstance(x, Stage) for x in found):
+        listed = list(found) if isinstance(found, list) else []
+        if not listed or not all(isinstance(x, Stage) for x in listed):
             raise ValueError(
                 f"--run.stages {name} must return a train.Stage or a list of them, got"
                 f" {made!r}"
             )
-        return found
+        if listed[0].start is None:  # the control may be before it in the list
+            listed[0] = replace(listed[0], start=start)
+        return listed
 
     def _arguments(
         self, factory: Callable[..., Any], config: "Config", start: str
