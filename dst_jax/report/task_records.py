@@ -8,6 +8,7 @@ from dst_jax.runs import FIRST_TASK
 
 __all__ = ["Metric", "TaskRecord", "shared_task", "task_record"]
 
+
 @dataclass(frozen=True)
 class Metric:
     """One number that a task measures.

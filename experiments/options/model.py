@@ -80,9 +80,7 @@ class ModelOptions:
 
         self.given()  # errors of --model.options name that option
         with about(f"--model.name {self.name}"):
-            return models.create(
-                self.name, num_classes=num_classes, **self.arguments()
-            )
+            return models.create(self.name, num_classes=num_classes, **self.arguments())
 
     def rehearse(self, config: "Config") -> None:
         """Creates the network for two classes, to check its name and options.

@@ -68,7 +68,7 @@ class StageOptions:
         with about(f"--run.stages {name}"):
             factory = _factory(name)
             arguments = self._arguments(factory, config, start)
-            signature(factory).bind(**arguments)
+            _refuse_missing(factory, arguments)
             made = factory(**arguments)
         found = [made] if isinstance(made, Stage) else made
         listed = list(found) if isinstance(found, list) else []
@@ -106,4 +106,14 @@ class StageOptions:
 def _factory(name: str) -> Callable[..., Any]:
     from dst_jax import checks
 
-    return checks.resolve(name, argument="stage")
+    found = checks.resolve(name, argument="stage")
+    if not callable(found):
+        raise ValueError(f"stage {name!r} must be a function, got {found!r}")
+    return found
+
+
+def _refuse_missing(factory: Callable[..., Any], arguments: dict[str, Any]) -> None:
+    try:
+        signature(factory).bind(**arguments)
+    except TypeError as error:
+        raise ValueError(f"{error}; see --stage.options") from None

@@ -36,4 +36,6 @@ def _drop(network, *, sparsity):
     """The network that is handed on: what follows trains with its mask."""
     mask = pruning.masks.magnitude(network.params, sparsity)
     params = pruning.masks.apply(mask, network.params)
-    return network._replace(variables={**network.variables, "params": params}, mask=mask)
+    return network._replace(
+        variables={**network.variables, "params": params}, mask=mask
+    )

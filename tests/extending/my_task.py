@@ -6,6 +6,7 @@ whose parameters are the options.
 """
 
 import dataclasses
+from types import MappingProxyType
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +19,7 @@ class LeastSquares:
     high: float = 1.0
 
     best = ("mse", "min")
-    titles = {"mse": "squared error", "within": "within 0.5"}
+    titles = MappingProxyType({"mse": "squared error", "within": "within 0.5"})
     shares = ("within",)
     measure = "error"
 
