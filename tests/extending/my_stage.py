@@ -1,8 +1,12 @@
-"""A stage: `--run.stages pretrain my_stage:shrink --stage.options sparsity=0.3`.
+"""A stage.
 
 A stage is made by a function that returns a `train.Stage`, or a list of its phases. It
 is given what it has a parameter for of `epochs`, `optimizer` (of `--stage.epochs` and
 `--stage.lr`), `start` (the stage before it), `prunable` and `--stage.options`.
+
+COMMAND
+  python -m experiments.mnist_lenet5 --preset demo \\
+    --run.stages pretrain my_stage:shrink --stage.options sparsity=0.3
 """
 
 from functools import partial

@@ -1,8 +1,12 @@
-"""A task: `--task.name my_task:LeastSquares --task.options high=0.9`.
+"""A task.
 
 A task has `best`, `loss`, `sums` and `summary`; what else it may have is listed at
 `train.tasks.Task`. A command is given a task, or a class or function that makes one,
 whose parameters are the options.
+
+COMMAND
+  python -m experiments.mnist_lenet5 --preset demo --task.name my_task:LeastSquares \\
+    --task.options high=0.9
 """
 
 import dataclasses

@@ -54,8 +54,8 @@ def test_the_option_is_named(option, name, message, command, tmp_path, capsys):
     ],
 )
 def test_a_stage_is_refused(name, message, command, tmp_path, capsys):
-    stages = ("--run.stages", "pretrain", "my_stage:shrink", name)
-    assert command(tmp_path / "run", *stages) == 2
+    stages = ("pretrain", "sparsify_weights", "my_stage:shrink", name)
+    assert command(tmp_path / "run", "--run.stages", *stages) == 2
     _check(capsys, "--run.stages", message)
     assert not (tmp_path / "run").exists()
 
