@@ -13,7 +13,7 @@
 
 Lines of metrics.jsonl carry `kind`: "train" (a log interval: step, epoch, loss,
 penalty terms, images_per_second, waiting) or "eval" (an epoch's end on the
-hold-out: step, epoch, top1, top5, loss, activation_sparsity). `step` counts from
+hold-out: step, epoch, the task's metrics, activation_sparsity). `step` counts from
 the stage's start, `epoch` is a float. Lines of masks.jsonl carry `stage`, `phase`,
 `step`, `epoch` and `layers`: by layer, what `pruning.statistics` says.
 """
@@ -24,7 +24,16 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Run", "read_lines"]
+__all__ = ["FIRST_TASK", "Run", "read_lines"]
+
+FIRST_TASK: dict[str, Any] = {
+    "name": "classification",
+    "measure": "accuracy",
+    "titles": {"top1": "top-1", "top5": "top-5"},
+    "best": ("top1", "max"),
+    "training": "accuracy",
+}
+"""The task of the first run directories, which do not record it."""
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

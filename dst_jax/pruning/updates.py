@@ -52,7 +52,7 @@ def importance(argument: str, value: str | Importance) -> Importance:
         a function of `Step`.
 
     Raises:
-      ValueError: an unknown name.
+      ValueError: an unknown name, or what is found is no function.
 
     >>> step = Step({"w": jnp.array([-2.0])}, None, None, None, None, None)
     >>> importance("drop", "magnitude")(step)["w"].tolist()
@@ -60,7 +60,7 @@ def importance(argument: str, value: str | Importance) -> Importance:
     """
     if callable(value):
         return value
-    return checks.lookup(argument, value, _IMPORTANCE)
+    return checks.function(argument, value, _IMPORTANCE)
 
 
 def dense_mask(params: Params) -> Mask:

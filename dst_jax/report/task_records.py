@@ -4,15 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Metric", "TaskRecord", "shared_task", "task_record"]
+from dst_jax.runs import FIRST_TASK
 
-_CLASSIFICATION: dict[str, Any] = {
-    "measure": "accuracy",
-    "titles": {"top1": "top-1", "top5": "top-5"},
-    "best": ("top1", "max"),
-    "training": "accuracy",
-}
-"""What the first run directories leave out."""
+__all__ = ["Metric", "TaskRecord", "shared_task", "task_record"]
 
 
 @dataclass(frozen=True)
@@ -115,8 +109,8 @@ def task_record(config: Mapping[str, Any]) -> TaskRecord:
     >>> [metric.title for metric in task_record({"task": task}).metrics]
     ['mean IoU', 'pixels']
     """
-    given = config.get("task") or {"name": "classification"}
-    defaults = _CLASSIFICATION if given["name"] == "classification" else {}
+    given = config.get("task") or FIRST_TASK
+    defaults = FIRST_TASK if given["name"] == FIRST_TASK["name"] else {}
     record = {**defaults, **given}
     best = record["best"][0]
     titles = {best: best} | record["titles"]
