@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from experiments.options.ranges import AT_LEAST_1, NOT_NEGATIVE, SHARE
@@ -61,46 +62,56 @@ class OptimOptions:
         >>> build = OptimOptions().optimizer(lr=0.1)
         >>> tx = build(steps=10, steps_per_epoch=5, mask=None, seed=0)
         """
+        return partial(self._build, lr=lr, warmup_epochs=warmup_epochs, method=method)
+
+    def _build(
+        self,
+        *,
+        lr: float,
+        warmup_epochs: float,
+        method: "SparseMethod | None",
+        steps: int,
+        steps_per_epoch: int,
+        mask: "Mask",
+        seed: int,
+        kernels: "Mapping[str, Kernel] | None" = None,
+    ) -> "optax.GradientTransformation":
         from dst_jax import train
 
-        def build(
-            *,
-            steps: int,
-            steps_per_epoch: int,
-            mask: "Mask",
-            seed: int,
-            kernels: "Mapping[str, Kernel] | None" = None,
-        ) -> "optax.GradientTransformation":
-            updates = max(steps // self.accumulate, 1)
-            per_epoch = steps_per_epoch / self.accumulate
-            schedule = train.learning_rate(
-                lr,
-                steps=updates,
-                decay=self.decay,
-                warmup=min(round(warmup_epochs * per_epoch), updates),
-                milestones=self.milestones,
-                factor=self.factor,
-            )
-            sparsify = None
-            if method is not None:
-                sparsify = method.around(
-                    updates=updates,
-                    per_epoch=per_epoch,
-                    seed=seed,
-                    schedule=schedule,
-                    kernels=kernels,
-                )
-            return train.chain(
-                schedule,
-                mask=mask,
-                rule=self.rule,
-                momentum=self.momentum,
-                nesterov=self.nesterov,
-                weight_decay=self.weight_decay,
-                clip=self.clip,
-                accumulate=self.accumulate,
-                sparsify=sparsify,
+        updates = max(steps // self.accumulate, 1)
+        per_epoch = steps_per_epoch / self.accumulate
+        warmup = min(round(warmup_epochs * per_epoch), updates)
+        schedule = self._schedule(lr, updates=updates, warmup=warmup)
+        sparsify = None
+        if method is not None:
+            sparsify = method.around(
+                updates=updates,
+                per_epoch=per_epoch,
+                seed=seed,
+                schedule=schedule,
                 kernels=kernels,
             )
+        return train.chain(
+            schedule,
+            mask=mask,
+            rule=self.rule,
+            momentum=self.momentum,
+            nesterov=self.nesterov,
+            weight_decay=self.weight_decay,
+            clip=self.clip,
+            accumulate=self.accumulate,
+            sparsify=sparsify,
+            kernels=kernels,
+        )
 
-        return build
+    def _schedule(self, lr: float, *, updates: int, warmup: int) -> "optax.Schedule":
+        from dst_jax import train
+
+        return train.learning_rate(
+            lr,
+            steps=updates,
+            decay=self.decay,
+            warmup=warmup,
+            milestones=self.milestones,
+            factor=self.factor,
+        )

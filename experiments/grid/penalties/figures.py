@@ -69,13 +69,7 @@ def fronts(
             elinewidth=0.7,
             alpha=0.9,
         )
-    for choice in choices:
-        point = 100 * choice.sparsity.mean, scale * choice.quality.mean
-        axes.plot(*point, "o", ms=11, mfc="none", mec="black", mew=1.0, zorder=4)
-    for name, marker in (("baseline", "s"), ("control", "D")):
-        own = matching(records, name)
-        point = 100 * spread(own, sparsity).mean, scale * spread(own, quality).mean
-        axes.plot(*point, marker, color=_GREY, ms=7, label=f"dense {name}", zorder=4)
+    _mark(axes, records, choices, quality)
     axes.set(
         title=f"{quality.measure.capitalize()} against activation sparsity, hold-out",
         xlabel="activation sparsity (element), %",
@@ -169,6 +163,23 @@ def shapes(
         *left.get_legend_handles_labels(), loc="outside lower center", ncols=4
     )
     return figure
+
+
+def _mark(
+    axes: Axes,
+    records: Sequence[Record],
+    choices: Sequence[Choice],
+    quality: Quality,
+) -> None:
+    """Rings the chosen settings and draws the baseline and the control."""
+    scale = quality.metric.scale
+    for choice in choices:
+        point = 100 * choice.sparsity.mean, scale * choice.quality.mean
+        axes.plot(*point, "o", ms=11, mfc="none", mec="black", mew=1.0, zorder=4)
+    for name, marker in (("baseline", "s"), ("control", "D")):
+        own = matching(records, name)
+        point = 100 * spread(own, sparsity).mean, scale * spread(own, quality).mean
+        axes.plot(*point, marker, color=_GREY, ms=7, label=f"dense {name}", zorder=4)
 
 
 def _name(axes: Axes, title: str, y: str, x: str = "epochs") -> None:
