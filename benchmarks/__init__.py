@@ -1,1 +1,1 @@
-"""What is measured, against what: every figure is a ratio within one run."""
+"""Benchmarks: every figure is a ratio of two variants within one run."""

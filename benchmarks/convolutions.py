@@ -1,16 +1,16 @@
-"""Why a ResNet step takes longer here than in PyTorch: its convolutions one by one.
+"""Times the convolutions of a ResNet one by one, here and in PyTorch.
 
 COMMAND
   pip install torch
   python -m benchmarks.convolutions       two CPU cores: 75 seconds
 
-Takes every distinct convolution, and every distinct map that is normalised, of a
-ResNet, and measures each alone, in one process and in turns, in float32:
+Measures every distinct convolution and every distinct normalised map of a ResNet alone,
+in one process and in turns, in float32:
 - convolution: forward; forward and the gradients by input and by kernel;
 - BatchNorm with the batch's statistics and ReLU: forward and all gradients.
-Ours runs in NHWC, as the networks here do, and in NCHW; PyTorch eagerly in
-channels-last. "Cores" are processor seconds over seconds of forward and backward: how
-many cores a piece keeps busy. Sums count every piece as often as it occurs.
+Ours runs in NHWC, as the networks here do, and in NCHW; PyTorch runs eagerly in
+channels-last. "Cores" are processor seconds over seconds of forward and backward: the
+number of busy cores. Sums count every piece as often as it occurs.
 """
 
 import time
@@ -77,14 +77,14 @@ def main(
     rounds: int = 5,
     rows: int = 10,
 ) -> None:
-    """Prints a table for each network: its sums, and the pieces that lose most.
+    """Prints a table for each network: its sums, and the pieces with the largest loss.
 
     Args:
-      names: of ResNets.
-      batch: images per step.
+      names: names of ResNets.
+      batch: number of images per step.
       size: height and width of the images.
-      rounds: how often every variant is timed.
-      rows: pieces that are shown.
+      rounds: number of times that every variant is timed.
+      rows: number of pieces that are shown.
     """
     for name in names:
         pieces = _pieces(BUILDERS[name](num_classes=1000), size)
@@ -94,7 +94,7 @@ def main(
 
 
 def _pieces(network: Any, size: int) -> Counter[Convolution | Norm]:
-    """What the network is made of, and how often."""
+    """The pieces of the network, and how often each occurs."""
     found: Counter[Convolution | Norm] = Counter()
 
     def note(module: Any, args: Any, out: Any) -> None:

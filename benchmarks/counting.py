@@ -1,11 +1,11 @@
-"""What counting costs: a ResNet18 forward pass with and without exact counts.
+"""The cost of counting: a ResNet18 forward pass with and without exact counts.
 
 COMMAND
   python -m benchmarks.counting            two CPU cores: about 2 minutes
 
 Measures, in one process and in turns, a forward pass alone, with `cost.count`, and
-with the count that other tools make: a second convolution over the indicators of
-nonzero inputs and nonzero weights. Both counts are compared first.
+with the method of other tools: a second convolution over the indicators of nonzero
+inputs and nonzero weights. Both counts are compared first.
 """
 
 from typing import Any
@@ -23,9 +23,9 @@ def main(batch: int = 64, size: int = 64, rounds: int = 15) -> None:
     """Prints the ratios.
 
     Args:
-      batch: images per pass.
+      batch: number of images per pass.
       size: height and width of the images.
-      rounds: how often every variant is timed.
+      rounds: number of times that every variant is timed.
     """
     model = models.create("resnet18", num_classes=1000)
     images = jax.random.normal(jax.random.key(0), (batch, size, size, 3))
@@ -63,14 +63,14 @@ def main(batch: int = 64, size: int = 64, rounds: int = 15) -> None:
 
 
 def _convolve_again(eqn: Any, args: list[Any], results: list[Any]) -> Any:
-    """Multiplications of two nonzeros by the operation itself on indicators."""
+    """Products of two nonzeros, computed by the same operation on indicators."""
     del results
     masks = [(arg.array != 0).astype(jnp.float32) for arg in args]
     return eqn.primitive.bind(*masks, **eqn.params).sum()
 
 
 def _compare(counted: Any, convolved: Any) -> None:
-    """Refuses to time two counts that differ by more than float32 rounds."""
+    """Refuses to time two counts that differ by more than the rounding of float32."""
     for name, counts in counted[1].items():
         exact, rounded = int(counts.effectual), float(convolved[1][name])
         if abs(exact - rounded) > 1e-4 * exact:

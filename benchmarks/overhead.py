@@ -1,4 +1,4 @@
-"""What sparsity tools cost: a ResNet18 step with and without them.
+"""The cost of sparsity tools: a ResNet18 step with and without them.
 
 COMMAND
   python -m benchmarks.overhead            two CPU cores: about 5 minutes
@@ -34,10 +34,10 @@ def main(batch: int = 64, size: int = 32, width: float = 1.0, rounds: int = 15) 
     """Prints the ratios.
 
     Args:
-      batch: images per step.
+      batch: number of images per step.
       size: height and width of the images.
-      width: of the network.
-      rounds: how often every variant is timed.
+      width: width factor of the network.
+      rounds: number of times that every variant is timed.
     """
     model = models.create("resnet18", num_classes=10, stem="cifar", width=width)
     weights = init_network(model, jnp.zeros((1, size, size, 3)), jax.random.key(0))
@@ -92,7 +92,7 @@ def _evaluation(model: Any, weights: Network, inputs: Any, *, count: bool) -> An
 
 
 def _logits(model: Any, weights: Network, inputs: Any) -> Any:
-    """The forward pass alone: what an evaluation that measures nothing needs."""
+    """The forward pass alone, for an evaluation that measures nothing."""
     variables = dict(weights.variables)
     apply = jax.jit(lambda v, images: model.apply(v, PREPROCESS(images)))
     return lambda: apply(variables, inputs["image"])

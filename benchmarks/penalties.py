@@ -1,4 +1,4 @@
-"""What each penalty costs: a training step with it on every ReLU map / without.
+"""The cost of each penalty: a training step with it on every ReLU map / without.
 
 COMMAND
   python -m benchmarks.penalties           two CPU cores: under a minute idle
@@ -30,9 +30,9 @@ def main(batch: int = 256, rounds: int = 15, names: tuple[str, ...] = ()) -> Non
     """Prints the ratios.
 
     Args:
-      batch: images per step.
-      rounds: how often every variant is timed.
-      names: of the penalties, all by default.
+      batch: number of images per step.
+      rounds: number of times that every variant is timed.
+      names: names of the penalties; all by default.
     """
     model = models.create("lenet5", num_classes=10)
     weights = init_network(model, jnp.zeros((1, 28, 28, 1)), jax.random.key(0))

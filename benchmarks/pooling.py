@@ -23,7 +23,7 @@ def main(rounds: int = 30) -> None:
     """Prints the ratios.
 
     Args:
-      rounds: how often every variant is timed.
+      rounds: number of times that every variant is timed.
     """
     variants, pairs = {}, {}
     for name, shape in _MAPS.items():

@@ -1,4 +1,4 @@
-"""What sparse training costs: RigL's steps, a mask update, the state.
+"""Measures RigL: training steps, a global mask, bytes of state.
 
 COMMAND
   python -m benchmarks.pruning            two CPU cores: a few minutes
@@ -43,12 +43,12 @@ def main(
 
     Args:
       batch: images per training step of the ResNet18.
-      size: their height and width.
-      width: of the ResNet18.
+      size: height and width of these images.
+      width: width of the ResNet18, over the published one.
       interval: steps between mask updates.
       large_batch: images per forward pass of the ResNet50.
-      large_size: their height and width.
-      rounds: how often every variant is timed.
+      large_size: height and width of these images.
+      rounds: number of times that every variant is timed.
     """
     device = jax.devices()[0].device_kind
     _steps(batch, size, width, interval, rounds, device)

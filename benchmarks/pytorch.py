@@ -1,4 +1,4 @@
-"""Our ResNets against PyTorch's on the same device: forward pass and training step.
+"""Times our ResNets and PyTorch's on the same device: forward pass, training step.
 
 COMMAND
   pip install torch
@@ -39,10 +39,10 @@ def main(
     """Prints the ratios.
 
     Args:
-      names: of ResNets.
-      batch: images per step.
+      names: names of ResNets.
+      batch: number of images per step.
       size: height and width of the images.
-      rounds: how often every variant is timed.
+      rounds: number of times that every variant is timed.
     """
     for name in names:
         variants = _ours(name, batch, size) | _pytorch(name, batch, size)

@@ -1,4 +1,4 @@
-"""How fast `cost.sweep` is: configurations of an accelerator over ResNet18's layers.
+"""The speed of `cost.sweep` for configurations of accelerators on ResNet18.
 
 COMMAND
   python -m benchmarks.sweep            two CPU cores: about 4 minutes
@@ -37,14 +37,14 @@ def main(
     at_once: int = 32,
     rounds: int = 3,
 ) -> None:
-    """Prints (layer x configuration) / s for a few presets.
+    """Prints (layer x configuration) / s for some accelerators.
 
     Args:
-      configurations: of every preset.
+      configurations: number of configurations of every accelerator.
       size: height and width of the images.
-      batch: images.
-      at_once: configurations that are evaluated together; bounds the memory.
-      rounds: how often every preset is timed.
+      batch: number of images.
+      at_once: number of configurations evaluated together, which bounds the memory.
+      rounds: number of times that every accelerator is timed.
     """
     profiles = _profiles(size, batch)
 
@@ -74,7 +74,7 @@ def main(
 
 
 def _configurations(name: str, ranges: dict[str, Any], number: int) -> Any:
-    """Numbers drawn between bounds, integers where the bounds are."""
+    """Random numbers between bounds; integers for integer bounds."""
     values = {}
     for i, (field, (low, high)) in enumerate(ranges.items()):
         key = jax.random.key(i)

@@ -1,4 +1,4 @@
-"""Interleaved timing: the variants take turns, so that a drift hits all alike."""
+"""Interleaved timing: the variants take turns, so that a drift affects all equally."""
 
 import statistics
 import time

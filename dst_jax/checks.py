@@ -10,6 +10,7 @@ from dst_jax.typing import is_traced
 __all__ = [
     "at_least",
     "fraction",
+    "function",
     "known_options",
     "lookup",
     "one_of",
@@ -124,6 +125,29 @@ def lookup(name: str, value: str, known: Mapping[str, Member]) -> Member:
         f"{name} must be one of {tuple(known)}, got {value!r}, which is no"
         f" module:attribute either{_nearest(value, known)}"
     )
+
+
+def function(name: str, value: str, known: Mapping[str, Any]) -> Any:
+    """The function of a family by its name, or any as `module:attribute`.
+
+    Args:
+      name: the argument, for the message.
+      value: a key of `known`, or `module:attribute` of a function from elsewhere.
+      known: the family's functions by name.
+
+    Raises:
+      ValueError: an unknown name, or what is found is no function.
+
+    >>> function("curve", "math:sqrt", {})(9)
+    3.0
+    >>> function("curve", "math:pi", {})
+    Traceback (most recent call last):
+    ValueError: curve 'math:pi' must be a function, got 3.14...
+    """
+    found = lookup(name, value, known)
+    if not callable(found):
+        raise ValueError(f"{name} {value!r} must be a function, got {found!r}")
+    return found
 
 
 def resolve(text: str, *, argument: str = "name") -> Any:

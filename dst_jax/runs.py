@@ -13,7 +13,7 @@
 
 Lines of metrics.jsonl carry `kind`: "train" (a log interval: step, epoch, loss,
 penalty terms, images_per_second, waiting) or "eval" (an epoch's end on the
-hold-out: step, epoch, top1, top5, loss, activation_sparsity). `step` counts from
+hold-out: step, epoch, the task's metrics, activation_sparsity). `step` counts from
 the stage's start, `epoch` is a float. Lines of masks.jsonl carry `stage`, `phase`,
 `step`, `epoch` and `layers`: by layer, what `pruning.statistics` says.
 """
@@ -24,7 +24,16 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Run", "read_lines"]
+__all__ = ["FIRST_TASK", "Run", "read_lines"]
+
+FIRST_TASK: dict[str, Any] = {
+    "name": "classification",
+    "measure": "accuracy",
+    "titles": {"top1": "top-1", "top5": "top-5"},
+    "best": ("top1", "max"),
+    "training": "accuracy",
+}
+"""The task of the first run directories, which do not record it."""
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
@@ -64,65 +73,185 @@ class Run:
 
     @property
     def checkpoints(self) -> Path:
-        """Where the stages' checkpoints lie."""
+        """Where the stages' checkpoints lie.
+
+        >>> Run("/runs/a").checkpoints.relative_to("/runs").as_posix()
+        'a/checkpoints'
+        """
         return self.path / "checkpoints"
 
     def write_config(self, record: Mapping[str, Any]) -> None:
-        """Writes config.json."""
+        """Writes config.json.
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Run(folder).write_config({"seed": 3})
+        ...     print((Path(folder) / "config.json").read_text())
+        {
+          "seed": 3
+        }
+        <BLANKLINE>
+        """
         self._write("config.json", record)
 
     def read_config(self) -> dict[str, Any] | None:
-        """config.json, or None before a run has started."""
+        """config.json, or None before a run has started.
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     run = Run(folder)
+        ...     before = run.read_config()
+        ...     run.write_config({"seed": 3})
+        ...     before, run.read_config()
+        (None, {'seed': 3})
+        """
         return self._read("config.json")
 
     def write_stage(self, name: str, record: Mapping[str, Any]) -> None:
-        """Writes stages/NAME.json, the evaluation at the end of a stage."""
+        """Writes stages/NAME.json, the evaluation at the end of a stage.
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Run(folder).write_stage("dense", {"top1": 0.5})
+        ...     (Path(folder) / "stages" / "dense.json").exists()
+        True
+        """
         self._write(f"stages/{name}.json", record)
 
     def read_stage(self, name: str) -> dict[str, Any] | None:
-        """stages/NAME.json, or None while the stage is not finished."""
+        """stages/NAME.json, or None while the stage is not finished.
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     run = Run(folder)
+        ...     run.write_stage("dense", {"top1": 0.5})
+        ...     run.read_stage("dense"), run.read_stage("pruned")
+        ({'top1': 0.5}, None)
+        """
         return self._read(f"stages/{name}.json")
 
     def write_accelerators(self, name: str, record: Mapping[str, Any]) -> None:
-        """Writes accelerators/NAME.json, estimates for the end of a stage."""
+        """Writes accelerators/NAME.json, estimates for the end of a stage.
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Run(folder).write_accelerators("dense", {"eie": {"cycles": 7}})
+        ...     [path.name for path in Path(folder).glob("accelerators/*")]
+        ['dense.json']
+        """
         self._write(f"accelerators/{name}.json", record)
 
     def read_accelerators(self, name: str) -> dict[str, Any] | None:
-        """accelerators/NAME.json, or None if the stage was not estimated."""
+        """accelerators/NAME.json, or None if the stage was not estimated.
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     run = Run(folder)
+        ...     run.write_accelerators("dense", {"eie": {"cycles": 7}})
+        ...     run.read_accelerators("dense"), run.read_accelerators("pruned")
+        ({'eie': {'cycles': 7}}, None)
+        """
         return self._read(f"accelerators/{name}.json")
 
     def write_thresholds(self, name: str, record: Mapping[str, Any]) -> None:
-        """Writes thresholds/NAME.json, the FATReLUs found for the end of a stage."""
+        """Writes thresholds/NAME.json, the FATReLUs found for the end of a stage.
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Run(folder).write_thresholds("dense", {"relu1": 0.25})
+        ...     json.loads((Path(folder) / "thresholds" / "dense.json").read_text())
+        {'relu1': 0.25}
+        """
         self._write(f"thresholds/{name}.json", record)
 
     def write_summary(self, record: Mapping[str, Any]) -> None:
-        """Writes summary.json, the last file of a finished run."""
+        """Writes summary.json, the last file of a finished run.
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Run(folder, writer=False).write_summary({"stages": []})
+        ...     Run(folder).read_summary()
+        """
         self._write("summary.json", record)
 
     def read_summary(self) -> dict[str, Any] | None:
-        """summary.json, or None while the run is not finished."""
+        """summary.json, or None while the run is not finished.
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     run = Run(folder)
+        ...     run.write_summary({"stages": ["dense"]})
+        ...     run.read_summary()
+        {'stages': ['dense']}
+        """
         return self._read("summary.json")
 
     def log(self, record: Mapping[str, Any]) -> None:
-        """Appends one line to metrics.jsonl."""
+        """Appends one line to metrics.jsonl.
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     run = Run(folder)
+        ...     for step in (1, 2):
+        ...         run.log({"kind": "train", "step": step})
+        ...     print((Path(folder) / "metrics.jsonl").read_text(), end="")
+        {"kind": "train", "step": 1}
+        {"kind": "train", "step": 2}
+        """
         self._append("metrics.jsonl", record)
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """The lines of metrics.jsonl; a line cut short by a kill is left out."""
+        """The lines of metrics.jsonl; a line cut short by a kill is left out.
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     run = Run(folder)
+        ...     before = run.read_metrics()
+        ...     run.log({"kind": "train", "loss": float("inf")})
+        ...     before, run.read_metrics()
+        ([], [{'kind': 'train', 'loss': inf}])
+        """
         return self._read_lines("metrics.jsonl")
 
     def log_masks(self, record: Mapping[str, Any]) -> None:
-        """Appends one line to masks.jsonl."""
+        """Appends one line to masks.jsonl.
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     run = Run(folder)
+        ...     run.log_masks({"step": 100, "layers": {}})
+        ...     run.read_metrics(), run.read_masks()
+        ([], [{'step': 100, 'layers': {}}])
+        """
         self._append("masks.jsonl", record)
 
     def read_masks(self) -> list[dict[str, Any]]:
-        """The lines of masks.jsonl; a line cut short by a kill is left out."""
+        """The lines of masks.jsonl; a line cut short by a kill is left out.
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     run = Run(folder)
+        ...     run.log_masks({"step": 100})
+        ...     with (run.path / "masks.jsonl").open("a") as file:
+        ...         _ = file.write('{"step": 2')  # killed while it wrote 200
+        ...     run.read_masks()
+        [{'step': 100}]
+        """
         return self._read_lines("masks.jsonl")
 
     def keep_metrics(self, keep: Callable[[dict[str, Any]], bool]) -> None:
         """Rewrites metrics.jsonl and masks.jsonl with the lines that `keep` holds for.
 
         A resumed run drops the lines past the checkpoint it starts from.
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     run = Run(folder)
+        ...     for step in (10, 20, 30):
+        ...         run.log({"step": step})
+        ...     run.keep_metrics(lambda line: line["step"] <= 20)
+        ...     run.read_metrics()
+        [{'step': 10}, {'step': 20}]
         """
         for name in ("metrics.jsonl", "masks.jsonl"):
             if self.writer and (self.path / name).exists():

@@ -121,12 +121,20 @@ class Network(NamedTuple):
 
     @property
     def params(self) -> Params:
-        """The parameters."""
+        """The parameters.
+
+        >>> Network(print, {"params": {"w": 1}, "batch_stats": {"mean": 0}}).params
+        {'w': 1}
+        """
         return self.variables["params"]
 
     @property
     def model_state(self) -> dict[str, Any]:
-        """The other collections, for instance `{"batch_stats": ...}`."""
+        """The other collections, for instance `{"batch_stats": ...}`.
+
+        >>> Network(print, {"params": {"w": 1}, "batch_stats": {"mean": 0}}).model_state
+        {'batch_stats': {'mean': 0}}
+        """
         return {k: v for k, v in self.variables.items() if k != "params"}
 
     def with_params(self, params: Params) -> "Network":
@@ -148,5 +156,9 @@ jax.tree_util.register_pytree_with_keys(
 
 
 def is_traced(x: Any) -> bool:
-    """Whether a value is unknown while JAX traces: a range check has to pass it."""
+    """Whether a value is unknown while JAX traces: a range check has to pass it.
+
+    >>> is_traced(2.0), bool(jax.jit(lambda x: is_traced(x))(2.0))
+    (False, True)
+    """
     return isinstance(x, jax.core.Tracer)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from experiments.options.annotations import AT_LEAST_1, check_ranges
+from experiments.options.texts import about
 from experiments.running.command_line import parse, status
 
 if TYPE_CHECKING:
@@ -83,8 +84,9 @@ def _names(options: Options) -> tuple[str, ...]:
 
     check_ranges(options)
     names = options.names or accelerators.names()
-    for name in names:
-        accelerators.create(name)
+    with about("--names"):
+        for name in names:
+            accelerators.create(name)
     return names
 
 

@@ -5,7 +5,7 @@ COMMAND
     --model.name resnet18 --data.name imagenet2012 --run.dir runs/resnet18
   python -m experiments.evaluate --init.from RUN_DIR --model.name ... --data.name ...
 
-Prints top-1 and top-5, activation sparsity in both averages and the exact FLOPs drop.
+Prints the task's metrics, activation sparsity in both averages, the exact FLOPs drop.
 
 HARDWARE, TIME, RESULT (top-1 / top-5 / activation sparsity / FLOPs drop, %)
   not yet run on ImageNet; the paper: resnet18 69.76 / 89.08 / 40.78 / 55.71,

@@ -7,7 +7,7 @@ Writes into DIR:
   model.safetensors          the weights with the names of public PyTorch code
   model.masks.safetensors    what is pruned, if anything is
   model.stablehlo            with --stablehlo: a program, read by jax.export.deserialize
-  card.json                  accuracy, sparsities, exact counts, configuration, sizes
+  card.json                  metrics, sparsities, exact counts, configuration, sizes
 """
 
 import hashlib

@@ -1,5 +1,6 @@
 """Strict numerics and shape checks for every test; workers that stay small."""
 
+import collections
 import ctypes
 import gc
 import os
@@ -31,8 +32,11 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 settings.register_profile("busy machine", deadline=None)
 settings.load_profile("busy machine")
 
-SLOW = 5.0  # seconds of processor: a test that takes more is marked slow
-LARGE = 1.2e9  # bytes: a worker that holds more drops its compiled programs
+SLOW = 5.0  # seconds of processor: a test whose cases take more is marked slow
+TRAIN = {  # fixtures that train a network: what asks for one is slow
+    *("finished", "followed", "regressed", "run_dir", "trained", "uninterrupted"),
+}
+LARGE = 1.0e9  # bytes: a worker that holds more after a file drops its programs
 LIMIT = 2.5e9  # bytes: a worker that ever held more fails the run
 
 
@@ -51,8 +55,9 @@ class Workers:
             item.user_properties.append(("processor", _processor() - start))
 
     @pytest.hookimpl(trylast=True)
-    def pytest_runtest_teardown(self):
-        if _held() > LARGE:
+    def pytest_runtest_teardown(self, item, nextitem):
+        # Tests of one file share programs, and some count how often they are traced.
+        if (nextitem is None or nextitem.path != item.path) and _held() > LARGE:
             jax.clear_caches()
             gc.collect()
             _return_freed_memory()
@@ -76,11 +81,14 @@ class Workers:
             used = f"{name} used {seconds:.0f} s of processor, {peak / 1e9:.2f} GB"
             failed = f" of memory: FAILED, may use {LIMIT / 1e9} GB"
             terminalreporter.line(used + (failed if peak > LIMIT else " of memory"))
+        tests = collections.Counter()  # seconds of all cases of a test
         for report in terminalreporter.stats.get("passed", []):
-            seconds = dict(report.user_properties).get("processor", 0)
-            if seconds > SLOW and "slow" not in report.keywords:
-                long = f"not marked slow: {seconds:.1f} s {report.nodeid}"
-                terminalreporter.line(long)
+            if "slow" not in report.keywords:
+                test = report.nodeid.partition("[")[0]
+                tests[test] += dict(report.user_properties).get("processor", 0)
+        for test, seconds in tests.most_common():
+            if seconds > SLOW:
+                terminalreporter.line(f"not marked slow: {seconds:.1f} s {test}")
 
 
 def pytest_configure(config):
@@ -94,8 +102,11 @@ def torch():
 
 
 def pytest_itemcollected(item):
-    if "torch" in getattr(item, "fixturenames", ()):
+    fixtures = set(getattr(item, "fixturenames", ()))
+    if "torch" in fixtures:
         item.add_marker("torch")
+    if fixtures & TRAIN:
+        item.add_marker("slow")
 
 
 def _held() -> int:

@@ -17,16 +17,16 @@ SOURCES = structure.sources(PACKAGE)
 
 LONGEST_FILE = 300
 LONGEST_FUNCTION = 71
-LEAST_DOCTESTS = 0.57  # share of public functions, methods aside
-LEAST_DOCTESTS_WITH_METHODS = 0.43
-MOST_ARGUMENTS_OF = 138  # lines of docstrings such as "momentum: of SGD."
+LEAST_DOCTESTS = 0.95  # share of public functions, methods aside
+LEAST_DOCTESTS_WITH_METHODS = 0.85
+MOST_ARGUMENTS_OF = 51  # lines of docstrings such as "momentum: of SGD."
 
 SAME_PART = {
+    "base": "what the members of a family share",
     "registry": "each family has one",
     "threshold": "the pruning method and the activation function of that name",
 }
-SEVERAL_MEANINGS = {"Count", "Counts", "Decay", "Number", "Rule", "Run", "Scope"}
-SEVERAL_MEANINGS |= {"Shape", "Source", "Stage", "Step", "Table", "Work"}
+SEVERAL_MEANINGS = {"Count", "Counts", "Decay", "Run", "Scope", "Shape"}
 SHOWN_BY_NAME = (
     "report/tables",
     "report/figures",

@@ -1,8 +1,8 @@
-"""How far the accelerator models are from published numbers, good and bad.
+"""Errors of the accelerator models against published numbers, good and bad.
 
 COMMAND
   python -m benchmarks.accelerators            two CPU cores: about 2 minutes
-  python -m benchmarks.accelerators --sources  where the presets' numbers are from
+  python -m benchmarks.accelerators --sources  the sources of the models' numbers
 
 Prints the tables of docs/accelerators.md. Zeros are drawn independently of each other
 at published densities, with fixed seeds.
@@ -41,7 +41,7 @@ def main(sources: bool = False) -> None:
     """Prints the errors, or the sources.
 
     Args:
-      sources: whether to print where the presets' numbers come from instead.
+      sources: Whether to print the sources of the models' numbers instead.
     """
     if sources:
         show_sources()

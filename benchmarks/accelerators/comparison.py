@@ -1,4 +1,4 @@
-"""One published number beside what a model makes of it."""
+"""One published number, and the number of a model."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""Presets on whole networks, whose zeros are drawn at published densities."""
+"""Accelerators on whole networks with random zeros at published densities."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence

@@ -41,7 +41,7 @@ def run_length_bits(density: float, rng: np.random.Generator) -> float:
 
 
 def dram_ratio_rows() -> Iterator[Row]:
-    """Dense over compressed DRAM words of AlexNet's layers, as Sparseloop has them."""
+    """Dense over compressed DRAM words of AlexNet's layers, from Sparseloop."""
     rng = np.random.default_rng(0)
     for layer in EYERISS_DRAM_WORDS:
         passes = layer.input_reads, layer.weight_reads
@@ -74,7 +74,7 @@ def one_pass_rows() -> Iterator[Row]:
 
 
 def traffic_rows() -> Iterator[Row]:
-    """Megabytes that the preset moves, by its buffers and tiles."""
+    """Megabytes that the accelerator moves, by its buffers and tiles."""
     rng, machine = np.random.default_rng(0), _machine()
     moved: dict[str, list[float]] = {"A": [0, 0, 0, 0], "V": [0, 0, 0, 0]}
     for i, row in enumerate(EYERISS_LAYERS):

@@ -1,4 +1,4 @@
-"""Presets on matrix products: Eyeriss v2's element, tensor cores, EIE."""
+"""Accelerators on matrix products: Eyeriss v2's element, tensor cores, EIE."""
 
 import json
 from collections.abc import Iterator
@@ -49,7 +49,7 @@ def element_rows() -> Iterator[Row]:
 
 
 def density_rows() -> Iterator[Row]:
-    """The same cycles as a product of two densities: why masks are worth having."""
+    """The same cycles as a product of two densities, which shows what masks add."""
     for name, case in ELEMENT_LAYERS.items():
         dense = case["C"] * case["M"] * case["E"] * case["F"]
         model = dense * case["densA"] * case["densW"]
@@ -57,7 +57,7 @@ def density_rows() -> Iterator[Row]:
 
 
 def element_profile(case: dict[str, Any]) -> OpProfile:
-    """Masks with so many nonzeros per channel; where they are does not matter."""
+    """Masks with given numbers of nonzeros per channel, at arbitrary positions."""
     rows = case["E"] * case["F"]
     activation = np.arange(rows)[:, None] < np.array(case["A"])
     weight = np.arange(case["M"]) < np.array(case["W"])[:, None]
@@ -70,7 +70,7 @@ def element_profile(case: dict[str, Any]) -> OpProfile:
 
 
 def tensor_core_rows() -> Iterator[Row]:
-    """ResNet50's matrix products on the dense, the 2:4 and the dual-side machine."""
+    """ResNet50's products on dense, 2:4 and dual-side accelerators."""
     for case in TENSOR_CORE_ROWS:
         what = f"{case.filters}-{case.channels}-{case.rows}, {{}}"
         pattern = tensor_core_profile(case)

@@ -1,7 +1,7 @@
 """Published measurements that the accelerator models are compared with.
 
-What stands here was printed by somebody else; where the digits come from is beside
-each table. `MEMORY` marks those that nobody has looked up.
+All numbers here were published by others; the source is next to each table. `MEMORY`
+marks those that have not been looked up.
 """
 
 from typing import NamedTuple

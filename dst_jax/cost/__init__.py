@@ -1,10 +1,21 @@
 """Exact counts of the multiplications that sparsity saves, and what they are worth.
 
-cost.count(fn)(params, batch)            multiplications left, by operation
-cost.profile(fn)(params, batch)          where the zeros are, by operation
-cost.estimate(profiles, accelerator)     cycles, traffic and energy on a machine
-cost.surrogate(fn)(params, batch)        multiplications as a differentiable loss
-cost.sensitivity(fn)(params, batch)      what a nonzero of each map costs
+    cost.count(fn)(params, batch)            multiplications left, by operation
+    cost.profile(fn)(params, batch)          positions of the zeros, by operation
+    cost.storage(profiles)                   bits in each storage format
+    cost.estimate(profiles, accelerator)     cycles, traffic and energy
+    cost.surrogate(fn)(params, batch)        multiplications as a differentiable loss
+    cost.sensitivity(fn)(params, batch)      cost of one nonzero element of each map
+
+The rooms of this wing:
+
+    counting/       `count` and `profile`: exact integers and masks, for each
+                    convolution and matrix product that a function executes
+    storage/        bits that an array takes in each storage format
+    accelerators/   one model of an accelerator a file; every number has its source
+    estimates/      `estimate` and `sweep`: cycles, memory traffic and energy of a
+                    profile on an accelerator
+    gradients/      `surrogate` and `sensitivity`: counts as losses and penalties
 """
 
 from dst_jax.cost import accelerators

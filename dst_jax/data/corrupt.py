@@ -77,6 +77,15 @@ class CorruptLog:
 
         Raises:
           ValueError: there are more records than `limit`; the message names the key.
+
+        >>> log = CorruptLog(limit=1)
+        >>> for _ in range(2):  # the same record counts once
+        ...     log.add(CorruptRecord("mnist train[17]", "truncated"))
+        >>> len(log)
+        1
+        >>> log.add(CorruptRecord("mnist train[18]", "truncated"))
+        Traceback (most recent call last):
+        ValueError: more than corrupt_limit=1 corrupt records, the last one is ...
         """
         # A fresh exception, without the traceback that would keep its frames alive;
         # setdefault is atomic, so of several threads one reports the record.

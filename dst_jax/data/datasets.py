@@ -17,7 +17,7 @@ from dst_jax.data.options import check_range
 from dst_jax.data.recipes import Recipe, find, recipe_of
 from dst_jax.data.records import EncodedRecords, Example, Records, decode_all
 
-__all__ = ["Dataset", "Split", "load"]
+__all__ = ["Dataset", "Split", "load", "outside_arguments"]
 
 _HOLDOUT_SEED = 0
 
@@ -98,9 +98,9 @@ def load(
     """Opens a data set; small images are decoded into memory.
 
     Args:
-      name: one of `data.names()`, or `module:attribute` of a `Recipe` of a set in TFDS,
-        of a `Dataset`, or of a function that returns one and has those of the options
-        below as parameters that it can do something with.
+      name: name from `data.names()`, or `module:attribute` of a `Recipe` of a set in
+        TFDS, of a `Dataset`, or of a function that returns one. The parameters of that
+        function are those of the options below that it supports.
       data_dir: directory of prepared sets; by default $TFDS_DATA_DIR, else
         ~/tensorflow_datasets.
       image_size: side of the images in pixels, at least 1; by default the recipe's.
@@ -115,8 +115,8 @@ def load(
 
     Raises:
       FileNotFoundError: the set is not prepared; the message gives the command.
-      ValueError: an argument is out of range, or the set does not take it; or more than
-        `corrupt_limit` records are corrupt.
+      ValueError: an argument is out of range, or the set does not support it; or more
+        than `corrupt_limit` records are corrupt.
 
     >>> dataset = load("digits", holdout=0.25)
     >>> len(dataset.train), len(dataset.holdout), len(dataset.test)
@@ -131,7 +131,7 @@ def load(
             "image_size": image_size,
             "holdout": holdout,
             "augment": augment,
-            "standardise": None if standardise else False,
+            "standardise": standardise,
         }
         return _from_outside(name, recipe, options)
     if augment is not None:
@@ -156,12 +156,36 @@ def load(
     )
 
 
-def _from_outside(name: str, found: Any, options: Mapping[str, Any]) -> Dataset:
-    """A data set that is no recipe, with the options that are given."""
+def outside_arguments(name: str, found: Any, **options: Any) -> dict[str, Any]:
+    """The options that a data set from outside is given.
+
+    Args:
+      name: `module:attribute`, for the message.
+      found: what is found there: a `Dataset`, or a function that returns one.
+      **options: options of `load`; None, and `standardise=True`, are not given.
+
+    Raises:
+      ValueError: it is neither, or does not take an option that is given.
+
+    >>> outside_arguments("m:f", lambda holdout: None, holdout=0.5, image_size=None)
+    {'holdout': 0.5}
+    """
+    if not callable(found) and not isinstance(found, Dataset):
+        raise ValueError(
+            f"data set {name!r} must be a Recipe, a Dataset, or a function that"
+            f" returns one, got {found!r}"
+        )
+    if options.get("standardise"):
+        options["standardise"] = None
     given = {option: value for option, value in options.items() if value is not None}
     takes = signature(found).parameters if callable(found) else {}
     checks.known_options(name, given.keys() - {"data_dir"}, takes)
-    given = {option: value for option, value in given.items() if option in takes}
+    return {option: value for option, value in given.items() if option in takes}
+
+
+def _from_outside(name: str, found: Any, options: Mapping[str, Any]) -> Dataset:
+    """A data set that is no recipe, with the options that are given."""
+    given = outside_arguments(name, found, **options)
     dataset = found(**given) if callable(found) else found
     if not isinstance(dataset, Dataset):
         raise ValueError(f"data set {name!r} must be a Dataset, got {dataset!r}")

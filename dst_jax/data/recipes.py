@@ -163,12 +163,12 @@ def recipe_of(name: str) -> Recipe:
 
 
 def find(name: str, *, argument: str = "name") -> Any:
-    """A recipe by name, or what `module:attribute` names.
+    """A recipe by name, or any object as `module:attribute`.
 
     Args:
-      name: one of `names()`, or `module:attribute` of a `Recipe` for TFDS, a `Dataset`
-        or a function that returns one, as `data.load` takes them.
-      argument: the argument that `name` was given for, for the message.
+      name: name from `names()`, or `module:attribute` of a `Recipe` for TFDS, a
+        `Dataset` or a function that returns one, as in `data.load`.
+      argument: name of the caller's argument, for the message.
 
     Raises:
       ValueError: there is none of that name.

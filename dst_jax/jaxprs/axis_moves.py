@@ -164,6 +164,8 @@ def _distributed(pieces: Sequence[Piece], shape: Sequence[int]) -> Axes:
     >>> _distributed([half, third], (3, 2)) == ((Piece(mixed, 3),), (Piece(mixed, 2),))
     True
     """
+    if 0 in shape:
+        return _mixed(pieces, shape)
     if len(shape) == 1:
         return (tuple(pieces),)
     result: list[tuple[Piece, ...]] = []
@@ -175,7 +177,7 @@ def _distributed(pieces: Sequence[Piece], shape: Sequence[int]) -> Axes:
             if piece.size > needed and piece.size % needed == 0:
                 rest.insert(0, piece._replace(size=piece.size // needed))
                 piece = piece._replace(size=needed)
-            elif needed % max(piece.size, 1):
+            elif needed % piece.size:
                 return _mixed(pieces, shape)
             axis.append(piece)
         result.append(tuple(axis))

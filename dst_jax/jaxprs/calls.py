@@ -56,13 +56,26 @@ class While(NamedTuple):
 
 
 def called(eqn: core.JaxprEqn) -> Called | None:
-    """The jaxpr that an equation calls once; None if the equation is no such call."""
+    """The jaxpr that an equation calls once; None if the equation is no such call.
+
+    >>> import jax
+    >>> program = jax.make_jaxpr(jax.jit(lambda x: x + 1))(1.0)
+    >>> len(called(program.eqns[0]).jaxpr.eqns)
+    1
+    """
     param = CALLS.get(eqn.primitive.name)
     return None if param is None else opened(eqn.params[param])
 
 
 def scan_parts(eqn: core.JaxprEqn) -> Scan:
-    """The body of a `scan`, and how many operands are constants and carry."""
+    """The body of a `scan`, and how many operands are constants and carry.
+
+    >>> import jax
+    >>> double = lambda xs: jax.lax.map(lambda x: 2 * x, xs)
+    >>> program = jax.make_jaxpr(double)(jax.numpy.ones(2))
+    >>> scan_parts(program.eqns[-1])[1:]
+    (0, 0)
+    """
     params = eqn.params
     if "ft_in" in params:  # jax 0.12 keeps a tree of each kind of operand
         consts, carry, _ = (len(list(part)) for part in params["ft_in"].unpack())
@@ -72,7 +85,16 @@ def scan_parts(eqn: core.JaxprEqn) -> Scan:
 
 
 def while_parts(eqn: core.JaxprEqn) -> While:
-    """The test and the body of a `while`, and how many constants each has."""
+    """The test and the body of a `while`, and how many constants each has.
+
+    >>> import jax
+    >>> program = jax.make_jaxpr(
+    ...     lambda x, n: jax.lax.while_loop(lambda c: c < n, lambda c: c * 2, x)
+    ... )(1.0, 9.0)
+    >>> loop = while_parts(program.eqns[-1])
+    >>> loop.test_consts, loop.body_consts
+    (1, 0)
+    """
     params = eqn.params
     return While(
         opened(params["cond_jaxpr"]),
@@ -83,6 +105,11 @@ def while_parts(eqn: core.JaxprEqn) -> While:
 
 
 def opened(jaxpr: core.ClosedJaxpr | core.Jaxpr) -> Called:
-    """A jaxpr apart from its constants, whether it came closed over them or not."""
+    """A jaxpr apart from its constants, whether it came closed over them or not.
+
+    >>> import jax
+    >>> len(opened(jax.make_jaxpr(lambda x: x + 1)(1.0)).jaxpr.eqns)
+    1
+    """
     inner: Any = getattr(jaxpr, "jaxpr", jaxpr)
     return Called(inner, list(getattr(jaxpr, "consts", ())))

@@ -33,7 +33,7 @@ __all__ = ["SUMMED", "Control"]
 Control = Callable[[core.JaxprEqn, list[Value], Run], Evaluated]
 
 
-def scan(eqn: core.JaxprEqn, args: list[Value], run: Run) -> Evaluated:
+def _scan(eqn: core.JaxprEqn, args: list[Value], run: Run) -> Evaluated:
     """A `scan`, its operations added over the iterations."""
     body, n_consts, n_carry = scan_parts(eqn)
     roles = equation_roles(eqn, [arg.role for arg in args])
@@ -57,7 +57,7 @@ def scan(eqn: core.JaxprEqn, args: list[Value], run: Run) -> Evaluated:
     return values_of([*carry, *ys], roles), tallies.over_iterations(found, length)
 
 
-def while_loop(eqn: core.JaxprEqn, args: list[Value], run: Run) -> Evaluated:
+def _while_loop(eqn: core.JaxprEqn, args: list[Value], run: Run) -> Evaluated:
     """A `while`, its operations added over the iterations.
 
     The test may multiply too; it is counted once more than the body. Inside `vmap`
@@ -93,7 +93,7 @@ def while_loop(eqn: core.JaxprEqn, args: list[Value], run: Run) -> Evaluated:
     return values_of(carry, roles), [*tested, *found]
 
 
-def cond(eqn: core.JaxprEqn, args: list[Value], run: Run) -> Evaluated:
+def _cond(eqn: core.JaxprEqn, args: list[Value], run: Run) -> Evaluated:
     """A `cond`; operations of a branch that is not taken count nothing."""
     index, *operands = args
     roles = [operand.role for operand in operands]
@@ -126,7 +126,7 @@ def cond(eqn: core.JaxprEqn, args: list[Value], run: Run) -> Evaluated:
     return values_of(outs, equation_roles(eqn, [arg.role for arg in args])), operations
 
 
-def shard_map(eqn: core.JaxprEqn, args: list[Value], run: Run) -> Evaluated:
+def _shard_map(eqn: core.JaxprEqn, args: list[Value], run: Run) -> Evaluated:
     """A `shard_map`, its operations added over the devices that split them.
 
     A product that all devices along an axis of the mesh compute alike is counted
@@ -159,10 +159,10 @@ def shard_map(eqn: core.JaxprEqn, args: list[Value], run: Run) -> Evaluated:
 
 
 SUMMED: dict[str, Control] = {
-    "scan": scan,
-    "while": while_loop,
-    "cond": cond,
-    "shard_map": shard_map,
+    "scan": _scan,
+    "while": _while_loop,
+    "cond": _cond,
+    "shard_map": _shard_map,
 }
 
 

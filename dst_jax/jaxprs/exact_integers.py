@@ -56,7 +56,11 @@ class Count:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """() for one integer, (batch,) after one `jax.vmap`."""
+        """() for one integer, (batch,) after one `jax.vmap`.
+
+        >>> Count.of(7).shape
+        ()
+        """
         return self.limbs.shape[:-1]
 
     def tolist(self) -> Any:
@@ -120,12 +124,22 @@ class Count:
         return Count(_carry([limbs[..., i] for i in range(LIMBS)]))
 
     def tree_flatten(self) -> tuple[tuple[Any], None]:
-        """The limbs, and nothing static."""
+        """The limbs, and nothing static.
+
+        >>> leaves = jax.tree.leaves(Count.of(2**12 + 5))
+        >>> [limbs.tolist() for limbs in leaves]
+        [[5, 1, 0, 0, 0, 0]]
+        """
         return (self.limbs,), None
 
     @classmethod
     def tree_unflatten(cls, aux: None, children: Sequence[Any]) -> "Count":
-        """Rebuilt without a check: JAX also unflattens placeholders."""
+        """Rebuilt without a check: JAX also unflattens placeholders.
+
+        >>> doubled = jax.tree.map(lambda limbs: 2 * limbs, Count.of(2**40))
+        >>> int(doubled) == 2**41
+        True
+        """
         count = object.__new__(cls)
         (count.limbs,) = children
         return count

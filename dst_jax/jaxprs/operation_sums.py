@@ -22,7 +22,7 @@ __all__ = [
     "varying",
 ]
 
-# Limbs are below 2^12: so many of them add up below 2^31.
+# Limbs are below 2^12: as many as this add up to less than 2^31.
 CHUNK = 1 << 16
 
 
@@ -52,7 +52,11 @@ def absent(shapes: Any) -> Any:
     """Zeros for operations that may not be executed.
 
     Args:
-      shapes: the operations with `jax.ShapeDtypeStruct` for arrays.
+      shapes: operations with `jax.ShapeDtypeStruct`s for arrays.
+
+    >>> shape = jax.ShapeDtypeStruct((), jnp.float32)
+    >>> float(absent([Operation(("fc",), "dot_general", shape)])[0].counts)
+    0.0
     """
     zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
     return [varying(operation) for operation in zeros]
@@ -69,7 +73,11 @@ def split_of(arrays: Iterable[Any]) -> frozenset[str]:
 
 
 def varying(operation: Operation, axes: frozenset[str] = frozenset()) -> Operation:
-    """An operation whose counts may differ over further `axes` of the mesh."""
+    """An operation whose counts may differ over further `axes` of the mesh.
+
+    >>> varying(Operation(("fc",), "dot_general", jnp.ones(()))).split
+    frozenset()
+    """
     split = operation.split | axes
 
     def cast(x: Any) -> Any:
@@ -84,6 +92,10 @@ def over_devices(operation: Operation, axes: frozenset[str]) -> Operation:
     """The sum over the devices along `axes` that hold different parts.
 
     Over an axis along which all devices did the same, it is counted once.
+
+    >>> alike = Operation(("fc",), "dot_general", jnp.ones(()))
+    >>> over_devices(alike, frozenset({"data"})) is alike
+    True
     """
     names = tuple(sorted(operation.split & axes))
     if not names:

@@ -43,6 +43,12 @@ def visited(
       TypeError: `weights` is no integer, nor integers.
       ValueError: `weights` names no argument, or one without arrays, or an operation
         cannot be counted.
+
+    >>> def shape(eqn, args, results):
+    ...     return jnp.array(results[0].array.shape)
+    >>> products = visited(lambda w, x: x @ w, shape, weights=0)
+    >>> products(jnp.ones((2, 3)), jnp.ones((5, 2)))["dot_general"].tolist()
+    [5, 3]
     """
     positions = argument_positions(weights)
 

@@ -29,8 +29,8 @@ class Operation:
     A pytree, so that it comes out of traced loops and branches.
 
     Attributes:
-      path: of the module.
-      primitive: its name.
+      path: path of the module.
+      primitive: name of the primitive.
       counts: what was found; a pytree.
       split: axes of the mesh, inside `shard_map`, over whose devices `counts` differ.
         Every leaf of `counts` varies over all of them, in the sense of `jax.typeof`.

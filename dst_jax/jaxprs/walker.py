@@ -15,7 +15,7 @@ from dst_jax.jaxprs.values import Evaluated, Operation, Value, arrays_of, typed
 __all__ = ["OPAQUE", "PRODUCTS", "Visit", "bind", "evaluate", "multiplies"]
 
 PRODUCTS = frozenset({"conv_general_dilated", "dot_general"})
-"""What a visitor is shown."""
+"""Primitives that a visitor is shown."""
 
 # These multiply matrices out of sight: to pass over them would undercount.
 OPAQUE = frozenset(
@@ -59,13 +59,21 @@ def evaluate(
 
     Args:
       program: the jaxpr and its constants.
-      args: one per invar.
-      path: of the equation that called the jaxpr; names inside are relative to it.
+      args: values of its inputs.
+      path: path of the equation that called the jaxpr, in front of those inside it.
       visit: called at every operation.
       control: how to evaluate loops, branches and the like with operations inside.
 
     Raises:
       ValueError: an equation multiplies matrices in a way that is not counted.
+
+    >>> import jax
+    >>> from dst_jax.jaxprs.calls import opened
+    >>> program = opened(jax.make_jaxpr(lambda w, x: x @ w)(*[jax.numpy.eye(2)] * 2))
+    >>> args = [Value(jax.numpy.eye(2), role) for role in (Role.WEIGHT, Role.DATA)]
+    >>> results, operations = evaluate(program, args, visit=lambda *seen: None)
+    >>> [operation.primitive for operation in operations]
+    ['dot_general']
     """
     jaxpr, consts = program
     env: dict[Any, Value] = dict(zip(jaxpr.invars, args, strict=True))
@@ -119,7 +127,14 @@ def _step(
 
 
 def bind(eqn: core.JaxprEqn, args: list[Value]) -> list[Value]:
-    """The results of one equation as it stands."""
+    """The results of one equation as it stands.
+
+    >>> import jax
+    >>> program = jax.make_jaxpr(lambda x: x + 1)(1.0)
+    >>> (two, one) = Value(2.0, Role.DATA), Value(1.0, Role.CONSTANT)
+    >>> float(bind(program.eqns[0], [two, one])[0].array)
+    3.0
+    """
     bound = eqn.primitive.get_bind_params(eqn.params)
     # jax 0.10 also returns functions that are bound ahead of the operands.
     functions, params = bound if isinstance(bound, tuple) else ((), bound)
@@ -131,7 +146,13 @@ def bind(eqn: core.JaxprEqn, args: list[Value]) -> list[Value]:
 
 
 def multiplies(eqn: core.JaxprEqn) -> bool:
-    """Whether anything in the jaxprs of an equation has to be counted."""
+    """Whether anything in the jaxprs of an equation has to be counted.
+
+    >>> import jax
+    >>> program = jax.make_jaxpr(jax.jit(lambda x: x @ x))(jax.numpy.eye(2))
+    >>> multiplies(program.eqns[0])
+    True
+    """
     return any(
         inner.primitive.name in PRODUCTS
         or inner.primitive.name in OPAQUE

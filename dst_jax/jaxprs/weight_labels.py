@@ -50,7 +50,7 @@ class Label(NamedTuple):
 
     Attributes:
       role: arguments on which it depends.
-      own: its own axes; pieces without an origin are those along which it is constant.
+      own: axes of the value itself; it is constant along pieces without an origin.
       views: how it derives from leaves; empty if it does not.
     """
 
@@ -133,19 +133,14 @@ def elementwise(eqn: core.JaxprEqn, operands: Sequence[Label]) -> list[Label] | 
     if set(results) != {shape} or not all(_fits(operand, shape) for operand in given):
         return None
     labels = [x.mapped(lambda axes: broadcast(axes, shape)) for x in operands]
-    extents = [_extent(label.own) for label in labels]
-    kept = []
-    for i, label in enumerate(labels):
-        others = extents[:i] + extents[i + 1 :]
-        views = (v for v in label.views if not any(_extent(v.axes) < o for o in others))
-        kept.append(label._replace(views=tuple(views)))
-    return [joint(kept)] * len(results)
+    return [_without_modifiers(labels)] * len(results)
 
 
 def factors(eqn: core.JaxprEqn, operands: Sequence[Label]) -> Label:
-    """The result of a `dot_general` of weights alone, such as a factorised kernel.
+    """The result of a `dot_general` that goes on as what its operands derive from.
 
-    Each leaf goes on along the axes that remain; what is contracted is bound.
+    Each leaf keeps the axes that remain, and what is contracted is bound: so are the
+    factors of a kernel. Without contracted axes the product is an elementwise one.
 
     >>> import jax
     >>> program = jax.make_jaxpr(lambda a, b: a @ b)(*[jax.numpy.ones((2, 2))] * 2)
@@ -158,19 +153,48 @@ def factors(eqn: core.JaxprEqn, operands: Sequence[Label]) -> Label:
     """
     contracted, batch = eqn.params["dimension_numbers"]
     shape = shape_of(eqn.outvars[0])
-    views: list[View] = []
+    placed: list[Label] = []
     start = len(batch[0])  # of the free axes
     for side, label in enumerate(operands):
         gone = (*contracted[side], *batch[side])
         free = [i for i in range(len(label.own)) if i not in gone]
-        for view in label.views:
-            axes = list(missing(shape))
-            axes[: len(batch[0])] = [view.axes[i] for i in batch[side]]
-            axes[start : start + len(free)] = [view.axes[i] for i in free]
-            bound = origins(piece for i in contracted[side] for piece in view.axes[i])
-            views.append(view._replace(axes=tuple(axes), bound=view.bound | bound))
+        to = [*range(len(batch[0])), *range(start, start + len(free))]
+        kept = dict(zip(to, (*batch[side], *free), strict=True))
+        placed.append(_placed(label, kept, contracted[side], shape))
         start += len(free)
-    return Label(Role.WEIGHT, whole(shape), tuple(dict.fromkeys(views))[:MOST])
+    if not contracted[0]:
+        return _without_modifiers(placed)
+    return joint(placed)._replace(own=whole(shape))
+
+
+def _placed(
+    label: Label, kept: dict[int, int], bound: Sequence[int], shape: tuple[int, ...]
+) -> Label:
+    """An operand of a product in its result, by the axes that it keeps there."""
+    absent = missing(shape)
+
+    def move(axes: Axes) -> Axes:
+        return tuple(
+            axes[kept[i]] if i in kept else absent[i] for i in range(len(shape))
+        )
+
+    views: list[View] = []
+    for view in label.views:
+        pieces = [piece for axis in bound for piece in view.axes[axis]]
+        gone = view.bound | origins(pieces)
+        views.append(view._replace(axes=move(view.axes), bound=gone))
+    return Label(label.role, move(label.own), tuple(views))
+
+
+def _without_modifiers(labels: Sequence[Label]) -> Label:
+    """What an elementwise operation makes of labels of one shape, see `elementwise`."""
+    extents = [_extent(label.own) for label in labels]
+    kept = []
+    for i, label in enumerate(labels):
+        others = extents[:i] + extents[i + 1 :]
+        views = (v for v in label.views if not any(_extent(v.axes) < o for o in others))
+        kept.append(label._replace(views=tuple(views)))
+    return joint(kept)
 
 
 def _fits(operand: tuple[int, ...], result: tuple[int, ...]) -> bool:

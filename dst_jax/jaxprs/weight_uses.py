@@ -58,6 +58,17 @@ class WeightUses(Domain[Label]):
     Attributes:
       uses: products that multiply a leaf, in order of execution.
       read: leaves from which a gather, or a slice at a place that data choose, reads.
+
+    >>> import jax
+    >>> from dst_jax.jaxprs.calls import opened
+    >>> from dst_jax.jaxprs.dataflow import followed
+    >>> program = opened(jax.make_jaxpr(lambda w, x: x @ w)(*[jax.numpy.eye(2)] * 2))
+    >>> axes = whole((2, 2))
+    >>> weights = Label(Role.WEIGHT, axes, (View(0, axes),))
+    >>> found = WeightUses(["w"], [True])
+    >>> _ = followed(program, [weights, Label(Role.DATA, axes)], found)
+    >>> found.uses[0].meaning.inputs
+    (0,)
     """
 
     def __init__(self, names: Sequence[str], conventional: Sequence[bool]):
@@ -97,7 +108,7 @@ class WeightUses(Domain[Label]):
 
     def shaped(self, fact: Label, aval: Any) -> Label:
         """A part of the value, or a value of which it is a part."""
-        return fact.mapped(lambda axes: resized(axes, aval.shape))
+        return fact.mapped(lambda axes: resized(axes, getattr(aval, "shape", ())))
 
     def tentative(self) -> "WeightUses":
         """The same without recording."""
@@ -132,8 +143,10 @@ class WeightUses(Domain[Label]):
     ) -> Label:
         role = joined(label.role for label in operands)
         weights = self._weights(operands)
-        if len(weights) == 2 and role == Role.WEIGHT and eqn.primitive.name[0] == "d":
-            return factors(eqn, operands)
+        if eqn.primitive.name == "dot_general":
+            (contracted, _), _ = eqn.params["dimension_numbers"]
+            if not contracted or (role == Role.WEIGHT and len(weights) == 2):
+                return factors(eqn, operands)
         for side in weights:
             by_data = operands[1 - side].role != Role.WEIGHT
             for view in operands[side].views:

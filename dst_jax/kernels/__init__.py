@@ -10,8 +10,8 @@ layout; `together` is its inverse.
 
 from dst_jax.kernels.canonical_layout import apart, of, together
 from dst_jax.kernels.kernel import COLLECTIONS, Kernel, Kernels, auxiliary
-from dst_jax.kernels.names import by_name
-from dst_jax.kernels.uses import by_use
+from dst_jax.kernels.kernel_names import by_name
+from dst_jax.kernels.kernel_uses import by_use
 
 __all__ = [
     "COLLECTIONS",

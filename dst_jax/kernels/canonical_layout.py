@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from dst_jax import trees
 from dst_jax.kernels.kernel import Kernel, Kernels
-from dst_jax.kernels.names import by_name
+from dst_jax.kernels.kernel_names import by_name
 from dst_jax.typing import Params
 
 __all__ = ["apart", "of", "together"]
@@ -85,7 +85,7 @@ def apart(tree: Params, kernels: Mapping[str, Kernel]) -> Any:
 
 
 def together(layers: Any, like: Params, kernels: Mapping[str, Kernel]) -> Any:
-    """The tree whose layers `apart` returns: its inverse.
+    """The tree whose layers `apart` returns.
 
     Args:
       layers: tree of the structure that `apart` returns. A kernel whose layers are

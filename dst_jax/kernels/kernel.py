@@ -98,8 +98,9 @@ class Kernels(dict[str, Kernel]):
         for path in sorted(self.leaves, key=lambda path: path not in self):
             parts = components(path)[1:] if positions else components(path)
             self._owners.setdefault(parts, path)
-            if parts[:1] and parts[0] in COLLECTIONS:
-                self._owners.setdefault(parts[1:], path)
+            while parts and parts[0] in COLLECTIONS:
+                parts = parts[1:]
+                self._owners.setdefault(parts, path)
 
     def find(self, path: str) -> Kernel | None:
         """The kernel to which a leaf of another tree belongs; None if it is no kernel.

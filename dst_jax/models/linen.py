@@ -27,6 +27,7 @@ class Linen:
         of that name. Two models are equal if their modules are; a module that cannot
         be hashed, because it holds an array, is equal to itself only.
 
+    >>> import jax
     >>> import jax.numpy as jnp
     >>> model = Linen(nn.Dense(3))
     >>> variables = model.init(jax.random.key(0), jnp.ones((1, 2)))
@@ -38,7 +39,14 @@ class Linen:
     module: nn.Module
 
     def init(self, key: Array, example: Array) -> dict[str, Any]:
-        """Fresh variables, for inputs like `example`."""
+        """Fresh variables, for inputs like `example`.
+
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> variables = Linen(nn.Dense(3)).init(jax.random.key(0), jnp.ones((1, 2)))
+        >>> variables["params"]["kernel"].shape
+        (2, 3)
+        """
         return dict(self.module.init(key, example, **self._options(train=False)))
 
     def __call__(

@@ -85,7 +85,7 @@ def options(name: str) -> tuple[str, ...]:
     """The options that `create` takes for a network, other than `num_classes`.
 
     Args:
-      name: one of `names()`, or `module:attribute`.
+      name: name from `names()`, or `module:attribute`.
 
     Raises:
       ValueError: an unknown name.
@@ -113,7 +113,7 @@ def task(name: str, *, stem: str | None = None) -> Publication:
     """The classes and the images of a network's publication.
 
     Args:
-      name: one of `names()`, or `module:attribute`.
+      name: name from `names()`, or `module:attribute`.
       stem: "cifar" for the images of networks that have that option.
 
     Raises:
@@ -133,7 +133,7 @@ def create(name: str, *, num_classes: int, **given: Any) -> nn.Module:
     """A network by name.
 
     Args:
-      name: one of `names()`, or `module:attribute` of a Linen module or a function
+      name: name from `names()`, or `module:attribute` of a Linen module or a function
         that returns one and takes `num_classes`.
       num_classes: number of outputs, at least 1; per pixel for the U-Net.
       **given: values for some of `options(name)`, which the network's class describes.

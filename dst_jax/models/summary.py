@@ -1,18 +1,18 @@
 """What a network is made of: layers, shapes, parameters, products, maps."""
 
-import math
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jax.extend import core
 
-from dst_jax import trees
+from dst_jax import cost, trees
 from dst_jax.activations.tap import Tap
+from dst_jax.jaxprs.module_paths import path_of
+from dst_jax.typing import is_traced
 
 __all__ = ["Layer", "grouped", "layers"]
 
@@ -22,11 +22,11 @@ class Layer:
     """A layer, or a tap, for one image.
 
     Attributes:
-      name: its path, such as `layer1/0/conv1`; empty for the network itself.
-      shape: of its output, without the batch.
-      parameters: how many of its own.
-      macs: products of its convolutions and matrix products, those with padding too.
-      activations: elements of the post-ReLU map, 0 if it is no tap.
+      name: path of the module, such as `layer1/0/conv1`; empty for the network itself.
+      shape: shape of its output, without the batch.
+      parameters: number of parameters of its own.
+      macs: number of products of its convolutions and matrix products, with padding.
+      activations: number of elements of the post-ReLU map, 0 if it is no tap.
     """
 
     name: str
@@ -44,6 +44,9 @@ def layers(model: nn.Module, image: tuple[int, int, int]) -> list[Layer]:
     Args:
       model: a Linen network, called as `model(x)`.
       image: height, width and channels.
+
+    Raises:
+      ValueError: products are in a loop or a branch.
 
     >>> net = nn.Sequential([nn.Dense(4), Tap(), nn.Dense(2)])
     >>> [(row.name, row.macs) for row in layers(net, (1, 1, 3))]
@@ -64,9 +67,15 @@ def layers(model: nn.Module, image: tuple[int, int, int]) -> list[Layer]:
                 maps[name] = out.size
         return out
 
+    products: dict[str, int] = {}
+
+    def counted(variables: Any, x: Any) -> None:
+        for key, operation in cost.count(model.apply)(variables, x).items():
+            products[key] = _known(key, operation.dense)
+
     with nn.intercept_methods(record):
-        program = jax.make_jaxpr(model.apply)(variables, x)
-    macs = _macs(program.jaxpr, shapes.keys())
+        jax.eval_shape(counted, variables, x)
+    macs = _by_module(products, shapes, scope=model.name or type(model).__name__)
     parameters: dict[str, int] = defaultdict(int)
     for name, leaf in trees.named_leaves(variables.get("params", {})).items():
         parameters[name.rpartition("/")[0]] += leaf.size
@@ -101,56 +110,33 @@ def grouped(rows: Sequence[Layer], depth: int) -> list[Layer]:
     ]
 
 
-def _macs(jaxpr: core.Jaxpr, modules: Collection[str]) -> dict[str, int]:
-    """Products by module."""
-    found: dict[str, int] = defaultdict(int)
-    for scopes, products in _operations(jaxpr, ()):
-        found[_module(scopes, modules)] += products
-    return found
+def _known(key: str, products: Any) -> int:
+    if is_traced(products.limbs):
+        raise ValueError(
+            f"{key} multiplies in a loop or a branch, whose products are known only "
+            "when it runs: count them with cost.count"
+        )
+    return int(products)
 
 
-def _module(scopes: Sequence[str], modules: Collection[str]) -> str:
-    """The module that an operation belongs to, by the names of the scopes around it.
+def _by_module(
+    products: Mapping[str, int], modules: Collection[str], *, scope: str
+) -> dict[str, int]:
+    """Products by module, from products by the keys of `cost.count`.
 
-    Scopes that name no module below the last are methods, formulas of einsum, and
-    functions that JAX has transformed.
+    What follows the module in a key is the name of the primitive. A key leaves out a
+    name that follows itself, as in `features/0/0`: of two modules with one key the
+    inner one multiplies.
 
-    >>> _module(["Net", "Net._head", "fc", "ij,jk->ik"], {"", "fc"})
-    'fc'
+    >>> _by_module({"Net/fc/dot_general_1": 3, "Net": 4}, ["", "fc"], scope="Net")
+    {'fc': 3, '': 4}
     """
-    path = ""
-    for scope in scopes:
-        below = f"{path}/{scope}" if path else scope
-        path = below if below in modules else path
-    return path
-
-
-def _operations(
-    jaxpr: core.Jaxpr, outer: tuple[str, ...]
-) -> Iterator[tuple[tuple[str, ...], int]]:
-    """Scopes and products of every convolution and matrix product.
-
-    The networks have no loops, whose body would have to be counted more than once.
-    """
-    for eqn in jaxpr.eqns:
-        stack = str(eqn.source_info.name_stack)
-        path = outer + tuple(stack.split("/") if stack else ())
-        if eqn.primitive.name in ("conv_general_dilated", "dot_general"):
-            lhs, rhs, out = (_shape(v) for v in (*eqn.invars, *eqn.outvars))
-            yield path, math.prod(out) * _reads(eqn, lhs, rhs)
-        for inner in core.jaxprs_in_params(eqn.params):
-            yield from _operations(inner, path)
-
-
-def _reads(eqn: Any, lhs: Sequence[int], rhs: Sequence[int]) -> int:
-    """The products of one output element, with those of padding."""
-    numbers = eqn.params["dimension_numbers"]
-    if eqn.primitive.name == "dot_general":
-        (contracted, _), _ = numbers
-        return math.prod(lhs[axis] for axis in contracted)
-    output_channels = numbers.rhs_spec[0]
-    return math.prod(rhs) // rhs[output_channels]
-
-
-def _shape(variable: Any) -> tuple[int, ...]:
-    return variable.aval.shape
+    named = {"/".join(path_of(name)): name for name in sorted(modules, key=len)}
+    macs: dict[str, int] = defaultdict(int)
+    for key, number in products.items():
+        outermost, _, inner = key.partition("/")
+        path = inner if outermost == scope else key
+        while path not in named:
+            path = path.rpartition("/")[0]
+        macs[named[path]] += number
+    return dict(macs)

@@ -15,7 +15,12 @@ class Identity:
     """The weights are what is trained."""
 
     def init(self, weights: Params, *, seed: ArrayLike = 0) -> Params:
-        """The weights."""
+        """The weights.
+
+        >>> weights = {"w": 1.0}
+        >>> identity.init(weights) is weights
+        True
+        """
         del seed
         return weights
 
@@ -25,7 +30,11 @@ class Identity:
         return trained
 
     def finish(self, trained: Params, state: StateLike) -> Params:
-        """What is trained."""
+        """What is trained.
+
+        >>> identity.finish({"w": 1.0}, ())
+        {'w': 1.0}
+        """
         del state
         return trained
 
@@ -40,7 +49,14 @@ class Composition:
     parts: tuple[Parametrisation, ...]
 
     def init(self, weights: Params, *, seed: ArrayLike = 0) -> Params:
-        """The tree to train: the last part takes the weights, the first comes last."""
+        """The tree to train: the last part takes the weights, the first comes last.
+
+        >>> import jax.numpy as jnp
+        >>> from dst_jax.parametrisations import shared
+        >>> both = Composition((identity, shared([("b", "a")])))
+        >>> sorted(both.init({"a": jnp.ones(2), "b": jnp.ones(2)}))
+        ['scales', 'weights']
+        """
         tree = weights
         for part in reversed(self.parts):
             tree = part.init(tree, seed=seed)
@@ -54,14 +70,29 @@ class Composition:
         return tree
 
     def finish(self, trained: Params, state: StateLike) -> Params:
-        """The weights that are handed on, each part finished."""
+        """The weights that are handed on, each part finished.
+
+        >>> from dst_jax.parametrisations import straight_through
+        >>> rounded = straight_through(lambda w, opt_state: round(w))
+        >>> doubled = straight_through(lambda w, opt_state: 2 * w)
+        >>> Composition((rounded, doubled)).finish(0.6, ())
+        2
+        >>> Composition((doubled, rounded)).finish(0.6, ())
+        1
+        """
         tree = trained
         for part in self.parts:
             tree = part.finish(tree, state)
         return tree
 
     def finish_mask(self, mask: Mask) -> Mask:
-        """The mask of the weights, from that of the trained tree."""
+        """The mask of the weights, from that of the trained tree.
+
+        >>> from dst_jax.parametrisations import shared
+        >>> mask = {"weights": {"a": "mask of a", "b": None}, "scales": {"b": None}}
+        >>> Composition((identity, shared([("b", "a")]))).finish_mask(mask)
+        {'a': 'mask of a', 'b': 'mask of a'}
+        """
         for part in self.parts:
             mask = finish_mask(part, mask)
         return mask

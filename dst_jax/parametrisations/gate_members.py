@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from dst_jax import checks, trees
+from dst_jax.kernels import COLLECTIONS
 from dst_jax.typing import Params
 
 __all__ = ["GateMembers", "Group", "check_fits", "members_of", "without_collection"]
 
-_COLLECTIONS = ("params", "batch_stats", "weights")
 # The roles that gates multiply: the first of these that a group has.
 _ROLES = (("reads",), ("scales", "shifts"), ("produces", "shifts"))
 
@@ -105,4 +105,4 @@ def without_collection(path: str) -> str:
     ('conv1/kernel', 'conv1/kernel')
     """
     first, _, rest = path.partition("/")
-    return rest if rest and first in _COLLECTIONS else path
+    return rest if rest and first in COLLECTIONS else path

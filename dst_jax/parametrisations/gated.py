@@ -75,7 +75,7 @@ def fence_sitters(gates: Params, *, sigma: ArrayLike = 1.0) -> Float[Array, ""]:
 
 @dataclass(frozen=True)
 class Gated:
-    """See `gated`."""
+    """A gate on every channel of some groups: what `gated` returns."""
 
     groups: tuple[GateMembers, ...]
     sharpness: float | Schedule
@@ -84,7 +84,15 @@ class Gated:
     fence_sitters = staticmethod(fence_sitters)  # the term of the loss that goes along
 
     def init(self, weights: Params, *, seed: ArrayLike = 0) -> Params:
-        """`{"weights": weights, "gates": {group: s}}`, every `s` 1 in float32."""
+        """`{"weights": weights, "gates": {group: s}}`, every `s` 1 in float32.
+
+        >>> from types import SimpleNamespace
+        >>> reads = [("fc", 0, (0, 1))]  # the rows of fc read the 2 channels
+        >>> p = gated({"conv": SimpleNamespace(size=2, members=reads, roles=["reads"])})
+        >>> trained = p.init({"fc": jnp.ones((2, 3))})
+        >>> trained["weights"]["fc"].shape, trained["gates"]["conv"].tolist()
+        ((2, 3), [1.0, 1.0])
+        """
         del seed
         check_fits(self.groups, weights)
         gates = {
@@ -103,9 +111,12 @@ class Gated:
                 factor = padded[np.array(units)]
                 factors.setdefault(without_collection(path), []).append((axis, factor))
 
-        def multiply(name: str, weight: Any) -> Array:
+        def multiply(name: str, weight: Any) -> Any:
+            own = factors.get(without_collection(name))
+            if own is None:
+                return weight
             product = weight
-            for axis, factor in factors.get(without_collection(name), ()):
+            for axis, factor in own:
                 shape = [1] * weight.ndim
                 shape[axis] = factor.size
                 product = product * factor.reshape(shape)
@@ -114,11 +125,27 @@ class Gated:
         return trees.map_named(multiply, trained["weights"])
 
     def finish(self, trained: Params, state: StateLike) -> Params:
-        """The weights with the gates multiplied into them, for good."""
+        """The weights with the gates multiplied into them, for good.
+
+        >>> from types import SimpleNamespace
+        >>> reads = [("fc", 0, (0, 1))]  # the rows of fc read the 2 channels
+        >>> p = gated({"conv": SimpleNamespace(size=2, members=reads, roles=["reads"])})
+        >>> trained = {"gates": {"conv": jnp.zeros(2)}}
+        >>> trained["weights"] = {"fc": jnp.full((2, 1), 4.0)}
+        >>> p.finish(trained, ())["fc"].tolist()  # sigmoid(0) * 4
+        [[2.0], [2.0]]
+        """
         return self(trained, state)
 
     def finish_mask(self, mask: Mask) -> Mask:
-        """The mask of the weights, from that of the trained tree."""
+        """The mask of the weights, from that of the trained tree.
+
+        >>> from types import SimpleNamespace
+        >>> reads = [("fc", 0, (0, 1))]  # the rows of fc read the 2 channels
+        >>> p = gated({"conv": SimpleNamespace(size=2, members=reads, roles=["reads"])})
+        >>> p.finish_mask({"weights": {"fc": "mask of fc"}, "gates": None})
+        {'fc': 'mask of fc'}
+        """
         return mask["weights"]
 
     def gates(
@@ -129,6 +156,13 @@ class Gated:
         Args:
           trained: from `init`, after any number of steps.
           state: read for its `step` and `scheduled`, where the sharpness follows them.
+
+        >>> from types import SimpleNamespace
+        >>> reads = [("fc", 0, (0, 1))]  # the rows of fc read the 2 channels
+        >>> groups = {"conv": SimpleNamespace(size=2, members=reads, roles=["reads"])}
+        >>> p = gated(groups, prevent_collapse=True)  # the largest gate is 1
+        >>> p.gates({"gates": {"conv": jnp.array([0.0, 100.0])}})["conv"].tolist()
+        [0.5, 1.0]
         """
         sharpness = self._sharpness(state)
         values = {}
@@ -154,6 +188,13 @@ class Gated:
         Returns:
           A bool array for every group, as `channels.remove` takes it. All of a group
           can be false unless `prevent_collapse` says otherwise.
+
+        >>> from types import SimpleNamespace
+        >>> reads = [("fc", 0, (0, 1))]  # the rows of fc read the 2 channels
+        >>> p = gated({"conv": SimpleNamespace(size=2, members=reads, roles=["reads"])})
+        >>> trained = {"gates": {"conv": jnp.array([-1.0, 0.0])}}  # sigmoid(-5) = 0.007
+        >>> p.collapse(trained, threshold=0.01)["conv"].tolist()
+        [False, True]
         """
         checks.share("threshold", threshold)
         return {name: g > threshold for name, g in self.gates(trained, state).items()}
@@ -227,7 +268,7 @@ def gated(
     else:
         kept = frozenset(prevent_collapse)
     for name in sorted(kept):
-        checks.one_of("prevent_collapse", name, tuple(groups))
+        checks.one_of("prevent_collapse", name, groups)
     members = tuple(members_of(name, group) for name, group in groups.items())
     return Gated(members, sharpness, kept)
 

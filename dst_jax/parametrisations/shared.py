@@ -19,7 +19,7 @@ __all__ = ["Shared", "adjusted_density", "shared"]
 
 @dataclass(frozen=True)
 class Shared:
-    """See `shared`."""
+    """Leaves that are owned by others, times a scale: what `shared` returns."""
 
     rules: tuple[tuple[str, str], ...]
 
@@ -30,6 +30,11 @@ class Shared:
           weights: those of the network; what uses another leaf is dropped.
           seed: the seed of the scales, the same for all members of a vmapped ensemble
             unless it is vmapped too; may be traced.
+
+        >>> p = shared([("b", "a")])
+        >>> trained = p.init({"a": jnp.ones(2), "b": jnp.ones(2), "fc": jnp.ones(2)})
+        >>> trained["weights"]["b"], list(trained["scales"])
+        (None, ['b'])
         """
         owners = self.owners(weights)
         root = jax.random.key(seed)
@@ -55,11 +60,23 @@ class Shared:
         return _fill(trained["weights"], used)
 
     def finish(self, trained: Params, state: StateLike) -> Params:
-        """All weights, each layer's on its own."""
+        """All weights, each layer's on its own.
+
+        >>> p = shared([("b", "a")])
+        >>> trained = {"weights": {"a": jnp.ones(2), "b": None}, "scales": {"b": 0.5}}
+        >>> p.finish(trained, ())["b"].tolist()
+        [0.5, 0.5]
+        """
         return self(trained, state)
 
     def finish_mask(self, mask: Mask) -> Mask:
-        """The mask of all weights: a leaf that is shared has that of its owner."""
+        """The mask of all weights: a leaf that is shared has that of its owner.
+
+        >>> p = shared([("b", "a")])
+        >>> owned = {"a": jnp.array([True, False]), "b": None}
+        >>> p.finish_mask({"weights": owned, "scales": {"b": None}})["b"].tolist()
+        [True, False]
+        """
         owned = trees.named_leaves(mask["weights"])
         used = {name: owned.get(self._owner(name)) for name in mask["scales"]}
         return _fill(mask["weights"], used)

@@ -16,12 +16,16 @@ __all__ = ["StraightThrough", "straight_through"]
 
 @dataclass(frozen=True)
 class StraightThrough:
-    """See `straight_through`."""
+    """Weights read off what is trained: what `straight_through` returns."""
 
     read: Callable[[Params, Any], Params]
 
     def init(self, weights: Params, *, seed: ArrayLike = 0) -> Params:
-        """The weights, none of them pruned by this."""
+        """The weights, none of them pruned by this.
+
+        >>> straight_through(lambda w, opt_state: round(w)).init(0.6)  # not yet rounded
+        0.6
+        """
         del seed
         return weights
 
@@ -32,7 +36,13 @@ class StraightThrough:
         return _substitute(trained, seen)
 
     def finish(self, trained: Params, state: StateLike) -> Params:
-        """`read(trained, opt_state)`."""
+        """`read(trained, opt_state)`.
+
+        >>> from dst_jax.parametrisations import State
+        >>> scaled = straight_through(lambda w, opt_state: opt_state["scale"] * w)
+        >>> scaled.finish(3, State(opt_state={"scale": 2}))
+        6
+        """
         return self._read(trained, state)
 
     def _read(self, trained: Params, state: StateLike) -> Params:

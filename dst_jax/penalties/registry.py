@@ -80,7 +80,7 @@ def get(name: str, **options: Any) -> Penalty:
     """The penalty of that name with its options bound.
 
     Args:
-      name: one of `names()`, or `module:attribute` of a penalty from elsewhere.
+      name: name from `names()`, or `module:attribute` of another penalty.
       **options: shape parameters, see `options(name)`; may be traced.
 
     Returns:
@@ -109,8 +109,9 @@ def get_prox(name: str, **options: Any) -> Function:
     """The proximal map of that penalty with its options bound.
 
     Args:
-      name: one of `names()` that has a closed-form proximal map, or `module:attribute`
-        of a penalty from elsewhere, whose map is `prox_ATTRIBUTE` in the same module.
+      name: name from `names()` of a penalty with a closed-form proximal map, or
+        `module:attribute` of another penalty, whose map is `prox_ATTRIBUTE` in the same
+        module.
       **options: shape parameters, see `options(name)`; may be traced.
 
     Returns:

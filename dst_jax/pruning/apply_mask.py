@@ -134,7 +134,10 @@ def hold(mask: Mask, updates: optax.Updates, params: Params) -> optax.Updates:
 
 
 def get_mask(opt_state: optax.OptState) -> Mask:
-    """The mask in an optimizer state, however deep in the chain.
+    """The mask in an optimizer state, at any depth of the chain.
+
+    Args:
+      opt_state: state of any chain with one mask in it.
 
     Raises:
       ValueError: there is no mask in it, or more than one.
@@ -182,7 +185,10 @@ def keeps_dense(opt_state: optax.OptState) -> bool:
     """Whether an optimizer trains dense weights, so that the network needs others.
 
     Then gradients are taken at `sparse_params(params, opt_state)`, and these weights
-    are what is evaluated, saved and handed on. Also true of the state's shapes alone.
+    are evaluated, saved and handed on.
+
+    Args:
+      opt_state: state of any chain, or its shapes.
 
     >>> from dst_jax import pruning
     >>> params = {"kernel": jnp.ones((4, 4))}
@@ -196,6 +202,10 @@ def keeps_dense(opt_state: optax.OptState) -> bool:
 
 def fit_mask(mask: Mask, params: Params) -> Mask:
     """A copy of a mask in the containers of the parameters.
+
+    Args:
+      mask: pytree of bool arrays, `None` where nothing is pruned.
+      params: pytree of arrays.
 
     Raises:
       ValueError: a path name or a shape differs.
@@ -220,6 +230,9 @@ def _hold(mask: Any, update: Any, param: Any) -> Any:
 
 def held(opt_state: optax.OptState) -> tuple[Mask, LayerLayout]:
     """The one mask in a state, unpacked, and its layout.
+
+    Args:
+      opt_state: state of any chain with one mask in it.
 
     Raises:
       ValueError: there is no mask in it, or more than one.

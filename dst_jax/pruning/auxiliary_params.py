@@ -1,4 +1,4 @@
-"""What a method learns beside the weights: thresholds, gates, coefficients."""
+"""Parameters that a method learns next to the weights: thresholds, gates, ..."""
 
 from typing import Any, NamedTuple
 
@@ -8,14 +8,18 @@ __all__ = ["Learned", "descend", "learned"]
 
 
 class Learned(NamedTuple):
-    """Parameters of a method's own and the state of their optimizer."""
+    """Parameters of a method's own, and the state of their optimizer."""
 
     value: Any
     state: optax.OptState
 
 
 def learned(optimizer: optax.GradientTransformation, value: Any) -> Learned:
-    """Parameters before the first step.
+    """The parameters before the first step.
+
+    Args:
+      optimizer: optimizer of the parameters.
+      value: pytree of initial parameters.
 
     >>> import jax.numpy as jnp
     >>> learned(optax.sgd(0.1), jnp.float32(1.0)).value.item()
@@ -27,7 +31,12 @@ def learned(optimizer: optax.GradientTransformation, value: Any) -> Learned:
 def descend(
     optimizer: optax.GradientTransformation, now: Learned, grads: Any
 ) -> Learned:
-    """Parameters after a step.
+    """The parameters after one step.
+
+    Args:
+      optimizer: optimizer of the parameters.
+      now: parameters before the step.
+      grads: gradients, shaped like the parameters.
 
     >>> import jax.numpy as jnp
     >>> tx = optax.sgd(0.1)

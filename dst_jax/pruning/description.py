@@ -188,6 +188,9 @@ def method(
 def description_of(factory: Any) -> Description:
     """What the method of a factory declares.
 
+    Args:
+      factory: function made by `method`.
+
     Raises:
       ValueError: the factory was not made by `method`.
 

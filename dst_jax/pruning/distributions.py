@@ -180,14 +180,14 @@ def by_name(distribution: str | Distribution) -> Distribution:
       distribution: "uniform", "erk", "er", "global", `module:attribute`, or a function.
 
     Raises:
-      ValueError: an unknown name.
+      ValueError: an unknown name, or what is found is no function.
 
     >>> by_name("erk") is erk
     True
     """
     if callable(distribution):
         return distribution
-    return checks.lookup("distribution", distribution, _BY_NAME)
+    return checks.function("distribution", distribution, _BY_NAME)
 
 
 def within(kept: Kept, most: Mapping[str, Any]) -> Kept:

@@ -1,4 +1,4 @@
-"""What a sparse training step costs, next to what inference costs.
+"""Multiply-adds of a sparse training step.
 
 A forward pass costs F multiply-adds; the backward pass two more of its kind, one for
 the gradients of the inputs and one for those of the weights. With `f_S` of the sparse
@@ -33,17 +33,23 @@ DenseGradients = Callable[..., int | None]
 
 
 class TrainingFlops(NamedTuple):
-    """Multiply-adds of one example, averaged over steps; of all layers together."""
+    """Multiply-adds of one example in all layers, averaged over steps.
+
+    Attributes:
+      forward: forward pass.
+      input_gradients: gradients of the inputs.
+      weight_gradients: gradients of the weights.
+      dense: dense training step, `3 f_D`.
+    """
 
     forward: Any
     input_gradients: Any
     weight_gradients: Any
     dense: Any
-    """Of a dense training step: `3 f_D`."""
 
     @property
     def total(self) -> Any:
-        """Of a training step."""
+        """Multiply-adds of a training step."""
         return self.forward + self.input_gradients + self.weight_gradients
 
     @property
@@ -62,8 +68,8 @@ def training_flops(
 
     Args:
       dense_macs: multiply-adds of a dense forward pass by layer, for one example.
-      densities: kept weights over all, in [0, 1]; layers not named are dense. Numbers
-        or arrays, for instance from `statistics`.
+      densities: densities of the layers, kept weights over all, in [0, 1]; numbers or
+        arrays, for instance from `statistics`. Layers not named are dense.
       dense_gradient_every: steps between gradients of all weights: None = never
         (static, SET), 1 = at every step, or RigL's interval dT between updates, which
         gives the average over dT + 1 steps of the paper.
@@ -100,7 +106,11 @@ def training_flops(
 
 
 def never(step: float, **options: Any) -> None:
-    """For methods that look at gradients of kept weights only.
+    """None: for methods that use gradients of kept weights only.
+
+    Args:
+      step: number of the optimizer step.
+      **options: options that do not matter here.
 
     >>> never(10, sparsity=0.9)
     """
@@ -110,12 +120,12 @@ def never(step: float, **options: Any) -> None:
 def at_updates(
     step: float, *, interval: int, end: float | None = None, **others: Any
 ) -> int | None:
-    """For methods that look at gradients of all weights at every mask update.
+    """The interval: for methods that use gradients of all weights at mask updates.
 
     Args:
       step: number of the optimizer step.
       interval: steps between updates.
-      end: the step after which there are none; None = never.
+      end: last step with updates; None = updates never stop.
       **others: options that do not matter here.
 
     >>> at_updates(10, interval=5, end=20), at_updates(30, interval=5, end=20)
@@ -126,12 +136,12 @@ def at_updates(
 
 
 def if_grown_by_gradient(step: float, *, grow: Any, **options: Any) -> int | None:
-    """For methods whose option `grow` says which weights are grown.
+    """The interval if weights are grown by gradient, and None otherwise.
 
     Args:
       step: number of the optimizer step.
-      grow: the score by name, or as a function, which may look at gradients.
-      **options: the others, as for `at_updates`.
+      grow: score by name, or a function, which may use gradients.
+      **options: other options, as for `at_updates`.
 
     >>> if_grown_by_gradient(10, grow="gradient", interval=5)
     5

@@ -26,7 +26,11 @@ LEAST = 1 / (1 + math.exp(BOUND - _SHIFT))
 def gate(
     log_alpha: Float[Array, "*shape"], u: Float[Array, "*shape"] | float = 0.5
 ) -> Float[Array, "*shape"]:
-    """The gate for uniform `u`; its median by default.
+    """The gates for uniform `u`; their medians by default.
+
+    Args:
+      log_alpha: parameters of the gates.
+      u: numbers in (0, 1), shaped like `log_alpha`.
 
     >>> [round(float(gate(jnp.float32(0.0), u)), 4) for u in (0.1, 0.5, 0.99)]
     [0.0, 0.5, 1.0]
@@ -37,7 +41,10 @@ def gate(
 
 
 def slope(z: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """The derivative of a gate in its `log_alpha`, from its value; 0 at 0 and 1.
+    """The derivatives of gates in their `log_alpha`; 0 where a gate is 0 or 1.
+
+    Args:
+      z: gates, in [0, 1].
 
     >>> round(float(slope(jnp.float32(0.5))), 4)
     0.45
@@ -49,6 +56,9 @@ def slope(z: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 
 def active_probability(log_alpha: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """The probability that a gate is not 0: `sigmoid(log_alpha - 2/3 log(0.1/1.1))`.
+
+    Args:
+      log_alpha: parameters of the gates.
 
     >>> round(float(active_probability(jnp.float32(0.0))), 4)
     0.8318

@@ -132,6 +132,9 @@ def hand_out(amount: Any, room: Any, order: Any, xp: Any) -> Any:
 def half_up(x: float) -> int:
     """The nearest integer, halves up, where Python's `round` takes the even one.
 
+    Args:
+      x: real number.
+
     >>> half_up(2.5)
     3
     """

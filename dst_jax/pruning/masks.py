@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from dst_jax import checks, trees
 from dst_jax.kernels import Kernel, of
@@ -43,7 +44,7 @@ def prunable(
     that are not float are not, stacked or not. A leaf without elements never is.
 
     Args:
-      params: pytree of arrays.
+      params: pytree of arrays or `jax.ShapeDtypeStruct`s.
       rules: `[(regex, bool), ...]` over path names, first match wins, in place of what
         `kernels` says of a leaf. A leaf that is no kernel, chosen by a rule, counts as
         one layer (*window, inputs, outputs).
@@ -73,7 +74,7 @@ def prunable(
     found = of(real, kernels)
 
     def pruned(name: str, w: Any) -> Any:
-        if not ruled.get(name, name in found) or not jnp.size(w):
+        if not ruled.get(name, name in found) or not np.size(w):
             return None
         if not jnp.issubdtype(jnp.result_type(w), jnp.floating):
             raise ValueError(
@@ -192,6 +193,11 @@ def assemble(mask: Mask, layout: LayerLayout, params: Params) -> Mask:
 
     Layers that it prunes whole are named in a warning of `logging`.
 
+    Args:
+      mask: mask of the layers.
+      layout: layout of the layers in `params`.
+      params: pytree of arrays.
+
     >>> params = {"weight": jnp.ones((3, 2))}  # outputs first
     >>> layers, layout = prunable_layers(params)
     >>> mask = jax.tree.map(lambda w: w > 0, layers)
@@ -209,6 +215,9 @@ def assemble(mask: Mask, layout: LayerLayout, params: Params) -> Mask:
 
 def emptied(mask: Mask) -> tuple[str, ...]:
     """The layers that a mask prunes whole; none while JAX traces, where it is unknown.
+
+    Args:
+      mask: pytree of bool arrays, `None` where nothing is pruned.
 
     >>> emptied({"a": jnp.array([False, False]), "b": jnp.array([True, False])})
     ('a',)
@@ -244,14 +253,20 @@ def apply(mask: Mask, params: Params) -> Params:
 def sparsity(tree: Params) -> float:
     """The exact fraction of zeros (of False in a mask) in all leaves that are not None.
 
+    Args:
+      tree: pytree of arrays, weights or a mask.
+
+    Raises:
+      ValueError: there are no leaves, or none with elements.
+
     >>> sparsity({"kernel": jnp.array([True, False, False, False]), "bias": None})
     0.75
     """
-    leaves = jax.tree.leaves(tree)
-    if not leaves:
-        raise ValueError("tree has no leaves: nothing in it is prunable")
+    leaves, total = jax.tree.leaves(tree), trees.count(tree)
+    if not total:
+        raise ValueError("tree has no leaves with elements: nothing in it is prunable")
     zeros = sum(leaf.size - int(jnp.count_nonzero(leaf)) for leaf in leaves)
-    return zeros / trees.count(tree)
+    return zeros / total
 
 
 def _is_complex(leaf: Any) -> bool:

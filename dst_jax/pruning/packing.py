@@ -23,7 +23,10 @@ class PackedLeaf:
 
 
 def pack(mask: Mask) -> Any:
-    """A mask with every leaf packed; `None` stays `None`.
+    """A mask with every leaf packed to bits; `None` stays `None`.
+
+    Args:
+      mask: pytree of bool arrays.
 
     >>> pack({"w": jnp.ones((3, 5), bool)})["w"].bits.tolist()
     [255, 254]
@@ -32,7 +35,10 @@ def pack(mask: Mask) -> Any:
 
 
 def unpack(mask: Any) -> Mask:
-    """The bool mask; what is not packed passes through.
+    """The bool mask of a packed one; leaves that are not packed stay as they are.
+
+    Args:
+      mask: pytree of `PackedLeaf`s and bool arrays.
 
     >>> mask = {"w": jnp.array([[True, False], [True, True]]), "b": None}
     >>> unpack(pack(mask))["w"].tolist()

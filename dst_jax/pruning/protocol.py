@@ -1,4 +1,4 @@
-"""What a method of sparse training is, what it sees, and what is carried along."""
+"""What a method is: functions of a step; and the state around it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +15,11 @@ __all__ = ["Changes", "Method", "SparseState", "Step", "masked_gradients"]
 
 
 class Step(NamedTuple):
-    """What a method may look at. Trees have `None` where nothing is ever pruned."""
+    """What a method sees: trees of layers, with `None` where nothing is ever pruned.
+
+    A kernel that is a stack of layers is a tuple of them, and every layer has the axes
+    (*window, inputs, outputs).
+    """
 
     params: Params
     """Weights; for a mask update those after the optimizer's step."""
@@ -30,25 +34,32 @@ class Step(NamedTuple):
 
 
 def masked_gradients(step: Step) -> Params:
-    """Gradients of kept weights: momentum does not build up where nothing is."""
+    """The gradients of kept weights, so that pruned ones build up no momentum.
+
+    >>> import jax.numpy as jnp
+    >>> mask, grads = {"w": jnp.array([True, False])}, {"w": jnp.ones(2)}
+    >>> masked_gradients(Step(None, grads, mask, None, None, None))["w"].tolist()
+    [1.0, 0.0]
+    """
     return masks.apply(step.mask, step.grads)
 
 
 @dataclass(frozen=True)
 class Method:
-    """A way to choose masks.
+    """A way to choose masks, of layers (*window, inputs, outputs).
 
     Attributes:
-      first: the mask at `init`, from the prunable weights and a key.
-      refresh: the new mask and memory.
-      due: the steps at which masks are refreshed; None = never.
-      memory: what the method remembers at first, from the prunable weights and mask.
-        If it is `Effective`, it says what the network computes with.
-      observe: the memory after every step, due or not, from the weights before it and
-        their gradients; None = unchanged.
-      gradients: what the inner optimizer sees of the prunable weights' gradients.
-      adjust: the weights after the optimizer's step, from those it leads to; None =
-        unchanged. A weight that it sets to 0 is exactly 0.
+      first: function of the prunable layers and a key; the mask at `init`.
+      refresh: function of a `Step`; the new mask and memory.
+      due: function of the step; whether masks are refreshed. None = never.
+      memory: function of the prunable layers and their mask; what the method remembers
+        at first. If it is `Effective`, it says what the network computes with.
+      observe: function of the `Step` before the optimizer's; the memory after every
+        step, due or not. None = unchanged.
+      gradients: function of the `Step`; the gradients of prunable layers that the inner
+        optimizer sees.
+      adjust: function of the `Step` after the optimizer's; the weights in place of
+        those it leads to. A weight set to 0 is exactly 0. None = unchanged.
       holds: whether pruned weights are held at 0. If not, `params` are the dense
         weights that training goes on with, and the network computes with
         `sparse_params(params, opt_state)`.

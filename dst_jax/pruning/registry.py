@@ -136,5 +136,5 @@ def holds(name: str, **options: Any) -> bool:
     return describe(name).holds(**options)
 
 
-def _find(name: str) -> Factory:
+def _find(name: str) -> Any:
     return checks.lookup("method", name, _METHODS)

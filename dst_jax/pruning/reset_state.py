@@ -1,4 +1,4 @@
-"""Statistics of the inner optimizer that are as if training began."""
+"""Resets the optimizer statistics of selected weights."""
 
 from typing import Any
 
@@ -22,8 +22,8 @@ def reset_where(state: optax.OptState, fresh: optax.OptState, chosen: Mask) -> A
     Statistics shared by many weights, as Adafactor's rows and columns are, stay.
 
     Args:
-      state: of the inner optimizer.
-      fresh: what its `init` returns; not everything starts at 0.
+      state: state of the inner optimizer.
+      fresh: state that its `init` returns; not everything starts at 0.
       chosen: bool tree shaped like the parameters, `None` = none of the leaf.
 
     >>> params = {"w": jnp.zeros(2)}

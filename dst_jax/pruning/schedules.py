@@ -1,4 +1,4 @@
-"""Schedules: sparsity, or the fraction to drop, as a function of the step.
+"""Schedules of sparsity, or of the fraction to drop, over steps.
 
 Each returns an Optax schedule, `step -> float32`. `step` counts optimizer steps: the
 masks that a method sets right after the first step see 1. Hyper-parameters may be
@@ -36,6 +36,9 @@ Wave = Literal["cosine", "triangular"]
 def constant(value: ArrayLike) -> optax.Schedule:
     """`value` at every step.
 
+    Args:
+      value: number; may be traced.
+
     >>> float(constant(0.5)(7))
     0.5
     """
@@ -44,6 +47,10 @@ def constant(value: ArrayLike) -> optax.Schedule:
 
 def one_shot(value: ArrayLike, *, at: ArrayLike) -> optax.Schedule:
     """0 before step `at`, then `value`.
+
+    Args:
+      value: number; may be traced.
+      at: first step with that value.
 
     >>> [float(one_shot(0.5, at=10)(t)) for t in (9, 10)]
     [0.0, 0.5]
@@ -55,6 +62,10 @@ def linear(
     initial: ArrayLike, final: ArrayLike, *, end: ArrayLike, start: ArrayLike = 0
 ) -> optax.Schedule:
     """From `initial` at `start` to `final` at `end` in equal steps.
+
+    Args:
+      initial, final: values at the ends of the ramp.
+      end, start: last and first step of the ramp.
 
     >>> [float(linear(0.5, 0.0, end=10)(t)) for t in (0, 5, 10, 11)]
     [0.5, 0.25, 0.0, 0.0]
@@ -71,6 +82,9 @@ def cosine(
 
     RigL's drop fraction `alpha/2 (1 + cos(pi t / T_end))` is `cosine(alpha, 0, end=)`.
 
+    Args:
+      initial, final, end, start: as for `linear`.
+
     Reference:
       Evci et al. 2020 (RigL, arXiv 1911.11134).
 
@@ -83,9 +97,12 @@ def cosine(
 def cubic(
     initial: ArrayLike, final: ArrayLike, *, end: ArrayLike, start: ArrayLike = 0
 ) -> optax.Schedule:
-    """Fast at first, slow towards the end, as gradual magnitude pruning does.
+    """A cubic from `initial` to `final`, fast at first: gradual magnitude pruning's.
 
         final + (initial - final) (1 - p)^3,  p = (t - start) / (end - start)
+
+    Args:
+      initial, final, end, start: as for `linear`.
 
     Reference:
       Zhu & Gupta 2017 (arXiv 1710.01878), equation 1.
@@ -99,13 +116,13 @@ def cubic(
 def exponential(
     initial: ArrayLike, final: ArrayLike, *, end: ArrayLike, start: ArrayLike = 0
 ) -> optax.Schedule:
-    """The density shrinks by the same factor in every step.
+    """Sparsities under which the density shrinks by the same factor in every step.
 
         1 - (1 - initial)^(1 - p) (1 - final)^p,  p = (t - start) / (end - start)
 
     Args:
       initial, final: sparsities in [0, 1).
-      end, start: where the ramp ends and starts.
+      end, start: last and first step of the ramp.
 
     Reference:
       Tanaka et al. 2020 (SynFlow, arXiv 2006.05467): d^(k/n).
@@ -134,18 +151,21 @@ def cyclic(
     relaxation: ArrayLike = 3.0,
     wave: Wave = "cosine",
 ) -> optax.Schedule:
-    """Starts at the target, relaxes in mid-cycle, and is back at every cycle's end.
+    """Sparsities that start at the target, relax in mid-cycle, and return to it.
 
         density = d (1 + (relaxation - 1) f(phase)),  d = 1 - sparsity
         f = (1 - cos(2 pi phase)) / 2,  or triangular: 1 - |2 phase - 1|
 
     Args:
-      sparsity: the target, in [0, 1).
+      sparsity: target, in [0, 1).
       period: steps of the first cycle.
-      cycles: how many; the target holds afterwards.
-      growth: each cycle is so many times as long as the one before.
-      relaxation: the largest density over the target's; no density passes 1.
-      wave: "cosine" or "triangular".
+      cycles: number of cycles; the target holds afterwards.
+      growth: length of each cycle over that of the one before.
+      relaxation: largest density over the target's; no density passes 1.
+      wave: form of the cycle, "cosine" or "triangular".
+
+    Raises:
+      ValueError: a value is out of range.
 
     Reference:
       EAST (TMLR submission 5122); formula and defaults as in its released code.
@@ -179,7 +199,12 @@ def cyclic(
 def decay(
     name: str, initial: ArrayLike, final: ArrayLike = 0.0, *, end: ArrayLike
 ) -> optax.Schedule:
-    """A drop fraction by name: "constant", "cosine" or "linear" from step 0 to `end`.
+    """A drop fraction that decays from step 0 to `end`.
+
+    Args:
+      name: "constant", "cosine" or "linear".
+      initial, final: fractions at step 0 and at `end`, in [0, 1].
+      end: last step of the decay.
 
     Raises:
       ValueError: an unknown name, or a fraction outside [0, 1].
@@ -203,14 +228,15 @@ def every(
     end: ArrayLike | None = None,
     at_end: bool = False,
 ) -> Due:
-    """When masks are updated: `step -> bool`.
+    """A function of the step that says when masks are updated.
 
     At `start`, `start + interval`, ... before `end`; with `at_end` also at `end`
     itself, whether or not it is a multiple of the interval.
 
     Args:
       interval: steps between updates, at least 1.
-      start, end: the first step and the one that is too late; None = never.
+      start: first step at which there may be an update.
+      end: first step that is too late; None = updates never stop.
       at_end: whether the last update comes at `end`.
 
     Raises:

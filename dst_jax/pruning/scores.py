@@ -1,7 +1,7 @@
-"""Scores: how important every weight is. The lowest are pruned first.
+"""Scores of the importance of every weight: the lowest are pruned first.
 
-Every score is `(params, *, ...) -> scores`; with what else it needs bound by
-`functools.partial` it is a `dst_jax.typing.Score`. Trees may hold `None`.
+Every score is `(params, *, ...) -> scores`, and with the other arguments bound by
+`functools.partial` a `dst_jax.typing.Score`. Trees may hold `None`.
 """
 
 from collections.abc import Mapping
@@ -30,7 +30,10 @@ __all__ = [
 
 
 def magnitude(params: Params) -> Params:
-    """`|w|` of every leaf, in float32.
+    """`|w|` of every weight, in float32.
+
+    Args:
+      params: pytree of float arrays.
 
     >>> magnitude({"kernel": jnp.array([-2.0, 1.0])})["kernel"].tolist()
     [2.0, 1.0]
@@ -39,7 +42,11 @@ def magnitude(params: Params) -> Params:
 
 
 def random(params: Params, *, key: jax.Array) -> Params:
-    """Uniform in [0, 1), the same on every device and for every sharding.
+    """Random numbers, uniform in [0, 1), the same for every sharding.
+
+    Args:
+      params: pytree of arrays, of which only the shapes are used.
+      key: random key.
 
     >>> random({"w": jnp.ones(2)}, key=jax.random.key(0))["w"].shape
     (2,)
@@ -55,10 +62,10 @@ def random(params: Params, *, key: jax.Array) -> Params:
 
 
 def gradient(params: Params, *, grads: Params) -> Params:
-    """`|g|`: where RigL grows.
+    """`|g|`, by which RigL grows.
 
     Args:
-      params: only its structure is used.
+      params: pytree of which only the structure is used.
       grads: dense gradients, shaped like `params`.
 
     >>> gradient({"w": jnp.ones(2)}, grads={"w": jnp.array([-3.0, 1.0])})["w"].tolist()
@@ -104,8 +111,8 @@ def movement(params: Params, *, accumulated: Params) -> Params:
     """`-sum_t w_t * g_t`: high for weights that moved away from 0.
 
     Args:
-      params: only its structure is used.
-      accumulated: the sum of `w * g` over the steps so far, shaped like `params`.
+      params: pytree of which only the structure is used.
+      accumulated: sum of `w * g` over the steps so far, shaped like `params`.
 
     Reference:
       Sanh et al. 2020 (movement pruning, arXiv 2005.07683).
@@ -125,7 +132,7 @@ def grasp(params: Params, *, hessian_gradient: Params) -> Params:
 
     Args:
       params: pytree of float arrays.
-      hessian_gradient: the loss's Hessian times its gradient, shaped like `params`.
+      hessian_gradient: Hessian of the loss times its gradient, shaped like `params`.
 
     Reference:
       Wang et al. 2020 (GraSP, arXiv 2002.07376).

@@ -77,6 +77,10 @@ def top_k(scores: Params, kept: Counts, *, among: Mask = None) -> Mask:
 def ahead(mask: Mask, scores: Params) -> Params:
     """Scores by which everything in the mask comes before everything outside.
 
+    Args:
+      mask: pytree of bool arrays.
+      scores: pytree of float arrays, shaped like `mask`.
+
     >>> mask = {"w": jnp.array([True, False])}
     >>> ahead(mask, {"w": jnp.array([1.0, jnp.inf])})["w"].tolist()
     [inf, 3.4028234663852886e+38]

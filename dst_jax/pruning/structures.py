@@ -1,10 +1,10 @@
-"""Structures: which weights of a layer go together.
+"""Structures: which weights of a layer are kept or pruned together.
 
-A structure turns the scores of one leaf and a number of weights to keep into a mask.
-Scores of a unit (a block, a channel) are averaged and the best units are kept. What a
-structure cannot meet to one weight it rounds: `block` to the nearest block, `channel`
-to the nearest channel, `constant_fan_in` down to the same number for every output;
-`n_m` keeps n of m whatever number is asked for.
+A structure turns the scores of one layer, (*window, inputs, outputs), and a number of
+weights to keep into a mask. Scores of a unit (a block, a channel) are averaged and the
+best units are kept. A number that cannot be met to one weight is rounded: `block` to
+the nearest block, `channel` to the nearest channel, `constant_fan_in` down to the same
+number for every output; `n_m` keeps n of m for any number asked for.
 """
 
 import re
@@ -41,10 +41,13 @@ def unstructured() -> Structure:
 
 
 def block(shape: tuple[int, ...]) -> Structure:
-    """Blocks over the trailing axes, `(4, 1)` for four inputs of one output.
+    """Blocks over the last axes, `(4, 1)` for four inputs of one output.
 
     Args:
-      shape: the block's extent along the last axes of a leaf; each divides its axis.
+      shape: extent of a block along the last axes of a layer; each divides its axis.
+
+    Raises:
+      ValueError: an extent is not an integer of at least 1.
 
     >>> block((2,))(jnp.array([1.0, 3.0, 2.0, 2.5]), 2).tolist()
     [False, False, True, True]
@@ -80,7 +83,13 @@ def block(shape: tuple[int, ...]) -> Structure:
 
 
 def channel(axis: Literal["in", "out"] = "out") -> Structure:
-    """Whole input or output channels of kernels of shape (..., in, out).
+    """Whole input or output channels.
+
+    Args:
+      axis: "in" or "out".
+
+    Raises:
+      ValueError: another axis.
 
     >>> channel("in")(jnp.array([[1.0, 3.0], [2.5, 2.0]]), 2).tolist()
     [[False, False], [True, True]]
@@ -106,9 +115,12 @@ def n_m(n: int, m: int, *, axis: int = -2) -> Structure:
     """Exactly `n` of every `m` consecutive weights along an axis: 2:4 is `n_m(2, 4)`.
 
     Args:
-      n: kept in each group, in [1, m].
-      m: the group; divides the axis.
-      axis: -2 is the input axis of kernels (..., in, out), which hardware asks for.
+      n: number of weights kept in each group, in [1, m].
+      m: size of a group, which divides the axis.
+      axis: axis of the groups; -2 is that of the inputs, which hardware asks for.
+
+    Raises:
+      ValueError: `n` is out of range.
 
     Reference:
       Zhou et al. 2021 (arXiv 2102.04010).
@@ -134,7 +146,7 @@ def n_m(n: int, m: int, *, axis: int = -2) -> Structure:
 
 
 def constant_fan_in() -> Structure:
-    """The same number of weights for every output: `kept // outputs`, the last axis.
+    """The same number of weights for every output, `kept // outputs`.
 
     >>> scores = jnp.array([[1.0, 9.0], [2.0, 8.0], [3.0, 7.0]])
     >>> constant_fan_in()(scores, 3).tolist()

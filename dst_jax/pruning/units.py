@@ -20,17 +20,17 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Structure:
-    """How the weights of a leaf group into units that are kept or pruned together.
+    """How the weights of a layer group into units that are kept or pruned together.
 
     Attributes:
-      name: for messages.
-      units: the shape of the grid of units of a leaf; raises ValueError if the leaf
-        does not divide into units.
-      pool: scores of a leaf to scores of its units.
-      expand: a mask of units to a mask of the leaf's shape.
-      choose: in place of the three, `(scores, kept) -> mask` of one leaf, for
+      name: name for messages.
+      units: function of a layer's shape; the shape of its grid of units. Raises
+        ValueError if the layer does not divide into units.
+      pool: function of a layer's scores; the scores of its units.
+      expand: function of a mask of units and a layer's shape; the layer's mask.
+      choose: `(scores, kept) -> mask` of one layer, in place of the three, for
         structures that do not rank units against each other.
-      density: the share of weights that `choose` keeps whatever number is asked for.
+      density: share of weights that `choose` keeps for any number asked for.
     """
 
     name: str
@@ -43,11 +43,11 @@ class Structure:
     def __call__(
         self, scores: Float[Array, "*shape"], kept: Count
     ) -> Bool[Array, "*shape"]:
-        """The mask of one leaf that keeps about `kept` weights."""
+        """The mask of one layer that keeps about `kept` weights."""
         return select({"leaf": scores}, {"leaf": kept}, self)["leaf"]
 
     def size(self, shape: Shape) -> int:
-        """Weights in a unit."""
+        """The number of weights in a unit."""
         return math.prod(shape) // max(math.prod(self.units(shape)), 1)
 
 

@@ -1,4 +1,4 @@
-"""The mask updates that methods are made of: a first mask, pruning, drop and grow."""
+"""Mask updates that methods are made of: first masks, pruning, drop and grow."""
 
 from collections.abc import Callable
 from typing import Any, Literal, get_args
@@ -52,7 +52,7 @@ def importance(argument: str, value: str | Importance) -> Importance:
         a function of `Step`.
 
     Raises:
-      ValueError: an unknown name.
+      ValueError: an unknown name, or what is found is no function.
 
     >>> step = Step({"w": jnp.array([-2.0])}, None, None, None, None, None)
     >>> importance("drop", "magnitude")(step)["w"].tolist()
@@ -60,11 +60,14 @@ def importance(argument: str, value: str | Importance) -> Importance:
     """
     if callable(value):
         return value
-    return checks.lookup(argument, value, _IMPORTANCE)
+    return checks.function(argument, value, _IMPORTANCE)
 
 
 def dense_mask(params: Params) -> Mask:
-    """Everything is kept.
+    """A mask that keeps everything.
+
+    Args:
+      params: layers.
 
     >>> dense_mask({"w": jnp.zeros(2), "b": None})["w"].tolist()
     [True, True]
@@ -78,7 +81,13 @@ def keep(
     distribution: str | Distribution,
     structure: Structure | None = None,
 ) -> Mask:
-    """The mask that keeps the highest scores at a sparsity.
+    """A mask that keeps the highest scores at a sparsity.
+
+    Args:
+      importances: scores of the layers.
+      sparsity: sparsity of all layers together; may be traced.
+      distribution: distribution between layers, by name or as a function.
+      structure: units of weights that are kept together; None = single weights.
 
     >>> keep({"w": jnp.array([[1.0, 2.0]])}, 0.5, "uniform")["w"].tolist()
     [[False, True]]
@@ -94,7 +103,12 @@ def random_mask(
     distribution: str | Distribution,
     structure: Structure | None = None,
 ) -> Mask:
-    """A mask with the distribution's number of weights in every layer, drawn evenly.
+    """A random mask with the distribution's number of weights in every layer.
+
+    Args:
+      params: layers.
+      key: random key.
+      sparsity, distribution, structure: as for `keep`.
 
     >>> params = {"w": jnp.ones((4, 5))}
     >>> int(random_mask(params, jax.random.key(0), 0.9, "erk")["w"].sum())
@@ -110,10 +124,15 @@ def prune(
     distribution: str | Distribution,
     structure: Structure | None = None,
 ) -> Mask:
-    """The active weights of highest score: what is pruned never comes back.
+    """A mask that keeps the active weights of highest score.
 
-    A layer that the distribution would give more weights than are active keeps what it
-    has, and the others make up for it.
+    No pruned weight comes back, whatever its score. A layer that the distribution would
+    give more weights than are active keeps those it has, and the others make up for it.
+
+    Args:
+      importances: scores of the layers; NaN ranks lowest of what is active.
+      mask: present mask.
+      sparsity, distribution, structure: as for `keep`.
 
     >>> w = {"w": jnp.array([[1.0, 2.0, 3.0, 4.0]])}
     >>> mask = {"w": jnp.array([[True, True, True, False]])}
@@ -132,7 +151,13 @@ def prune(
 def grow(
     importances: Params, mask: Mask, kept: Any, structure: Structure | None = None
 ) -> Mask:
-    """The mask and the pruned weights of highest score, `kept[layer]` in all.
+    """The mask with the pruned weights of highest score added to it.
+
+    Args:
+      importances: scores of the layers.
+      mask: present mask.
+      kept: number of weights by layer that the result keeps, see `selection.Counts`.
+      structure: units of weights that are grown together; None = single weights.
 
     >>> mask = {"w": jnp.array([True, False, False])}
     >>> grow({"w": jnp.array([0.0, 1.0, 2.0])}, mask, {"w": 2})["w"].tolist()
@@ -150,17 +175,17 @@ def drop_and_grow(
     scope: Scope = "layer",
     structure: Structure | None = None,
 ) -> Mask:
-    """Drops the lowest active weights and grows as many: the number stays the same.
+    """The mask after dropping the lowest active weights and growing as many.
 
-    What is dropped may grow again in the same update; such a weight keeps its value.
+    A weight that is dropped may grow again in the same update, and keeps its value.
 
     Args:
-      drop_scores: low = dropped first; of active weights.
-      grow_scores: high = grown first; of all others.
-      mask: the present mask.
-      fraction: of the active weights, rounded down; may be traced.
+      drop_scores: scores of active weights, the lowest dropped first.
+      grow_scores: scores of all others, the highest grown first.
+      mask: present mask.
+      fraction: fraction of the active weights, rounded down; may be traced.
       scope: "layer" keeps every layer's number, "global" only the number of all.
-      structure: what is dropped and grown together.
+      structure: units of weights that are dropped and grown together.
 
     Reference:
       Evci et al. 2020 (RigL, arXiv 1911.11134).
@@ -179,7 +204,11 @@ def drop_and_grow(
 
 
 def active(mask: Mask, names: Any) -> dict[str, Array]:
-    """The number of active weights by layer; `JOINT` counts layers not in `names`.
+    """The number of active weights of every layer.
+
+    Args:
+      mask: mask of layers.
+      names: layers to count; the others are counted together as `JOINT`.
 
     >>> mask = {"a": jnp.array([True, True]), "b": jnp.array([True, False])}
     >>> {k: int(n) for k, n in active(mask, ["a", ""]).items()}
@@ -193,7 +222,11 @@ def active(mask: Mask, names: Any) -> dict[str, Array]:
 
 
 def floor(fraction: Any, n: Count) -> Array:
-    """`floor(fraction * n)`, not one less where float32 has 0.3 * 10 a little below 3.
+    """`floor(fraction * n)`, exact where float32 has 0.3 * 10 a little below 3.
+
+    Args:
+      fraction: number in [0, 1]; may be traced.
+      n: whole number.
 
     >>> int(floor(0.3, 10))
     3

@@ -75,7 +75,7 @@ def show(run_dirs: Sequence[StrPath], console: Console | None = None) -> None:
 
     Args:
       run_dirs: runs, each with at least one finished stage.
-      console: where to print; standard output by default.
+      console: console to print to; standard output by default.
 
     Raises:
       FileNotFoundError, ValueError: as in `compare`.

@@ -16,7 +16,11 @@ from dst_jax import report
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit status."""
+    """The command line; returns the exit status.
+
+    >>> main(["runs/nowhere"])
+    2
+    """
     parser = argparse.ArgumentParser(
         prog="python -m dst_jax.report",
         description="Rebuild the reports of runs and compare several side by side.",

@@ -13,7 +13,7 @@ class OperationRecord:
 
     Attributes:
       mode: "sparse", "mixed" or "dense: why".
-      bound: what takes longest: "compute", "dram" or "sram".
+      bound: part that takes longest: "compute", "dram" or "sram".
       cycles: total cycles.
       seconds: total time.
       utilisation: share of the multiplier slots that are used while computing.
@@ -35,12 +35,22 @@ class OperationRecord:
 
     @property
     def effectual_per_cycle(self) -> float:
-        """Useful multiplications per cycle, waiting for memory included."""
+        """Useful multiplications per cycle, waiting for memory included.
+
+        >>> op = OperationRecord("sparse", "compute", 100, 1e-7, 0.5, 900, 300, 64, {})
+        >>> op.effectual_per_cycle
+        3.0
+        """
         return self.effectual / self.cycles if self.cycles else 0.0
 
     @property
     def intensity(self) -> float:
-        """Useful multiplications per byte of DRAM traffic."""
+        """Useful multiplications per byte of DRAM traffic.
+
+        >>> op = OperationRecord("sparse", "compute", 100, 1e-7, 0.5, 900, 300, 64, {})
+        >>> op.intensity
+        4.6875
+        """
         return self.effectual / self.dram_bytes if self.dram_bytes else 0.0
 
 

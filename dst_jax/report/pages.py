@@ -23,8 +23,7 @@ def run_page(run: RunResults, figures: Mapping[ReportFigure[RunResults], bytes])
 
     >>> from pathlib import Path
     >>> from dst_jax.report.run_results import StageResults
-    >>> shares = 0.6, 0.5, 0.5, 0.8, 0.75  # weights, maps twice, dense, valid
-    >>> stage = StageResults("static", "pruned", {"top1": 0.9}, 8, *shares)
+    >>> stage = StageResults("static", "pruned", {"top1": 0.9}, 8, drop_dense=0.8)
     >>> page = run_page(RunResults(Path("run"), (stage,)), {})
     >>> "which saves 80.00 % of the multiplications, at 90.00 % top-1 accuracy" in page
     True
@@ -50,8 +49,7 @@ def comparison_page(
 
     >>> from pathlib import Path
     >>> from dst_jax.report.run_results import StageResults
-    >>> shares = 0.6, 0.5, 0.5, 0.8, 0.75  # weights, maps twice, dense, valid
-    >>> stage = StageResults("static", "pruned", {"top1": 0.9}, 8, *shares)
+    >>> stage = StageResults("static", "pruned", {"top1": 0.9}, 8)
     >>> runs = [RunResults(Path(f"runs/{name}"), (stage,)) for name in ("a", "b")]
     >>> "<h1>2 runs side by side</h1>" in comparison_page(runs, {})
     True

@@ -1,5 +1,6 @@
 """The results of one run as frozen values: everything that a report is made of."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,7 +60,9 @@ class Drift:
 
 @dataclass(frozen=True)
 class StageResults:
-    """What the evaluation at the end of one stage found; shares are in [0, 1].
+    """What the evaluation at the end of one stage found.
+
+    Shares are in [0, 1], and NaN where they were not measured.
 
     Attributes:
       name: name of the stage in the run directory.
@@ -87,11 +90,11 @@ class StageResults:
     title: str
     test: Mapping[str, float]
     examples: int
-    weight_sparsity: float
-    activation_element: float
-    activation_layer_mean: float
-    drop_dense: float
-    drop_valid: float
+    weight_sparsity: float = math.nan
+    activation_element: float = math.nan
+    activation_layer_mean: float = math.nan
+    drop_dense: float = math.nan
+    drop_valid: float = math.nan
     holdout: Mapping[str, float] | None = None
     drift: Drift | None = None
     seconds: float = 0.0
@@ -130,7 +133,11 @@ class RunResults:
 
     @property
     def name(self) -> str:
-        """The name of the run directory."""
+        """The name of the run directory.
+
+        >>> RunResults(Path("runs/mnist"), ()).name
+        'mnist'
+        """
         return self.path.name
 
     @property

@@ -4,15 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Metric", "TaskRecord", "shared_task", "task_record"]
+from dst_jax.runs import FIRST_TASK
 
-_CLASSIFICATION: dict[str, Any] = {
-    "measure": "accuracy",
-    "titles": {"top1": "top-1", "top5": "top-5"},
-    "best": ("top1", "max"),
-    "training": "accuracy",
-}
-"""What the first run directories leave out."""
+__all__ = ["Metric", "TaskRecord", "shared_task", "task_record"]
 
 
 @dataclass(frozen=True)
@@ -75,7 +69,11 @@ class TaskRecord:
 
     @property
     def best(self) -> Metric:
-        """The metric that chooses the best checkpoint."""
+        """The metric that chooses the best checkpoint.
+
+        >>> task_record({}).best.name
+        'top1'
+        """
         return self.metrics[0]
 
     def words(self, text: str) -> str:
@@ -92,10 +90,11 @@ def task_record(config: Mapping[str, Any]) -> TaskRecord:
     """The task that config.json records, classification if it records none.
 
     The record is `{"name": ..., "titles": {METRIC: TITLE}, "best": [METRIC, "max" or
-    "min"]}`. Optional entries: `measure`, one word for what is measured (the title of
-    the best metric by default); `shares`, the metrics in [0, 1] (all but the loss by
-    default); `training`, the key in the training lines (the best metric by default).
-    The loss is shown only where it is the best metric.
+    "min"]}`; without a title, the best metric has its name. Optional entries are
+    `measure`, one word for what is measured (by default the title of the best metric),
+    `shares`, the metrics in [0, 1] (by default all but the loss), and `training`, the
+    key of the best metric in the training lines (by default its name). The loss is
+    shown only if it is the best metric.
 
     Args:
       config: object of config.json.
@@ -110,12 +109,13 @@ def task_record(config: Mapping[str, Any]) -> TaskRecord:
     >>> [metric.title for metric in task_record({"task": task}).metrics]
     ['mean IoU', 'pixels']
     """
-    given = config.get("task") or {"name": "classification"}
-    defaults = _CLASSIFICATION if given["name"] == "classification" else {}
+    given = config.get("task") or FIRST_TASK
+    defaults = FIRST_TASK if given["name"] == FIRST_TASK["name"] else {}
     record = {**defaults, **given}
-    titles, best = record["titles"], record["best"][0]
+    best = record["best"][0]
+    titles = {best: best} | record["titles"]
     shares = record.get("shares", [name for name in titles if name != "loss"])
-    order = [best, *(name for name in titles if name not in (best, "loss"))]
+    order = [name for name in titles if name == best or name != "loss"]
     return TaskRecord(
         name=str(record["name"]),
         measure=str(record.get("measure", titles[best])),

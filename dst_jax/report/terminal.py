@@ -82,8 +82,7 @@ def print_runs(runs: Sequence[RunResults], console: Console) -> None:
 
     >>> from pathlib import Path
     >>> from dst_jax.report.run_results import StageResults
-    >>> shares = 0.6, 0.5, 0.5, 0.8, 0.75  # weights, maps twice, dense, valid
-    >>> stage = StageResults("static", "pruned", {"top1": 0.9}, 8, *shares)
+    >>> stage = StageResults("static", "pruned", {"top1": 0.9}, 8)
     >>> print_runs([RunResults(Path("run"), (stage,))], Console(width=80))
     Accuracy, sparsity, multiplications
     ...

@@ -21,7 +21,11 @@ class Phase:
 
     @property
     def label(self) -> str:
-        """`stage`, or `stage: phase` where the phase has a name of its own."""
+        """`stage`, or `stage: phase` where the phase has a name of its own.
+
+        >>> Phase("sparsify_weights", "induce", 20.0, 5.0, ()).label
+        'sparsify_weights: induce'
+        """
         return self.stage if self.name == self.stage else f"{self.stage}: {self.name}"
 
     def curve(self, kind: str, quantity: str) -> tuple[list[float], list[float]]:

@@ -27,7 +27,11 @@ class Console:
         self._task: Any = None
 
     def say(self, text: str) -> None:
-        """One line."""
+        """One line.
+
+        >>> Console().say("top-1 [bold]50 %[/bold]")  # markup is left as it is
+        top-1 [bold]50 %[/bold]
+        """
         self.console.print(text, markup=False)
 
     def start(self, title: str, *, step: int, steps: int) -> None:

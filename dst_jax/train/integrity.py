@@ -21,7 +21,15 @@ _GROWS_ON_COMMIT = "_CHECKPOINT_METADATA"
 
 
 def write_manifest(checkpoint: Path) -> None:
-    """Lists the files that lie in a checkpoint, with their sizes in bytes."""
+    """Lists the files that lie in a checkpoint, with their sizes in bytes.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = (Path(folder) / "weights").write_bytes(b"12345")
+    ...     write_manifest(Path(folder))
+    ...     json.loads((Path(folder) / "manifest.json").read_text())
+    {'weights': 5}
+    """
     files = {
         str(path.relative_to(checkpoint)): path.stat().st_size
         for path in sorted(checkpoint.rglob("*"))
@@ -31,7 +39,17 @@ def write_manifest(checkpoint: Path) -> None:
 
 
 def find_fault(checkpoint: Path) -> str | None:
-    """What is wrong with the files of a checkpoint, or None if all are there whole."""
+    """What is wrong with the files of a checkpoint, or None if all are there whole.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     weights = Path(folder) / "weights"
+    ...     _ = weights.write_bytes(b"12345")
+    ...     write_manifest(Path(folder))
+    ...     _ = weights.write_bytes(b"123")  # cut short
+    ...     find_fault(Path(folder))
+    'has a damaged file weights'
+    """
     try:
         manifest = json.loads((checkpoint / _MANIFEST).read_text())
     except (OSError, json.JSONDecodeError):
@@ -56,7 +74,17 @@ def _is_whole(path: Path, size: int | None) -> bool:
 
 
 def set_aside_damaged(directory: Path) -> list[str]:
-    """Renames damaged checkpoints and says what was wrong with them (process 0)."""
+    """Renames damaged checkpoints and says what was wrong with them (process 0).
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     (Path(folder) / "100").mkdir()  # empty
+    ...     problems = set_aside_damaged(Path(folder))
+    ...     print(problems[0].removeprefix(f"checkpoint {folder}/"))
+    ...     [path.name for path in Path(folder).iterdir()]
+    100 has no readable manifest.json
+    ['100.damaged']
+    """
     problems = []
     if jax.process_index() == 0:
         for checkpoint in numbered(directory):
@@ -69,7 +97,16 @@ def set_aside_damaged(directory: Path) -> list[str]:
 
 
 def set_aside(checkpoint: Path) -> None:
-    """Out of the way, so that training can write that step again."""
+    """Out of the way, so that training can write that step again.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for _ in range(2):
+    ...         (Path(folder) / "100").mkdir()
+    ...         set_aside(Path(folder) / "100")
+    ...     sorted(path.name for path in Path(folder).iterdir())
+    ['100.damaged', '100.damaged-2']
+    """
     target = checkpoint.with_name(f"{checkpoint.name}.damaged")
     number = 1
     while target.exists():
@@ -79,7 +116,15 @@ def set_aside(checkpoint: Path) -> None:
 
 
 def numbered(directory: Path) -> list[Path]:
-    """The checkpoints in a stage's directory, newest first."""
+    """The checkpoints in a stage's directory, newest first.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for name in ("20", "100", "30.damaged"):
+    ...         (Path(folder) / name).mkdir()
+    ...     [path.name for path in numbered(Path(folder))]
+    ['100', '20']
+    """
     found = [path for path in directory.glob("*") if path.name.isdigit()]
     return sorted(found, key=lambda path: int(path.name), reverse=True)
 

@@ -10,7 +10,7 @@ from dst_jax.train import records, tasks
 from dst_jax.train.checkpoint import abstract_like
 from dst_jax.train.context import Context
 from dst_jax.train.interrupt import Interrupt
-from dst_jax.train.stage import Stage
+from dst_jax.train.stage import Stage, check_order
 from dst_jax.train.stage_plan import abstract_hook, plan_stage
 from dst_jax.train.stage_run import run_stage
 from dst_jax.train.tensorboard import TensorBoard
@@ -47,6 +47,7 @@ def train(
       Interrupted: on SIGTERM or Ctrl-C, once the state is saved.
       NonFiniteLoss: naming the stage, the step and the last good checkpoint.
     """
+    check_order(stages)
     network = context.fresh_weights() if init is None else context.with_model(init)
     rehearse(context, stages, network)
     _write_plan(context, stages, network, config)

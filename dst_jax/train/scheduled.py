@@ -31,8 +31,8 @@ def put(model_state: Mapping[str, Any], found: Mapping[str, Array]) -> dict[str,
 
     Args:
       model_state: collections of variables, without the parameters.
-      found: values by name; they are cast to their variable's dtype and broadcast to
-        its shape.
+      found: values by name, the first that fits wins; they are cast to their
+        variable's dtype and broadcast to its shape.
 
     >>> state = {"thresholds": {"relu1": jnp.zeros(2), "relu2": jnp.zeros(2)}}
     >>> changed = put(state, {"thresholds/relu1": jnp.float32(0.5)})["thresholds"]

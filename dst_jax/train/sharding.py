@@ -14,6 +14,10 @@ def make_mesh(devices: list[Any] | None = None) -> Mesh:
 
     Batch normalisation and penalties see the global batch, because a jitted function
     over global arrays means what it says whatever their sharding.
+
+    >>> mesh = make_mesh(jax.devices()[:1])
+    >>> mesh.axis_names, mesh.size
+    (('data',), 1)
     """
     devices = jax.devices() if devices is None else devices
     return jax.make_mesh(
@@ -22,7 +26,12 @@ def make_mesh(devices: list[Any] | None = None) -> Mesh:
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """The sharding of arrays that every device holds whole."""
+    """The sharding of arrays that every device holds whole.
+
+    >>> sharding = replicated(make_mesh(jax.devices()[:1]))
+    >>> sharding.is_fully_replicated, sharding.shard_shape((6, 3))
+    (True, (6, 3))
+    """
     return NamedSharding(mesh, PartitionSpec())
 
 
@@ -34,6 +43,12 @@ def put_batch(batch: Mapping[str, Any], mesh: Mesh, *, sharded: bool = True) -> 
         whole batch, the same on every process.
       mesh: from `make_mesh`.
       sharded: whether the leading axis is split over the devices.
+
+    >>> import numpy as np
+    >>> mesh = make_mesh(jax.devices()[:1])
+    >>> batch = put_batch({"label": np.array([3, 1])}, mesh)
+    >>> batch["label"].tolist(), batch["label"].sharding.spec[0]
+    ([3, 1], 'data')
     """
     spec = PartitionSpec("data") if sharded else PartitionSpec()
     sharding = NamedSharding(mesh, spec)
@@ -44,7 +59,12 @@ def put_batch(batch: Mapping[str, Any], mesh: Mesh, *, sharded: bool = True) -> 
 
 
 def check_batch(name: str, batch_size: int, mesh: Mesh) -> None:
-    """Refuses a global batch that the devices cannot share equally."""
+    """Refuses a global batch that the devices cannot share equally.
+
+    >>> check_batch("batch_size", 0, make_mesh(jax.devices()[:1]))
+    Traceback (most recent call last):
+    ValueError: batch_size must be a positive multiple of the 1 devices, got 0
+    """
     if batch_size < 1 or batch_size % mesh.size:
         raise ValueError(
             f"{name} must be a positive multiple of the {mesh.size} devices,"

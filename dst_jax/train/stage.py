@@ -1,7 +1,7 @@
 """A stage as a value: what is trained, with which objective, what happens around it."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +10,7 @@ from dst_jax.train.objective import Objective
 from dst_jax.train.optimizer import Optimizer
 from dst_jax.typing import Network, Schedule
 
-__all__ = ["Hook", "Stage", "accepted"]
+__all__ = ["Hook", "Stage", "accepted", "check_order"]
 
 Hook = Callable[..., Network]
 """`(network) -> network`, or `(network, *, context) -> network`."""
@@ -78,6 +78,38 @@ class Stage:
     def path(self) -> str:
         """The name of its checkpoint directory."""
         return f"{self.name}.{self.phase}" if self.phase != self.name else self.name
+
+
+def check_order(stages: Sequence[Stage]) -> None:
+    """Refuses a list of stages that cannot be run one after another.
+
+    Args:
+      stages: all phases, in order.
+
+    Raises:
+      ValueError: a stage starts from one that is not before it, two phases have one
+        name, or phases of another stage are between those of one.
+
+    >>> dense = Stage(name="dense", epochs=1, optimizer=print)
+    >>> sparse = Stage(name="sparse", epochs=1, optimizer=print, start="danse")
+    >>> check_order([dense, sparse])
+    Traceback (most recent call last):
+    ValueError: stage sparse: start must be one of ('dense',), got 'danse'
+    """
+    before: list[Stage] = []
+    for stage in stages:
+        names = tuple(dict.fromkeys(other.name for other in before))
+        if stage.start is not None and stage.start not in names:
+            raise ValueError(
+                f"stage {stage.path}: start must be one of {names}, got {stage.start!r}"
+            )
+        if stage.path in [other.path for other in before]:
+            raise ValueError(f"stage {stage.path} is there twice: give it another name")
+        if stage.name in names[:-1]:
+            raise ValueError(
+                f"stage {stage.path}: phases of {stage.name} must follow each other"
+            )
+        before.append(stage)
 
 
 def accepted(fn: Callable[..., Any], **offered: Any) -> dict[str, Any]:

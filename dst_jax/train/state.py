@@ -163,7 +163,7 @@ def lift(mask: Mask, trained: Params) -> Mask:
     masks = {trees.path_name(path): leaf for path, leaf in paths}
     weights = kernels.Kernels(leaves=tuple(masks))
 
-    def find(name: str, leaf: Array) -> Any:
+    def find(name: str, leaf: Any) -> Any:
         found = masks.get(weights.owner(name) or "")
         return found if found is not None and found.shape == leaf.shape else None
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal, get_args
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,10 +12,10 @@ from jaxtyping import Array, Float
 from dst_jax import checks, penalties
 from dst_jax.typing import Axis, Rules, Scalar, Schedule
 
-__all__ = ["Over", "Target", "Term"]
+__all__ = ["Target", "Term"]
 
-Over = Literal["maps", "weights", "trained"]
-Ramp = Literal["linear", "sine"]
+_OVER = ("maps", "weights", "trained")
+_RAMPS = ("linear", "sine")
 
 
 @partial(
@@ -84,8 +84,8 @@ class Term:
     layers: tuple[str, ...] = ()
     layer_weights: Any = ()
     warmup: Any = 0
-    ramp: Ramp = "linear"
-    over: Over = field(default="maps", kw_only=True)
+    ramp: str = "linear"
+    over: str = field(default="maps", kw_only=True)
     schedule: Schedule | None = field(default=None, kw_only=True)
     prunable: Rules = field(default=(), kw_only=True)
     target: Any = field(default=None, kw_only=True)
@@ -95,8 +95,8 @@ class Term:
         # Sequences are part of a program, which is found again by its hash.
         object.__setattr__(self, "layers", tuple(self.layers))
         object.__setattr__(self, "prunable", tuple(map(tuple, self.prunable)))
-        checks.one_of("over", self.over, get_args(Over))
-        checks.one_of("ramp", self.ramp, get_args(Ramp))
+        checks.one_of("over", self.over, _OVER)
+        checks.one_of("ramp", self.ramp, _RAMPS)
         if self.over == "trained" and self.layers:
             raise ValueError(
                 "layers are those of maps or weights; over the trained tree give"

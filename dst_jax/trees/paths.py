@@ -34,6 +34,9 @@ def is_none(x: Any) -> bool:
 def named_leaves(tree: Any) -> dict[str, Any]:
     """Leaves by path name, `None` leaves left out.
 
+    Args:
+      tree: any pytree.
+
     >>> named_leaves({"conv1": {"kernel": 1, "bias": None}})
     {'conv1/kernel': 1}
     """
@@ -43,6 +46,11 @@ def named_leaves(tree: Any) -> dict[str, Any]:
 
 def map_named(fn: Callable[..., Any], tree: Any, *rest: Any) -> Any:
     """`fn(name, leaf, *leaves)` over a tree; `None` leaves of `tree` stay `None`.
+
+    Args:
+      fn: function of a path name and leaves.
+      tree: any pytree.
+      *rest: further pytrees that have the structure of `tree` above its leaves.
 
     >>> map_named(lambda name, x: f"{name}={x}", {"a": {"b": 1}, "c": None})
     {'a': {'b': 'a/b=1'}, 'c': None}
@@ -94,6 +102,9 @@ def select(tree: Any, rules: Rules, *, default: Any) -> Any:
 def count(tree: Any) -> int:
     """The number of elements in all leaves.
 
+    Args:
+      tree: pytree of arrays.
+
     >>> import jax.numpy as jnp
     >>> count({"a": jnp.ones((2, 3)), "b": None})
     6
@@ -103,6 +114,10 @@ def count(tree: Any) -> int:
 
 def only(mask: Mask, tree: Any) -> Any:
     """The leaves of `tree` where `mask` has one; `None` for the others.
+
+    Args:
+      mask: pytree, `None` for leaves that are left out.
+      tree: pytree of the same structure.
 
     >>> only({"a": True, "b": None}, {"a": 1, "b": 2})
     {'a': 1, 'b': None}
@@ -114,6 +129,9 @@ def only(mask: Mask, tree: Any) -> Any:
 
 def merge(part: Any, whole: Any) -> Any:
     """`whole` with the leaves of `part` that are not None; None in `whole` stays.
+
+    Args:
+      part, whole: pytrees of the same structure.
 
     >>> merge({"a": 1, "b": None}, {"a": 2, "b": 3})
     {'a': 1, 'b': 3}
@@ -156,7 +174,11 @@ def like(tree: Any, other: Any, *, names: tuple[str, str] = ("tree", "other")) -
 
 
 def instances(tree: Any, kind: type) -> list[Any]:
-    """All instances of a type in a tree, such as the state of one Optax transform.
+    """All instances of a type in a tree, such as the states of one Optax transform.
+
+    Args:
+      tree: any pytree.
+      kind: type of the instances, or a runtime-checkable protocol.
 
     >>> from optax import ScaleByScheduleState
     >>> instances(({"a": ScaleByScheduleState(3)}, ()), ScaleByScheduleState)

@@ -15,6 +15,7 @@ from experiments.options.prune import PruneOptions
 from experiments.options.run import RunOptions
 from experiments.options.stage import StageOptions
 from experiments.options.task import TaskOptions
+from experiments.options.texts import about
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,20 +68,24 @@ class Config:
         ['pretrain', 'induce', 'finetune', 'sparsify_activations']
         """
         from dst_jax.train import stages
+        from dst_jax.train.stage import check_order
 
         optimizer = self.optim.optimizer(lr=self.activation.lr)
         baseline = stages.initial(optimizer)
         if "pretrain" in self.run.stages:
             baseline = self.pretrain.stage(self)
         sparse = list(self._sparse_stages(baseline.name))
-        if not self.run.control:
-            return [baseline, *sparse]
-        control = stages.control(
-            epochs=sum(stage.epochs for stage in sparse),
-            optimizer=optimizer,
-            start=baseline.name,
-        )
-        return [baseline, control, *sparse]
+        found = [baseline, *sparse]
+        if self.run.control:
+            control = stages.control(
+                epochs=sum(stage.epochs for stage in sparse),
+                optimizer=optimizer,
+                start=baseline.name,
+            )
+            found.insert(1, control)
+        with about("--run.stages"):
+            check_order(found)
+        return found
 
     def _sparse_stages(self, start: str) -> "Iterator[Stage]":
         """The stages after the baseline, each from the end of the one before."""
@@ -110,7 +115,7 @@ class Config:
 
         >>> Config(model=ModelOptions(name="resnet19")).rehearse([])
         Traceback (most recent call last):
-        ValueError: model must be one of (...), got 'resnet19', ...
+        ValueError: --model.name resnet19: model must be one of (...), got ...
         """
         for group in groups(self):
             if hasattr(group, "rehearse"):

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 from experiments.options.annotations import AT_LEAST_1, FREE, NOT_NEGATIVE, SHARE, Range
+from experiments.options.texts import about
 
 if TYPE_CHECKING:
     from dst_jax.data import Dataset
@@ -50,14 +51,7 @@ class DataOptions:
         """
         from dst_jax import data
 
-        return data.load(
-            self.name,
-            data_dir=self.dir,
-            image_size=self.image_size,
-            holdout=self.holdout,
-            augment=self.augment,
-            standardise=self.standardise,
-        )
+        return data.load(self.name, **self._arguments())
 
     def summary(self) -> dict[str, Any]:
         """Classes, shape and statistics of the images; reads data only from outside.
@@ -99,16 +93,30 @@ class DataOptions:
         """Checks the names, without reading data.
 
         Raises:
-          ValueError: there is no data set or augmentation of a name.
+          ValueError: there is no data set or augmentation of a name, or a data set from
+            outside does not take an option that is given.
 
         >>> from experiments.options import Config
         >>> DataOptions(name="imagenot").rehearse(Config())
         Traceback (most recent call last):
         ValueError: --data.name must be one of ('digits', 'mnist', ...
         """
-        from dst_jax.data import augments, recipes
+        from dst_jax.data import augments, datasets, recipes
 
         del config
-        recipes.find(self.name, argument="--data.name")
-        if self.augment is not None:
+        found = recipes.find(self.name, argument="--data.name")
+        if not isinstance(found, recipes.Recipe):
+            with about("--data.name"):
+                datasets.outside_arguments(self.name, found, **self._arguments())
+        elif self.augment is not None:
             augments.by_names(self.augment)
+
+    def _arguments(self) -> dict[str, Any]:
+        """What `data.load` takes besides the name."""
+        return {
+            "data_dir": self.dir,
+            "image_size": self.image_size,
+            "holdout": self.holdout,
+            "augment": self.augment,
+            "standardise": self.standardise,
+        }

@@ -71,14 +71,16 @@ class ModelOptions:
         """The network.
 
         Raises:
-          ValueError: an unknown name or option, or a value out of range.
+          ValueError: an unknown name or option, a value out of range, or no network.
 
         >>> ModelOptions("mlp", options=("hidden=8,",)).create(num_classes=2).hidden
         (8,)
         """
         from dst_jax import models
 
-        return models.create(self.name, num_classes=num_classes, **self.arguments())
+        self.given()  # errors of --model.options name that option
+        with about(f"--model.name {self.name}"):
+            return models.create(self.name, num_classes=num_classes, **self.arguments())
 
     def rehearse(self, config: "Config") -> None:
         """Creates the network for two classes, to check its name and options.
@@ -89,7 +91,7 @@ class ModelOptions:
         >>> from experiments.options import Config
         >>> ModelOptions(width=0.0).rehearse(Config())
         Traceback (most recent call last):
-        ValueError: width must be in (0, 16], got 0.0
+        ValueError: --model.name resnet18: width must be in (0, 16], got 0.0
         """
         del config
         self.create(num_classes=2)

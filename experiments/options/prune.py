@@ -63,7 +63,12 @@ class PruneOptions:
         Traceback (most recent call last):
         ValueError: --prune.sparsity and --prune.threshold: give one and set the ...
         """
-        del config
+        weights = {"sparsify_weights", "sparsify_jointly"}
+        if self.method is not None and not weights & set(config.run.stages):
+            raise ValueError(
+                f"--prune.method is for the stages {sorted(weights)}, got"
+                f" {self.method!r} and the stages {config.run.stages}"
+            )
         neither = self.sparsity is None and self.threshold is None
         needed = self.method is None or self.method_start == "magnitude"
         both = self.sparsity is not None and self.threshold is not None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from experiments.options.annotations import AT_LEAST_1, FREE, NOT_NEGATIVE
+from experiments.options.texts import about
 
 if TYPE_CHECKING:
     from experiments.options.config import Config
@@ -99,13 +100,14 @@ class RunOptions:
         >>> from experiments.options import Config
         >>> RunOptions(accelerators=("tpu9",)).rehearse(Config())
         Traceback (most recent call last):
-        ValueError: accelerator must be one of ('dense', ...
+        ValueError: --run.accelerators: accelerator must be one of ('dense', ...
         """
         from dst_jax.cost import accelerators
 
         del config
-        for name in self.accelerators:
-            accelerators.create(name)
+        with about("--run.accelerators"):
+            for name in self.accelerators:
+                accelerators.create(name)
 
     def set_up_jax(self) -> None:
         """Joins the other hosts' processes and switches the compilation cache on.

@@ -1,7 +1,7 @@
 """Options of stages from outside the package."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from inspect import signature
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -68,15 +68,18 @@ class StageOptions:
         with about(f"--run.stages {name}"):
             factory = _factory(name)
             arguments = self._arguments(factory, config, start)
-            signature(factory).bind(**arguments)
-        made = factory(**arguments)
+            _refuse_missing(factory, arguments)
+            made = factory(**arguments)
         found = [made] if isinstance(made, Stage) else made
-        if not isinstance(found, list) or not all(isinstance(x, Stage) for x in found):
+        listed = list(found) if isinstance(found, list) else []
+        if not listed or not all(isinstance(x, Stage) for x in listed):
             raise ValueError(
                 f"--run.stages {name} must return a train.Stage or a list of them, got"
                 f" {made!r}"
             )
-        return found
+        if listed[0].start is None:  # the control may be before it in the list
+            listed[0] = replace(listed[0], start=start)
+        return listed
 
     def _arguments(
         self, factory: Callable[..., Any], config: "Config", start: str
@@ -103,4 +106,14 @@ class StageOptions:
 def _factory(name: str) -> Callable[..., Any]:
     from dst_jax import checks
 
-    return checks.resolve(name, argument="stage")
+    found = checks.resolve(name, argument="stage")
+    if not callable(found):
+        raise ValueError(f"stage {name!r} must be a function, got {found!r}")
+    return found
+
+
+def _refuse_missing(factory: Callable[..., Any], arguments: dict[str, Any]) -> None:
+    try:
+        signature(factory).bind(**arguments)
+    except TypeError as error:
+        raise ValueError(f"{error}; see --stage.options") from None

@@ -60,6 +60,7 @@ def test_the_first_match_wins_and_others_pass_unchanged(model, variables, x):
     assert (maps["relu4"] == 0).all()
 
 
+@pytest.mark.slow
 def test_gradients_and_counts_see_what_is_left(model, variables, x):
     mask = jnp.zeros((24, 24), bool).at[:12].set(True)
     spatial = {"relu1": partial(apply_spatial, mask=mask)}

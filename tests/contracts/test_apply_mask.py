@@ -60,6 +60,7 @@ def optimizer(request):
     return request.param()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_exact_zeros_after_every_update(optimizer, dtype):
     params = _params(dtype)

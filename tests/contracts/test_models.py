@@ -98,7 +98,18 @@ def _executed(name):
     return variables, *run(variables, x, rngs=_rngs())
 
 
-@pytest.fixture(params=SHALLOW)
+# The others take more than 5 s together to trace and to compile.
+QUICK = {"lenet5", "mlp", "resnet18", "resnet20", "unet", "vgg16_bn"}
+
+
+def _cases(names):
+    return [
+        pytest.param(name, marks=() if name in QUICK else pytest.mark.slow)
+        for name in names
+    ]
+
+
+@pytest.fixture(params=_cases(SHALLOW))
 def name(request):
     return request.param
 
@@ -133,7 +144,7 @@ def test_every_class_is_here():
     assert {type(made[name]) for name in SHALLOW} == {type(m) for m in made.values()}
 
 
-@pytest.mark.parametrize("name", RUN)
+@pytest.mark.parametrize("name", _cases(RUN))
 def test_maps_are_nonnegative_and_have_zeros(name):
     _, logits, maps, _ = _executed(name)
     assert jnp.isfinite(logits).all()
@@ -142,7 +153,7 @@ def test_maps_are_nonnegative_and_have_zeros(name):
     assert all((m > 0).any() for m in maps.values())
 
 
-@pytest.mark.parametrize("name", RUN)
+@pytest.mark.parametrize("name", _cases(RUN))
 def test_training_moves_every_statistic(name):
     variables, _, _, updated = _executed(name)
     before = trees.named_leaves(variables.get("batch_stats", {}))
@@ -154,7 +165,7 @@ def test_training_moves_every_statistic(name):
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in RUN if "dropout" in models.options(name)]
+    "name", _cases(name for name in RUN if "dropout" in models.options(name))
 )
 def test_dropout_is_off_in_evaluation(name):
     model, shape = _small(name, dropout=0.5)

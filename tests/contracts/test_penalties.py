@@ -253,6 +253,7 @@ def test_separable_penalties_add_up(name):
     assert (abs(parts - whole) < 1e-4) == MEMBERS[name].separable
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
 @pytest.mark.parametrize("name", MEMBERS)
 def test_half_precision_accumulates_in_float32(name, dtype):

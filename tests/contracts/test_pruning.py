@@ -208,7 +208,18 @@ def _pruned_are_zero(mask, params):
     return all(jax.tree.leaves(flags))
 
 
-@pytest.fixture(params=MEMBERS)
+# One method of each kind; the others, and every variant, take more than 5 s together.
+QUICK = {"static", "gradual", "rigl", "threshold", "constrained_l0", "halo"}
+
+
+def _cases(names):
+    return [
+        pytest.param(name, marks=() if name in QUICK else pytest.mark.slow)
+        for name in names
+    ]
+
+
+@pytest.fixture(params=_cases(MEMBERS))
 def name(request):
     return request.param
 
@@ -320,7 +331,7 @@ def test_another_seed_is_another_mask(name):
     assert not _same(*masks)
 
 
-@pytest.mark.parametrize("name", [n for n in MEMBERS if " " not in n])
+@pytest.mark.parametrize("name", _cases(n for n in MEMBERS if " " not in n))
 def test_in_every_composition_at_once(name):
     """MultiSteps(chain(multi_transform(inject_hyperparams(method)))), bfloat16."""
     tx = _composed(name)

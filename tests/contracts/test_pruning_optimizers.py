@@ -82,6 +82,7 @@ def _grads(i):
     return {"w": rng.normal(size=(6, 8)).astype("f"), "b": np.ones(8, "f")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_exact_zeros_and_fresh_statistics(name):
     inner = OPTIMIZERS[name]()

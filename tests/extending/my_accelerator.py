@@ -1,8 +1,12 @@
-"""An accelerator: `--run.accelerators my_accelerator:ZeroSkipper`.
+"""An accelerator.
 
 An accelerator is a frozen dataclass and a pytree, with a default for every number. It
 says what it reads of the operands' masks (`reduce`), how much work is left
 (`sparse_work`) and how operands are stored (`storage`).
+
+COMMAND
+  python -m experiments.mnist_lenet5 --preset demo \\
+    --run.accelerators my_accelerator:ZeroSkipper
 """
 
 import dataclasses

@@ -1,8 +1,11 @@
-"""A data set: `--data.name my_data_set:stripes`.
+"""A data set.
 
 A data set is a `data.Dataset`, or a function that returns one. Its parameters are those
 options of `data.load` that it can do something with; others that are given on the
 command line are refused. Sets in TFDS need only a `Recipe`.
+
+COMMAND
+  python -m experiments.mnist_lenet5 --preset demo --data.name my_data_set:stripes
 """
 
 import numpy as np

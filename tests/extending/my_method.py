@@ -1,8 +1,13 @@
-"""A method of sparse training: `--prune.method my_method:lottery`.
+"""A method of sparse training.
 
 A method is a function of keyword-only options that returns a `pruning.Method`. What it
 declares in the decorator is what commands ask about it: `lengths` are shares of the
 stage, `ends` are steps that must come before its end.
+
+COMMAND
+  python -m experiments.mnist_lenet5 --preset demo \\
+    --run.stages pretrain sparsify_weights --prune.method my_method:lottery \\
+    --prune.method-options at=50%
 """
 
 from dst_jax import pruning

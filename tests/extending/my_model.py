@@ -1,7 +1,11 @@
-"""A network: `--model.name my_model:Net --model.options units=12`.
+"""A network.
 
 A network is a Linen module, or a function that returns one, and takes `num_classes`.
 Its other fields are options. A `Tap` behind each ReLU makes the map known.
+
+COMMAND
+  python -m experiments.mnist_lenet5 --preset demo --model.name my_model:Net \\
+    --model.options units=12
 """
 
 import flax.linen as nn

@@ -1,8 +1,12 @@
-"""A penalty: `--activation.penalty my_penalty:huber --activation.options delta=0.2`.
+"""A penalty.
 
 A penalty is a function of an array that sums over `axis`. Its options are keyword-only,
 with defaults, and traced in training, so that a sweep over them compiles once.
 `prox_NAME` in the same module is its proximal map, if it has one.
+
+COMMAND
+  python -m experiments.mnist_lenet5 --preset demo \\
+    --activation.penalty my_penalty:huber --activation.options delta=0.2
 """
 
 import jax.numpy as jnp

@@ -1,7 +1,12 @@
-"""A score: `--prune.method-options drop=my_score:smallest_square`.
+"""A score, an option of a method.
 
 A score during training is a function of `pruning.Step`, which has the weights, the
 gradients and the mask; the lowest scores are pruned.
+
+COMMAND
+  python -m experiments.mnist_lenet5 --preset demo \\
+    --run.stages pretrain sparsify_weights --prune.method my_method:lottery \\
+    --prune.method-options drop=my_score:smallest_square
 """
 
 import jax

@@ -1,44 +1,45 @@
-"""A stage: `--run.stages pretrain my_stage:shaken --stage.options size=0.1 times=2`.
+"""A stage.
 
-A stage is made by a function that returns a `train.Stage`, or a list of its phases. The
-function is given what it has a parameter for: `epochs`, `optimizer` (`--stage.epochs`,
-`--stage.lr`), `start`, the name of the stage before it, `prunable`; and its options.
+A stage is made by a function that returns a `train.Stage`, or a list of its phases. It
+is given what it has a parameter for of `epochs`, `optimizer` (of `--stage.epochs` and
+`--stage.lr`), `start` (the stage before it), `prunable` and `--stage.options`.
+
+COMMAND
+  python -m experiments.mnist_lenet5 --preset demo \\
+    --run.stages pretrain my_stage:shrink --stage.options sparsity=0.3
 """
 
-import dataclasses
+from functools import partial
 
-import jax
 import jax.numpy as jnp
 
+from dst_jax import penalties, pruning
 from dst_jax.train import Objective, Stage, Term
 
 
-def squares(trained):
-    """A term over all that is trained, as a function of it."""
-    return sum(jnp.sum(w**2) for w in jax.tree.leaves(trained))
-
-
-def shaken(*, epochs, optimizer, start, size, times=1):
-    """Adds noise to the weights and trains them on, so many times."""
-
-    def shake(network):
-        leaves, structure = jax.tree.flatten(network.params)
-        keys = jax.random.split(jax.random.key(0), len(leaves))
-        noisy = [
-            w + size * jax.random.normal(key, w.shape)
-            for key, w in zip(keys, leaves, strict=True)
-        ]
-        return network.with_params(structure.unflatten(noisy))
-
-    first = Stage(
-        name="shaken",
-        phase="1",
-        title="after noise",
+def shrink(*, epochs, optimizer, start, sparsity, strength=1e-4):
+    """Trains with an l1 penalty on the weights that rises, then drops small ones."""
+    term = Term(penalties.l1, strength, over="weights", schedule=_risen, name="pull")
+    return Stage(
+        name="shrink",
+        title="shrunken",
         epochs=epochs,
         optimizer=optimizer,
-        objective=Objective(terms=(Term(squares, 1e-3, over="trained"),)),
-        on_entry=shake,
+        objective=Objective(terms=(term,)),
+        on_exit=partial(_drop, sparsity=sparsity),
         start=start,
     )
-    more = [str(i) for i in range(2, times + 1)]
-    return [first, *(dataclasses.replace(first, phase=i, start=None) for i in more)]
+
+
+def _risen(step):
+    """A factor on the strength at a step of the stage."""
+    return jnp.minimum(step / 2, 1.0)
+
+
+def _drop(network, *, sparsity):
+    """The network that is handed on: what follows trains with its mask."""
+    mask = pruning.masks.magnitude(network.params, sparsity)
+    params = pruning.masks.apply(mask, network.params)
+    return network._replace(
+        variables={**network.variables, "params": params}, mask=mask
+    )

@@ -1,38 +1,48 @@
-"""A task: `--task.name my_task:Margin --task.options width=0.5`.
+"""A task.
 
-A task is a value with four members: the loss, sums that add up exactly over the batches
-of a set, their summary, and which metric is best. Classes and functions that make one
-are tasks by name, too; their parameters are options.
+A task has `best`, `loss`, `sums` and `summary`; what else it may have is listed at
+`train.tasks.Task`. A command is given a task, or a class or function that makes one,
+whose parameters are the options.
+
+COMMAND
+  python -m experiments.mnist_lenet5 --preset demo --task.name my_task:LeastSquares \\
+    --task.options high=0.9
 """
 
 import dataclasses
+from types import MappingProxyType
 
+import jax
 import jax.numpy as jnp
 
 
 @dataclasses.dataclass(frozen=True)
-class Margin:
-    """Two classes apart by a margin: the hinge loss."""
+class LeastSquares:
+    """Regression: output i is near `high` for images of class i, near 0 for others."""
 
-    width: float = 1.0
+    high: float = 1.0
 
-    titles = {"right": "right answers", "loss": "hinge"}  # noqa: RUF012
-    shares = ("right",)
-    best = ("right", "max")
-
-    def _margins(self, outputs, labels):
-        return (outputs[:, 1] - outputs[:, 0]) * (2 * labels - 1)
+    best = ("mse", "min")
+    titles = MappingProxyType({"mse": "squared error", "within": "within 0.5"})
+    shares = ("within",)
+    measure = "error"
 
     def loss(self, outputs, labels):
-        """The mean of what the margins lack."""
-        return jnp.maximum(0, self.width - self._margins(outputs, labels)).mean()
+        """The mean squared error of a batch."""
+        return jnp.mean(self._errors(outputs, labels) ** 2)
 
     def sums(self, outputs, labels):
-        """Right answers, and what the margins lack."""
-        margins = self._margins(outputs, labels)
-        lacking = jnp.maximum(0, self.width - margins)
-        return {"right": (margins > 0).sum(dtype=jnp.int32), "loss": lacking.sum()}
+        """What adds up over batches: `examples` is added to it."""
+        errors = self._errors(outputs, labels)
+        return {
+            "squares": (errors**2).mean(1).sum(),
+            "within": (jnp.abs(errors).max(1) < 0.5).sum(dtype=jnp.int32),
+        }
 
     def summary(self, sums):
-        """Both per example."""
-        return {name: sums[name] / sums["examples"] for name in ("right", "loss")}
+        """The metrics of a whole set."""
+        n = sums["examples"]
+        return {"mse": float(sums["squares"] / n), "within": float(sums["within"] / n)}
+
+    def _errors(self, outputs, labels):
+        return outputs - self.high * jax.nn.one_hot(labels, outputs.shape[1])

@@ -64,6 +64,11 @@ def test_the_same_path_in_two_arguments_is_that_of_the_kernel():
     assert found.find("w") == STEM
 
 
+def test_several_collections_in_front_are_ignored():
+    assert Kernels({"weights/params/fc/kernel": STEM}).find("fc/kernel") == STEM
+    assert Kernels({"fc/kernel": STEM}).find("weights/params/fc/kernel") == STEM
+
+
 def test_one_array_is_a_tree():
     assert Kernels({"": STEM}).find("") == STEM
     assert Kernels({"": STEM}).find("0/trace") == STEM

@@ -8,6 +8,7 @@ import equinox as eqx
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from flax import nnx
 
@@ -143,24 +144,60 @@ def test_layers_of_linen(way):
     assert linen(Layers(way), jnp.ones((2, 4))) == WAYS[way] | {"head/kernel": DENSE}
 
 
+def test_no_token_position_scale_or_bias_of_the_zoo_is_a_kernel():
+    model = models.create("vit_tiny", num_classes=10)
+    x = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
+    variables = jax.eval_shape(model.init, KEY, x)
+    used = kernels.by_use(model.apply)(variables, x)
+    for found in (used, kernels.by_name(variables)):
+        assert {path.rpartition("/")[2] for path in found} == {"kernel"}
+    for leaf in ("cls_token", "pos_embed", "norm/scale", "norm/bias", "head/bias"):
+        assert f"params/{leaf}" in used.leaves
+        assert used.find(leaf) is None
+
+
+def test_training_has_the_kernels_of_evaluation():
+    model = models.create("resnet20", num_classes=10)
+    x = jax.ShapeDtypeStruct((2, 32, 32, 3), jnp.float32)
+    variables = jax.eval_shape(model.init, KEY, x)
+
+    def loss(params, state, x, key):
+        out, updated = model.apply(
+            {"params": params, **state},
+            x,
+            train=True,
+            mutable=["batch_stats"],
+            rngs={"dropout": key},
+        )
+        return jnp.square(out).sum(), updated
+
+    params, state = variables["params"], {"batch_stats": variables["batch_stats"]}
+    gradient = kernels.by_use(jax.value_and_grad(loss, has_aux=True))
+    trained = gradient(params, state, x, KEY)
+    evaluated = kernels.by_use(model.apply)(variables, x)
+    assert kernels.of(params, evaluated) == trained
+
+
 @pytest.mark.parametrize("way", ["scan", "vmap", "vmap of the weights"])
 def test_a_stack_is_its_layers_apart(way):
     x = jnp.ones((2, 4))
 
-    def shapes(way):
-        variables = jax.eval_shape(Layers(way).init, KEY, x)
-        found = kernels.by_use(Layers(way).apply)(variables, x)
-        return jax.tree.map(
-            jnp.shape, kernels.apart(variables["params"], found_in(found))
-        )
+    rng = np.random.default_rng(0)
+    shapes = jax.eval_shape(Layers("apart").init, KEY, x)
+    apart = jax.tree.map(lambda leaf: rng.normal(size=leaf.shape), shapes)["params"]
+    blocks = [apart[f"block{i}"] for i in range(3)]
+    stacked = {"blocks": jax.tree.map(lambda *leaves: np.stack(leaves), *blocks)}
+    stacked["head"] = apart["head"]
 
-    def found_in(found):
-        return {path.removeprefix("params/"): kernel for path, kernel in found.items()}
+    def layers(way, params):
+        found = kernels.by_use(Layers(way).apply)({"params": params}, x)
+        return kernels.apart(params, kernels.of(params, found))
 
-    apart, stacked = shapes("apart"), shapes(way)
+    expected = layers("apart", apart)
     for name in ("heads", "out", "fc"):
-        layers = tuple(apart[f"block{i}"][name]["kernel"] for i in range(3))
-        assert stacked["blocks"][name]["kernel"] == layers
+        for i, layer in enumerate(layers(way, stacked)["blocks"][name]["kernel"]):
+            np.testing.assert_array_equal(layer, expected[f"block{i}"][name]["kernel"])
+            assert layer.shape == {"heads": (4, 6), "out": (6, 4), "fc": (4, 4)}[name]
 
 
 class NNXBlock(nnx.Module):

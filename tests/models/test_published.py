@@ -66,6 +66,7 @@ def test_every_network_is_here():
     assert PUBLISHED.keys() == set(models.names())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_counts_are_the_published_ones(name):
     rows = layers(*_model(name))
@@ -94,6 +95,7 @@ def test_cifar_stems_have_the_published_parameters(name, options, parameters):
     assert trees.count(variables["params"]) == parameters
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_names_and_shapes_are_one_to_one_with_the_reference(torch, name):
     from tests.models.torch_reference.build import BUILDERS

@@ -20,6 +20,7 @@ def _abstract(name, size=224, **options):
     return model, x, jax.eval_shape(model.init, jax.random.key(0), x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_macs_at_224_are_the_published_ones(name):
     dense, valid = PUBLISHED[name]

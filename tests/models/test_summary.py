@@ -1,3 +1,5 @@
+import flax.linen as nn
+import jax.numpy as jnp
 import pytest
 
 from dst_jax import models
@@ -66,6 +68,44 @@ def test_long_names_are_never_cut(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "40")
     assert main(["vit_tiny", "--image-size", "32"]) == 0
     assert "blocks/11/mlp/fc1" in capsys.readouterr().out
+
+
+class Own(nn.Module):
+    """Multiplies by itself, and has a module of the name of another in it."""
+
+    @nn.compact
+    def __call__(self, x):
+        y = nn.Dense(4, name="a")(x)
+        y = Inner(name="b")(y) @ jnp.ones((4, 2))
+        return y
+
+
+class Inner(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        return nn.Dense(4, name="b")(x)
+
+
+def test_products_of_the_network_itself_and_of_a_module_of_the_same_name():
+    rows = {row.name: row.macs for row in layers(Own(), (1, 1, 3)) if row.macs}
+    assert rows == {"": 8, "a": 12, "b/b": 16}
+
+
+def test_products_in_a_loop_are_refused():
+    class Scanned(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            stacked = {"variable_axes": {"params": 0}, "split_rngs": {"params": True}}
+            layer = nn.scan(Step, **stacked, length=2)
+            return layer(name="steps")(x, None)[0]
+
+    class Step(nn.Module):
+        @nn.compact
+        def __call__(self, x, _):
+            return nn.Dense(3)(x), None
+
+    with pytest.raises(ValueError, match="steps/Dense_0 multiplies in a loop"):
+        layers(Scanned(), (1, 1, 3))
 
 
 @pytest.mark.parametrize(

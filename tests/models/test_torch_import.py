@@ -205,6 +205,7 @@ def _under_pytorchs_names(tree):
     return out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "options"),
     [

@@ -13,7 +13,7 @@ from dst_jax.activations import apply_with_activations
 torch = pytest.importorskip("torch")
 from tests.models.torch_reference.build import BUILDERS  # noqa: E402
 
-pytestmark = pytest.mark.torch
+pytestmark = [pytest.mark.torch, pytest.mark.slow]
 
 # Zeros that may differ between the two in all maps of a network together: elements
 # whose pre-activation is smaller than float32's rounding of the sums behind it.

@@ -9,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 
-from dst_jax import pruning
+from dst_jax import kernels, pruning
 from dst_jax.parametrisations import (
     State,
     compose,
@@ -154,3 +154,17 @@ def test_a_method_that_holds_its_mask_needs_no_reading(name):
             pruned = ~np.asarray(mask[layer]["kernel"])
             assert not np.asarray(weights[layer]["kernel"])[pruned].any()
     assert values[-1] < values[0]
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_only_the_weights_of_a_trained_tree_are_kernels(name):
+    """Gates and scales have paths that end in those of kernels."""
+    used = kernels.by_use(lambda w, x: x @ w["a"]["kernel"] @ w["b"]["kernel"])
+    found = used(WEIGHTS, jnp.ones((3, 2)))
+    part = PARTS[name]
+    if name == "gated":
+        part = gated({"a/kernel": GROUP})
+    trained = part.init(WEIGHTS)
+    held = {f"weights/{layer}/kernel" for layer in ("ab" if name == "gated" else "a")}
+    assert kernels.of(trained, found).keys() == held
+    assert kernels.of(trained).keys() == held

@@ -21,20 +21,18 @@ METHODS = {
 MASKED = straight_through(pruning.sparse_params)
 
 
-def _network(dtype):
+def _network():
+    """A kernel in bfloat16, one in float32, and a loss."""
     keys = jax.random.split(jax.random.key(0), 3)
     params = {
-        "fc1": {"kernel": jax.random.normal(keys[0], (8, 16), dtype)},
-        "fc2": {
-            "kernel": jax.random.normal(keys[1], (16, 4), dtype),
-            "bias": jnp.ones(4, dtype),
-        },
+        "fc1": {"kernel": jax.random.normal(keys[0], (8, 16), jnp.bfloat16)},
+        "fc2": {"kernel": jax.random.normal(keys[1], (16, 4)), "bias": jnp.ones(4)},
     }
-    x = jax.random.normal(keys[2], (32, 8), dtype)
+    x = jax.random.normal(keys[2], (32, 8), jnp.bfloat16)
 
     def loss(params):
-        y = jax.nn.relu(x @ params["fc1"]["kernel"]) @ params["fc2"]["kernel"]
-        y = (y + params["fc2"]["bias"][None]).astype(jnp.float32)
+        y = jax.nn.relu(x @ params["fc1"]["kernel"]).astype(jnp.float32)
+        y = y @ params["fc2"]["kernel"] + params["fc2"]["bias"][None]
         return (y**2).mean(), y
 
     return params, loss
@@ -51,12 +49,11 @@ def _raw(x):
     return jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x
 
 
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 @pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
 def test_training_is_the_same_to_the_bit_as_with_gradients_at_sparse_params(
-    method, dtype
+    method,
 ):
-    params, loss = _network(dtype)
+    params, loss = _network()
     tx = method(optax.sgd(0.05, momentum=0.9))
 
     @jax.jit
@@ -79,7 +76,7 @@ def test_training_is_the_same_to_the_bit_as_with_gradients_at_sparse_params(
     for _ in range(6):
         found, expected = through(*found[:2]), by_hand(*expected[:2])
         _assert_equal(found, expected)
-        assert jax.tree.leaves(found[3])[0].dtype == dtype
+        assert found[3]["fc1"]["kernel"].dtype == jnp.bfloat16
     trained, opt_state = found[:2]
     for layer, mask in pruning.get_mask(opt_state).items():
         pruned = ~np.asarray(mask["kernel"])

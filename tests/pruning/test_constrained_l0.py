@@ -67,6 +67,7 @@ def _stepper(tx):
     return step
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scope", ["layer", "global"])
 @pytest.mark.parametrize("structure", [None, "channel"])
 def test_weights_gates_and_multipliers_follow_the_lagrangian(structure, scope):

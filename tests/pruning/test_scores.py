@@ -127,6 +127,7 @@ def _synflow_in_float64(layers, sparsity, rounds):
     return masks
 
 
+@pytest.mark.slow
 # 24 layers of 60: sums of paths reach 60^24 ~ 1e43, past float32.
 @pytest.mark.parametrize("widths", [(5, 8, 6, 3), (4,) + (60,) * 24 + (3,)])
 def test_synflow_equals_float64(widths):

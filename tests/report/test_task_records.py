@@ -121,3 +121,9 @@ def test_a_task_says_which_metrics_are_shares():
     found = task_record({"task": task})
     assert [metric.is_share for metric in found.metrics] == [True, False]
     assert found.measure == "top-1"
+
+
+def test_a_metric_without_a_title_has_its_name():
+    task = {"name": "counting", "titles": {}, "best": ["error", "min"], "shares": []}
+    (metric,) = task_record({"task": task}).metrics
+    assert (metric.title, metric.is_share) == ("error", False)

@@ -33,7 +33,7 @@ def test_the_l0_penalty_is_the_count_of_multiplications(lenet, pruned):
     _, maps, _ = activations.apply_with_activations(lenet, variables, x)
     rules = dict(zip(term.layers, term.layer_weights, strict=True))
     assert list(rules) == [f"^{name}$" for name in maps]
-    counts = cost.count(lambda v, x: lenet.apply(v, x))(variables, x)
+    counts = jax.jit(cost.count(lambda v, x: lenet.apply(v, x)))(variables, x)
     scale = float(rules["^relu3$"].sum()) / int(
         (pruned.params["fc2"]["kernel"] != 0).sum()
     )
@@ -62,6 +62,7 @@ def test_layer_weights_of_ones_own_are_refused(pruned):
         flops_aware(Term(penalties.l1, 1.0, {}, ("relu1",), (2.0,)), pruned, EXAMPLE)
 
 
+@pytest.mark.slow
 def test_a_stage_with_a_target_reaches_it(make_setup, optimizer, tmp_path):
     """From a strength that does nothing, within the bound on the loss."""
     from dst_jax.train import train

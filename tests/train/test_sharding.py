@@ -57,7 +57,6 @@ PROGRAM = textwrap.dedent("""
             shards = [np.asarray(s.data) for s in m.addressable_shards]
             assert len(shards) == devices
             assert all((s == shards[0]).all() for s in shards)
-        test = context.evaluate(weights, dataset.test, count=True)
         found[f"losses{devices}"] = losses
         found[f"params{devices}"] = np.concatenate(
             [np.ravel(x) for x in jax.tree.leaves(weights.params)])

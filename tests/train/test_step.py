@@ -24,9 +24,17 @@ def batch():
     }
 
 
+def _model(**options):
+    """Two narrow blocks: one keeps the shape of its input, one does not."""
+    whole = models.create(
+        "resnet18", num_classes=10, width=0.0625, stem="cifar", **options
+    )
+    return whole.clone(blocks=(1, 1))
+
+
 @pytest.fixture(scope="module")
 def model():
-    return models.create("resnet18", num_classes=10, width=0.0625, stem="cifar")
+    return _model()
 
 
 @pytest.fixture(scope="module")
@@ -103,9 +111,7 @@ def test_masked_weights_stay_zero_with_accumulation(model, weights, batch):
 
 
 def test_bfloat16_computes_and_float32_keeps(weights, batch):
-    model = models.create(
-        "resnet18", num_classes=10, width=0.0625, stem="cifar", dtype="bfloat16"
-    )
+    model = _model(dtype="bfloat16")
     preprocess = partial(PREPROCESS, dtype=jnp.bfloat16)
     optimizer = chain(0.1)
     step = make_train_step(model, optimizer, preprocess=preprocess)

@@ -41,6 +41,7 @@ def _maps(context, weights):
     return context.with_model(weights).model(weights.variables, x)[1]
 
 
+@pytest.mark.slow
 def test_maps_stay_above_the_threshold_after_the_stage(setup_for, optimizer, tmp_path):
     context = setup_for(tmp_path / "run")
     plan = _pipeline(optimizer, thresholding=Thresholding(0.5))
@@ -55,6 +56,7 @@ def test_maps_stay_above_the_threshold_after_the_stage(setup_for, optimizer, tmp
     context.check_weights(weights)
 
 
+@pytest.mark.slow
 def test_the_threshold_may_come_after_the_penalty(setup_for, optimizer, tmp_path):
     context = setup_for(tmp_path / "run")
     thresholding = Thresholding(0.25, "soft")

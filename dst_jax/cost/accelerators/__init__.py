@@ -1,4 +1,4 @@
-"""Models of accelerators: what a machine makes of an operation's zeros.
+"""Models of accelerators: what they save through the zeros of an operation.
 
 accelerator = accelerators.create("scnn", kappa=1.2)
 accelerator.cycles(profile)             one operation, on the multipliers alone

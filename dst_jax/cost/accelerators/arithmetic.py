@@ -1,9 +1,9 @@
 """Exact integer sums that leave the device as one rounded float32.
 
-Counts of nonzeros are int32, sums of their products go through limbs (or through a
-float32 product of matrices whose every partial sum is at most 2^24), and only the
-last step rounds: an integer up to 2^24 is exact, a larger one is off by at most
-2^-22 of itself.
+Counts of nonzeros are int32. Sums of their products go through limbs, or through a
+float32 product of matrices whose partial sums are at most 2^24. Only the last step
+rounds: an integer up to 2^24 is exact, a larger one has a relative error of at most
+2^-22.
 """
 
 from typing import Any
@@ -22,7 +22,7 @@ LARGEST = 2**31 - 1
 
 
 def ceil_div(x: Any, n: Any) -> Any:
-    """`x / n`, rounded up, for integers x >= 0 and n >= 1.
+    """The quotient `x / n`, rounded up, for integers x >= 0 and n >= 1.
 
     >>> ceil_div(9, 4), ceil_div(jnp.array([0, 8]), 4).tolist()
     (3, [0, 2])
@@ -32,7 +32,7 @@ def ceil_div(x: Any, n: Any) -> Any:
 
 
 def nonzeros(mask: Bool[Array, "..."], axis: int | tuple[int, ...]) -> Int[Array, "*n"]:
-    """True elements along `axis`, int32.
+    """The number of true elements along `axis`, int32.
 
     >>> nonzeros(jnp.array([[True, False], [True, True]]), 0).tolist()
     [2, 1]
@@ -41,7 +41,7 @@ def nonzeros(mask: Bool[Array, "..."], axis: int | tuple[int, ...]) -> Int[Array
 
 
 def pad_to(x: Shaped[Array, "..."], axis: int, multiple: int) -> Shaped[Array, "..."]:
-    """`x` with zeros at the end of `axis`, up to a multiple.
+    """The array `x` with zeros at the end of `axis`, up to a multiple.
 
     >>> pad_to(jnp.ones(3, int), 0, 2).tolist()
     [1, 1, 1, 0]
@@ -63,8 +63,8 @@ def exact_sum(
     Args:
       x: elements in [0, most].
       y: elements in [0, most_y]; 1 by default.
-      most, most_y: bounds below 2^31. Tight ones make a smaller program: limbs are
-        only needed where the sum may pass 2^31.
+      most, most_y: bounds below 2^31. Tight bounds make a smaller program: limbs are
+        needed only if the sum may pass 2^31.
 
     Raises:
       ValueError: a bound is not below 2^31.
@@ -89,8 +89,8 @@ def exact_dot(
     """The exact product of two matrices of integers >= 0, float32 or int32.
 
     Args:
-      x, y: the matrices.
-      most: a bound of every element of the product, below 2^31.
+      x, y: matrices.
+      most: bound of every element of the product, below 2^31.
 
     Raises:
       ValueError: `most` is not below 2^31.

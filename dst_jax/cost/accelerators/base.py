@@ -1,7 +1,7 @@
-"""What every model of an accelerator has: memory, energy, and how work is measured.
+"""The base class of accelerators: memory, energy, and the two steps of an estimate.
 
-A model splits in two. `measure` reduces the masks of an operation to what the design
-depends on, and reads no swept number; `work` turns that into cycles. So a sweep over
+`measure` reduces the masks of an operation to the sums that the design depends on, and
+reads no swept number. `work` turns these sums into cycles. So a sweep over
 configurations reduces the masks once.
 """
 
@@ -25,12 +25,10 @@ from dst_jax.cost.accelerators.work import (
 )
 from dst_jax.cost.counting.op_profile import OpProfile
 from dst_jax.cost.estimates import energy as energies
+from dst_jax.cost.estimates.energy import Number
 from dst_jax.cost.storage import formats
 
 __all__ = ["Accelerator", "dense_bits"]
-
-Number = Any
-"""A number or, in a sweep, an array of them; JAX also puts placeholders here."""
 
 
 DDR4 = "one channel of DDR4-3200, 25.6 GB/s, the same for every preset"
@@ -41,19 +39,19 @@ TABLE = "energy.create('accelergy45_eyeriss'), the same for every preset"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Accelerator(abc.ABC):
-    """A machine; `accelerators.create` makes one and checks its numbers.
+    """An accelerator; `accelerators.create` makes one and checks its numbers.
 
-    Frozen dataclass and pytree: numbers are leaves, so that `jax.vmap` and
-    `cost.sweep` run over arrays of them; fields marked static set shapes.
+    It is a frozen dataclass and a pytree. Its numbers are leaves, so that `jax.vmap`
+    and `cost.sweep` run over arrays of them; fields marked static set shapes.
 
     Attributes:
-      clock: Hz.
+      clock: clock frequency in Hz.
       activation_buffer, weight_buffer: on-chip bytes; the larger operand of the two
         is read from DRAM once if the other fits.
-      dram_bandwidth: bytes per second.
-      sram_bandwidth: bytes per cycle of the on-chip buffer.
-      energy: pJ per action, see `dst_jax.cost.estimates.energy`.
-      value_bits: of a stored value. Static.
+      dram_bandwidth: bandwidth of DRAM in bytes per second.
+      sram_bandwidth: bandwidth of the on-chip buffer in bytes per cycle.
+      energy: table of energies per action, see `dst_jax.cost.estimates.energy`.
+      value_bits: bits of a stored value. Static.
     """
 
     clock: Number
@@ -61,7 +59,7 @@ class Accelerator(abc.ABC):
     weight_buffer: Number = field(default=512 * 1024, metadata=assumed(BUFFER))
     dram_bandwidth: Number = field(default=25.6e9, metadata=assumed(DDR4))
     sram_bandwidth: Number = field(default=float("inf"), metadata=assumed(SRAM))
-    energy: energies.Table = field(
+    energy: energies.EnergyTable = field(
         default_factory=lambda: energies.create("accelergy45_eyeriss"),
         metadata=assumed(TABLE),
     )
@@ -75,28 +73,45 @@ class Accelerator(abc.ABC):
     @property
     @abc.abstractmethod
     def multipliers(self) -> Number:
-        """Products that the machine can start in one cycle."""
+        """The number of products that can start in one cycle."""
 
     @abc.abstractmethod
     def reduce(self, profile: OpProfile) -> Any:
-        """What `sparse_work` reads: sums over the masks, free of swept numbers."""
+        """The sums over the masks that `sparse_work` reads, without swept numbers."""
 
     @abc.abstractmethod
     def sparse_work(self, measured: Measured) -> Work:
-        """The work of an operation that runs as the design intends."""
+        """The work of an operation that runs sparsely, as the design intends."""
 
     @abc.abstractmethod
     def storage(self, profile: OpProfile) -> Bits:
         """Bits of both operands and the output in the design's own format."""
 
     def refusal(self, profile: OpProfile) -> str | None:
-        """Why an operation cannot run sparsely, or None if it can."""
+        """Why an operation cannot run sparsely, or None if it can.
+
+        >>> from dst_jax.cost.accelerators.cambricon_x import CambriconX
+        >>> from dst_jax.cost.counting.op_profile import Geometry
+        >>> x, out = jnp.ones((2, 4), bool), jnp.ones((2, 4), bool)
+        >>> profile = OpProfile(x, jnp.tri(4, dtype=bool), out, Geometry(dynamic=True))
+        >>> CambriconX().refusal(profile)  # attention: no weight to compress ahead
+        'both operands depend on data'
+        """
         if profile.geometry.dynamic and self.stores_weights:
             return "both operands depend on data"
         return None
 
     def measure(self, profile: OpProfile) -> Measured:
-        """The masks reduced to what the design depends on."""
+        """The masks reduced to the sums that the design depends on.
+
+        >>> from dst_jax.cost.accelerators.cambricon_x import CambriconX
+        >>> from dst_jax.cost.counting.op_profile import Geometry
+        >>> x, out = jnp.ones((2, 4), bool), jnp.ones((2, 4), bool)
+        >>> profile = OpProfile(x, jnp.tri(4, dtype=bool), out, Geometry())
+        >>> found = CambriconX().measure(profile)
+        >>> found.mode, found.macs.dense.item(), found.macs.effectual.item()
+        ('sparse', 32.0, 20.0)
+        """
         refusal = self.refusal(profile)
         counts: Any = profile.counts
         return Measured(
@@ -107,20 +122,47 @@ class Accelerator(abc.ABC):
         )
 
     def work(self, measured: Measured) -> Work:
-        """The work of one operation, sparse where the design can."""
+        """The work of one operation, sparse if the design allows it.
+
+        >>> from dst_jax.cost.accelerators.cambricon_x import CambriconX
+        >>> from dst_jax.cost.counting.op_profile import Geometry
+        >>> x, out = jnp.ones((2, 4), bool), jnp.ones((2, 4), bool)
+        >>> w, design = jnp.tri(4, dtype=bool), CambriconX(pes=1, lanes=2)
+        >>> for dynamic in (False, True):  # 2 rows * (2 + 2 + 1 + 1), 32 / 2
+        ...     profile = OpProfile(x, w, out, Geometry(dynamic=dynamic))
+        ...     print(design.work(design.measure(profile)).cycles.item())
+        12.0
+        16.0
+        """
         if measured.mode == SPARSE:
             return self.sparse_work(measured)
         return self.dense_work(measured)
 
     def dense_work(self, measured: Measured) -> Work:
-        """All products, on all multipliers at once."""
+        """All products, on all multipliers at once.
+
+        >>> from dst_jax.cost.accelerators.cambricon_x import CambriconX
+        >>> from dst_jax.cost.counting.op_profile import Geometry
+        >>> x, out = jnp.ones((2, 4), bool), jnp.ones((2, 4), bool)
+        >>> profile = OpProfile(x, jnp.tri(4, dtype=bool), out, Geometry())
+        >>> design = CambriconX(pes=1, lanes=5)
+        >>> design.dense_work(design.measure(profile)).cycles.item()  # ceil(32 / 5)
+        7.0
+        """
         cycles = jnp.ceil(jnp.float32(measured.shape.macs) / self.multipliers)
         return Work(cycles, measured.macs.dense, jnp.float32(0), 1, 1)
 
     def cycles(self, profile: OpProfile) -> Float[Array, "..."]:
         """Cycles of the multipliers on one operation, as if memory were free.
 
-        Exact to 2^24, then rounded to float32.
+        They are exact to 2^24, then rounded to float32.
+
+        >>> from dst_jax.cost.accelerators.cambricon_x import CambriconX
+        >>> from dst_jax.cost.counting.op_profile import Geometry
+        >>> x, out = jnp.ones((2, 4), bool), jnp.ones((2, 4), bool)
+        >>> profile = OpProfile(x, jnp.tri(4, dtype=bool), out, Geometry())
+        >>> CambriconX(pes=2, lanes=2).cycles(profile).item()  # 2 rows * (2 + 1)
+        6.0
         """
         return _cycles(self, profile)
 
@@ -131,6 +173,12 @@ def _cycles(accelerator: Accelerator, profile: OpProfile) -> Float[Array, "..."]
 
 
 def dense_bits(profile: OpProfile, value_bits: int) -> Bits:
-    """Every element of every array, zeros included."""
+    """The bits of dense arrays: every element, zeros included.
+
+    >>> from dst_jax.cost.counting.op_profile import Geometry
+    >>> ones = jnp.ones((2, 2), bool)
+    >>> dense_bits(OpProfile(ones, ones, ones, Geometry()), 16).weight.item()
+    64.0
+    """
     masks = profile.activation, profile.weight, profile.output
     return Bits(*(formats.dense(m, value_bits=value_bits).as_float() for m in masks))

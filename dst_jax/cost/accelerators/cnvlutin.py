@@ -1,4 +1,4 @@
-"""Cnvlutin: DaDianNao's lanes skip zero activations, each at its own pace."""
+"""Cnvlutin: lanes of DaDianNao that skip zero activations independently."""
 
 import dataclasses
 from dataclasses import field
@@ -14,6 +14,7 @@ from dst_jax.cost.accelerators.lowering import tap_views
 from dst_jax.cost.accelerators.provenance import assumed, memory
 from dst_jax.cost.accelerators.work import Bits, Measured, Work
 from dst_jax.cost.counting.op_profile import OpProfile
+from dst_jax.cost.estimates.energy import Number
 
 __all__ = ["Cnvlutin"]
 
@@ -23,7 +24,7 @@ PAPER = "Albericio et al., ISCA 2016"
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Cnvlutin(Accelerator):
-    """Lanes take the bricks of a window in turn; the window ends with the slowest.
+    """Lanes take the bricks of a window in turn; the slowest lane ends the window.
 
         cycles of a window = max over lanes l of
                              sum over its bricks b with b mod lanes = l of
@@ -34,28 +35,40 @@ class Cnvlutin(Accelerator):
     channels than a brick (the first layer) it runs as DaDianNao: one brick a cycle.
 
     Attributes:
-      units, unit_filters: filters computed at once.
-      brick: channels. Static.
-      lanes: bricks processed at once, and multipliers per filter. Static.
+      units, unit_filters: numbers of units and of filters per unit, computed at once.
+      brick: number of channels of a brick. Static.
+      lanes: number of bricks processed at once, and of multipliers per filter. Static.
     """
 
-    units: Any = field(default=16, metadata=memory(PAPER))
-    unit_filters: Any = field(default=16, metadata=memory(PAPER))
+    units: Number = field(default=16, metadata=memory(PAPER))
+    unit_filters: Number = field(default=16, metadata=memory(PAPER))
     brick: int = field(default=16, metadata=memory(PAPER, static=True))
     lanes: int = field(default=16, metadata=memory(PAPER, static=True))
-    clock: Any = field(default=1e9, metadata=assumed("a round number"))
+    clock: Number = field(default=1e9, metadata=assumed("a round number"))
 
     stores_weights = False
 
     @property
-    def multipliers(self) -> Any:
-        """One per lane and filter."""
+    def multipliers(self) -> Number:
+        """One per lane and filter.
+
+        >>> Cnvlutin().multipliers
+        4096
+        """
         return self.lanes * self.units * self.unit_filters
 
     def storage(self, profile: OpProfile) -> Bits:
-        """Nonzeros of a brick with their offsets, in whole bricks; dense weights."""
+        """Nonzeros of a brick with their offsets, in whole bricks; dense weights.
+
+        >>> from dst_jax.cost.counting.op_profile import Geometry
+        >>> x = jnp.array([[1, 0, 0, 0], [1, 1, 1, 1]], bool)
+        >>> out = jnp.ones((2, 4), bool)
+        >>> profile = OpProfile(x, jnp.ones((4, 4), bool), out, Geometry())
+        >>> Cnvlutin().storage(profile).activation.item()  # 8 * (16 + 4)
+        160.0
+        """
         dense = dense_bits(profile, self.value_bits)
-        # ZFNAf keeps the place of every brick: it saves cycles, not memory.
+        # ZFNAf keeps the place of every brick, so it saves cycles but no memory.
         offset = (self.brick - 1).bit_length()
         share = (self.value_bits + offset) / self.value_bits
         return dense._replace(
@@ -63,20 +76,47 @@ class Cnvlutin(Accelerator):
         )
 
     def refusal(self, profile: OpProfile) -> str | None:
-        """Too few channels for a brick."""
+        """Too few channels for a brick.
+
+        >>> from dst_jax.cost.counting.op_profile import Geometry
+        >>> x, w = jnp.ones((1, 4, 3), bool), jnp.ones((1, 3, 2), bool)
+        >>> window = Geometry((1,), ((0, 0),), (1,), (1,))
+        >>> profile = OpProfile(x, w, jnp.ones((1, 4, 2), bool), window)
+        >>> Cnvlutin().refusal(profile)
+        'fewer than 16 channels'
+        """
         if profile.weight.shape[-2] < self.brick:
             return f"fewer than {self.brick} channels"
         return super().refusal(profile)
 
     def dense_work(self, measured: Measured) -> Work:
-        """DaDianNao: one brick of `brick` channels a cycle."""
+        """DaDianNao: one brick of `brick` channels a cycle.
+
+        >>> from dst_jax.cost.counting.op_profile import Geometry
+        >>> x = jnp.array([[1, 0, 0, 0], [1, 1, 1, 1]], bool)
+        >>> out = jnp.ones((2, 4), bool)
+        >>> profile = OpProfile(x, jnp.ones((4, 4), bool), out, Geometry())
+        >>> design = Cnvlutin(brick=2, lanes=2, units=1, unit_filters=2)
+        >>> work = design.dense_work(design.measure(profile))
+        >>> work.cycles.item()  # 2 rows * 2 bricks * 2 groups of filters
+        8.0
+        """
         shape = measured.shape
         bricks = shape.taps * ceil_div(shape.channels, self.brick)
         steps = jnp.float32(shape.rows * shape.groups * bricks)
         return self._work(measured, steps, measured.macs.dense)
 
     def reduce(self, profile: OpProfile) -> Float[Array, ""]:
-        """Cycles of all windows for one group of filters."""
+        """Cycles of all windows for one group of filters.
+
+        >>> from dst_jax.cost.counting.op_profile import Geometry
+        >>> x = jnp.array([[1, 0, 0, 0], [1, 1, 1, 1]], bool)
+        >>> out = jnp.ones((2, 4), bool)
+        >>> profile = OpProfile(x, jnp.ones((4, 4), bool), out, Geometry())
+        >>> design = Cnvlutin(brick=2, lanes=2, units=1, unit_filters=2)
+        >>> design.reduce(profile).item()  # max(1, 1) + max(2, 2)
+        3.0
+        """
         lanes = sum(
             self._lane_steps(view, tap, profile.geometry.groups)
             for tap, view in enumerate(tap_views(self._bricks(profile), profile))
@@ -87,7 +127,17 @@ class Cnvlutin(Accelerator):
         return exact_sum(windows, most=most)
 
     def sparse_work(self, measured: Measured) -> Work:
-        """Every window, for every group of filters."""
+        """Every window, for every group of filters.
+
+        >>> from dst_jax.cost.counting.op_profile import Geometry
+        >>> x = jnp.array([[1, 0, 0, 0], [1, 1, 1, 1]], bool)
+        >>> out = jnp.ones((2, 4), bool)
+        >>> profile = OpProfile(x, jnp.ones((4, 4), bool), out, Geometry())
+        >>> design = Cnvlutin(brick=2, lanes=2, units=1, unit_filters=2)
+        >>> work = design.sparse_work(design.measure(profile))
+        >>> work.cycles.item()  # 3 for each of 2 groups of filters
+        6.0
+        """
         return self._work(measured, measured.detail, measured.macs.by_activation)
 
     def _work(self, measured: Measured, steps: Any, executed: Any) -> Work:
@@ -98,7 +148,7 @@ class Cnvlutin(Accelerator):
             executed=executed,
             gated=jnp.float32(0),
             activation_reads=passes,
-            weight_reads=shape.rows,  # from its buffer for every window
+            weight_reads=shape.rows,  # from the buffer for every window
         )
 
     def _bricks(self, profile: OpProfile) -> Int[Array, "batch *spatial bricks"]:

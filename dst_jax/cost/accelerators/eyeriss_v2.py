@@ -24,6 +24,7 @@ from dst_jax.cost.accelerators.lowering import (
 from dst_jax.cost.accelerators.provenance import memory, read
 from dst_jax.cost.accelerators.work import Bits, Measured, Work
 from dst_jax.cost.counting.op_profile import OpProfile
+from dst_jax.cost.estimates.energy import Number
 from dst_jax.cost.storage import formats
 
 __all__ = ["EyerissV2"]
@@ -32,7 +33,7 @@ PAPER = "Chen et al., JETCAS 2019"
 
 
 class Grid(NamedTuple):
-    """How many blocks of channels, output rows and filters the elements share out."""
+    """Numbers of blocks of channels, output rows and filters, one for each element."""
 
     channels: int
     rows: int
@@ -43,8 +44,8 @@ class Blocks(NamedTuple):
     """Nonzeros of the operands by block.
 
     Attributes:
-      activation: that (channel block, row block) reads per tap and channel.
-      weight: per pass over the filters of a block that meet a tap and channel.
+      activation: nonzeros that (channel block, row block) reads per tap and channel.
+      weight: nonzeros of each pass over the filters of a block, per tap and channel.
     """
 
     activation: Int[Array, "channels rows contracted"]
@@ -60,19 +61,19 @@ class EyerissV2(Accelerator):
                                 A[t, c] * ceil(W_pass[t, c] / simd)
 
     with A the nonzero activations that its output rows read, W_pass the nonzero
-    weights in a pass of `pass_filters` filters. Elements share out channels, output
-    rows and filters in the grid that is best for dense operands; the slowest one sets
-    the time. Depthwise convolutions skip nothing. With one element and `simd` 1 the
-    cycles are the effectual products.
+    weights in a pass of `pass_filters` filters. Channels, output rows and filters are
+    divided among the elements in the grid that is best for dense operands; the slowest
+    element sets the time. Depthwise convolutions skip no product. With one element and
+    `simd` 1 the cycles are the effectual products.
 
     Attributes:
-      simd: products per element and cycle.
-      pes: elements. Static.
-      pass_filters: filters whose partial sums an element holds. Static.
-      run_bits, pointer_bits: of the compressed columns. Static.
+      simd: number of products per element and cycle.
+      pes: number of elements. Static.
+      pass_filters: number of filters whose partial sums an element holds. Static.
+      run_bits, pointer_bits: bits of runs and pointers of compressed columns. Static.
     """
 
-    simd: Any = field(default=2, metadata=read(PAPER))
+    simd: Number = field(default=2, metadata=read(PAPER))
     pes: int = field(default=192, metadata=read(PAPER, static=True))
     pass_filters: int = field(
         default=32, metadata=memory("32 partial sums per element", static=True)
@@ -80,14 +81,14 @@ class EyerissV2(Accelerator):
     run_bits: int = field(
         default=4,
         metadata=read(
-            "Sparseloop artifact: 4-bit counts beside the value", static=True
+            "Sparseloop artifact: 4-bit counts next to the value", static=True
         ),
     )
     pointer_bits: int = field(
         default=7, metadata=read("Sparseloop artifact: 7-bit addresses", static=True)
     )
-    clock: Any = field(default=200e6, metadata=memory(f"{PAPER}: 200 MHz"))
-    activation_buffer: Any = field(
+    clock: Number = field(default=200e6, metadata=memory(f"{PAPER}: 200 MHz"))
+    activation_buffer: Number = field(
         default=192 * 1024, metadata=memory(f"{PAPER}: 192 KB")
     )
     value_bits: int = field(
@@ -95,12 +96,23 @@ class EyerissV2(Accelerator):
     )
 
     @property
-    def multipliers(self) -> Any:
-        """`simd` in each element."""
+    def multipliers(self) -> Number:
+        """`simd` in each element.
+
+        >>> EyerissV2().multipliers
+        384
+        """
         return self.pes * self.simd
 
     def storage(self, profile: OpProfile) -> Bits:
-        """Compressed columns: channels of a pixel, filters of a tap and channel."""
+        """Compressed columns: channels of a pixel, filters of a tap and channel.
+
+        >>> from dst_jax.cost.counting.op_profile import Geometry
+        >>> x, out = jnp.ones((2, 4), bool), jnp.ones((2, 4), bool)
+        >>> profile = OpProfile(x, jnp.tri(4, dtype=bool), out, Geometry())
+        >>> EyerissV2().storage(profile).weight.item()  # 10 * (8 + 4) + 5 * 7
+        155.0
+        """
 
         def coded(mask: Any) -> Any:
             bits = formats.csc(
@@ -115,7 +127,13 @@ class EyerissV2(Accelerator):
         return Bits(*map(coded, masks))
 
     def grid(self, profile: OpProfile) -> Grid:
-        """The blocks that run dense operands fastest; the first of equals."""
+        """The first of the grids that are fastest for dense operands.
+
+        >>> from dst_jax.cost.counting.op_profile import Geometry
+        >>> x, w = jnp.ones((1, 8), bool), jnp.ones((8, 24), bool)
+        >>> EyerissV2().grid(OpProfile(x, w, jnp.ones((1, 24), bool), Geometry()))
+        Grid(channels=8, rows=1, filters=24)
+        """
         rows = _output_rows(profile)
         filters = profile.filters // profile.geometry.groups
 
@@ -129,22 +147,55 @@ class EyerissV2(Accelerator):
         return min(_grids(self.pes), key=steps)
 
     def refusal(self, profile: OpProfile) -> str | None:
-        """Depthwise convolutions have nothing to skip in a column."""
+        """Depthwise convolutions have nothing to skip in a column.
+
+        >>> from dst_jax.cost.counting.op_profile import Geometry
+        >>> x, w = jnp.ones((1, 4, 3), bool), jnp.ones((1, 1, 3), bool)
+        >>> window = Geometry((1,), ((0, 0),), (1,), (1,), groups=3)
+        >>> EyerissV2().refusal(OpProfile(x, w, jnp.ones((1, 4, 3), bool), window))
+        'depthwise'
+        """
         return "depthwise" if is_depthwise(profile) else super().refusal(profile)
 
     def dense_work(self, measured: Measured) -> Work:
-        """All products; a column of one filter fills one slot of `simd`."""
+        """All products; a column of one filter fills one slot of `simd`.
+
+        >>> from dst_jax.cost.counting.op_profile import Geometry
+        >>> x, out = jnp.ones((2, 4), bool), jnp.ones((2, 4), bool)
+        >>> profile = OpProfile(x, jnp.tri(4, dtype=bool), out, Geometry())
+        >>> design = EyerissV2(pes=1, simd=3)
+        >>> work = design.dense_work(design.measure(profile))
+        >>> work.cycles.item()  # 8 columns of 4 filters, 2 slots each
+        16.0
+        """
         work, filters = super().dense_work(measured), measured.shape.filters
         slots = jnp.ceil(measured.macs.dense / filters) * ceil_div(filters, self.simd)
         return work._replace(cycles=jnp.ceil(slots / self.pes))
 
     def reduce(self, profile: OpProfile) -> Blocks:
-        """Nonzeros by block."""
+        """Nonzeros by block.
+
+        >>> from dst_jax.cost.counting.op_profile import Geometry
+        >>> x, out = jnp.ones((2, 4), bool), jnp.ones((2, 4), bool)
+        >>> profile = OpProfile(x, jnp.tri(4, dtype=bool), out, Geometry())
+        >>> found = EyerissV2(pes=1).reduce(profile)
+        >>> found.activation.tolist(), found.weight.ravel().tolist()  # by channel
+        ([[[2, 2, 2, 2]]], [1, 2, 3, 4])
+        """
         grid = self.grid(profile)
         return Blocks(_tap_counts(profile, grid), self._passes(profile, grid))
 
     def sparse_work(self, measured: Measured) -> Work:
-        """The slowest element."""
+        """The slowest element.
+
+        >>> from dst_jax.cost.counting.op_profile import Geometry
+        >>> x, out = jnp.ones((2, 4), bool), jnp.ones((2, 4), bool)
+        >>> profile = OpProfile(x, jnp.tri(4, dtype=bool), out, Geometry())
+        >>> design = EyerissV2(pes=1, simd=2)
+        >>> work = design.sparse_work(design.measure(profile))
+        >>> work.cycles.item()  # 2 rows * (1 + 1 + 2 + 2)
+        12.0
+        """
         activation, weight = measured.detail
         shape = measured.shape
         slots = ceil_div(weight, self.simd).sum(-1)
@@ -186,7 +237,7 @@ def _grids(pes: int) -> list[Grid]:
 
 
 def _output_rows(profile: OpProfile) -> int:
-    """What elements can share out: rows of a matrix, or of the output map."""
+    """The number of rows to divide: of a matrix, or of the output map."""
     return profile.output.shape[0 if is_matmul(profile) else 1]
 
 

@@ -14,12 +14,25 @@ __all__ = ["is_depthwise", "is_matmul", "tap_views", "weight_by_channel"]
 
 
 def is_matmul(profile: OpProfile) -> bool:
-    """Whether the operation has no spatial axes."""
+    """Whether the operation has no spatial axes.
+
+    >>> from dst_jax.cost.counting.op_profile import Geometry
+    >>> masks = (jnp.ones(shape, bool) for shape in ((5, 2), (2, 3), (5, 3)))
+    >>> is_matmul(OpProfile(*masks, Geometry()))
+    True
+    """
     return profile.activation.ndim == 2
 
 
 def is_depthwise(profile: OpProfile) -> bool:
-    """Whether it is a convolution whose groups have one channel each."""
+    """Whether the operation is a convolution whose groups have one channel each.
+
+    >>> from dst_jax.cost.counting.op_profile import Geometry
+    >>> along = Geometry((1,), ((1, 1),), (1,), (1,), groups=2)
+    >>> masks = (jnp.ones(shape, bool) for shape in ((1, 5, 2), (3, 1, 2), (1, 5, 2)))
+    >>> is_depthwise(OpProfile(*masks, along))
+    True
+    """
     return not is_matmul(profile) and profile.geometry.groups == profile.channels > 1
 
 
@@ -32,8 +45,15 @@ def tap_views(
     columns of im2col that belong to a tap; the whole of im2col never exists.
 
     Args:
-      x: per element of the activation: its mask, or counts summed over the batch.
-      profile: gives the window.
+      x: mask of the activation, or counts of its elements summed over the batch.
+      profile: operation whose window is taken.
+
+    >>> from dst_jax.cost.counting.op_profile import Geometry
+    >>> along = Geometry((1,), ((1, 1),), (1,), (1,))
+    >>> masks = (jnp.ones(shape, bool) for shape in ((1, 3, 1), (3, 1, 1), (1, 3, 1)))
+    >>> views = tap_views(jnp.arange(3).reshape(1, 3, 1) + 1, OpProfile(*masks, along))
+    >>> [view.ravel().tolist() for view in views]
+    [[0, 1, 2], [1, 2, 3], [2, 3, 0]]
     """
     geometry = profile.geometry
     dilation = geometry.lhs_dilation
@@ -59,7 +79,13 @@ def tap_views(
 
 
 def weight_by_channel(profile: OpProfile) -> Bool[Array, "tap c filter"]:
-    """The weights that each input channel meets: its group's filters."""
+    """The weights that each input channel meets, which are the filters of its group.
+
+    >>> from dst_jax.cost.counting.op_profile import Geometry
+    >>> masks = (jnp.ones(shape, bool) for shape in ((5, 4), (2, 6), (5, 6)))
+    >>> weight_by_channel(OpProfile(*masks, Geometry(groups=2))).shape
+    (1, 4, 3)
+    """
     taps, groups = profile.taps, profile.geometry.groups
     channels, filters = profile.weight.shape[-2:]
     weight = profile.weight.reshape(taps, channels, groups, filters // groups)

@@ -1,4 +1,4 @@
-"""The presets by name, and where their numbers come from."""
+"""Accelerators by name, and the sources of their numbers."""
 
 import dataclasses
 from typing import Any, NamedTuple
@@ -38,11 +38,11 @@ _PRESETS: dict[str, type[Accelerator]] = {
 
 
 class Source(NamedTuple):
-    """Where the default of one number comes from.
+    """The source of the default of one number.
 
     Attributes:
-      value: the default.
-      source: paper, table, repository; or why it was chosen.
+      value: default value.
+      source: paper, table, repository; or the reason for the choice.
       status: "read" in the source; "memory", not verified; "assumed", our choice.
     """
 
@@ -64,8 +64,8 @@ def create(name: str, **overrides: Any) -> Accelerator:
     """An accelerator by name.
 
     Args:
-      name: one of `names()`, or `module:attribute` of a subclass of `Accelerator`.
-      **overrides: other numbers than the preset's, see `sources(name)`; an array of
+      name: name from `names()`, or `module:attribute` of a subclass of `Accelerator`.
+      **overrides: numbers that replace the preset's, see `sources(name)`; an array of
         them is for `jax.vmap` or `cost.sweep`. `energy` also takes a table's name.
 
     Raises:
@@ -89,7 +89,7 @@ def create(name: str, **overrides: Any) -> Accelerator:
 
 
 def sources(name: str) -> dict[str, Source]:
-    """Every number of a preset with where it comes from.
+    """Every number of a preset with its source.
 
     >>> sources("eie")["queue"].status
     'memory'
@@ -116,9 +116,9 @@ def _preset(name: str) -> Any:
 
 
 def _check(name: str, value: Any, *, default: Any) -> None:
-    """Refuses what is not positive, and floats where the default is a count.
+    """Refuses numbers that are not positive, and floats where the default is a count.
 
-    Not in `__post_init__`: JAX rebuilds pytrees with placeholders.
+    It is not in `__post_init__` because JAX rebuilds pytrees with placeholders.
     """
     if isinstance(default, bool):
         if not isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""SCNN: planar tiles, and the Cartesian product of nonzero operands."""
+"""SCNN: Cartesian products of nonzero operands in planar tiles."""
 
 import dataclasses
 import math
@@ -19,6 +19,7 @@ from dst_jax.cost.accelerators.provenance import assumed, read
 from dst_jax.cost.accelerators.scnn_tiles import Tiles, matmul_tiles, planar_tiles
 from dst_jax.cost.accelerators.work import Bits, Measured, Work
 from dst_jax.cost.counting.op_profile import OpProfile
+from dst_jax.cost.estimates.energy import Number
 from dst_jax.cost.storage import formats
 
 __all__ = ["Scnn"]
@@ -38,20 +39,20 @@ class Scnn(Accelerator):
     with nA the nonzero activations in the element's tile of the input plane, nW the
     nonzero weights of the block; a stride splits both into phases that do not meet.
     Elements wait for each other after each block; a block is as many filters as the
-    accumulators hold for a tile of the output. A matrix product has no plane:
-    elements share out its filters, and one lane of activations is busy.
+    accumulators hold for a tile of the output. A matrix product has no plane: its
+    filters are divided among the elements, and one lane of activations is busy.
 
     Attributes:
       activation_lanes, weight_lanes: sides of an element's multiplier array.
       kappa: slowdown by conflicts in the accumulator banks; 1 = none.
-      pe_rows, pe_columns: elements. Static.
-      accumulators: per element. Static.
-      run_bits: of a run of zeros. Static.
+      pe_rows, pe_columns: numbers of rows and columns of elements. Static.
+      accumulators: number of accumulators per element. Static.
+      run_bits: bits of a run of zeros. Static.
     """
 
-    activation_lanes: Any = field(default=4, metadata=read(PAPER))
-    weight_lanes: Any = field(default=4, metadata=read(PAPER))
-    kappa: Any = field(default=1.0, metadata=assumed("bank conflicts are left out"))
+    activation_lanes: Number = field(default=4, metadata=read(PAPER))
+    weight_lanes: Number = field(default=4, metadata=read(PAPER))
+    kappa: Number = field(default=1.0, metadata=assumed("bank conflicts are left out"))
     pe_rows: int = field(default=8, metadata=read(PAPER, static=True))
     pe_columns: int = field(default=8, metadata=read(PAPER, static=True))
     accumulators: int = field(
@@ -60,22 +61,33 @@ class Scnn(Accelerator):
     run_bits: int = field(
         default=4, metadata=read(f"{PAPER}: 4-bit indices", static=True)
     )
-    clock: Any = field(default=1e9, metadata=assumed("a round number"))
-    activation_buffer: Any = field(
+    clock: Number = field(default=1e9, metadata=assumed("a round number"))
+    activation_buffer: Number = field(
         default=64 * 10 * 1024, metadata=read(f"{PAPER}: 10 KB per element")
     )
-    weight_buffer: Any = field(
+    weight_buffer: Number = field(
         default=64 * 100, metadata=read(f"{PAPER}: 50 entries of 16 bits per element")
     )
 
     @property
-    def multipliers(self) -> Any:
-        """An array of lanes in each element."""
+    def multipliers(self) -> Number:
+        """An array of lanes in each element.
+
+        >>> Scnn().multipliers
+        1024
+        """
         lanes = self.activation_lanes * self.weight_lanes
         return self.pe_rows * self.pe_columns * lanes
 
     def storage(self, profile: OpProfile) -> Bits:
-        """Run lengths for everything, along channels and filters."""
+        """Run lengths of all arrays, along channels and filters.
+
+        >>> from dst_jax.cost.counting.op_profile import Geometry
+        >>> x, out = jnp.ones((2, 4), bool), jnp.ones((2, 4), bool)
+        >>> profile = OpProfile(x, jnp.tri(4, dtype=bool), out, Geometry())
+        >>> Scnn().storage(profile).weight.item()  # 10 * (16 + 4)
+        200.0
+        """
 
         def coded(mask: Any) -> Any:
             bits = formats.run_length(
@@ -90,6 +102,13 @@ class Scnn(Accelerator):
 
         Raises:
           ValueError: the operation has three or more spatial axes.
+
+        >>> from dst_jax.cost.counting.op_profile import Geometry
+        >>> x, out = jnp.ones((2, 4), bool), jnp.ones((2, 4), bool)
+        >>> profile = OpProfile(x, jnp.tri(4, dtype=bool), out, Geometry())
+        >>> tiles = Scnn(pe_rows=1, pe_columns=2).reduce(profile)
+        >>> tiles.weight.tolist()  # (group, element, input): 2 filters in each element
+        [[[1, 2, 2, 2], [0, 0, 1, 2]]]
         """
         grid = self.pe_rows, self.pe_columns
         if is_matmul(profile):
@@ -97,7 +116,16 @@ class Scnn(Accelerator):
         return planar_tiles(profile, grid, self.accumulators)
 
     def sparse_work(self, measured: Measured) -> Work:
-        """All blocks of all images, one after the other."""
+        """All blocks of all images, one after another.
+
+        >>> from dst_jax.cost.counting.op_profile import Geometry
+        >>> x, out = jnp.ones((2, 4), bool), jnp.ones((2, 4), bool)
+        >>> profile = OpProfile(x, jnp.tri(4, dtype=bool), out, Geometry())
+        >>> design = Scnn(pe_rows=1, pe_columns=2, weight_lanes=1)
+        >>> work = design.sparse_work(design.measure(profile))
+        >>> work.cycles.item()  # 2 rows * (1 + 2 + 2 + 2), in the first element
+        14.0
+        """
         tiles: Tiles = measured.detail
         shape = measured.shape
         products = exact_dot(

@@ -1,4 +1,4 @@
-"""How SCNN cuts the operands up: planar tiles, phases of the stride, blocks."""
+"""The parts into which SCNN divides operands: tiles, phases of the stride, blocks."""
 
 import dataclasses
 import math
@@ -20,10 +20,10 @@ class Tiles:
     """Nonzeros per contracted index: channel and phase of the stride.
 
     Attributes:
-      activation: of every image in every element's tile.
-      weight: of every block of filters, or of every element's filters.
-      halo: partial sums that neighbours exchange for one image. Static.
-      most: a bound of one element's products in one block. Static.
+      activation: nonzeros of every image in every element's tile.
+      weight: nonzeros of every block of filters, or of every element's filters.
+      halo: number of partial sums that neighbours exchange for one image. Static.
+      most: bound of one element's products in one block. Static.
     """
 
     activation: Int[Array, "images groups pes contracted"]
@@ -33,7 +33,13 @@ class Tiles:
 
 
 def matmul_tiles(profile: OpProfile, pes: int) -> Tiles:
-    """Every element has all inputs, and its share of the filters as its block."""
+    """Tiles of a matrix product: each element has all inputs and a block of filters.
+
+    >>> x, w = jnp.ones((2, 3), bool), jnp.ones((3, 4), bool)
+    >>> tiles = matmul_tiles(OpProfile(x, w, jnp.ones((2, 4), bool), Geometry()), pes=2)
+    >>> tiles.weight.tolist()  # (group, element, input): 2 of the 4 filters
+    [[[2, 2, 2], [2, 2, 2]]]
+    """
     groups, (inputs, filters) = profile.geometry.groups, profile.weight.shape
     share = max(ceil_div(filters // groups, pes), 1)
     weight = profile.weight.reshape(inputs, groups, -1)
@@ -48,15 +54,24 @@ def matmul_tiles(profile: OpProfile, pes: int) -> Tiles:
 
 
 def planar_tiles(profile: OpProfile, grid: tuple[int, int], accumulators: int) -> Tiles:
-    """Elements share out the plane; a block fills their accumulators.
+    """Tiles of a convolution: each element has a part of the plane.
+
+    A block of filters fills the accumulators of an element.
 
     Args:
-      profile: of a convolution with one or two spatial axes.
-      grid: rows and columns of elements.
-      accumulators: of one element.
+      profile: profile of a convolution with one or two spatial axes.
+      grid: numbers of rows and columns of elements.
+      accumulators: number of accumulators of one element.
 
     Raises:
       ValueError: the operation has three or more spatial axes.
+
+    >>> x, w = jnp.ones((1, 4, 4, 3), bool), jnp.ones((1, 1, 3, 8), bool)
+    >>> geometry = Geometry((1, 1), ((0, 0), (0, 0)), (1, 1), (1, 1))
+    >>> profile = OpProfile(x, w, jnp.ones((1, 4, 4, 8), bool), geometry)
+    >>> tiles = planar_tiles(profile, (2, 2), accumulators=16)
+    >>> tiles.activation.shape, tiles.weight.shape  # 4 elements; 2 blocks of 4 filters
+    ((1, 1, 4, 3), (1, 2, 3))
     """
     profile = _with_two_axes(profile)
     geometry, (height, width, *_) = profile.geometry, profile.weight.shape
@@ -111,7 +126,7 @@ class _Phases:
 
     @classmethod
     def of(cls, geometry: Geometry, axis: int) -> "_Phases":
-        """Of one spatial axis."""
+        """The phases of one spatial axis."""
         return cls(
             geometry.strides[axis],
             geometry.padding[axis][0],
@@ -144,7 +159,7 @@ def _buckets(keys: np.ndarray, count: int) -> np.ndarray:
 def _gather_sum(
     x: Shaped[Array, "..."], index: np.ndarray, axis: int
 ) -> Int[Array, "..."]:
-    """`axis` replaced by all but the last axis of `index`, which is summed over."""
+    """Replaces `axis` by the axes of `index`, the last of which is summed over."""
     taken = jnp.take(x, index.reshape(-1), axis=axis, mode="fill", fill_value=0)
     shape = (*x.shape[:axis], *index.shape, *x.shape[axis + 1 :])
     last = axis + index.ndim - 1
@@ -188,8 +203,8 @@ def _block_sums(
 def _halo(profile: OpProfile, tile: list[int]) -> int:
     """Partial sums per filter in the largest of the eight rectangles around a tile.
 
-    A window that begins in one tile ends in the next: its last outputs are another
-    element's.
+    A window that begins in one tile ends in the next, so its last outputs belong to
+    another element.
     """
     g = profile.geometry
     sides = []

@@ -22,6 +22,7 @@ from dst_jax.cost.accelerators.lowering import tap_views, weight_by_channel
 from dst_jax.cost.accelerators.provenance import assumed, memory
 from dst_jax.cost.accelerators.work import Bits, Measured, Work, shape_of
 from dst_jax.cost.counting.op_profile import OpProfile
+from dst_jax.cost.estimates.energy import Number
 from dst_jax.cost.storage import formats
 
 __all__ = ["Sparten", "expected_max"]
@@ -32,27 +33,27 @@ PAPER = "Gondimalla et al., MICRO 2019"
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Sparten(Accelerator):
-    """Units of a cluster multiply one chunk of an input vector by their filters.
+    """The units of a cluster multiply one chunk of an input vector by their filters.
 
         cycles of a cluster = sum over outputs and chunks of
                               max over units u of sum over its filters k of
                               popcount(a & w_k)
 
-    A unit holds two filters, the densest left with the sparsest (greedy balancing in
-    software, GB-S). Outputs are spread over clusters evenly. With `exact` the
-    popcounts are computed, which costs a dense convolution; otherwise the maximum is
-    that of normal variables with each unit's exact mean and a variance as if channels
-    were independent (see `expected_max`).
+    A unit holds two filters: the densest that remains, and the sparsest (greedy
+    balancing in software, GB-S). Outputs are spread evenly over the clusters. With
+    `exact` the popcounts are computed, which costs a dense convolution. Otherwise the
+    maximum is that of normal variables with each unit's exact mean, and a variance as
+    if channels were independent (see `expected_max`).
 
     Attributes:
-      clusters: that share out the outputs.
-      units: per cluster. Static.
-      chunk: elements of a bitmask that are intersected at a time. Static.
-      exact: whether to compute every popcount. Static.
-      pointer_bits: stored per chunk. Static.
+      clusters: number of clusters, which divide the outputs.
+      units: number of units per cluster. Static.
+      chunk: number of elements of a bitmask that are intersected at a time. Static.
+      exact: Whether to compute every popcount. Static.
+      pointer_bits: bits of the pointer of each chunk. Static.
     """
 
-    clusters: Any = field(default=32, metadata=memory("1024 multipliers, as SCNN"))
+    clusters: Number = field(default=32, metadata=memory("1024 multipliers, as SCNN"))
     units: int = field(default=32, metadata=memory(PAPER, static=True))
     chunk: int = field(default=128, metadata=memory(PAPER, static=True))
     exact: bool = field(
@@ -61,15 +62,26 @@ class Sparten(Accelerator):
     pointer_bits: int = field(
         default=32, metadata=assumed("a pointer per chunk", static=True)
     )
-    clock: Any = field(default=1e9, metadata=assumed("a round number"))
+    clock: Number = field(default=1e9, metadata=assumed("a round number"))
 
     @property
-    def multipliers(self) -> Any:
-        """One in each unit."""
+    def multipliers(self) -> Number:
+        """One in each unit.
+
+        >>> Sparten().multipliers
+        1024
+        """
         return self.clusters * self.units
 
     def storage(self, profile: OpProfile) -> Bits:
-        """Bitmask, values and a pointer per chunk."""
+        """A bitmask, values and a pointer per chunk.
+
+        >>> from dst_jax.cost.counting.op_profile import Geometry
+        >>> x, out = jnp.ones((2, 4), bool), jnp.ones((2, 4), bool)
+        >>> profile = OpProfile(x, jnp.tri(4, dtype=bool), out, Geometry())
+        >>> Sparten().storage(profile).weight.item()  # 16 + 10 * 16 + a pointer
+        208.0
+        """
 
         def coded(mask: Any) -> Any:
             pointers = ceil_div(mask.size, self.chunk) * self.pointer_bits
@@ -79,14 +91,30 @@ class Sparten(Accelerator):
         return Bits(*map(coded, (profile.activation, profile.weight, profile.output)))
 
     def reduce(self, profile: OpProfile) -> Float[Array, ""]:
-        """Cycles if there were one cluster."""
+        """Cycles if there were one cluster.
+
+        >>> from dst_jax.cost.counting.op_profile import Geometry
+        >>> x, out = jnp.ones((2, 4), bool), jnp.ones((2, 4), bool)
+        >>> profile = OpProfile(x, jnp.tri(4, dtype=bool), out, Geometry())
+        >>> Sparten(units=2, exact=True).reduce(profile).item()  # 2 * max(4 + 1, 3 + 2)
+        10.0
+        """
         weight = self._sorted_chunks(profile)
         if self.exact:
             return self._exact(profile, weight)
         return self._expected(profile, weight)
 
     def sparse_work(self, measured: Measured) -> Work:
-        """The outputs of all clusters."""
+        """The outputs of all clusters.
+
+        >>> from dst_jax.cost.counting.op_profile import Geometry
+        >>> x, out = jnp.ones((2, 4), bool), jnp.ones((2, 4), bool)
+        >>> profile = OpProfile(x, jnp.tri(4, dtype=bool), out, Geometry())
+        >>> design = Sparten(clusters=2, units=2, exact=True)
+        >>> work = design.sparse_work(design.measure(profile))
+        >>> work.cycles.item(), work.executed.item()  # 10 / 2, 2 * 10
+        (5.0, 20.0)
+        """
         shape = measured.shape
         return Work(
             cycles=jnp.ceil(measured.detail / self.clusters),
@@ -163,13 +191,13 @@ def expected_max(
     variance: Float[Array, "*batch n"],
     most: Float[Array, "*batch n"],
 ) -> Float[Array, "*batch"]:
-    """About the mean of the largest of n counts, of which each has a mean and variance.
+    """The approximate mean of the largest of n counts with given means and variances.
 
         average + c_n * sqrt(average variance + variance of the means)
 
     with c_n the expected maximum of n standard normals (Blom's formula; 2.07 for 32,
-    where the asymptotic sqrt(2 ln n) says 2.63), no less than the largest mean and no
-    more than the largest possible count.
+    for which the asymptotic sqrt(2 ln n) gives 2.63). The result is at least the
+    largest mean and at most the largest possible count.
 
     >>> one = jnp.ones(1)
     >>> expected_max(3 * one, one, 9 * one).item()
@@ -184,7 +212,7 @@ def expected_max(
 def _vectors(
     x: Shaped[Array, "tap c n"], profile: OpProfile
 ) -> Shaped[Array, "group contracted n"]:
-    """What one output contracts over, in the order (tap, channel)."""
+    """The elements that one output contracts over, in the order (tap, channel)."""
     taps, _, n = x.shape
     groups = profile.geometry.groups
     x = x.reshape(taps, groups, -1, n).swapaxes(0, 1)

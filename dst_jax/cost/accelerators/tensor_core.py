@@ -14,6 +14,7 @@ from dst_jax.cost.accelerators.provenance import memory, read
 from dst_jax.cost.accelerators.work import Bits, Measured, Work
 from dst_jax.cost.counting.op_profile import OpProfile
 from dst_jax.cost.storage import formats
+from dst_jax.cost.storage.layouts import groups
 
 __all__ = ["TensorCore24"]
 
@@ -23,10 +24,12 @@ __all__ = ["TensorCore24"]
 class TensorCore24(Dense):
     """A dense array that runs twice as fast if the weights are 2:4 along channels.
 
-        cycles = dense cycles / 2   if every group of m channels has <= n nonzeros
-                 dense cycles       otherwise
+        cycles = dense cycles * n ceil(C / m) / C   if all m channels have <= n nonzeros
+                 dense cycles                       otherwise
 
-    Zero activations save nothing. The weights are stored 2:4 if they fit.
+    with C channels of one group: half the dense cycles where 4 divides them. The last
+    m channels are padded, and padding takes slots too, so that n channels or fewer save
+    nothing. Nor do zero activations. The weights are stored as they run.
 
     Attributes:
       n, m: the pattern. Static.
@@ -43,28 +46,78 @@ class TensorCore24(Dense):
     stores_weights = True
 
     def storage(self, profile: OpProfile) -> Bits:
-        """Weights N:M with 2-bit indices where they fit, all else dense."""
+        """Weights N:M with 2-bit indices where they fit, all else dense.
+
+        >>> from dst_jax.cost.counting.op_profile import Geometry
+        >>> x, out = jnp.ones((2, 4), bool), jnp.ones((2, 4), bool)
+        >>> profile = OpProfile(x, jnp.eye(4, dtype=bool), out, Geometry())
+        >>> TensorCore24().storage(profile).weight.item()  # 4 filters * 2 * (16 + 2)
+        144.0
+        """
         bits = dense_bits(profile, self.value_bits)
+        if self._saves_nothing(profile.weight.shape[-2]):
+            return bits
         weight = formats.n_m(
             profile.weight, value_bits=self.value_bits, n=self.n, m=self.m, axis=-2
         )
         return bits._replace(weight=weight.as_float())
 
     def reduce(self, profile: OpProfile) -> Any:
-        """Whether the weights have the pattern."""
+        """Whether the weights have the pattern.
+
+        >>> from dst_jax.cost.counting.op_profile import Geometry
+        >>> x, out = jnp.ones((2, 4), bool), jnp.ones((2, 4), bool)
+        >>> profile = OpProfile(x, jnp.tri(4, dtype=bool), out, Geometry())
+        >>> bool(TensorCore24().reduce(profile))  # the filters have 4, 3, 2 and 1 of 4
+        False
+        """
         return formats.fits_n_m(profile.weight, n=self.n, m=self.m, axis=-2)
 
     def sparse_work(self, measured: Measured) -> Work:
-        """Half the dense work if the weights have the pattern, else all of it."""
+        """The slots of all groups of channels if the weights have the pattern.
+
+        >>> from dst_jax.cost.counting.op_profile import Geometry
+        >>> x, out = jnp.ones((2, 4), bool), jnp.ones((2, 4), bool)
+        >>> profile = OpProfile(x, jnp.eye(4, dtype=bool), out, Geometry())
+        >>> design = TensorCore24(rows=2, columns=2)
+        >>> work = design.sparse_work(design.measure(profile))
+        >>> work.cycles.item(), work.executed.item()  # half of 8, half of 32
+        (4.0, 16.0)
+        """
         dense = Dense.sparse_work(self, measured)
-        share = jnp.where(measured.detail, self.n / self.m, 1.0)
+        channels = measured.shape.channels
+        if self._saves_nothing(channels):
+            return dense
+        slots = measured.shape._replace(channels=self._slots(channels))
+        sparse = Dense.sparse_work(self, dataclasses.replace(measured, shape=slots))
+        fits, share = measured.detail, slots.channels / channels
         return dense._replace(
-            cycles=jnp.ceil(dense.cycles * share), executed=dense.executed * share
+            cycles=jnp.where(fits, sparse.cycles, dense.cycles),
+            executed=dense.executed * jnp.where(fits, share, 1.0),
         )
 
     def fitting_groups(self, profile: OpProfile) -> Float[Array, ""]:
-        """The fraction of groups with the pattern: how near the weights are to it."""
-        weight = jnp.moveaxis(profile.weight, -2, -1)
-        widths = [(0, 0)] * (weight.ndim - 1) + [(0, -weight.shape[-1] % self.m)]
-        grouped = jnp.pad(weight, widths).reshape(-1, self.m)
-        return jnp.mean(grouped.sum(-1) <= self.n, dtype=jnp.float32)
+        """The fraction of groups with the pattern: how near the weights are to it.
+
+        Groups that save nothing, of at most n channels, do not count; 0 if there are no
+        others.
+
+        >>> from dst_jax.cost.counting.op_profile import Geometry
+        >>> weight = jnp.zeros((8, 2), bool).at[:3, 0].set(True)
+        >>> masks = jnp.ones((1, 8), bool), weight, jnp.ones((1, 2), bool)
+        >>> float(TensorCore24().fitting_groups(OpProfile(*masks, Geometry())))
+        0.75
+        """
+        channels = profile.weight.shape[-2]
+        whole = channels - channels % self.m
+        if channels % self.m > self.n:
+            whole = channels
+        grouped = groups(profile.weight[..., :whole, :], self.m, -2)
+        return (grouped.sum(-1) <= self.n).sum() / jnp.float32(max(1, len(grouped)))
+
+    def _slots(self, channels: int) -> int:
+        """Products for each output and tap if the weights have the pattern."""
+        return self.n * -(-channels // self.m)
+
+    def _saves_nothing(self, channels: int) -> bool:
+        return self._slots(channels) >= channels

@@ -1,4 +1,4 @@
-"""What passes between the masks of an operation, a design's equations, an estimate."""
+"""Sums over the masks of an operation, and the work that an accelerator makes of it."""
 
 import dataclasses
 from dataclasses import field
@@ -9,27 +9,25 @@ from jaxtyping import Array, Float
 
 from dst_jax.cost.accelerators.lowering import is_matmul
 from dst_jax.cost.counting.op_profile import OpProfile
+from dst_jax.cost.estimates.energy import Number
 
-__all__ = ["SPARSE", "Bits", "Macs", "Measured", "Shape", "Work", "shape_of"]
-
-Number = Any
-"""A number or, in a sweep, an array of them; JAX also puts placeholders here."""
+__all__ = ["SPARSE", "Bits", "Macs", "Measured", "OpShape", "Work", "shape_of"]
 
 SPARSE = "sparse"
 """The mode of an operation that runs as the design intends."""
 
 
-class Shape(NamedTuple):
+class OpShape(NamedTuple):
     """Sizes of one operation, all static.
 
     Attributes:
-      rows: images times output positions.
-      images: 1 for a matrix product, whose rows are all positions.
-      taps: positions in the window.
-      channels: of one group.
-      filters: of one group.
-      groups: of channels and filters.
-      axes: spatial axes, none for a matrix product.
+      rows: number of images times output positions.
+      images: number of images; 1 for a matrix product, whose rows are all positions.
+      taps: number of positions in the window.
+      channels: number of channels of one group.
+      filters: number of filters of one group.
+      groups: number of groups of channels and filters.
+      axes: number of spatial axes, 0 for a matrix product.
     """
 
     rows: int
@@ -42,22 +40,38 @@ class Shape(NamedTuple):
 
     @property
     def contracted(self) -> int:
-        """Products that one output adds up."""
+        """The number of products in one output.
+
+        >>> OpShape(16, 1, taps=9, channels=8, filters=3, groups=1, axes=2).contracted
+        72
+        """
         return self.taps * self.channels
 
     @property
     def positions(self) -> int:
-        """Output positions of one image; rows of a matrix product."""
+        """The number of output positions of an image, or rows of a matrix product.
+
+        >>> OpShape(16, 1, taps=9, channels=8, filters=3, groups=1, axes=2).positions
+        16
+        """
         return self.rows // self.images if self.images else 0
 
     @property
     def outputs(self) -> int:
-        """Elements of the output."""
+        """The number of elements of the output.
+
+        >>> OpShape(16, 1, taps=9, channels=8, filters=3, groups=1, axes=2).outputs
+        48
+        """
         return self.rows * self.filters * self.groups
 
     @property
     def macs(self) -> int:
-        """Multiplications, with padding."""
+        """The number of multiplications, with padding.
+
+        >>> OpShape(16, 1, taps=9, channels=8, filters=3, groups=1, axes=2).macs
+        3456
+        """
         return self.outputs * self.contracted
 
 
@@ -72,7 +86,7 @@ class Macs(NamedTuple):
 
 
 class Bits(NamedTuple):
-    """Stored size of the operands and the output in the accelerator's format, bits."""
+    """Bits of the operands and the output in the accelerator's format."""
 
     activation: Float[Array, ""]
     weight: Float[Array, ""]
@@ -82,31 +96,32 @@ class Bits(NamedTuple):
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """What an accelerator has to know of one operation.
+    """The sums over one operation's masks that an accelerator needs.
 
     Attributes:
       macs: multiplications.
-      detail: what the design's `work` reads.
-      shape: static.
+      detail: sums that the design's `sparse_work` reads.
+      shape: sizes of the operation. Static.
       mode: "sparse", or "dense: why". Static.
     """
 
     macs: Macs
     detail: Any
-    shape: Shape = field(metadata={"static": True})
+    shape: OpShape = field(metadata={"static": True})
     mode: str = field(metadata={"static": True})
 
 
 class Work(NamedTuple):
-    """What one operation makes the machine do.
+    """The work of an accelerator on one operation.
 
     Attributes:
-      cycles: of the multipliers, as if memory were free.
-      executed: products that a multiplier spends a slot on.
+      cycles: cycles of the multipliers, as if memory were free.
+      executed: products that use a multiplier's slot.
       gated: products whose slot is kept idle to save energy.
-      activation_reads: how often the activation is read from the on-chip buffer.
-      weight_reads: how often the weight is.
-      psum_moves: how often a partial sum goes to or from that buffer, uncompressed.
+      activation_reads: number of reads of the activation from the on-chip buffer.
+      weight_reads: number of reads of the weight from that buffer.
+      psum_moves: number of times that a partial sum goes to or from that buffer,
+        uncompressed.
     """
 
     cycles: Float[Array, "..."]
@@ -117,10 +132,17 @@ class Work(NamedTuple):
     psum_moves: Number = 0
 
 
-def shape_of(profile: OpProfile) -> Shape:
-    """The sizes of an operation."""
+def shape_of(profile: OpProfile) -> OpShape:
+    """The sizes of an operation.
+
+    >>> import jax.numpy as jnp
+    >>> from dst_jax.cost.counting.op_profile import Geometry
+    >>> x, w = jnp.ones((4, 8), bool), jnp.ones((8, 3), bool)
+    >>> shape_of(OpProfile(x, w, jnp.ones((4, 3), bool), Geometry())).macs
+    96
+    """
     groups = profile.geometry.groups
-    return Shape(
+    return OpShape(
         rows=profile.batch * profile.positions,
         images=1 if is_matmul(profile) else profile.batch,
         taps=profile.taps,

@@ -1,4 +1,4 @@
-"""The canonical form of one operation: which elements are nonzero, axes in order."""
+"""The canonical form of one operation: masks of nonzero elements, axes in order."""
 
 import math
 from collections.abc import Sequence
@@ -21,7 +21,15 @@ def canonical_form(
 
     Raises:
       ValueError: a convolution has batch groups, or a kernel that depends on data
-        over an input that does not.
+        and an input that does not.
+
+    >>> import jax, jax.numpy as jnp
+    >>> from dst_jax.jaxprs.operand_roles import Role
+    >>> x, w = jnp.ones((4, 2)), jnp.eye(2, 3)
+    >>> (eqn,) = jax.make_jaxpr(jnp.dot)(x, w).eqns
+    >>> args = [Value(x, Role.DATA), Value(w, Role.WEIGHT)]
+    >>> canonical_form(eqn, args, [Value(x @ w, Role.DATA)]).weight.tolist()
+    [[True, False, False], [False, True, False]]
     """
     lhs, rhs, out = (x != 0 for x in arrays_of([*args, *results]))
     side = activation_side(args[0].role, args[1].role)
@@ -80,7 +88,7 @@ def _dot(
     swap: bool,
     dynamic: bool,
 ) -> OpProfile:
-    """The batch axes are groups, the activation's free axes the batch."""
+    """A matrix product: batch axes are groups, the activation's free axes the batch."""
     (left, right), (left_batch, right_batch) = params["dimension_numbers"]
     left = _three_axes(lhs, left_batch, left)
     right = _three_axes(rhs, right_batch, right)

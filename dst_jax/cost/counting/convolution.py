@@ -1,8 +1,8 @@
 """Counts of `conv_general_dilated`, without a second convolution.
 
-Which elements of the input a tap reads is a product of ranges, one per spatial axis.
-So the input's indicator is summed over the batch once, and then, axis by axis, over
-the range of each tap: O(input + taps * one image) additions.
+The elements of the input that a tap reads are a product of ranges, one per spatial
+axis. So the input's indicator is summed over the batch once, and then, axis by axis,
+over the range of each tap: O(input + taps * one image) additions.
 """
 
 import math
@@ -21,14 +21,21 @@ def conv_factors(lhs: Array, rhs: Array, out: Any, params: dict[str, Any]) -> Fa
     """The factors of a convolution with any stride, padding, dilation or groups.
 
     Args:
-      lhs: input; `params["dimension_numbers"]` says which axis is which.
+      lhs: input; `params["dimension_numbers"]` names its axes.
       rhs: kernel.
-      out: the output's shape and dtype.
-      params: of the equation.
+      out: shape and dtype of the output.
+      params: parameters of the equation.
 
     Returns:
       Factors whose group is the feature group or the batch group (XLA allows one of
       them), whose taps run over the window in row-major order.
+
+    >>> x, w = jnp.ones((1, 1, 3)), jnp.ones((1, 1, 2))  # (batch, channel, width)
+    >>> jaxpr = jax.make_jaxpr(lambda x, w: jax.lax.conv(x, w, (1,), "VALID"))(x, w)
+    >>> (eqn,) = jaxpr.eqns
+    >>> factors = conv_factors(x, w, eqn.outvars[0].aval, eqn.params)
+    >>> factors.dense, factors.lhs.tolist(), factors.rhs.tolist()
+    (4, [[[2], [2]]], [[[1], [1]]])
     """
     dims = params["dimension_numbers"]
     features, batches = params["feature_group_count"], params["batch_group_count"]
@@ -100,7 +107,7 @@ def _ranges(
 
 
 def _tap_sizes(ranges: list[list[range]]) -> list[int]:
-    """How many elements of one channel of one image each tap reads."""
+    """The number of elements of one channel of one image that each tap reads."""
     sizes = [1]
     for axis in ranges:
         sizes = [size * len(read) for size in sizes for read in axis]

@@ -30,39 +30,39 @@ def count(
 ) -> Callable[..., Any]:
     """A function that counts the multiplications of `fn` on its arguments, exactly.
 
-    Every convolution and matrix product that `fn` executes is counted: how many
-    products there are, and how many have a nonzero activation, a nonzero weight, both.
-    Products in `scan` and `while_loop` are added over the iterations, each with the
-    operands that it really has; of a `cond` the branch that is taken counts, the
-    others are listed with zeros. Inside `vmap` and `grad` what JAX makes of them
-    counts: all examples, both branches where they take different ones, the backward
-    pass. Inside `shard_map` the devices add up; what they compute alike counts once.
-    (Called inside `shard_map`, this counts the share of the device.)
+    It counts every convolution and matrix product that `fn` executes: the number of
+    products, and how many have a nonzero activation, a nonzero weight, or both.
+    Products in `scan` and `while_loop` are added over the iterations, each with its
+    actual operands. In a `cond` only the branch that is taken counts; the others are
+    listed with zeros. Under `vmap` and `grad` it counts the operations that JAX makes
+    of `fn`: all examples, both branches where examples take different ones, the
+    backward pass. Inside `shard_map` the devices add up; a product that all devices
+    compute counts once. (Called inside `shard_map`, this counts the device's share.)
 
     Elementwise products and linear solvers are not counted. NaN is nonzero, -0.0 is
     zero, True is nonzero; a complex product counts as one.
 
     The weight of an operation is the operand that depends on the arguments `weights`
-    and on no other; a constant is the weight beside data. If both operands depend on
-    data (attention), or neither does, `by_activation` is `effectual` and `by_weight`
-    is `valid`. Weights that never reach a product are no error.
+    and on no other. A constant is the weight if the other operand is data. If both
+    operands depend on data (attention), or neither does, `by_activation` is `effectual`
+    and `by_weight` is `valid`. Weights that never reach a product are no error.
 
     Wrap it in `jax.jit`: unjitted, it runs `fn` one primitive at a time. `dense` and
     `valid` of an operation outside loops and branches are known while tracing:
     `jax.eval_shape` around `int(counts["conv1"].dense)` computes nothing. The output
-    is that of `fn`, but an operation inside a custom derivative or remat is evaluated
+    is that of `fn`, but operations inside custom derivatives and remat are evaluated
     in place: differentiate `fn`, not this.
 
     Args:
-      fn: a function of arrays, or pytrees of arrays; bind other options with
-        `functools.partial`. Linen, NNX, Equinox or plain jax.
-      weights: positions of the arguments that hold the weights. Masks that are given
-        apart are weights too.
-      with_output: whether to return the output as well.
-      per_example: whether to count every example by itself, as a batch of one: the
-        leading axis of every array that is no weight is the batch. They add up to the
-        counts of the batch if `fn` treats its examples alike and apart, as networks
-        in evaluation do; not with BatchNorm in training. An output is that of the
+      fn: function of arrays, or pytrees of arrays; bind other options with
+        `functools.partial`. It may be of Linen, NNX, Equinox or plain JAX.
+      weights: positions of the arguments that hold the weights; separate masks are
+        weights too.
+      with_output: Whether to return the output as well.
+      per_example: Whether to count every example by itself, as a batch of one. The
+        leading axis of every array that is no weight is the batch. The counts add up
+        to those of the batch if `fn` treats its examples independently, as networks in
+        evaluation do (not with BatchNorm in training). The output is that of the
         batches of one, stacked: logits of shape (batch, 1, classes).
 
     Returns:
@@ -73,9 +73,9 @@ def count(
       `per_example` every `Count` has the shape (batch,).
 
     Raises:
-      TypeError: `weights` is no integer, nor integers.
+      TypeError: `weights` is neither an integer nor a tuple of them.
       ValueError: `weights` names no argument, or one without arrays, or, at the call,
-        `fn` multiplies matrices in a way that is not counted (Pallas, `ragged_dot`,
+        `fn` multiplies matrices in a way that cannot be counted (Pallas, `ragged_dot`,
         `custom_vmap`, `custom_linear_solve`, `shard_map(check_vma=False)`, ...).
 
     >>> import jax.numpy as jnp
@@ -95,7 +95,16 @@ def count(
 def exact_counts(
     eqn: core.JaxprEqn, args: list[Value], results: list[Value]
 ) -> OpCounts:
-    """The counts of one operation; its results do not matter."""
+    """The counts of one operation; its results are not read.
+
+    >>> import jax, jax.numpy as jnp
+    >>> from dst_jax.jaxprs.operand_roles import Role
+    >>> x, w = jnp.ones((4, 2)), jnp.eye(2, 3)
+    >>> (eqn,) = jax.make_jaxpr(jnp.dot)(x, w).eqns
+    >>> args = [Value(x, Role.DATA), Value(w, Role.WEIGHT)]
+    >>> exact_counts(eqn, args, []).effectual
+    Count(8)
+    """
     del results
     (lhs, rhs), out = args, eqn.outvars[0].aval
     factors = FACTORS[eqn.primitive.name](lhs.array, rhs.array, out, eqn.params)

@@ -1,10 +1,10 @@
-"""The form that convolutions and matrix products share, and the counts in it.
+"""Counts of nonzero operands, in the form that convolutions and products share.
 
 Both multiply every pair of an activation and a weight that meet in a group g (a
 feature group, a batch index), at a tap t (a position in the window) and in a channel
-c (a contracted index). Which activations are nonzero does not depend on the output
-channel, which weights are nonzero does not depend on the position, so the sum over
-all pairs is a product of two sums:
+c (a contracted index). The nonzero activations do not depend on the output channel,
+the nonzero weights do not depend on the position. So the sum over all pairs is a
+product of two sums:
 
     effectual = sum_gtc  A[g, t, c] * W[g, t, c]
 
@@ -31,14 +31,14 @@ LARGEST = 2**32 - 1
 
 
 class Factors(NamedTuple):
-    """How many nonzero elements of either operand meet, and how many there could be.
+    """Numbers of nonzero elements of both operands that meet, and their bounds.
 
     Attributes:
       lhs: nonzero elements of the left operand in (group, tap, channel).
       rhs: nonzero elements of the right operand in (group, tap, channel).
-      lhs_full: per tap, `lhs` if the left operand had no zeros.
-      rhs_full: `rhs` if the right operand had no zeros.
-      dense: all products, those with padding included.
+      lhs_full: value of `lhs` at each tap if the left operand had no zeros.
+      rhs_full: value of `rhs` if the right operand had no zeros.
+      dense: number of all products, those with padding included.
     """
 
     lhs: UInt32[Array, "group tap channel"]
@@ -49,15 +49,15 @@ class Factors(NamedTuple):
 
 
 def nonzeros(x: Array, axis: int | tuple[int, ...]) -> UInt32[Array, "..."]:
-    """Nonzero elements along `axis`. NaN is nonzero, -0.0 is zero.
+    """The number of nonzero elements along `axis`. NaN is nonzero, -0.0 is zero.
 
     >>> nonzeros(jnp.array([[0.0, 2.0], [0.0, 3.0]]), 0).tolist()
     [0, 2]
     """
     axes = (axis,) if isinstance(axis, int) else axis
     most = min(math.prod(x.shape[i] for i in axes), LARGEST)
-    # XLA:CPU vectorises an integer sum, the better the narrower, not always a float
-    # one. The barrier keeps XLA from fusing the sum into its uses: a pass for each tap.
+    # XLA:CPU always vectorises an integer sum, the narrower the faster, but not a float
+    # sum. The barrier keeps XLA from fusing the sum into its uses: a pass for each tap.
     counts = jnp.sum(x != 0, axes, dtype=np.min_scalar_type(most))
     return _gathered(jax.lax.optimization_barrier(counts)).astype(jnp.uint32)
 
@@ -66,12 +66,18 @@ def op_counts(factors: Factors, lhs: Role, rhs: Role) -> OpCounts:
     """The counts of one operation.
 
     Args:
-      factors: what meets.
-      lhs, rhs: where the operands come from. If neither is the activation (attention,
-        a product of weights), by_activation is `effectual` and by_weight `valid`.
+      factors: numbers of elements that meet.
+      lhs, rhs: roles of the operands. If neither is the activation (attention, a
+        product of weights), by_activation is `effectual` and by_weight `valid`.
 
     Raises:
       ValueError: an operand is too large to count in uint32.
+
+    >>> one = jnp.ones((1, 1, 2), jnp.uint32)
+    >>> factors = Factors(3 * one, one, lhs_full=(4,), rhs_full=2, dense=16)
+    >>> counts = op_counts(factors, Role.DATA, Role.WEIGHT)
+    >>> counts.by_activation, counts.by_weight, counts.effectual
+    (Count(12), Count(8), Count(6))
     """
     most = max(factors.lhs_full, default=0)
     if max(most, factors.rhs_full) > LARGEST:
@@ -97,10 +103,10 @@ def op_counts(factors: Factors, lhs: Role, rhs: Role) -> OpCounts:
 
 
 def _gathered(x: Array) -> Array:
-    """Whole on every device, if axes of the mesh are explicit.
+    """The array, replicated if axes of the mesh are explicit.
 
-    There JAX asks where every reshaped array should be. What is summed already is
-    small.
+    With explicit axes, JAX asks for the sharding of every reshaped array. These sums
+    are small.
     """
     spec: Any = jax.typeof(x).sharding.spec
     return jax.sharding.reshard(x, PartitionSpec()) if any(spec) else x

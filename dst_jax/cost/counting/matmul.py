@@ -1,4 +1,4 @@
-"""Counts of `dot_general`: the batch axes are groups, the contracted ones channels."""
+"""Counts of `dot_general`: batch axes are groups, contracted axes are channels."""
 
 import math
 from typing import Any
@@ -15,11 +15,19 @@ def dot_factors(lhs: Array, rhs: Array, out: Any, params: dict[str, Any]) -> Fac
 
     Args:
       lhs, rhs: operands.
-      out: the output's shape and dtype.
-      params: of the equation; `dimension_numbers` as in `jax.lax.dot_general`.
+      out: shape and dtype of the output.
+      params: parameters of the equation; `dimension_numbers` as in
+        `jax.lax.dot_general`.
 
     Returns:
       Factors with one tap.
+
+    >>> import jax, jax.numpy as jnp
+    >>> x, w = jnp.ones((4, 2)), jnp.eye(2, 3)
+    >>> (eqn,) = jax.make_jaxpr(jnp.dot)(x, w).eqns
+    >>> factors = dot_factors(x, w, eqn.outvars[0].aval, eqn.params)
+    >>> factors.dense, factors.lhs.tolist(), factors.rhs.tolist()
+    (24, [[[4, 4]]], [[[1, 1]]])
     """
     contracting, batching = params["dimension_numbers"]
     left = _counts(lhs, batching[0], contracting[0])

@@ -1,4 +1,4 @@
-"""What is counted for one operation, and sums over operations and batches."""
+"""The counts of one operation, and their sums over operations and batches."""
 
 from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple, get_args
@@ -17,11 +17,14 @@ class OpCounts(NamedTuple):
 
     Attributes:
       dense: all products, those with padding included.
-      valid: products of two stored elements: without padding, and without the zeros
+      valid: products of two stored elements: without padding and without the zeros
         that `lhs_dilation` inserts.
       by_activation: valid products whose activation is nonzero.
       by_weight: valid products whose weight is nonzero.
       effectual: valid products whose operands are both nonzero.
+
+    >>> OpCounts(dense=8, valid=4, by_activation=4, by_weight=2, effectual=2).valid
+    4
     """
 
     dense: Count | int
@@ -47,11 +50,12 @@ def drop(counts: Counts | OpCounts, *, reference: Reference = "dense") -> float:
     """The fraction of multiplications saved: `1 - effectual / reference`.
 
     Args:
-      counts: of all operations, or of one.
-      reference: "dense" counts products with padding as saved, "valid" does not.
+      counts: counts of all operations, or of one.
+      reference: reference of the fraction: "dense" counts products with padding as
+        saved, "valid" does not.
 
     Raises:
-      ValueError: another reference, or nothing was counted.
+      ValueError: an unknown reference, or nothing was counted.
 
     >>> drop({"conv1": OpCounts(dense=8, valid=4, by_activation=4, by_weight=2,
     ...                         effectual=2)})
@@ -72,7 +76,7 @@ def accumulate(batches: Iterable[Counts]) -> dict[str, OpCounts]:
     """The sum over batches in Python integers, which never overflow.
 
     Args:
-      batches: the counts of one function on several batches, on device or host.
+      batches: counts of one function on several batches, on device or host.
 
     Returns:
       Counts of Python integers; empty if there are no batches.

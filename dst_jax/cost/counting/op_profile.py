@@ -1,8 +1,8 @@
-"""Where the zeros of one operation are: what the models of accelerators read.
+"""The zeros of one operation, which the models of accelerators read.
 
-Every convolution and matrix product has one canonical form here, a grouped
-convolution with any number of spatial axes. A matrix product has none of them; its
-batch axes are groups.
+Every convolution and matrix product has one canonical form: a grouped convolution with
+any number of spatial axes. A matrix product has no spatial axes; its batch axes are
+groups.
 """
 
 import dataclasses
@@ -23,16 +23,19 @@ __all__ = ["Geometry", "OpProfile"]
 
 @dataclasses.dataclass(frozen=True)
 class Geometry:
-    """How the window of an operation moves. One entry per spatial axis.
+    """How the window of an operation moves, with one entry per spatial axis.
 
     Attributes:
-      strides: of the window.
-      padding: (low, high) zeros around the input; negative crops.
-      lhs_dilation: the input's elements lie so far apart.
-      rhs_dilation: the kernel's elements lie so far apart.
-      groups: channels and filters are split into so many groups that do not meet.
-      dynamic: whether `weight` depends on data too (attention), so that it cannot be
+      strides: strides of the window.
+      padding: numbers (low, high) of zeros around the input; negative ones crop.
+      lhs_dilation: distances between elements of the input.
+      rhs_dilation: distances between elements of the kernel.
+      groups: number of groups of channels and filters that do not meet.
+      dynamic: Whether `weight` depends on data too (attention), so that it cannot be
         stored ahead of time or reused over a batch.
+
+    >>> Geometry().groups  # a matrix product
+    1
     """
 
     strides: tuple[int, ...] = ()
@@ -52,11 +55,11 @@ class OpProfile:
     first K / groups filters.
 
     Attributes:
-      activation: bool, nonzero inputs, (batch, *spatial, channel).
-      weight: bool, nonzero weights, (*tap, channel / groups, filter).
-      output: bool, nonzero outputs before any activation function, (batch, *out,
-        filter).
-      geometry: static.
+      activation: mask of nonzero inputs, bool (batch, *spatial, channel).
+      weight: mask of nonzero weights, bool (*tap, channel / groups, filter).
+      output: mask of nonzero outputs before any activation function, bool (batch,
+        *out, filter).
+      geometry: movement of the window. Static.
     """
 
     # Bool[Array, "..."], but JAX also rebuilds a pytree around shapes and placeholders.
@@ -67,41 +70,82 @@ class OpProfile:
 
     @property
     def batch(self) -> int:
-        """Rows of a matrix product; images of a convolution."""
+        """The number of rows of a matrix product, or images of a convolution.
+
+        >>> import jax.numpy as jnp
+        >>> x, w = jnp.array([[True, False]]), jnp.ones((2, 3), bool)
+        >>> OpProfile(x, w, jnp.ones((1, 3), bool), Geometry()).batch
+        1
+        """
         return self.activation.shape[0]
 
     @property
     def channels(self) -> int:
-        """Input channels of all groups."""
+        """The number of input channels, over all groups.
+
+        >>> import jax.numpy as jnp
+        >>> x, w = jnp.array([[True, False]]), jnp.ones((2, 3), bool)
+        >>> OpProfile(x, w, jnp.ones((1, 3), bool), Geometry()).channels
+        2
+        """
         return self.activation.shape[-1]
 
     @property
     def filters(self) -> int:
-        """Output channels of all groups."""
+        """The number of output channels, over all groups.
+
+        >>> import jax.numpy as jnp
+        >>> x, w = jnp.array([[True, False]]), jnp.ones((2, 3), bool)
+        >>> OpProfile(x, w, jnp.ones((1, 3), bool), Geometry()).filters
+        3
+        """
         return self.weight.shape[-1]
 
     @property
     def taps(self) -> int:
-        """Positions in the window; 1 for a matrix product."""
+        """The number of positions in the window; 1 for a matrix product.
+
+        >>> import jax.numpy as jnp
+        >>> x, w = jnp.array([[True, False]]), jnp.ones((2, 3), bool)
+        >>> OpProfile(x, w, jnp.ones((1, 3), bool), Geometry()).taps
+        1
+        """
         return math.prod(self.weight.shape[:-2])
 
     @property
     def positions(self) -> int:
-        """Places of the window on one image; 1 for a matrix product."""
+        """The number of places of the window on an image; 1 for a matrix product.
+
+        >>> import jax.numpy as jnp
+        >>> x, w = jnp.array([[True, False]]), jnp.ones((2, 3), bool)
+        >>> OpProfile(x, w, jnp.ones((1, 3), bool), Geometry()).positions
+        1
+        """
         return math.prod(self.output.shape[1:-1])
 
     @property
     def input_sparsity(self) -> Float[Array, ""]:
         """The share of zeros in the input, in [0, 1], float32; 0 if it is empty.
 
-        Every element counts alike, however often it is read. Weighted by the products
-        that read it, the share is `1 - by_activation / valid` of `counts`.
+        Every element has the same weight. If elements are weighted by the products
+        that read them, the share is `1 - by_activation / valid` of `counts`.
+
+        >>> import jax.numpy as jnp
+        >>> x, w = jnp.array([[True, False]]), jnp.ones((2, 3), bool)
+        >>> OpProfile(x, w, jnp.ones((1, 3), bool), Geometry()).input_sparsity.item()
+        0.5
         """
         return (~self.activation).sum() / max(1, self.activation.size)
 
     @property
     def counts(self) -> OpCounts:
-        """The multiplications, as `cost.count` counts them."""
+        """The multiplications, as `cost.count` counts them.
+
+        >>> import jax.numpy as jnp
+        >>> x, w = jnp.array([[True, False]]), jnp.ones((2, 3), bool)
+        >>> OpProfile(x, w, jnp.ones((1, 3), bool), Geometry()).counts.effectual
+        Count(3)
+        """
         n = self.activation.ndim
         spatial = range(1, n - 1)
         taps = range(n - 2)

@@ -1,4 +1,4 @@
-"""A function of a batch, applied to every example by itself."""
+"""A function of batches, applied to every example by itself."""
 
 import functools
 from collections.abc import Callable
@@ -12,10 +12,10 @@ __all__ = ["each_example"]
 def each_example(
     fn: Callable[..., Any], *, shared: tuple[int, ...]
 ) -> Callable[..., Any]:
-    """`fn` vmapped over the examples, each of which it gets as a batch of one.
+    """The function `fn` vmapped over the examples, each as a batch of one.
 
     Args:
-      fn: a function of batches, whose leading axes are the examples.
+      fn: function of batches, whose leading axes are the examples.
       shared: positions of the arguments that hold no examples.
 
     Returns:
@@ -23,7 +23,7 @@ def each_example(
       leaf of its result has a leading axis: the examples.
 
     Raises:
-      ValueError: at the call, if the leading axes differ or there is none.
+      ValueError: at the call: the leading axes differ, or there is none.
 
     >>> import jax.numpy as jnp
     >>> each_example(lambda x: x.sum(), shared=())(jnp.ones((2, 3))).tolist()

@@ -1,4 +1,4 @@
-"""`profile`: where the zeros of every operation are, for models of accelerators."""
+"""`profile`: the zeros of every operation, for models of accelerators."""
 
 import functools
 from collections import OrderedDict
@@ -32,24 +32,24 @@ def profile(
     weights: int | tuple[int, ...] = 0,
     with_output: bool = False,
 ) -> Callable[..., Any]:
-    """A function that says which operands and outputs of `fn` are nonzero.
+    """A function that returns masks of the nonzero operands and outputs of `fn`.
 
-    It sees what `cost.count` sees, under the same keys, and keeps the masks: memory
-    for one byte per element. A scan is unrolled, its operations are `name[0]`,
+    It covers the operations that `cost.count` counts, under the same keys, and keeps
+    their masks: one byte per element. A scan is unrolled; its operations are `name[0]`,
     `name[1]`, ... in order of execution.
 
     Args:
-      fn, weights, with_output: as in `cost.count`.
+      fn, weights, with_output: function and options as in `cost.count`.
 
     Returns:
       A function of the arguments of `fn` that returns `OrderedDict[str, OpProfile]`
       in order of execution, or `(output, profiles)`; `profiles[name].counts` are the
-      counts, `profiles[name].input_sparsity` is the share of zeros that it reads.
+      counts, `profiles[name].input_sparsity` is the share of zeros in the input.
 
     Raises:
-      TypeError, ValueError: as `cost.count`, and for products in a `cond`, a
-        `while_loop` or a `shard_map`, whose masks have no shape to return, and for
-        convolutions that have no canonical form (`batch_group_count`).
+      TypeError, ValueError: as in `cost.count`; also for products in a `cond`, a
+        `while_loop` or a `shard_map`, whose masks have no fixed shape, and for
+        convolutions without a canonical form (`batch_group_count`).
 
     >>> profiles = profile(lambda w, x: x @ w)(jnp.eye(2), jnp.ones((3, 2)))
     >>> profiles["dot_general"].counts.effectual
@@ -70,7 +70,7 @@ def profile(
 
 
 def unrolled(eqn: core.JaxprEqn, args: list[Value], run: Run) -> Evaluated:
-    """A `scan`, one iteration after the other; what is found is listed."""
+    """A `scan`, one iteration after another; its profiles are in a list."""
     body, n_consts, n_carry = scan_parts(eqn)
     roles = equation_roles(eqn, [arg.role for arg in args])
     consts, xs = args[:n_consts], args[n_consts + n_carry :]

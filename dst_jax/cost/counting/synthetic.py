@@ -1,20 +1,18 @@
-"""Operations whose zeros are drawn at random, for densities that papers publish."""
+"""Operations with random zeros, for densities that papers publish."""
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Key
 
+from dst_jax import checks
 from dst_jax.cost.counting.op_profile import Geometry, OpProfile
-from dst_jax.typing import is_traced
 
 __all__ = ["output_shape", "synthetic"]
-
-Shape = tuple[int, ...]
 
 
 def synthetic(
     geometry: Geometry,
-    shapes: tuple[Shape, Shape],
+    shapes: tuple[tuple[int, ...], tuple[int, ...]],
     density_activation: float | Array,
     density_weight: float | Array,
     key: Key[Array, ""],
@@ -23,15 +21,15 @@ def synthetic(
 ) -> OpProfile:
     """An operation whose elements are nonzero independently of each other.
 
-    Real zeros cluster: in channels that are dead, at the same places in every channel.
-    What a machine loses to imbalance is therefore more than this shows.
+    Real zeros cluster, in dead channels and at the same positions of all channels. So
+    an accelerator loses more to imbalance than these operations show.
 
     Args:
-      geometry: of the window; `Geometry()` for a matrix product.
-      shapes: of the activation (batch, *spatial, channel) and of the weight
+      geometry: movement of the window; `Geometry()` for a matrix product.
+      shapes: shapes of the activation (batch, *spatial, channel) and of the weight
         (*tap, channel / groups, filter).
-      density_activation, density_weight, density_output: in [0, 1].
-      key: of the draw.
+      density_activation, density_weight, density_output: densities in [0, 1].
+      key: PRNG key of the draw.
 
     Raises:
       ValueError: a density out of range, or shapes that do not fit together.
@@ -43,8 +41,7 @@ def synthetic(
     densities = (density_activation, density_weight, density_output)
     names = ("density_activation", "density_weight", "density_output")
     for name, density in zip(names, densities, strict=True):
-        if not is_traced(density) and not 0 <= float(density) <= 1:
-            raise ValueError(f"{name} must be in [0, 1], got {density}")
+        checks.share(name, density)
     all_shapes = (*shapes, output_shape(geometry, *shapes))
     activation, weight, output = (
         jax.random.bernoulli(k, jnp.float32(density), shape)
@@ -55,11 +52,13 @@ def synthetic(
     return OpProfile(activation, weight, output, geometry)
 
 
-def output_shape(geometry: Geometry, activation: Shape, weight: Shape) -> Shape:
+def output_shape(
+    geometry: Geometry, activation: tuple[int, ...], weight: tuple[int, ...]
+) -> tuple[int, ...]:
     """The shape of an operation's output, (batch, *out, filter).
 
     Raises:
-      ValueError: the shapes do not fit together, or the window does not fit in.
+      ValueError: the shapes do not fit together, or the window is too large.
 
     >>> same = Geometry((2,), ((1, 1),), (1,), (1,))
     >>> output_shape(same, (1, 8, 3), (3, 3, 16))

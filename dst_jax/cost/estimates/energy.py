@@ -4,8 +4,8 @@
            + buffer bits * e_buffer + DRAM bits * e_dram + seconds * static power
 
 Absolute numbers of different tables differ by factors (Aladdin's 32-bit multiplier at
-40 nm takes four times Horowitz' at 45 nm): compare designs under one table, and say
-which one.
+40 nm needs four times the energy of Horowitz' at 45 nm). So compare designs with one
+table, and name it.
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import jax
 from jaxtyping import Array, Float
 
-__all__ = ["Actions", "Energy", "Table", "create", "names", "split"]
+__all__ = ["Actions", "Energy", "EnergyTable", "create", "names", "split"]
 
 Number = Any
 """A number or, in a sweep, an array of them; JAX also puts placeholders here."""
@@ -22,18 +22,19 @@ Number = Any
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Table:
-    """Energy of every action. All numbers are leaves, so that a sweep can vary them.
+class EnergyTable:
+    """The energy of every action. All numbers are leaves, so a sweep can vary them.
 
     Attributes:
-      mac: of one multiplication and addition, in `unit`.
-      gated: of a multiplier that idles for a cycle.
-      activation_spad, weight_spad, psum_spad: of one access to the small memory beside
-        the multiplier; a product makes one, one and two of them.
-      buffer: per bit from or to the on-chip buffer.
-      dram: per bit.
-      static_power: `unit` per picosecond: watts if the unit is pJ.
-      name, unit, source: static.
+      mac: energy of one multiplication and addition, in `unit`.
+      gated: energy of a multiplier that idles for a cycle.
+      activation_spad, weight_spad, psum_spad: energy of one access to the small memory
+        next to the multiplier; a product makes one, one and two accesses.
+      buffer: energy per bit from or to the on-chip buffer.
+      dram: energy per bit of DRAM traffic.
+      static_power: static (leakage) power in `unit` per picosecond: watts if the unit
+        is pJ.
+      name, unit, source: name of the table, unit of energy, source. Static.
     """
 
     mac: Number
@@ -50,19 +51,19 @@ class Table:
 
 
 class Actions(NamedTuple):
-    """How often each action happens.
+    """Numbers of actions.
 
     Attributes:
-      executed, gated: products computed, and slots kept idle.
-      buffer_bits, dram_bits: moved.
-      seconds: until the operation is done.
+      executed, gated: products computed, and multiplier slots kept idle.
+      buffer_bits, dram_bits: bits moved.
+      seconds: duration of the operation.
     """
 
-    executed: Any
-    gated: Any
-    buffer_bits: Any
-    dram_bits: Any
-    seconds: Any
+    executed: Number
+    gated: Number
+    buffer_bits: Number
+    dram_bits: Number
+    seconds: Number
 
 
 class Energy(NamedTuple):
@@ -71,10 +72,10 @@ class Energy(NamedTuple):
     Attributes:
       mac: multiplications and additions.
       gated: idle multipliers.
-      scratchpad: memories beside the multipliers.
-      buffer: on-chip buffer.
-      dram: off-chip memory.
-      static: what flows whatever is computed.
+      scratchpad: memories next to the multipliers.
+      buffer: accesses to the on-chip buffer.
+      dram: accesses to off-chip memory.
+      static: static (leakage) energy.
     """
 
     mac: Float[Array, "..."] | float
@@ -86,13 +87,17 @@ class Energy(NamedTuple):
 
     @property
     def total(self) -> Float[Array, "..."] | float:
-        """The sum of the parts."""
+        """The sum of the parts.
+
+        >>> Energy(mac=3, gated=1, scratchpad=1, buffer=2, dram=9, static=0.5).total
+        16.5
+        """
         return sum(self)
 
 
 _TABLES = {
-    "horowitz45": Table(
-        # Half precision: the table has no 16-bit integers. No register file either.
+    "horowitz45": EnergyTable(
+        # Half precision: the table has neither 16-bit integers nor a register file.
         mac=1.1 + 0.4,
         buffer=10 / 64,
         dram=(1300 + 2600) / 2 / 64,
@@ -100,7 +105,7 @@ _TABLES = {
         source="Horowitz, ISSCC 2014, 45 nm: fp16 multiply 1.1 and add 0.4 pJ; 8 KB "
         "SRAM 10 pJ and DRAM 1300 to 2600 pJ per 64 bits (the middle is taken)",
     ),
-    "eyeriss_rel": Table(
+    "eyeriss_rel": EnergyTable(
         mac=1.0,
         activation_spad=1.0,
         weight_spad=1.0,
@@ -112,7 +117,7 @@ _TABLES = {
         source="Chen et al. (Eyeriss), 16-bit accesses relative to a MAC: register "
         "file 1, buffer 6, DRAM 200; traffic between PEs (2) is not modelled",
     ),
-    "accelergy45_eyeriss": Table(
+    "accelergy45_eyeriss": EnergyTable(
         mac=2.20,
         gated=0.066 + 0.006,
         activation_spad=0.197,
@@ -124,7 +129,7 @@ _TABLES = {
         source="Accelergy tables of the Sparseloop artifact (MICRO 2022, table 7 "
         "setup), 45 nm, 16 bits; a buffer access is the mean of read and write",
     ),
-    "eyeriss_v1_fit": Table(
+    "eyeriss_v1_fit": EnergyTable(
         mac=5.72,
         gated=0.60,
         buffer=5.47 / 8,
@@ -146,13 +151,13 @@ def names() -> tuple[str, ...]:
     return tuple(_TABLES)
 
 
-def create(name: str, **overrides: Number) -> Table:
-    """An energy table by name, with other numbers where given.
+def create(name: str, **overrides: Number) -> EnergyTable:
+    """An energy table by name; overrides replace its numbers.
 
     Args:
-      name: one of `names()`.
-      **overrides: fields of `Table`. A table with overrides should carry its own
-        `name`.
+      name: name of a table, from `names()`.
+      **overrides: values for fields of the table, which should have a `name` of its
+        own.
 
     Raises:
       ValueError: an unknown name or field.
@@ -162,14 +167,14 @@ def create(name: str, **overrides: Number) -> Table:
     """
     if name not in _TABLES:
         raise ValueError(f"energy table must be one of {names()}, got {name!r}")
-    known = [field.name for field in dataclasses.fields(Table)]
+    known = [field.name for field in dataclasses.fields(EnergyTable)]
     unknown = sorted(set(overrides) - set(known))
     if unknown:
         raise ValueError(f"a table has no {unknown}; it has {known}")
     return dataclasses.replace(_TABLES[name], **overrides)
 
 
-def split(table: Table, actions: Actions) -> Energy:
+def split(table: EnergyTable, actions: Actions) -> Energy:
     """The energy of some actions, by part.
 
     >>> table = create("eyeriss_rel")
@@ -180,7 +185,7 @@ def split(table: Table, actions: Actions) -> Energy:
     return Energy(
         mac=actions.executed * table.mac,
         gated=actions.gated * table.gated,
-        # A flag tells of the zero: gated products read no operand.
+        # A flag marks the zero, so gated products read no operand.
         scratchpad=actions.executed * spads,
         buffer=actions.buffer_bits * table.buffer,
         dram=actions.dram_bits * table.dram,

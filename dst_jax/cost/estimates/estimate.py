@@ -1,4 +1,4 @@
-"""What a network costs on an accelerator: cycles, traffic and energy by operation."""
+"""Estimates of cycles, traffic and energy of a network on an accelerator."""
 
 import collections
 from collections.abc import Mapping
@@ -31,23 +31,24 @@ def estimate(
 ) -> Estimate:
     """Cycles, storage, traffic and energy of every operation, and their sum.
 
-    Pure, for `jax.jit` (which must be told nothing: an accelerator is a pytree), and
-    for `jax.vmap` over the accelerator's numbers; `sweep` bounds the memory of that.
-    All results are float32: exact to 2^24, within 2^-22 of themselves for one
-    operation beyond that.
+    The function is pure. `jax.jit` needs no options, because an accelerator is a
+    pytree; `jax.vmap` can run over the accelerator's numbers, and `sweep` does so in
+    bounded memory. All results are float32: exact up to 2^24, with a relative error of
+    at most 2^-22 for a larger number of one operation.
 
-    The output of an operation is stored as the profile has it: before the activation
-    function. If the machine applies that on the way out, replace `output` by the mask
-    of what it writes.
+    The output of an operation is stored as in the profile, before the activation
+    function. If the accelerator applies that function before it writes, replace
+    `output` by the mask of the written array.
 
     Args:
-      counts: what `cost.profile(fn)(params, batch)` returns.
-      accelerator: see `cost.accelerators`.
-      examples: in the batch; by default the first axis of the first operation.
+      counts: profiles by operation, from `cost.profile(fn)(params, batch)`.
+      accelerator: accelerator from `cost.accelerators`.
+      examples: number of examples in the batch; by default the first axis of the first
+        operation.
 
     Raises:
-      TypeError: `counts` holds something else, say the counts of `cost.count`.
-      ValueError: no operations, or `examples` below 1.
+      TypeError: `counts` holds other values, such as the counts of `cost.count`.
+      ValueError: there are no operations, or `examples` is below 1.
 
     >>> from dst_jax.cost import accelerators
     >>> ones = jnp.ones((32, 32), bool)
@@ -70,20 +71,30 @@ def sweep(
 ) -> Estimate:
     """`estimate` for many configurations of one accelerator.
 
-    The masks are reduced once, whatever the number of configurations.
+    The masks are reduced once for any number of configurations.
 
     Args:
-      counts: what `cost.profile(fn)(params, batch)` returns.
-      accelerator: those of its numbers that are swept are arrays of one length:
+      counts: profiles by operation, from `cost.profile(fn)(params, batch)`.
+      accelerator: accelerator whose swept numbers are arrays of one length:
         `accelerators.create("scnn", kappa=jnp.linspace(1, 2, 10))`.
-      examples: in the batch; by default the first axis of the first operation.
-      batch_size: configurations at a time; it bounds the memory.
+      examples: number of examples in the batch; by default the first axis of the first
+        operation.
+      batch_size: number of configurations at a time; it bounds the memory.
 
     Returns:
       An `Estimate` whose leaves have a leading axis over configurations.
 
     Raises:
       ValueError: no number is swept, or the arrays differ in length.
+
+    >>> from dst_jax.cost import accelerators
+    >>> from dst_jax.cost.counting.op_profile import Geometry
+    >>> ones = jnp.ones((32, 32), bool)
+    >>> profile = OpProfile(ones, ones, ones, Geometry())
+    >>> many = accelerators.create("dense", rows=jnp.array([16, 32]))
+    >>> swept = jax.eval_shape(lambda a: sweep({"fc": profile}, a), many)
+    >>> swept.total.cycles.compute.shape
+    (2,)
     """
     examples = _check(counts, examples)
     leaves, treedef = jax.tree.flatten(accelerator)
@@ -121,13 +132,13 @@ def _check(counts: Mapping[str, Any], examples: int | None) -> int:
 def _measure(
     counts: Mapping[str, Any], accelerator: Accelerator
 ) -> dict[str, tuple[Measured, Bits]]:
-    """The masks reduced to what no swept number changes."""
-    # Without its numbers: what is measured must not depend on any of them.
+    """The masks reduced to sums that no swept number changes."""
+    # Without its numbers: the sums must not depend on any of them.
     static = jax.tree.map(lambda _: None, accelerator)
     return {name: _measured(static, op) for name, op in counts.items()}
 
 
-# Jitted: layers of one shape compile once, unless the caller's jit takes in all.
+# Jitted: layers of one shape compile once, unless the caller jits the whole estimate.
 @jax.jit
 def _measured(accelerator: Accelerator, op: OpProfile) -> tuple[Measured, Bits]:
     return accelerator.measure(op), accelerator.storage(op)

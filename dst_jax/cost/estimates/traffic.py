@@ -1,28 +1,25 @@
 """Bits that an operation moves between DRAM, the on-chip buffer and the multipliers.
 
 An operand that does not fit its buffer is read again for every tile of the other one.
-Which operand stays is a choice; the cheaper one is taken:
+The cheaper of the two orders is taken:
 
     weight outside:      bits_w + bits_a * (1 if bits_a <= S_a else ceil(bits_w / S_w))
     activation outside:  bits_a + bits_w * (1 if bits_w <= S_w else ceil(bits_a / S_a))
 
-and the output is written once. `one_pass` is the lower bound that no schedule beats;
-what a machine really moves depends on its schedule, and may be several times that.
+and the output is written once. `one_pass` is a lower bound for every schedule; the
+actual traffic depends on the schedule and may be several times larger.
 """
-
-from typing import Any
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-__all__ = ["dram", "one_pass", "sram"]
+from dst_jax.cost.estimates.energy import Number
 
-Number = Any
-"""Anything that `jax.numpy` multiplies: bits may be floats, arrays or traced."""
+__all__ = ["dram", "one_pass", "sram"]
 
 
 def one_pass(activation: Number, weight: Number, output: Number) -> Number:
-    """Every array moved once, in bits.
+    """The bits of all arrays, each moved once.
 
     >>> one_pass(3, 4, 5)
     12
@@ -39,12 +36,12 @@ def dram(
     weight_buffer: Number,
     passes: tuple[Number, Number] | None = None,
 ) -> Float[Array, "..."]:
-    """Bits to and from DRAM.
+    """The number of bits to and from DRAM.
 
     Args:
       activation, weight, output: bits of the arrays as they are stored.
       activation_buffer, weight_buffer: bits that fit on the chip.
-      passes: how often (activation, weight) are read, where the schedule is known.
+      passes: numbers of reads of (activation, weight), if the schedule is known.
 
     >>> dram(100, 10, 50, activation_buffer=30, weight_buffer=20).item()
     160.0
@@ -54,7 +51,7 @@ def dram(
     activation, weight = jnp.float32(activation), jnp.float32(weight)
     if passes is not None:
         return activation * passes[0] + weight * passes[1] + output
-    # An operand is read at least once, also if the other one is empty.
+    # An operand is read at least once, even if the other one is empty.
     again_a = jnp.maximum(jnp.ceil(weight / weight_buffer), 1)
     again_w = jnp.maximum(jnp.ceil(activation / activation_buffer), 1)
     weight_outside = weight + activation * jnp.where(
@@ -75,13 +72,13 @@ def sram(
     weight_reads: Number,
     psums: Number = 0,
 ) -> Float[Array, "..."]:
-    """Bits to and from the on-chip buffer.
+    """The number of bits to and from the on-chip buffer.
 
     Args:
       activation, weight, output: bits of the arrays as they are stored.
-      activation_reads: once per tile of filters.
-      weight_reads: once per tile of output positions.
-      psums: bits of partial sums that go to the buffer and come back.
+      activation_reads: number of reads of the activation, one per tile of filters.
+      weight_reads: number of reads of the weight, one per tile of output positions.
+      psums: bits of partial sums to and from the buffer.
 
     >>> sram(100, 10, 50, activation_reads=2, weight_reads=3).item()
     280.0

@@ -1,1 +1,1 @@
-"""Multiplications as a differentiable loss, and what single nonzeros cost."""
+"""Multiplications as a differentiable loss, and costs of single nonzeros."""

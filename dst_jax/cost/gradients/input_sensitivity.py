@@ -1,4 +1,4 @@
-"""What one nonzero element costs at the input of each operation."""
+"""The cost of one nonzero element at the input of each operation."""
 
 from collections import OrderedDict
 from collections.abc import Callable
@@ -24,24 +24,24 @@ def input_sensitivity(
     weights: int | tuple[int, ...] = 0,
     partners: Which = "nonzero",
 ) -> Callable[..., OrderedDict[str, Array]]:
-    """A function that gives the cost of one nonzero element of every operation's input.
+    """A function that returns the cost of a nonzero element of each operation's input.
 
-    As `cost.sensitivity`, but for what each operation reads instead of the maps that
-    `fn` returns: nothing is followed, so everything is exact.
+    It is like `cost.sensitivity`, but for the inputs of the operations instead of the
+    maps that `fn` returns. No map is followed, so all costs are exact.
 
     Args:
-      fn, weights: as in `cost.count`.
-      partners: as in `cost.sensitivity`.
+      fn, weights: function and positions of the weights, as in `cost.count`.
+      partners: partners that count, as in `cost.sensitivity`.
 
     Returns:
       A function of the arguments of `fn` that returns float32 arrays, by the keys of
-      `cost.count`: the input's shape without the axes along which all costs are alike,
-      that is a convolution's images and the rows of a product. If both operands depend
-      on data (attention), `/lhs` or `/rhs` is appended; a product of weights is left
-      out.
+      `cost.count`. Their shape is the input's without the axes along which all costs
+      are equal: a convolution's images and the rows of a product. If both operands
+      depend on data (attention), `/lhs` or `/rhs` is appended. Products of weights are
+      left out.
 
     Raises:
-      ValueError: `partners` is not known; as `cost.count`.
+      ValueError: unknown `partners`; or as in `cost.count`.
 
     >>> costs = input_sensitivity(lambda w, x: x @ w)(jnp.eye(2, 3), jnp.ones((4, 2)))
     >>> costs["dot_general"].tolist()

@@ -1,4 +1,4 @@
-"""What one nonzero element of an activation map costs, in multiplications."""
+"""The cost of one nonzero element of an activation map, in multiplications."""
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
@@ -30,7 +30,7 @@ Seeds = Mapping[Any, Array]
 def sensitivity(
     fn: Callable[..., Any], *, partners: Which = "nonzero"
 ) -> Callable[..., Any]:
-    """A function that gives the cost of one nonzero element of each map `fn` returns.
+    """A function that returns the cost of a nonzero element of each map of `fn`.
 
     The cost of an element is the number of multiplications that it takes part in: the
     derivative of `cost.count`'s `effectual` with respect to "this element is nonzero".
@@ -41,30 +41,30 @@ def sensitivity(
     with W the nonzero weights that see channel c. `sum(S * abs(map))` is the
     FLOPs-aware l1 penalty.
 
-    A map is any array that `fn` returns, wherever it was computed; so let `fn` return
-    the activation maps. A map that several operations read costs the sum. Between map
-    and product, elements are followed exactly through whatever moves, copies or drops
-    them (reshape, transpose, pad, slice, concatenate, gather, where) and through
-    functions that are zero at zero; times a zero factor, they cost nothing. In pooling
-    (maximum, sum or mean of a window or axis), and in an elementwise maximum, each
-    element is charged what the result costs, as if it were the only nonzero one: an
-    upper bound. A sum of two arrays, and any other operation, makes new values: what
-    they cost is not charged to the map. Return the sum's map to see it.
+    A map is any array that `fn` returns, so let `fn` return the activation maps. A map
+    that several operations read costs the sum. Between map and product, elements are
+    followed exactly through operations that move, copy or drop them (reshape,
+    transpose, pad, slice, concatenate, gather, where) and through functions that are
+    zero at zero; multiplied by a zero factor, they cost nothing. In pooling (maximum,
+    sum or mean of a window or axis) and in an elementwise maximum, each element is
+    charged the cost of the result, as if it were the only nonzero one: an upper bound.
+    A sum of two arrays, and any other operation, makes new values, whose cost is not
+    charged to the map. To see that cost, return the sum as a map.
 
     Args:
-      fn: a function of arrays, or pytrees of arrays, that returns a pytree of maps,
+      fn: function of arrays, or pytrees of arrays, that returns a pytree of maps with
         the batch on their first axis.
-      partners: "nonzero" counts products with nonzero partners; "all" also those with
-        zero partners, as before pruning.
+      partners: partners that count: "nonzero" counts products with nonzero partners,
+        "all" also those with zero partners, as before pruning.
 
     Returns:
-      A function of the arguments of `fn` that returns its output's structure, with a
-      float32 array in place of each map: its shape without the batch, averaged over
-      it. Integers below 2^24 are exact where XLA convolves without a transform.
+      A function of the arguments of `fn` that returns the structure of its output, with
+      a float32 array for each map: the mean over the batch, in the shape of an example.
+      Integers below 2^24 are exact where XLA convolves without a transform.
 
     Raises:
-      ValueError: `partners` is not known, or, at the call, a map is made or read in a
-        loop, a branch or a kernel that multiplies.
+      ValueError: unknown `partners`; or, at the call, a map is made or read in a loop,
+        a branch or a kernel that multiplies.
 
     >>> def net(w, x):
     ...     hidden = jax.nn.relu(x)
@@ -100,10 +100,10 @@ def _follow(
     """The results of a jaxpr, and the products of marked elements with partners.
 
     Args:
-      program: the jaxpr and its constants.
-      args: one per invar.
-      seeds: what to add to the mark of a variable as soon as it is there.
-      partners: what counts in a product.
+      program: jaxpr and its constants.
+      args: values of the invars.
+      seeds: marks to add to variables as soon as they are computed.
+      partners: function that says which partners count in a product.
     """
     jaxpr, consts = program
     env: dict[Any, Marked] = {}
@@ -131,7 +131,7 @@ def _step(
     inner = called(eqn)
     if reached or any(seed is not None for seed in outputs):
         if inner is not None:
-            # A map that a call returns is one from where it comes to be in there.
+            # A map that a call returns is a map from the equation inside that makes it.
             return _follow(inner, args, _inside(inner, outputs), partners)
         _check(eqn)
     values = bind(eqn, [Value(arg.array, Role.CONSTANT) for arg in args])
@@ -158,7 +158,7 @@ def _products(
 
 
 def _inside(program: Called, seeds: Sequence[Array | None]) -> Seeds:
-    """Seeds of the results of a jaxpr, by the variables in it that they are."""
+    """The seeds of the results of a jaxpr, by their variables inside it."""
     inside: dict[Any, Array] = {}
     for var, seed in zip(program.jaxpr.outvars, seeds, strict=True):
         if seed is not None and not isinstance(var, core.Literal):

@@ -1,4 +1,4 @@
-"""The differentiable count: expected multiplications, as a loss."""
+"""The differentiable count of multiplications, for use as a loss."""
 
 from collections import OrderedDict
 from collections.abc import Callable
@@ -26,34 +26,35 @@ def surrogate(
     a_weights: ArrayLike | None = None,
     straight_through: bool = False,
 ) -> Callable[..., OrderedDict[str, Float[Array, ""]]]:
-    """A function that gives a smooth count of the multiplications of `fn`.
+    """A function that returns a smooth count of the multiplications of `fn`.
 
         sum over all pairs that are multiplied of phi(x) phi(w),
         phi(x) = (1 + a) |x| / (a + |x|)
 
-    For a -> 0 this is `cost.count`'s `effectual`. Every element is weighted by what it
-    costs: an activation by the weights that it meets, and the reverse. Its sum is a
-    loss; it has a derivative in all arguments of `fn`, and in `a`.
+    For a -> 0 this is `cost.count`'s `effectual`. Every element is weighted by its
+    cost: an activation by the weights that it meets, a weight by its activations. The
+    sum is a loss with derivatives in all arguments of `fn` and in `a`.
 
     The slope of phi is (1 + a) / a just above 0 and falls as a / x^2: choose `a` near
-    the magnitudes that shall be decided on. The derivative passes through `fn`, but an
-    operation inside remat or a custom derivative is differentiated as it stands. A
-    `while_loop` has no reverse derivative.
+    the magnitudes of the elements that may become zero. The derivative passes through
+    `fn`, but operations inside remat or a custom derivative are differentiated
+    directly. A `while_loop` has no reverse derivative.
 
     Args:
-      fn: as in `cost.count`.
+      fn: function, as in `cost.count`.
       weights: positions of the arguments that hold the weights.
-      a: shape parameter > 0 of whatever depends on data; may be traced.
+      a: shape parameter > 0 of operands that depend on data; may be traced.
       a_weights: shape parameter of all other operands; by default `a`.
-      straight_through: the value is the exact count (in float32: rounded past 2^24),
-        the derivative of either operand that of phi beside the other's exact zeros.
+      straight_through: Whether the value is the exact count (in float32: rounded past
+        2^24). The derivative of an operand is then that of phi, with exact zeros of the
+        other operand.
 
     Returns:
       A function of the arguments of `fn` that returns float32 scalars in order of
       execution, with the keys of `cost.count`.
 
     Raises:
-      ValueError: as `cost.count`.
+      ValueError: as in `cost.count`.
 
     Reference:
       phi is the Transformed l1 penalty of Yu & Tian 2024 (arXiv 2405.19652).
@@ -81,13 +82,13 @@ def surrogate(
 
 
 def soft_indicator(x: Array, a: ArrayLike) -> Float[Array, "..."]:
-    """Between 0 at x = 0 and 1 + a far from it: `(1 + a) |x| / (a + |x|)`.
+    """A smooth indicator of nonzeros: `(1 + a) |x| / (a + |x|)`.
 
-    The gradient at 0 is 0. Infinity gives 1 + a, NaN stays NaN.
+    It is 0 at x = 0 and tends to 1 + a. The gradient at 0 is 0. NaN stays NaN.
 
     Args:
-      x: of any shape and dtype.
-      a: shape parameter > 0; at |x| = a half of the height is reached.
+      x: array of any shape and dtype.
+      a: shape parameter > 0; half of the height is reached at |x| = a.
 
     Returns:
       float32, shaped like `x`.
@@ -111,7 +112,7 @@ def _saturating(size: Array, a: Array) -> Array:
 def _saturating_jvp(
     primals: tuple[Array, Array], tangents: tuple[Array, Array]
 ) -> tuple[Array, Array]:
-    """Slopes by hand: those of the quotient overflow at small and large sizes."""
+    """Written by hand: slopes of the quotient overflow at small and large sizes."""
     size, a = primals
     size_dot, a_dot = tangents
     value = _saturating(size, a)

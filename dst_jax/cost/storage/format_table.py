@@ -12,7 +12,7 @@ from dst_jax.jaxprs.exact_integers import Count
 
 __all__ = ["FORMATS", "Storage", "storage", "table"]
 
-# The widths that designs in print use; `axis` concerns N:M alone.
+# The widths of published designs; only N:M has an `axis`.
 FORMATS: Mapping[str, Callable[..., Count]] = OrderedDict(
     dense=formats.dense,
     bitmask=formats.bitmask,
@@ -32,9 +32,9 @@ def table(mask: Bool[Array, "..."], *, value_bits: int, axis: int = -1) -> Stora
     """The nonzeros of one array, and its bits in each of `FORMATS`.
 
     Args:
-      mask: nonzero elements.
-      value_bits: of a value.
-      axis: along which N:M groups are formed.
+      mask: mask of nonzero elements.
+      value_bits: bits of a value.
+      axis: axis along which N:M groups are formed.
 
     Returns:
       `nonzeros`, then bits by format; each a `Count`.
@@ -56,15 +56,22 @@ def storage(
 ) -> OrderedDict[str, OrderedDict[str, Storage]]:
     """The nonzeros and bits of every operand and output, in every format.
 
-    N:M groups run along the channels: those of the operands are summed over.
+    N:M groups run along the channels; those of the operands are the summed ones.
 
     Args:
-      profiles: what `cost.profile` returns.
-      value_bits: of a value, the same for all arrays.
+      profiles: profiles by operation, from `cost.profile`.
+      value_bits: bits of a value, the same for all arrays.
 
     Returns:
       `storage(...)["conv1"]["weight"]["csr"]` is a `Count`; the arrays are
       `activation`, `weight` and `output`.
+
+    >>> import jax, jax.numpy as jnp
+    >>> from dst_jax.cost.counting.op_profile import Geometry
+    >>> mask = jnp.eye(4, dtype=bool)
+    >>> profiles = {"fc": OpProfile(mask, mask, mask, Geometry())}
+    >>> list(jax.eval_shape(storage, profiles)["fc"]["weight"])[:4]
+    ['nonzeros', 'dense', 'bitmask', 'two_level_bitmask']
     """
     return OrderedDict(
         (

@@ -1,10 +1,10 @@
-"""How many bits an array takes in a storage format, from where its nonzeros are.
+"""Bits that an array takes in each storage format, from the mask of its nonzeros.
 
 Every function is exact and pure: it takes the mask of nonzero elements, of any rank,
 and returns a `Count` of bits. `int(bits)` is the integer on the host, `bits.as_float()`
 a float32 for arithmetic on the device. Elements are stored in row-major order; a
-matrix format takes the last axis as columns and all others as rows. Where a width is
-not given, it is the smallest that holds every possible entry.
+matrix format takes the last axis as columns and all others as rows. A width that is
+not given is the smallest that holds every possible entry.
 """
 
 import math
@@ -76,9 +76,9 @@ def zvc(mask: Bool[Array, "..."], *, value_bits: int, word: int = 32) -> Count:
     `word * ceil(n / word) + nnz * value_bits`.
 
     Args:
-      mask: nonzero elements.
-      value_bits: of a value.
-      word: bits of the bitmask that are stored together.
+      mask: mask of nonzero elements.
+      value_bits: bits of a value.
+      word: number of bits of the bitmask that are stored together.
 
     Reference:
       Rhu et al. 2018 (HPCA), a DMA engine that compresses activations.
@@ -95,14 +95,14 @@ def two_level_bitmask(
 ) -> Count:
     """A bit per tile, a bitmask of every tile that is not empty, and the values.
 
-    `tiles + nonempty * size(tile) + nnz * value_bits`. A tile that reaches over the
+    `tiles + nonempty * size(tile) + nnz * value_bits`. A tile that extends beyond the
     edge is stored in full.
 
     Args:
-      mask: nonzero elements.
-      value_bits: of a value.
-      tile: its shape, over as many last axes; an int is so many consecutive elements
-        of the flat array.
+      mask: mask of nonzero elements.
+      value_bits: bits of a value.
+      tile: shape of a tile over the last axes; an int is a number of consecutive
+        elements of the flat array.
 
     Raises:
       ValueError: a tile with more axes than the array, or an empty one.
@@ -145,13 +145,13 @@ def csr(
 ) -> Count:
     """Compressed sparse rows: `nnz * (value + index) + (rows + 1) * pointer`.
 
-    The columns of a matrix are stored so by `csr(mask.T)`.
+    `csr(mask.T)` gives compressed sparse columns.
 
     Args:
-      mask: nonzero elements; the last axis holds columns.
-      value_bits: of a value.
-      index_bits: of a column's number; by default ceil(log2 columns).
-      pointer_bits: of the place where a row begins; by default ceil(log2 (n + 1)).
+      mask: mask of nonzero elements; the last axis holds columns.
+      value_bits: bits of a value.
+      index_bits: bits of a column's number; by default ceil(log2 columns).
+      pointer_bits: bits of the start of a row; by default ceil(log2 (n + 1)).
 
     >>> csr(jnp.eye(4, dtype=bool), value_bits=8)
     Count(65)
@@ -171,17 +171,17 @@ def csc(
     run_bits: int = 4,
     pointer_bits: int | None = None,
 ) -> Count:
-    """Run lengths that start anew in every row, and a pointer to each row.
+    """Run lengths that start again in every row, and a pointer to each row.
 
     `entries * (value_bits + run_bits) + (rows + 1) * pointer_bits`: the "CSC" of EIE
-    and Eyeriss v2, whose columns are the weights of one input. That is the last axis
-    of a kernel (inputs, outputs). Entries are counted as in `run_length`.
+    and Eyeriss v2. Its columns are the weights of one input, which is the last axis of
+    a kernel (inputs, outputs). Entries are counted as in `run_length`.
 
     Args:
-      mask: nonzero elements; the last axis is one compressed line.
-      value_bits: of a value.
-      run_bits: of the zeros before a value.
-      pointer_bits: of the place where a line begins; by default ceil(log2 (n + 1)).
+      mask: mask of nonzero elements; the last axis is one compressed line.
+      value_bits: bits of a value.
+      run_bits: bits of the number of zeros before a value.
+      pointer_bits: bits of the start of a line; by default ceil(log2 (n + 1)).
 
     Reference:
       Han et al. 2016 (arXiv 1602.01528), section III; Chen et al. 2019 (JETCAS).
@@ -200,16 +200,16 @@ def run_length(mask: Bool[Array, "..."], *, value_bits: int, run_bits: int) -> C
     """Pairs of a run of zeros and the value after it.
 
     `entries * (value_bits + run_bits)`. A run holds at most 2^run_bits - 1 zeros; a
-    longer one is broken by fillers, entries whose value is a zero:
+    longer one is split by fillers, which are entries with a zero as value:
 
         entries = nnz + sum over nonzeros of floor(zeros before it / 2^run_bits)
 
-    Zeros after the last nonzero are not stored: the shape tells how many there are.
+    Zeros after the last nonzero are not stored: their number follows from the shape.
 
     Args:
-      mask: nonzero elements.
-      value_bits: of a value.
-      run_bits: of a run; 5 in Eyeriss, 4 in EIE and SCNN.
+      mask: mask of nonzero elements.
+      value_bits: bits of a value.
+      run_bits: bits of a run; 5 in Eyeriss, 4 in EIE and SCNN.
 
     >>> run_length(jnp.array([True, False, False, True]), value_bits=8, run_bits=1)
     Count(27)
@@ -227,18 +227,18 @@ def n_m(
     axis: int = -1,
     index_bits: int | None = None,
 ) -> Count:
-    """N:M blocks: of every m elements, n values and where they stand.
+    """N:M blocks: for every m elements, n values and their positions.
 
-    `groups * n * (value_bits + index_bits)`, whatever is zero; the last group is
-    padded. An array that has a group of more than n nonzeros does not fit
-    (`fits_n_m`), and is then stored dense: `size * value_bits`.
+    `groups * n * (value_bits + index_bits)` for any number of zeros; the last group is
+    padded. An array with a group of more than n nonzeros does not fit (`fits_n_m`), and
+    is stored dense: `size * value_bits`.
 
     Args:
-      mask: nonzero elements.
-      value_bits: of a value.
-      n, m: at most n of m elements are nonzero.
-      axis: along which groups are formed; the channels that a product sums over.
-      index_bits: of a place in the group; by default ceil(log2 m).
+      mask: mask of nonzero elements.
+      value_bits: bits of a value.
+      n, m: pattern: at most n of m elements are nonzero.
+      axis: axis along which groups are formed: the channels that a product sums over.
+      index_bits: bits of a position in the group; by default ceil(log2 m).
 
     Raises:
       ValueError: `n` is not in [1, m].

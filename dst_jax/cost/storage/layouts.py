@@ -1,4 +1,4 @@
-"""How the storage formats cut a mask up: lines, tiles, groups, runs."""
+"""Parts of a mask that the storage formats need: lines, tiles, groups, runs."""
 
 import math
 
@@ -13,7 +13,12 @@ LARGEST = 2**31 - 1  # positions are int32
 
 
 def check(mask: Array, **positive: int) -> None:
-    """Refuses what is no mask, and widths and sizes below 1."""
+    """Refuses an array that is no mask, and widths and sizes below 1.
+
+    >>> check(jnp.ones(3, bool), value_bits=0)
+    Traceback (most recent call last):
+    ValueError: value_bits must be an integer >= 1, got 0
+    """
     if mask.dtype != jnp.bool_:
         raise TypeError(
             f"mask must be bool, got {mask.dtype}: compare the array with 0 first"
@@ -28,7 +33,11 @@ def check(mask: Array, **positive: int) -> None:
 
 
 def bits(fixed: int, *parts: tuple[UInt32[Array, ""], int]) -> Count:
-    """The exact `fixed + sum over parts of count * width`."""
+    """The exact `fixed + sum over parts of count * width`.
+
+    >>> bits(10, (jnp.uint32(3), 8))
+    Count(34)
+    """
     if not parts:
         return Count.of(fixed)
     counts = jnp.stack([count for count, _ in parts])
@@ -43,12 +52,16 @@ def bits(fixed: int, *parts: tuple[UInt32[Array, ""], int]) -> Count:
 
 
 def ones(mask: Bool[Array, "..."]) -> UInt32[Array, ""]:
-    """How many elements are true."""
+    """The number of true elements.
+
+    >>> int(ones(jnp.array([[True, False], [True, True]])))
+    3
+    """
     return factors.nonzeros(mask.reshape(-1), 0)
 
 
 def width(values: int) -> int:
-    """Bits that tell so many values apart: ceil(log2 values).
+    """The number of bits that distinguish `values` values: ceil(log2 values).
 
     >>> width(1), width(4), width(5)
     (0, 2, 3)
@@ -57,13 +70,21 @@ def width(values: int) -> int:
 
 
 def lines(mask: Bool[Array, "..."]) -> Bool[Array, "rows columns"]:
-    """The mask as a matrix: the last axis, and all others."""
+    """The mask as a matrix: all other axes are rows, the last one is columns.
+
+    >>> lines(jnp.ones((2, 3, 4), bool)).shape
+    (6, 4)
+    """
     columns = mask.shape[-1] if mask.ndim else 1
     return mask.reshape(math.prod(mask.shape[:-1]), columns)
 
 
 def tiles(mask: Bool[Array, "..."], shape: tuple[int, ...]) -> Bool[Array, "..."]:
-    """Which tiles of the last axes hold a nonzero; at the edge, tiles are padded."""
+    """Whether each tile of the last axes holds a nonzero; tiles at the edge are padded.
+
+    >>> tiles(jnp.array([True, False, False, False, False]), (2,)).tolist()
+    [True, False, False]
+    """
     first = mask.ndim - len(shape)
     padding = [(0, 0)] * first
     padding += [(0, -mask.shape[first + i] % side) for i, side in enumerate(shape)]
@@ -76,7 +97,11 @@ def tiles(mask: Bool[Array, "..."], shape: tuple[int, ...]) -> Bool[Array, "..."
 
 
 def groups(mask: Bool[Array, "..."], size: int, axis: int) -> Bool[Array, "groups m"]:
-    """Groups of so many elements along one axis; the last one is padded."""
+    """Groups of `size` elements along one axis; the last group is padded.
+
+    >>> groups(jnp.array([True, False, True]), 2, 0).tolist()
+    [[True, False], [True, False]]
+    """
     mask = jnp.moveaxis(mask, axis, -1)
     padding = [(0, 0)] * (mask.ndim - 1) + [(0, -mask.shape[-1] % size)]
     mask = jnp.pad(mask, padding)
@@ -95,7 +120,7 @@ def entries(mask: Bool[Array, "rows columns"], run_bits: int) -> UInt32[Array, "
 
 
 def _zeros_before(mask: Bool[Array, "rows columns"]) -> Int32[Array, "rows columns"]:
-    """At every nonzero, the zeros since the one before it in the row."""
+    """The number of zeros since the previous nonzero in the row, at every nonzero."""
     index = jnp.arange(mask.shape[1], dtype=jnp.int32)
     if mask.size == 0:
         return jnp.zeros(mask.shape, jnp.int32)

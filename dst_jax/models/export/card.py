@@ -1,7 +1,9 @@
-"""A model card: network, accuracy, sparsity, multiplications and training as data."""
+"""A model card: network, metrics, sparsity, multiplications and training as data."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from dst_jax.runs import FIRST_TASK
 
 __all__ = ["model_card"]
 
@@ -27,10 +29,11 @@ def model_card(
       files: exported files, each with `name`, `bytes`, `sha256`.
 
     Returns:
-      `model`, `input`, `data`, `accuracy` (the task's metrics on the test set),
-      `sparsity` (shares of zeros in [0, 1]: of the prunable weights, of the activation
-      maps in both averages, and per layer), `multiplications` (exact sums over the test
-      set, total and per layer) and `drop`, `params_sha256`, `files`, `training`.
+      `model`, `input`, `data`, the metrics on the test set under the word that the task
+      has for what it measures (`accuracy`; `metrics` if it has none), `sparsity`
+      (shares of zeros in [0, 1]: of the prunable weights, of the activation maps in
+      both averages, and per layer), `multiplications` (exact sums over the test set,
+      total and per layer) and `drop`, `params_sha256`, `files`, `training`.
 
     Raises:
       ValueError: a record lacks an entry.
@@ -46,7 +49,7 @@ def model_card(
             "input": dict(input),
             "data": config["data"]["name"],
             "stage": stage["name"],
-            "accuracy": _take(stage, *_metrics(stage), "examples"),
+            **_metrics(stage),
             "sparsity": {
                 "weights": stage["weight_sparsity"],
                 "activations": stage["activation_sparsity"],
@@ -67,14 +70,17 @@ def model_card(
         raise ValueError(f"the run's records have no entry {error}") from None
 
 
+def _metrics(stage: Mapping[str, Any]) -> dict[str, Any]:
+    """The metrics that the stage's task has titles for, the best one among them."""
+    task = stage.get("task") or FIRST_TASK
+    best = task["best"][0]
+    others = [name for name in (*task["titles"], "loss") if name in stage]
+    names = dict.fromkeys((best, *others, "examples"))
+    return {task.get("measure", "metrics"): _take(stage, *names)}
+
+
 def _given(options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
-
-
-def _metrics(stage: Mapping[str, Any]) -> list[str]:
-    """The metrics of the stage's task; runs of before have classification alone."""
-    task = stage.get("task", {"titles": ("top1", "top5", "loss")})
-    return list(task["titles"]) or [task["best"][0]]
 
 
 def _take(record: Mapping[str, Any], *names: str) -> dict[str, Any]:

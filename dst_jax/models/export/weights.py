@@ -120,8 +120,9 @@ def save_safetensors(
         size = torch_safetensors.write(path, stored, {**metadata, **about})
     if pruned is None:
         return Saved(path, size, None, None)
-    beside = path.with_suffix(".masks.safetensors")
-    return Saved(path, size, beside, torch_safetensors.write(beside, pruned, metadata))
+    masks_path = path.with_suffix(".masks.safetensors")
+    masks_size = torch_safetensors.write(masks_path, pruned, metadata)
+    return Saved(path, size, masks_path, masks_size)
 
 
 def _compressed(

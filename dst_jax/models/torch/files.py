@@ -113,7 +113,7 @@ def _read_pickle(path: Path) -> Any:
         )
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    # A damaged file makes torch.load raise whatever its parts raise.
+    # For a damaged file, torch.load may raise any error.
     except Exception as error:
         reason = str(error).strip().split("\n")[0]
         raise ValueError(

@@ -8,6 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from dst_jax.models.networks.unet import UpConv
 from dst_jax.models.registry import create, task
@@ -35,9 +36,6 @@ class Leaf:
       name: name in PyTorch: `layer1.0.conv1.weight`.
       shape: shape here.
       axes: axes here in PyTorch's order: axis i in PyTorch is axis `axes[i]` here.
-
-    >>> Leaf("params/fc/kernel", "fc.weight", (3, 2), (1, 0)).torch_shape
-    (2, 3)
     """
 
     path: str
@@ -47,7 +45,11 @@ class Leaf:
 
     @property
     def torch_shape(self) -> tuple[int, ...]:
-        """The shape in PyTorch."""
+        """The shape in PyTorch.
+
+        >>> Leaf("params/fc/kernel", "fc.weight", (3, 2), (1, 0)).torch_shape
+        (2, 3)
+        """
         return tuple(self.shape[i] for i in self.axes)
 
 
@@ -123,7 +125,7 @@ def layout_of(
     return Layout(model_name, {**sizes, **model_options}, leaves, norms)
 
 
-def to_torch(array: Any, leaf: Leaf) -> np.ndarray:
+def to_torch(array: ArrayLike, leaf: Leaf) -> np.ndarray:
     """An array of a network as PyTorch holds it, contiguous.
 
     >>> leaf = Leaf("params/fc/kernel", "fc.weight", (3, 2), (1, 0))
@@ -134,7 +136,7 @@ def to_torch(array: Any, leaf: Leaf) -> np.ndarray:
     return np.ascontiguousarray(moved).reshape(moved.shape)  # 0 axes became 1
 
 
-def from_torch(array: Any, leaf: Leaf) -> np.ndarray:
+def from_torch(array: ArrayLike, leaf: Leaf) -> np.ndarray:
     """The inverse of `to_torch`.
 
     >>> leaf = Leaf("params/fc/kernel", "fc.weight", (3, 2), (1, 0))

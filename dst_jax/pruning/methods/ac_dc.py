@@ -1,4 +1,4 @@
-"""AC/DC: compressed and decompressed training take turns."""
+"""AC/DC: alternates compressed and decompressed training."""
 
 from typing import Any
 
@@ -32,27 +32,27 @@ def ac_dc(
     distribution: str | Distribution = "global",
     structure: Structure | None = None,
 ) -> Method:
-    """AC/DC: the network is pruned, trained, set free, trained, and pruned again.
+    """AC/DC: alternates phases of compressed (sparse) and decompressed training.
 
-    Dense for `warmup` steps; then phases of `interval` steps, compressed and
-    decompressed by turns, the first compressed. At the start of a compressed phase the
-    weights of largest magnitude are kept and held; at its end all others come back,
-    from 0 and with fresh statistics of the optimizer (an option of the authors' code
-    resets the momentum of all weights then). From `end` on all is compressed, for
+    Trains densely for `warmup` steps, then in phases of `interval` steps, of which the
+    first is compressed. At the start of a compressed phase the weights of largest
+    magnitude are kept and the others held at 0; at its end the others come back, from 0
+    and with fresh statistics of the optimizer (an option of the authors' code resets
+    the momentum of all weights then). From `end` on the network stays compressed, for
     fine-tuning.
 
     In epochs, the authors' settings are: ImageNet in 100, `warmup=10, interval=5,
     release=75, end=85`; CIFAR-100 in 200, `warmup=10, interval=20, end=170`.
 
     Args:
-      sparsity: of compressed phases, in [0, 1).
+      sparsity: sparsity of compressed phases, in [0, 1).
       warmup: dense steps at first, at least 1.
       interval: steps of a phase.
-      end: the step from which all stays compressed, at least `warmup`.
-      release: the step from which all is decompressed until `end`, in place of the
-        turns; None = turns up to `end`.
-      distribution: between layers.
-      structure: what goes together; None = single weights.
+      end: first step of the last compressed phase, at least `warmup`.
+      release: first step of a decompressed phase that lasts until `end`; None = phases
+        alternate up to `end`.
+      distribution: distribution of the weights between layers.
+      structure: units of weights that are pruned together; None = single weights.
 
     Reference:
       Peste et al. 2021 (AC/DC, arXiv 2106.12379); schedules from its configurations

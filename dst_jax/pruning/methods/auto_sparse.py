@@ -1,4 +1,4 @@
-"""AutoSparse: a learned threshold for every layer, and annealed gradients below it."""
+"""AutoSparse: a learned threshold for each layer, and annealed gradients below it."""
 
 from typing import Any, NamedTuple
 
@@ -20,7 +20,7 @@ _SGD = optax.sgd(0.1)
 
 
 class Thresholds(NamedTuple):
-    """`s` of every layer, float32 scalars; the threshold is `sigmoid(s)`."""
+    """The learned `s` of every layer, float32 scalars of thresholds `sigmoid(s)`."""
 
     learned: Learned
 
@@ -46,28 +46,28 @@ def auto_sparse(
     initial: Any = -5.0,
     thresholds: optax.GradientTransformation = _SGD,
 ) -> Method:
-    """AutoSparse: layers learn their sparsity, and pruned weights learn ever less.
+    """AutoSparse: learns a threshold per layer, below which gradients are annealed.
 
         network:   v = sign(w) max(|w| - sigmoid(s), 0)
         backward:  dv/dw = r,  dv/ds = -sign(w) sigmoid'(s) r
                    r = 1 where |w| > sigmoid(s), alpha_t elsewhere
 
-    The sparsity emerges; `alpha` and the learning rate of `s` steer it. The parameters
-    stay dense: take gradients at `sparse_params(params, opt_state)`. After `end`,
-    masks and thresholds stay as they are, pruned weights learn nothing, and all others
-    have r = 1.
+    The sparsity results from training, steered by `alpha` and the learning rate of `s`.
+    The parameters stay dense: take gradients at `sparse_params(params, opt_state)`.
+    After `end` masks and thresholds stay as they are, and pruned weights get no
+    gradient.
 
     No official code was found; the formulas agree with third-party code. `alpha`,
     `initial` and that the mask is frozen late in training are from memory of the paper.
     Here `s` has an optimizer of its own, whose default is an assumption. Weight decay
-    in it draws `s` to 0, a threshold of 0.5, and with it the sparsity up: on a small
-    MLP hardly a weight went without, most did with 0.01.
+    in it draws `s` to 0, which is a threshold of 0.5, and so raises the sparsity: a
+    small MLP lost hardly a weight without it, and most weights at a decay of 0.01.
 
     Args:
-      end: the last step at which masks change; `alpha_t` anneals up to it.
+      end: last step at which masks change; `alpha_t` anneals up to it.
       alpha: `alpha_0`, in [0, 1].
-      initial: `s` at first: -5 is a threshold of 0.0067.
-      thresholds: the optimizer of `s`.
+      initial: initial `s`; -5 is a threshold of 0.0067.
+      thresholds: optimizer of `s`.
 
     Reference:
       AutoSparse (arXiv 2304.06941); the annealing as in third-party
@@ -119,9 +119,13 @@ def auto_sparse(
 
 
 def gradient_annealing(alpha: Any, *, end: Any) -> optax.Schedule:
-    """The share of its gradient that a pruned weight learns from.
+    """A schedule of the factor on the gradient of a pruned weight.
 
         alpha max((1 + cos(pi p)) / 2, 1 - sigmoid(12 p - 6)),  p = min(t / end, 1)
+
+    Args:
+      alpha: factor at step 0, in [0, 1].
+      end: last step of the annealing, at least 1.
 
     Raises:
       ValueError: `alpha` is outside [0, 1], or `end` below 1.

@@ -1,4 +1,4 @@
-"""Constrained l0: random gates on weights, and a multiplier that meets the target."""
+"""Constrained l0: random gates on weights, under a constraint on their number."""
 
 from functools import partial
 from typing import Any, NamedTuple, get_args
@@ -23,7 +23,7 @@ _SGD = optax.sgd(6.0)
 
 
 class Gates(NamedTuple):
-    """Gates of every layer, by unit: of a weight, a channel, a block."""
+    """Gates of every layer: one for each weight, channel or block."""
 
     log_alpha: Learned
     sample: Any
@@ -32,7 +32,7 @@ class Gates(NamedTuple):
     """A float32 scalar for every layer."""
 
     def effective(self, mask: Mask, params: Params) -> Params:
-        """`w z`, 0 where `mask` is false."""
+        """The weights `w z`, 0 where `mask` is false."""
 
         def gate(m: Any, w: Any, z: Any) -> Any:
             if m is None:
@@ -54,7 +54,7 @@ def constrained_l0(
     restarts: bool = True,
     dropped: Any = 0.3,
 ) -> Method:
-    """Learns which weights to keep, under a constraint on how many are expected.
+    """Constrained l0: learns which weights to keep, as many as expected on average.
 
         min_(w, phi) max_(mu >= 0)  E_z L(w z) + mu (E |z|_0 / n - (1 - sparsity))
         z = clip(1.2 sigmoid((logit u + phi) / (2/3)) - 0.1, 0, 1),  u uniform
@@ -78,15 +78,16 @@ def constrained_l0(
     without its noise.
 
     Args:
-      sparsity: the target of the expectation, in [0, 0.953): with `phi` clipped to
+      sparsity: target of the expected sparsity, in [0, 0.953): with `phi` clipped to
         log 0.01 a gate is active with a probability of at least 0.047.
-      end: the last step at which gates are drawn and learn.
-      scope: a constraint for every "layer", or one for all, "global".
-      structure: what a gate is for: None = single weights, `channel`, `block`.
-      gates: the optimizer of `phi`: 6.0 is the paper's for CIFAR, 1.0 for ImageNet.
-      dual_rate: of `mu`: 7e-4 (CIFAR); ImageNet 3e-4 globally, 3e-5 by layer.
+      end: last step at which gates are drawn and learn.
+      scope: "layer" for a constraint on every layer, "global" for one on all.
+      structure: unit that has a gate, `channel` or `block`; None = single weights.
+      gates: optimizer of `phi`; the paper's rate is 6.0 for CIFAR, 1.0 for ImageNet.
+      dual_rate: learning rate of `mu`: 7e-4 for CIFAR; for ImageNet 3e-4 globally, 3e-5
+        by layer.
       restarts: whether `mu` restarts at 0.
-      dropped: the paper's initial dropout rate, in (0, 1); 0.05 for ImageNet.
+      dropped: initial dropout rate, in (0, 1); 0.05 for ImageNet.
 
     Reference:
       Gallego-Posada et al. 2022 (arXiv 2208.04425); gates: Louizos et al. 2018

@@ -1,4 +1,4 @@
-"""GaP: scheduled grow-and-prune, one part of the network dense at a time."""
+"""GaP: scheduled grow-and-prune, with one part of the network dense at a time."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -34,11 +34,11 @@ def gap(
     rounds: Any = 1,
     distribution: str | Distribution = "uniform",
 ) -> Method:
-    """S-GaP: the parts of the network take turns at being dense.
+    """S-GaP: trains one part of the network densely at a time, the others sparsely.
 
     In phase i of `interval` steps part `i mod parts` is dense and the others sparse;
-    then it is pruned by magnitude while the next one grows. After `rounds` turns of all
-    parts everything is sparse, and training goes on with that mask.
+    then it is pruned by magnitude and the next part grows. After `rounds` turns of all
+    parts the whole network is sparse, and training goes on with that mask.
 
     Args:
       sparsity: sparsity of the sparse parts, in [0, 1).

@@ -1,4 +1,4 @@
-"""Gradual pruning: from dense to the target along a schedule."""
+"""Gradual pruning: from a dense network to the target along a schedule."""
 
 import dataclasses
 from typing import Any, Literal
@@ -47,22 +47,24 @@ def gradual_magnitude(
     structure: Structure | None = None,
     score: str | Importance = "magnitude",
 ) -> Method:
-    """Gradual magnitude pruning: more and more of the smallest weights go for good.
+    """Gradual magnitude pruning: prunes the smallest weights along a schedule.
 
         s(t) = s_f + (s_i - s_f) (1 - (t - start) / (end - start))^3
 
-    at `start`, `start + interval`, ..., and at `end`, when the target is met.
+    at `start`, `start + interval`, ..., and at `end`, when the target is met. Pruned
+    weights never come back.
 
     Args:
-      sparsity: the target `s_f`, in [0, 1).
-      end: the step of the last update.
-      start: the step at which pruning starts, at most `end`.
-      interval: steps between updates.
-      initial_sparsity: `s_i`, from `init` on, in [0, sparsity].
-      curve: "cubic", "exponential", "cosine" or "linear".
-      distribution: between layers: the authors' "uniform", "erk", "global".
-      structure: what goes together; None = single weights.
-      score: by name ("magnitude", "snip", "taylor", "random") or a function of `Step`.
+      sparsity: target sparsity `s_f`, in [0, 1).
+      end: step of the last update.
+      start: step at which pruning starts, at most `end`.
+      interval: steps between mask updates.
+      initial_sparsity: sparsity `s_i` from `init` on, in [0, sparsity].
+      curve: curve of the sparsity, "cubic", "exponential", "cosine" or "linear".
+      distribution: distribution between layers; the authors' is "uniform".
+      structure: units of weights that are pruned together; None = single weights.
+      score: score by name ("magnitude", "snip", "taylor", "random"), as
+        `module:attribute`, or a function of `Step`.
 
     Reference:
       Zhu & Gupta 2017 (arXiv 1710.01878).
@@ -93,16 +95,16 @@ def gradual_movement(
     distribution: str | Distribution = "global",
     structure: Structure | None = None,
 ) -> Method:
-    """Gradual pruning of the weights that move towards 0: for fine-tuning.
+    """Gradual movement pruning: prunes the weights that move towards 0.
 
         score = -sum of w * g over all steps so far
 
-    Pruned weights stay at 0 here and never return; the paper's straight-through scores
-    let them.
+    For fine-tuning. Pruned weights never come back here; with the paper's
+    straight-through scores they may.
 
     Args:
-      sparsity, end, start, interval, curve, structure: as in `gradual_magnitude`.
-      distribution: between layers.
+      sparsity, end, start, interval, curve, structure: options of `gradual_magnitude`.
+      distribution: distribution of the weights between layers.
 
     Reference:
       Sanh et al. 2020 (arXiv 2005.07683).
@@ -141,14 +143,14 @@ def one_shot(
     structure: Structure | None = None,
     score: str | Importance = "magnitude",
 ) -> Method:
-    """Dense training up to a step, then everything at once.
+    """One-shot pruning: trains densely up to a step and prunes all weights there.
 
     Args:
-      sparsity: from then on, in [0, 1).
-      at: the step after which the mask is taken, at least 1.
-      distribution: between layers.
-      structure: what goes together; None = single weights.
-      score: as in `gradual_magnitude`.
+      sparsity: sparsity after step `at`, in [0, 1).
+      at: step after which the mask is chosen, at least 1.
+      distribution: distribution of the weights between layers.
+      structure: units of weights that are pruned together; None = single weights.
+      score: score as in `gradual_magnitude`.
 
     >>> import optax
     >>> tx = one_shot(optax.adam(1e-3), sparsity=0.5, at=1000)

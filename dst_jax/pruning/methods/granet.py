@@ -38,24 +38,25 @@ def granet(
     first_distribution: str | Distribution = "erk",
     distribution: str | Distribution = "global",
 ) -> Method:
-    """GraNet: prunes gradually, and at every update lets some weights be reborn.
+    """GraNet: prunes gradually, and regrows some weights at every update.
 
-    At every update, first the smallest weights of all layers go until the sparsity is
+    Every update first prunes the smallest weights of all layers to a sparsity of
     `s_f + (s_i - s_f) (1 - p)^3`, then each layer drops a fraction `r` of its smallest
     weights and grows as many by gradient; `r` falls along a cosine until `end`. That it
     goes on after `prune_end` is from memory of the authors' code, not verified.
 
     Args:
-      sparsity: the target `s_f`, in [0, 1).
-      prune_end: the step from which the target is met, an update in any case.
-      end: the steps of the whole training; the first without updates.
-      start: the step at which pruning starts.
-      interval: steps between updates.
-      initial_sparsity: `s_i`: 0.5 sparse to sparse, 0 dense to sparse.
-      drop_fraction: `r` at the start, in [0, 1].
-      final_fraction: `r` at `end`.
-      first_distribution: of the first, random mask.
-      distribution: of the pruning.
+      sparsity: target sparsity `s_f`, in [0, 1).
+      prune_end: step from which the target is met; always an update.
+      end: steps of the whole training, and first step without updates.
+      start: step at which pruning starts.
+      interval: steps between mask updates.
+      initial_sparsity: sparsity `s_i` at first: 0.5 is sparse to sparse, 0 dense to
+        sparse.
+      drop_fraction: fraction `r` at the start, in [0, 1].
+      final_fraction: fraction `r` at `end`.
+      first_distribution: distribution of the first, random mask.
+      distribution: distribution of the pruning.
 
     Reference:
       Liu et al. 2021 (GraNet, arXiv 2106.10404).

@@ -33,26 +33,26 @@ def halo(
     coefficients: optax.GradientTransformation = _SGD,
     distribution: str | Distribution = "global",
 ) -> Method:
-    """HALO: weights and the weights of their penalty are learned together.
+    """HALO: learns the weights together with the coefficients of their penalty.
 
         loss + xi sum_j |w_j| / lambda_j^2 + psi | sum_j |lambda_j| - budget |
 
-    with one `lambda` per weight, 1 at first, then the smallest weights go at once.
-    Penalised up to that step; after it the mask is held, where the authors stop.
-    Choose the convolutions with `rules`, as they do.
+    with one `lambda` per weight, 1 at first. After step `at` the smallest weights are
+    pruned at once and the mask is held; the authors stop there. Choose the convolutions
+    with `rules`, as they do.
 
-    `lambda` may change its sign, as in the authors' code. It has none of its
-    safeguards: here `|lambda|` counts as at least 1e-4, so that gradients stay finite.
+    `lambda` may change its sign, as in the authors' code, which has no safeguards. Here
+    `|lambda|` counts as at least 1e-4, so that gradients stay finite.
 
     Args:
-      sparsity: from step `at` on, in [0, 1).
-      at: the step after which the mask is taken, at least 1.
-      xi: of the weighted l1 norm, at least 0.
-      psi: of the sum of the coefficients, at least 0.
-      budget: `p`, the sum of `|lambda|` that costs nothing.
-      coefficients: the optimizer of `lambda`; the authors use the weights' own
-        hyper-parameters, SGD of 0.1 with weight decay 1e-4.
-      distribution: of what stays, between layers.
+      sparsity: sparsity after step `at`, in [0, 1).
+      at: step after which the mask is chosen, at least 1.
+      xi: strength of the weighted l1 norm, at least 0.
+      psi: strength of the penalty on the coefficients' sum, at least 0.
+      budget: sum of `|lambda|` that is not penalised, the paper's `p`.
+      coefficients: optimizer of `lambda`; the authors use the hyper-parameters of the
+        weights, SGD of 0.1 with weight decay 1e-4.
+      distribution: distribution of what is kept between layers.
 
     Reference:
       HALO (arXiv 2008.10183), and its code (skyler120/sparsity-halo).

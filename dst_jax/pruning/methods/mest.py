@@ -32,31 +32,31 @@ def mest(
     distribution: str | Distribution = "erk",
     grow: str | updates.Importance = "random",
 ) -> Method:
-    """MEST: prunes to one density and grows to another, the two meeting at `end`.
+    """MEST: prunes to one density and grows to a higher one, equal from `end` on.
 
         delta(t) = bound (1 + cos(pi t / end)) / 2
         soft:      prune to d,             grow to d + delta(t)      (EM&S)
         otherwise: prune to d - delta(t),  grow to d                 (EM)
 
-    with `d = 1 - sparsity`. Softly bound, the weights grown in excess are trained until
-    the next update decides who stays; the density is exactly `d` from `end` on. The
-    score is `|w| + gradient_weight |g|`.
+    with `d = 1 - sparsity`. Under the soft bound the weights grown in excess are
+    trained until the next update decides which of them stay; the density is exactly `d`
+    from `end` on. The score is `|w| + gradient_weight |g|`.
 
     That the score has a weight of 1 and that growth is random is from memory of the
     paper, not verified; Chase, which takes its soft bound from here, grows by
     "gradient". The paper's bounds fall in steps; a cosine is Chase's.
 
     Args:
-      sparsity: the target, in [0, 1).
-      end: the step of the last update.
-      interval: steps between updates.
-      bound: the largest excess (or lack) of density, in [0, 1]; `d + bound <= 1`, and
+      sparsity: target sparsity, in [0, 1).
+      end: step of the last update.
+      interval: steps between mask updates.
+      bound: largest excess (or lack) of density, in [0, 1]; `d + bound <= 1`, and
         `d - bound >= 0` if not soft.
       soft: whether memory may exceed the budget for a while.
-      decay: of the bound, "cosine", "linear" or "constant".
-      gradient_weight: of `|g|` in the score, at least 0.
-      distribution: of the budget between layers, at every density.
-      grow: the score of what grows, by name or as a function of `Step`.
+      decay: decay of the bound, "cosine", "linear" or "constant".
+      gradient_weight: weight of `|g|` in the score, at least 0.
+      distribution: distribution of the budget between layers, at every density.
+      grow: score of what grows, by name or as a function of `Step`.
 
     Reference:
       Yuan et al. 2021 (arXiv 2110.14032).

@@ -1,4 +1,4 @@
-"""RigL and its in-time over-parametrised variant: drop by weight, grow by gradient."""
+"""RigL and RigL-ITOP: drop by magnitude, grow by gradient."""
 
 from collections.abc import Callable
 from typing import Any
@@ -42,25 +42,25 @@ def rigl(
     drop: str | Importance = "magnitude",
     grow: str | Importance = "gradient",
 ) -> Method:
-    """RigL: every so many steps the smallest weights go and steep ones come.
+    """RigL: drops the smallest weights and grows those with the largest gradients.
 
         dropped = floor(alpha / 2 (1 + cos(pi t / end)) * active),  as many grown
 
-    The authors' code anneals only if told to, adds noise to break ties, and loses the
-    optimizer's step at an update; here the cosine is the default, ties go by path
-    order, and no step is lost unless `skip_update` asks for it.
+    The authors' code anneals only if told to, adds noise to break ties, and skips the
+    optimizer's step at an update. Here the cosine is the default, ties go to the first
+    in path order, and no step is skipped unless `skip_update` asks for it.
 
     Args:
-      sparsity: of the prunable weights, in [0, 1); the number never changes.
-      end: the first step without updates, about 3/4 of the training.
-      interval: steps between updates.
-      drop_fraction: `alpha`, of each layer's active weights, in [0, 1].
-      decay: of the drop fraction, "cosine", "linear" or "constant".
-      distribution: of the first, random mask.
-      structure: what is dropped and grown together: None = single weights, `block`,
-        `channel`.
+      sparsity: sparsity of the prunable weights, in [0, 1); it never changes.
+      end: first step without updates, about 3/4 of the training.
+      interval: steps between mask updates.
+      drop_fraction: `alpha`, a fraction of each layer's active weights, in [0, 1].
+      decay: decay of the drop fraction, "cosine", "linear" or "constant".
+      distribution: distribution of the first, random mask.
+      structure: units of weights that are dropped and grown together, `block` or
+        `channel`; None = single weights.
       scope: "layer" keeps each layer's number, "global" lets layers compete.
-      drop, grow: the scores, by name or as a function of `Step`.
+      drop, grow: scores by name, as `module:attribute`, or functions of `Step`.
 
     Reference:
       Evci et al. 2020 (arXiv 1911.11134).
@@ -95,18 +95,18 @@ def rigl_itop(
     drop: str | Importance = "magnitude",
     grow: str | Importance = "gradient",
 ) -> Method:
-    """RigL-ITOP: rarer, larger updates until the end, so that many weights get a turn.
+    """RigL-ITOP: updates rarely and in large steps, so that many weights get a turn.
 
     `track=True` measures how many: the exploration rate of `statistics`.
 
     Args:
-      sparsity: of the prunable weights, in [0, 1); the number never changes.
-      end: the steps of the whole training.
-      interval: steps between updates, the authors' 4000 for growth by gradient and 1500
-        for random growth.
-      drop_fraction: of each layer's active weights at the start.
-      final_fraction: at the end.
-      decay, distribution, structure, scope, drop, grow: as in `rigl`.
+      sparsity: sparsity of the prunable weights, in [0, 1); it never changes.
+      end: steps of the whole training.
+      interval: steps between mask updates; the authors take 4000 for growth by gradient
+        and 1500 for random growth.
+      drop_fraction: fraction of each layer's active weights dropped at the start.
+      final_fraction: fraction dropped at `end`.
+      decay, distribution, structure, scope, drop, grow: options of `rigl`.
 
     Reference:
       Liu et al. 2021 (arXiv 2102.02887).
@@ -131,7 +131,21 @@ def exploration(
     structure: Structure | None,
     scope: Scope,
 ) -> Method:
-    """Drop and grow from a random mask: what SET, RigL and RigL-ITOP have in common."""
+    """A method that drops and grows from a random mask: SET, RigL and RigL-ITOP.
+
+    Args:
+      sparsity, drop, grow, distribution, structure, scope: options of `rigl`.
+      fraction: schedule of the fraction that is dropped.
+      due: steps of the mask updates.
+
+    Raises:
+      ValueError: an option is out of range.
+
+    >>> fraction, due = schedules.constant(0.3), schedules.every(10)
+    >>> scores = ("magnitude", "random")
+    >>> exploration(0.5, fraction, due, *scores, "er", None, "layer").holds
+    True
+    """
     checks.fraction("sparsity", sparsity)
     checks.one_of("scope", scope, ("layer", "global"))
     lowest, highest = importance("drop", drop), importance("grow", grow)

@@ -25,20 +25,21 @@ def set_(
     scope: Scope = "layer",
     drop: str | Importance = "magnitude",
 ) -> Method:
-    """SET: every so many steps the smallest weights go and random ones come.
+    """SET: drops the smallest weights at every update and grows as many at random.
 
-    In the form of RigL's comparison: by `|w|`, where the authors drop the smallest
-    positive and the largest negative weights apart.
+    In the form of RigL's comparison: drops by `|w|`, where the authors drop the
+    smallest positive and the largest negative weights apart.
 
     Args:
-      sparsity: of the prunable weights, in [0, 1); the number never changes.
-      interval: steps between updates; the authors update after every epoch.
-      end: the first step without updates; None = never stops.
-      drop_fraction: of each layer's active weights, in [0, 1], constant.
-      distribution: of the first, random mask.
-      structure: what is dropped and grown together.
+      sparsity: sparsity of the prunable weights, in [0, 1); it never changes.
+      interval: steps between mask updates; the authors update after every epoch.
+      end: first step without updates; None = updates never stop.
+      drop_fraction: fraction of each layer's active weights that is dropped, constant,
+        in [0, 1].
+      distribution: distribution of the first, random mask.
+      structure: units of weights that are dropped and grown together.
       scope: "layer" keeps each layer's number, "global" lets layers compete.
-      drop: the score, by name or as a function of `Step`.
+      drop: score by name, as `module:attribute`, or a function of `Step`.
 
     Reference:
       Mocanu et al. 2018 (arXiv 1707.04780).

@@ -1,4 +1,4 @@
-"""SR-STE: N:M sparsity from scratch, with pruned weights pulled towards 0."""
+"""SR-STE: straight-through training in which pruned weights decay."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ def sr_ste(
     interval: Any = 1,
     distribution: str | Distribution = "uniform",
 ) -> Method:
-    """SR-STE: straight-through, and what is pruned decays, so that masks settle.
+    """SR-STE: straight-through training in which pruned weights decay, so masks settle.
 
         gradient of w = dL / d(mask * w) + refinement (1 - mask) w
 
@@ -34,12 +34,13 @@ def sr_ste(
     evaluate with it.
 
     Args:
-      structure: `structures.n_m(2, 4)` as in the paper, any other, or None for single
+      structure: units of weights, `structures.n_m(2, 4)` in the paper; None = single
         weights.
-      sparsity: in [0, 1), or a schedule of it; None = that of `n_m`.
-      refinement: the paper's `lambda`, at least 0; 0 is plain straight-through.
+      sparsity: sparsity in [0, 1), or a schedule of it; None = that of `n_m`.
+      refinement: strength of the decay, the paper's `lambda`, at least 0; 0 is plain
+        straight-through training.
       interval: steps between new masks; the authors take one at every forward pass.
-      distribution: between layers, where `structure` does not fix the number.
+      distribution: distribution between layers, if `structure` does not fix the number.
 
     Raises:
       ValueError: an option is out of range, `sparsity` is missing, or it is not that of

@@ -1,4 +1,4 @@
-"""SRigL: RigL with the same number of weights for every neuron, and fewer neurons."""
+"""SRigL: RigL with a constant fan-in, which also removes neurons."""
 
 import math
 import re
@@ -37,25 +37,26 @@ def srigl(
     ablation: Any = 0.3,
     distribution: str | Distribution = "erk",
 ) -> Method:
-    """SRigL: constant fan-in, and neurons with too few salient weights are removed.
+    """SRigL: RigL with constant fan-in, which removes neurons with few salient weights.
 
-    A neuron is an entry of a kernel's last axis. Every active neuron of a layer has
-    `fan_in = floor(kept / active neurons)` weights, at most its inputs. At an update
-    the layer's smallest active weights are dropped, and its steepest others count as
-    salient beside those that stay. A neuron with fewer than `ablation * fan_in` salient
-    weights goes for good and the others share its weights. Each neuron keeps the
-    largest that remain to it and grows by gradient up to `fan_in`.
+    A neuron is an output of a layer. Every active neuron of a layer has
+    `fan_in = floor(kept / active neurons)` weights, at most its inputs. An update drops
+    the layer's smallest active weights; those that stay are salient, and so are the
+    others with the largest gradients, as many as are dropped. A neuron with fewer than
+    `ablation * fan_in` salient weights is removed for good, and the others share its
+    weights. Each neuron keeps the largest that remain to it and grows by gradient up to
+    `fan_in`.
 
     Args:
-      sparsity: of the prunable weights, in [0, 1).
-      end: the first step without updates.
-      output: regexes of the layers whose neurons all stay: the classifier, whose
-        neurons are the classes. `()` ablates everywhere.
-      interval: steps between updates.
-      drop_fraction: of each layer's active weights.
-      decay: of the drop fraction, "cosine", "linear" or "constant".
+      sparsity: sparsity of the prunable weights, in [0, 1).
+      end: first step without updates.
+      output: regexes of the layers whose neurons all stay, such as the classifier,
+        whose neurons are the classes; `()` = neurons of all layers may be removed.
+      interval: steps between mask updates.
+      drop_fraction: fraction of each layer's active weights that is dropped.
+      decay: decay of the drop fraction, "cosine", "linear" or "constant".
       ablation: `gamma`, in [0, 1]; 0 removes no neuron.
-      distribution: of the weights between layers; not "global".
+      distribution: distribution of the weights between layers; not "global".
 
     Raises:
       ValueError: an option is out of range; at `init`, a layer has fewer weights to

@@ -1,4 +1,4 @@
-"""Masks that are chosen once, at `init`, and stay."""
+"""Masks that are chosen once, at `init`, and never change."""
 
 from typing import Any
 
@@ -26,9 +26,9 @@ def random(
     """A random mask for the whole training: static sparse training.
 
     Args:
-      sparsity: of the prunable weights, in [0, 1).
-      distribution: between layers, "erk", "er", "uniform" or a function.
-      structure: what goes together; None = single weights.
+      sparsity: sparsity of the prunable weights, in [0, 1).
+      distribution: distribution of the weights between layers.
+      structure: units of weights that are pruned together; None = single weights.
 
     Reference:
       Liu et al. 2022 (random pruning at initialisation, arXiv 2202.02643).
@@ -54,12 +54,12 @@ def static(
     distribution: str | Distribution = "global",
     structure: Structure | None = None,
 ) -> Method:
-    """The largest weights at `init`, or the mask given by `mask=`, and no others.
+    """Keeps the largest weights at `init`, or those of the mask given by `mask=`.
 
     Args:
-      sparsity: of the prunable weights, in [0, 1).
-      distribution: between layers.
-      structure: what goes together; None = single weights.
+      sparsity: sparsity of the prunable weights, in [0, 1).
+      distribution: distribution of the weights between layers.
+      structure: units of weights that are pruned together; None = single weights.
 
     >>> import jax.numpy as jnp, optax
     >>> tx = static(optax.adam(1e-3), sparsity=0.5)

@@ -1,4 +1,4 @@
-"""Straight-through training: dense weights, of which the network sees the largest."""
+"""Straight-through training: dense weights, of which the network uses the largest."""
 
 from collections.abc import Callable
 from typing import Any
@@ -26,7 +26,7 @@ def ste(
     structure: Structure | None = None,
     score: str | Importance = "magnitude",
 ) -> Method:
-    """Straight-through magnitude pruning: pruned weights learn on, and may come back.
+    """Straight-through pruning: pruned weights go on learning and may come back.
 
         gradient of w = dL / d(mask * w),  of pruned weights too
 
@@ -34,13 +34,13 @@ def ste(
     evaluate with it.
 
     Args:
-      sparsity: of the prunable weights, in [0, 1), or a schedule of it, such as
+      sparsity: sparsity of the prunable weights, in [0, 1), or a schedule of it, as
         `schedules.cubic(0.0, 0.9, end=10_000)`.
       interval: steps between new masks; 1 = after every step.
-      distribution: between layers.
-      structure: what goes together; None = single weights.
-      score: what decides, by name or as a function of `Step`; the first mask is by
-        magnitude.
+      distribution: distribution of the weights between layers.
+      structure: units of weights that are pruned together; None = single weights.
+      score: score by name, as `module:attribute`, or a function of `Step`; the first
+        mask is by magnitude.
 
     Reference:
       Bengio et al. 2013 (arXiv 1308.3432), for the estimator.
@@ -59,7 +59,11 @@ def ste(
 
 
 def dense_gradients(step: Step) -> Params:
-    """Gradients of all weights, kept or not."""
+    """Gradients of all weights, kept or not.
+
+    >>> dense_gradients(Step(None, {"w": 1.0}, None, None, None, None))
+    {'w': 1.0}
+    """
     return step.grads
 
 
@@ -71,7 +75,20 @@ def straight_through(
     score: Importance,
     gradients: Callable[[Step], Params],
 ) -> Method:
-    """Dense weights under a mask of the best: what STE and SR-STE have in common."""
+    """A method that trains dense weights under a mask of the best: STE and SR-STE.
+
+    Args:
+      sparsity, interval, distribution, structure: options of `ste`.
+      score: score of the weights at a step.
+      gradients: gradients that the optimizer sees.
+
+    Raises:
+      ValueError: an option is out of range, or `structure` has another sparsity.
+
+    >>> score = importance("score", "magnitude")
+    >>> straight_through(0.5, 1, "global", None, score, dense_gradients).holds
+    False
+    """
     target = sparsity if callable(sparsity) else lambda step: sparsity
     if not callable(sparsity):
         checks.fraction("sparsity", sparsity)

@@ -1,4 +1,4 @@
-"""Induce zeros by a penalty, prune by a threshold, fine-tune: one transform."""
+"""Induces zeros by a penalty, prunes by a threshold, and fine-tunes."""
 
 from collections.abc import Callable
 from typing import Any
@@ -33,15 +33,16 @@ def threshold(
     sparsity: Any = None,
     distribution: str | Distribution = "global",
 ) -> Method:
-    """Stage two of Yu & Tian: a penalty on the weights, then pruning by a threshold.
+    """Stage two of Yu & Tian: penalises the weights, then prunes by a threshold.
 
         steps 1 ... induce:  gradient + strength * dR(w)/dw        with `penalty`,
                              w <- prox(w, step_size * strength)    with `prox`, after
                                                                    the optimizer's step
-        after step induce:   weights with |w| < threshold go, and those that are 0
+        after step induce:   weights with |w| < threshold, or 0, are pruned
         then:                no penalty, the mask is held
 
-    With `sparsity` in place of `threshold` the smallest weights go, exactly so many.
+    With `sparsity` in place of `threshold` the smallest weights are pruned, to an exact
+    number.
 
     Penalties come as functions: `penalties.l1`, or by name with options
     `penalties.get("transformed_l1", a=0.1)` and `penalties.get_prox(...)`. Proximal
@@ -51,14 +52,15 @@ def threshold(
 
     Args:
       induce: steps with the penalty, at least 1.
-      strength: of the penalty, at least 0, for all prunable weights.
-      penalty: `R(w)`, a sum over a leaf's weights; its gradient is added to the loss's.
-      prox: the proximal map of a penalty, in place of `penalty`.
-      step_size: of `prox`: the learning rate, a number >= 0 or the same Optax schedule
-        as the inner optimizer's (its first step sees 0).
-      threshold: a number >= 0.
-      sparsity: the fraction that goes, in [0, 1), in place of `threshold`.
-      distribution: of what stays under `sparsity`, between layers.
+      strength: strength of the penalty, at least 0, for all prunable weights.
+      penalty: penalty `R(w)`, a sum over a layer's weights, whose gradient is added to
+        the loss's.
+      prox: proximal map of a penalty, in place of `penalty`.
+      step_size: step size of `prox`, the learning rate: a number >= 0, or the same
+        Optax schedule as the inner optimizer's (its first step sees 0).
+      threshold: smallest magnitude that is kept, a number >= 0.
+      sparsity: fraction that is pruned, in [0, 1), in place of `threshold`.
+      distribution: distribution between layers of what `sparsity` keeps.
 
     Raises:
       ValueError: an option is out of range; not exactly one of `penalty` and `prox`, or

@@ -23,8 +23,9 @@ def draw(runs: Sequence[RunResults]) -> Figure:
 
     >>> from pathlib import Path
     >>> from dst_jax.report.run_results import StageResults
-    >>> shares = 0.6, 0.5, 0.5, 0.8, 0.75  # weights, maps twice, dense, valid
-    >>> stage = StageResults("pretrain", "dense baseline", {"top1": 0.9}, 8, *shares)
+    >>> stage = StageResults(
+    ...     "pretrain", "dense baseline", {"top1": 0.9}, 8, activation_element=0.5
+    ... )
     >>> (axes,) = draw([RunResults(Path("run"), (stage,))]).axes
     >>> axes.lines[0].get_xydata().tolist()
     [[50.0, 90.0]]

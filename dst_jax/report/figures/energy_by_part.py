@@ -32,9 +32,8 @@ def draw(run: RunResults) -> Figure:
     ...     )
     ...     layers = {"fc": fc}
     ...     scnn = records.AcceleratorRecord(8, 16, 2, "horowitz45", "pJ", fc, layers)
-    ...     shares = 0.6, 0.5, 0.5, 0.8, 0.75  # weights, maps twice, dense, valid
     ...     test, estimates = {"top1": 0.9}, {"scnn": scnn}
-    ...     return StageResults(name, name, test, 8, *shares, accelerators=estimates)
+    ...     return StageResults(name, name, test, 8, accelerators=estimates)
     >>> stages = stage("pretrain", 400.0), stage("static", 100.0)
     >>> (axes,) = draw(RunResults(Path("run"), stages)).axes
     >>> [float(bar.get_width()) for bar in axes.patches[:2]]  # percent

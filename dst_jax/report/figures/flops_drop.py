@@ -19,8 +19,9 @@ def draw(runs: Sequence[RunResults]) -> Figure:
 
     >>> from pathlib import Path
     >>> from dst_jax.report.run_results import StageResults
-    >>> shares = 0.6, 0.5, 0.5, 0.8, 0.75  # weights, maps twice, dense, valid
-    >>> stage = StageResults("static", "pruned", {"top1": 0.9}, 8, *shares)
+    >>> stage = StageResults(
+    ...     "static", "pruned", {"top1": 0.9}, 8, drop_dense=0.8, drop_valid=0.75
+    ... )
     >>> (axes,) = draw([RunResults(Path("run"), (stage,))]).axes
     >>> [float(bar.get_width()) for bar in axes.patches]
     [80.0]

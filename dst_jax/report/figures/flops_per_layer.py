@@ -17,10 +17,9 @@ def draw(run: RunResults) -> Figure:
 
     >>> from pathlib import Path
     >>> from dst_jax.report.run_results import Products, StageResults
-    >>> shares = 0.6, 0.5, 0.5, 0.8, 0.75  # weights, maps twice, dense, valid
     >>> fc = Products(4000, 4000, 2000, 1600, 800)
     >>> stage = StageResults(
-    ...     "static", "pruned", {"top1": 0.9}, 8, *shares, products={"fc": fc}
+    ...     "static", "pruned", {"top1": 0.9}, 8, products={"fc": fc}
     ... )
     >>> left, right = draw(RunResults(Path("run"), (stage,))).axes
     >>> left.collections[-1].get_offsets().tolist()  # percent, row

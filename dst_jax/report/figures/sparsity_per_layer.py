@@ -19,10 +19,9 @@ def draw(run: RunResults) -> Figure:
 
     >>> from pathlib import Path
     >>> from dst_jax.report.run_results import StageResults
-    >>> shares = 0.6, 0.5, 0.5, 0.8, 0.75  # weights, maps twice, dense, valid
     >>> maps, kernels = {"relu": Zeros(9, 10)}, {"fc": Zeros(6, 10)}
     >>> stage = StageResults(
-    ...     "static", "pruned", {}, 8, *shares, activations=maps, weights=kernels
+    ...     "static", "pruned", {}, 8, activations=maps, weights=kernels
     ... )
     >>> left, right = draw(RunResults(Path("run"), (stage,))).axes
     >>> left.collections[-1].get_offsets().tolist()  # percent, row

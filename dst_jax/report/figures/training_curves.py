@@ -20,8 +20,7 @@ def draw(run: RunResults) -> Figure:
 
     >>> from pathlib import Path
     >>> from dst_jax.report.run_results import StageResults
-    >>> shares = 0.0, 0.5, 0.5, 0.3, 0.25  # weights, maps twice, dense, valid
-    >>> stage = StageResults("pretrain", "dense baseline", {"top1": 0.75}, 8, *shares)
+    >>> stage = StageResults("pretrain", "dense baseline", {"top1": 0.75}, 8)
     >>> top, bottom = draw(RunResults(Path("run"), (stage,))).axes
     >>> top.lines[0].get_label(), top.lines[0].get_ydata().tolist()
     ('test, end of stage', [75.0])

@@ -28,8 +28,7 @@ def on_accelerators(run: RunResults) -> Table:
     ...         "sparse", "compute", cycles, 1e-6, 0.5, 900, 300, 64, {"mac": cycles}
     ...     )
     ...     scnn = AcceleratorRecord(8, 16.0, 2.0, "horowitz45", "pJ", fc, {"fc": fc})
-    ...     shares = 0.6, 0.5, 0.5, 0.8, 0.75  # weights, maps twice, dense, valid
-    ...     return StageResults(name, name, {}, 8, *shares, accelerators={"scnn": scnn})
+    ...     return StageResults(name, name, {}, 8, accelerators={"scnn": scnn})
     >>> stages = stage("pretrain", 400.0), stage("static", 100.0)
     >>> run = RunResults(Path("run"), stages)
     >>> [row[1:4] for row in on_accelerators(run).rows]
@@ -72,8 +71,7 @@ def cycles_per_layer(run: RunResults, name: str) -> Table:
     ...         "sparse", "compute", cycles, 1e-6, 0.5, 900, 300, 64, {"mac": cycles}
     ...     )
     ...     scnn = AcceleratorRecord(8, 16.0, 2.0, "horowitz45", "pJ", fc, {"fc": fc})
-    ...     shares = 0.6, 0.5, 0.5, 0.8, 0.75  # weights, maps twice, dense, valid
-    ...     return StageResults(name, name, {}, 8, *shares, accelerators={"scnn": scnn})
+    ...     return StageResults(name, name, {}, 8, accelerators={"scnn": scnn})
     >>> stages = stage("pretrain", 400.0), stage("static", 100.0)
     >>> run = RunResults(Path("run"), stages)
     >>> cycles_per_layer(run, "scnn").rows

@@ -38,8 +38,7 @@ def stage_titles(runs: Sequence[RunResults]) -> list[str]:
     """The titles of all stages, each once, in order of first appearance.
 
     >>> from dst_jax.report.run_results import StageResults
-    >>> shares = 0.6, 0.5, 0.5, 0.8, 0.75  # weights, maps twice, dense, valid
-    >>> stage = StageResults("static", "pruned", {"top1": 0.9}, 8, *shares)
+    >>> stage = StageResults("static", "pruned", {"top1": 0.9}, 8)
     >>> stage_titles([RunResults(Path(name), (stage,)) for name in ("a", "b")])
     ['pruned']
     """
@@ -50,8 +49,7 @@ def side_by_side(runs: Sequence[RunResults]) -> Table:
     """The stages of all runs, one run after another; only its first row is named.
 
     >>> from dst_jax.report.run_results import StageResults
-    >>> shares = 0.6, 0.5, 0.5, 0.8, 0.75  # weights, maps twice, dense, valid
-    >>> stage = StageResults("static", "pruned", {"top1": 0.9}, 8, *shares)
+    >>> stage = StageResults("static", "pruned", {"top1": 0.9}, 8)
     >>> runs = [RunResults(Path(f"runs/{name}"), (stage,)) for name in ("a", "b")]
     >>> [row[:3] for row in side_by_side(runs).rows]
     [('a', 'pruned', '90.00'), ('b', 'pruned', '90.00')]
@@ -76,10 +74,9 @@ def over_seeds(runs: Sequence[RunResults]) -> Table:
     """Mean and sample standard deviation of the runs that differ in the seed only.
 
     >>> from dst_jax.report.run_results import StageResults
-    >>> shares = 0.6, 0.5, 0.5, 0.8, 0.75  # weights, maps twice, dense, valid
     >>> runs = []
     >>> for seed, top1 in enumerate((0.90, 0.92)):
-    ...     stage = StageResults("static", "pruned", {"top1": top1}, 8, *shares)
+    ...     stage = StageResults("static", "pruned", {"top1": top1}, 8)
     ...     runs.append(RunResults(Path(f"runs/{seed}"), (stage,), {"seed": seed}))
     >>> over_seeds(runs).rows[0][:4]
     ('0, 1', 'pruned', '2', '91.00 ±1.41')

@@ -56,8 +56,9 @@ def stages(run: RunResults) -> Table:
     """The paper's Table 3 for one run: a row per finished stage.
 
     >>> from pathlib import Path
-    >>> shares = 0.6, 0.5, 0.5, 0.8, 0.75  # weights, maps twice, dense, valid
-    >>> stage = StageResults("static", "pruned", {"top1": 0.9}, 8, *shares)
+    >>> stage = StageResults(
+    ...     "static", "pruned", {"top1": 0.9}, 8, weight_sparsity=0.6
+    ... )
     >>> stages(RunResults(Path("run"), (stage,))).rows[0][:5]
     ('pruned', '90.00', '-', '-', '60.00')
     """
@@ -99,11 +100,9 @@ def difference(stage: StageResults, run: RunResults) -> float:
     """The best metric minus that of the baseline; NaN for the baseline or without it.
 
     >>> from pathlib import Path
-    >>> shares = {"weight_sparsity": 0.6, "activation_element": 0.5, "drop_dense": 0.8}
-    >>> shares |= {"activation_layer_mean": 0.5, "drop_valid": 0.8}
     >>> stages = [
-    ...     StageResults(name, name, {"top1": top1}, 10, **shares)
-    ...     for name, top1 in (("pretrain", 0.75), ("sparsify_weights", 0.5))
+    ...     StageResults(name, name, {"top1": top1}, 10)
+    ...     for name, top1 in (("pretrain", 0.75), ("static", 0.5))
     ... ]
     >>> difference(stages[1], RunResults(Path("run"), tuple(stages)))
     -0.25

@@ -15,9 +15,8 @@ def maps(run: RunResults) -> Table:
     """Sparsity of every ReLU output after every stage.
 
     >>> from pathlib import Path
-    >>> shares = 0.6, 0.5, 0.5, 0.8, 0.75  # weights, maps twice, dense, valid
     >>> stage = StageResults(
-    ...     "static", "pruned", {}, 8, *shares, activations={"relu": Zeros(60, 80)}
+    ...     "static", "pruned", {}, 8, activations={"relu": Zeros(60, 80)}
     ... )
     >>> maps(RunResults(Path("run"), (stage,))).rows
     (('relu', '10', '75.00'),)
@@ -35,9 +34,8 @@ def kernels(run: RunResults) -> Table:
     """Sparsity of every weight kernel after every stage.
 
     >>> from pathlib import Path
-    >>> shares = 0.6, 0.5, 0.5, 0.8, 0.75  # weights, maps twice, dense, valid
     >>> stage = StageResults(
-    ...     "static", "pruned", {}, 8, *shares, weights={"fc/kernel": Zeros(60, 80)}
+    ...     "static", "pruned", {}, 8, weights={"fc/kernel": Zeros(60, 80)}
     ... )
     >>> kernels(RunResults(Path("run"), (stage,))).rows
     (('fc/kernel', '80', '75.00'),)
@@ -54,9 +52,8 @@ def kernels(run: RunResults) -> Table:
 def products(stage: StageResults) -> Table:
     """Multiplications of every layer after one stage, and what is left of them.
 
-    >>> shares = 0.6, 0.5, 0.5, 0.8, 0.75  # weights, maps twice, dense, valid
     >>> fc = Products(4000, 4000, 2000, 1600, 800)
-    >>> stage = StageResults("static", "pruned", {}, 8, *shares, products={"fc": fc})
+    >>> stage = StageResults("static", "pruned", {}, 8, products={"fc": fc})
     >>> products(stage).rows[0]
     ('fc', '500', '100.00', '50.00', '40.00', '20.00', '100')
     """

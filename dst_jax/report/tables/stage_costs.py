@@ -12,9 +12,8 @@ def drift(run: RunResults) -> Table:
 
     >>> from pathlib import Path
     >>> from dst_jax.report.run_results import Drift, StageResults
-    >>> shares = 0.6, 0.5, 0.5, 0.8, 0.75  # weights, maps twice, dense, valid
     >>> stage = StageResults(
-    ...     "static", "pruned", {"top1": 0.9}, 8, *shares, drift=Drift(1.25, 0.96)
+    ...     "static", "pruned", {"top1": 0.9}, 8, drift=Drift(1.25, 0.96)
     ... )
     >>> drift(RunResults(Path("run"), (stage,))).rows
     (('pruned', '1.250', '0.9600'),)
@@ -35,9 +34,8 @@ def costs(run: RunResults) -> Table:
 
     >>> from pathlib import Path
     >>> from dst_jax.report.run_results import StageResults
-    >>> shares = 0.6, 0.5, 0.5, 0.8, 0.75  # weights, maps twice, dense, valid
     >>> stage = StageResults(
-    ...     "static", "pruned", {"top1": 0.9}, 8, *shares, seconds=75.0, epochs=4
+    ...     "static", "pruned", {"top1": 0.9}, 8, seconds=75.0, epochs=4
     ... )
     >>> costs(RunResults(Path("run"), (stage,))).rows[0][:4]
     ('pruned', 'static', '4', '1 min 15 s')

@@ -39,13 +39,22 @@ class Classification:
 
     @property
     def best(self) -> tuple[str, Direction]:
-        """The largest top-1 accuracy."""
+        """The largest top-1 accuracy.
+
+        >>> Classification().best
+        ('top1', 'max')
+        """
         return "top1", "max"
 
     def loss(
         self, outputs: Float[Array, "batch classes"], labels: Int[Array, "batch"]
     ) -> Float[Array, ""]:
-        """The cross-entropy with smoothed labels, averaged over the batch."""
+        """The cross-entropy with smoothed labels, averaged over the batch.
+
+        >>> outputs, labels = jnp.array([[0.0, 0.0]]), jnp.array([1])
+        >>> round(float(Classification().loss(outputs, labels)), 4)  # log 2
+        0.6931
+        """
         targets = optax.smooth_labels(
             jax.nn.one_hot(labels, outputs.shape[-1]), self.label_smoothing
         )
@@ -54,7 +63,12 @@ class Classification:
     def batch_metrics(
         self, outputs: Float[Array, "batch classes"], labels: Int[Array, "batch"]
     ) -> dict[str, Float[Array, ""]]:
-        """The accuracy on a batch."""
+        """The accuracy on a batch.
+
+        >>> outputs, labels = jnp.array([[2.0, 0.0], [0.0, 1.0]]), jnp.array([0, 0])
+        >>> float(Classification().batch_metrics(outputs, labels)["accuracy"])
+        0.5
+        """
         return {"accuracy": (outputs.argmax(-1) == labels).mean()}
 
     def sums(
@@ -64,6 +78,11 @@ class Classification:
 
         Ties go to the lower class, as `argmax` has it. The loss is the cross-entropy
         without smoothing.
+
+        >>> outputs, labels = jnp.array([[2.0, 0.0], [0.0, 1.0]]), jnp.array([0, 0])
+        >>> sums = Classification().sums(outputs, labels)
+        >>> [int(sums[name]) for name in ("examples", "top1", "top5")]
+        [2, 1, 2]
         """
         rank = _rank(outputs, labels)
         losses = optax.softmax_cross_entropy_with_integer_labels(outputs, labels)
@@ -75,7 +94,11 @@ class Classification:
         }
 
     def summary(self, sums: Mapping[str, Any]) -> dict[str, float]:
-        """`top1` and `top5`, shares of the examples, and `loss`, their mean."""
+        """`top1` and `top5`, shares of the examples, and `loss`, their mean.
+
+        >>> Classification().summary({"examples": 4, "top1": 1, "top5": 3, "loss": 8.0})
+        {'top1': 0.25, 'top5': 0.75, 'loss': 2.0}
+        """
         n = sums["examples"]
         return {k: float(sums[k] / n) for k in ("top1", "top5", "loss")}
 

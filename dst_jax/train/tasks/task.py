@@ -62,7 +62,7 @@ class Task(Protocol):
         ...
 
 
-def check(task: Task) -> None:
+def check(task: Any) -> None:
     """Refuses what is no task.
 
     Raises:

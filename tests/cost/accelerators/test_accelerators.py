@@ -175,6 +175,7 @@ def test_scnn_has_at_most_two_axes():
 CASES = list(itertools.product(PRESETS, SHAPES))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("preset", "name"), CASES)
 def test_invariants(preset, name):
     """T11: no faster than all multipliers on what is left; no emptier than empty."""
@@ -210,3 +211,52 @@ def test_fitting_groups_counts_groups_with_the_pattern():
     weight = jnp.zeros((8, 2), bool).at[:3, 0].set(True)
     op = OpProfile(jnp.ones((1, 8), bool), weight, jnp.ones((1, 2), bool), Geometry())
     assert float(machine.fitting_groups(op)) == 0.75
+
+
+def _tensor_core_op(channels, groups, *, zeros=0):
+    """A 3x3 convolution of 14x14 maps, with zeros in every group of 4 channels."""
+    each = channels // groups
+    weight = jnp.ones((3, 3, each, 32), bool)
+    for i in range(zeros):
+        weight = weight.at[:, :, i::4].set(False)
+    maps = (jnp.ones((1, 14, 14, c), bool) for c in (channels, 32))
+    pads, ones = ((1, 1), (1, 1)), (1, 1)
+    geometry = Geometry(ones, pads, ones, ones, groups)
+    activation, output = maps
+    return OpProfile(activation, weight, output, geometry)
+
+
+@pytest.mark.parametrize(
+    ("channels", "groups"),
+    [(32, 32), (64, 32), (32, 16), (1, 1), (2, 1), (6, 1), (8, 2)],
+)
+def test_dense_weights_are_not_2_4_because_padding_is_zero(channels, groups):
+    machine, dense = map(accelerators.create, ("tensor_core_2_4", "dense"))
+    op = _tensor_core_op(channels, groups)
+    assert float(machine.cycles(op)) == float(dense.cycles(op))
+    measured = machine.measure(op)
+    assert float(machine.work(measured).executed) == float(measured.macs.dense)
+    assert float(machine.storage(op).weight) == 16 * op.weight.size
+    assert float(machine.fitting_groups(op)) == 0.0
+
+
+def test_cycles_of_depthwise_and_narrow_layers():
+    machine = accelerators.create("tensor_core_2_4")
+    assert float(machine.cycles(_tensor_core_op(32, 32))) == 2016
+    dense = Geometry()
+    for k in (1, 2):
+        masks = (jnp.ones(shape, bool) for shape in ((64, k), (k, 32), (64, 32)))
+        assert float(machine.cycles(OpProfile(*masks, dense))) == 2 * k
+
+
+@pytest.mark.parametrize(
+    ("channels", "zeros", "slots"),
+    [(3, 1, 2), (4, 2, 2), (6, 2, 4), (7, 2, 4), (8, 2, 4)],
+)
+def test_padding_takes_slots_of_the_pattern(channels, zeros, slots):
+    machine = accelerators.create("tensor_core_2_4")
+    op = _tensor_core_op(channels, 1, zeros=zeros)
+    tiles = 7 * 9  # of positions, and taps
+    assert float(machine.cycles(op)) == tiles * slots
+    assert float(machine.storage(op).weight) == 9 * 32 * slots * (16 + 2)
+    assert float(machine.fitting_groups(op)) == 1.0

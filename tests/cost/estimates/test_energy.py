@@ -22,7 +22,7 @@ def test_unknown_names_list_the_known():
 
 def test_split_by_part():
     """Every part by hand, and nothing but the parts in the total."""
-    table = energy.Table(
+    table = energy.EnergyTable(
         mac=2.0,
         gated=0.5,
         activation_spad=1.0,

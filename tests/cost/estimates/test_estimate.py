@@ -129,6 +129,7 @@ SWEPT = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", SWEPT)
 def test_sweep_is_a_loop(preset):
     """T11: three configurations at once equal one after the other."""

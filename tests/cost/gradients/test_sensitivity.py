@@ -106,6 +106,7 @@ def recounted(tail, w, field):
     return getattr(counts, field).as_float().reshape(SHAPE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TAILS)
 def test_costs_are_what_is_counted_for_one_nonzero_element(name):
     tail, weights = TAILS[name]

@@ -19,7 +19,7 @@ from dst_jax.jaxprs.tracing import argument_positions, check_weights
 from dst_jax.jaxprs.weight_labels import Label, View
 from dst_jax.jaxprs.weight_uses import Use, WeightUses
 from dst_jax.kernels.kernel import Kernel, Kernels
-from dst_jax.kernels.names import conventional, may_be_kernel
+from dst_jax.kernels.kernel_names import conventional, may_be_kernel
 
 __all__ = ["by_use"]
 
@@ -81,7 +81,7 @@ def by_use(
     positions = argument_positions(weights)
 
     @functools.wraps(fn)
-    def kernels(*args: Any, **kwargs: Any) -> Kernels:
+    def found(*args: Any, **kwargs: Any) -> Kernels:
         check_weights(positions, args)
         flat, structure = jax.tree.flatten((args, kwargs))
         arrays = {i: leaf for i, leaf in enumerate(flat) if _is_array(leaf)}
@@ -92,15 +92,17 @@ def by_use(
             return list(filter(_is_array, jax.tree.leaves(fn(*args, **kwargs))))
 
         program = opened(jax.make_jaxpr(of_arrays)(*arrays.values()))
-        paths = _paths(args, positions)
-        uses = WeightUses(list(paths.values()), list(map(conventional, paths.values())))
-        numbers = {at: number for number, at in enumerate(paths)}
+        named = _paths(args, positions)
+        paths, leaves = list(named.values()), [flat[at] for at in named]
+        uses = WeightUses(paths, [conventional(path) for path in paths])
+        numbers = {at: number for number, at in enumerate(named)}
         labels = [_label(numbers.get(i), leaf.shape) for i, leaf in arrays.items()]
         followed(program, labels, uses)
-        leaves = {path: flat[at] for at, path in paths.items()}
-        return _kernels(leaves, uses, positions=len(positions) > 1)
+        kernels, conflicts = _kernels(paths, leaves, uses)
+        several = len(positions) > 1
+        return Kernels(kernels, leaves=paths, conflicts=conflicts, positions=several)
 
-    return kernels
+    return found
 
 
 def _is_array(leaf: Any) -> bool:
@@ -126,32 +128,32 @@ def _paths(args: tuple[Any, ...], positions: tuple[int, ...]) -> dict[int, str]:
 
 
 def _label(number: int | None, shape: Sequence[int]) -> Label:
-    """The label of an argument: of a leaf of the weights, if it has a number."""
+    """The label of an argument: with a number, that of a leaf of the weights."""
     if number is None:
         return Label(Role.DATA, whole(shape))
     return Label(Role.WEIGHT, whole(shape), (View(number, whole(shape)),))
 
 
-def _kernels(leaves: dict[str, Any], found: WeightUses, *, positions: bool) -> Kernels:
+def _kernels(
+    paths: Sequence[str], leaves: Sequence[Any], found: WeightUses
+) -> tuple[dict[str, Kernel], dict[str, tuple[Kernel, ...]]]:
     """The first use of every leaf that is a kernel, and those that disagree with it."""
-    paths = list(leaves)
     candidates: list[tuple[Use, Kernel]] = []
     # Uses by data come first: a norm of the weights multiplies them ahead of the data.
     for use in sorted(found.uses, key=lambda use: not use.by_data):
-        path = paths[use.leaf]
-        if use.leaf in found.read or not may_be_kernel(path, leaves[path]):
+        path, leaf = paths[use.leaf], leaves[use.leaf]
+        if use.leaf in found.read or not may_be_kernel(path, leaf):
             continue
-        if (kernel := _kernel(use.meaning, len(leaves[path].shape))) is not None:
+        if (kernel := _kernel(use.meaning, len(leaf.shape))) is not None:
             candidates.append((use, kernel))
     kernels: dict[str, Kernel] = {}
     conflicts: dict[str, tuple[Kernel, ...]] = {}
-    for leaf, kernel in _unmapped(candidates, list(leaves.values())):
-        first = kernels.setdefault(paths[leaf], kernel)
-        others = conflicts.get(paths[leaf], ())
+    for number, kernel in _unmapped(candidates, leaves):
+        path = paths[number]
+        first, others = kernels.setdefault(path, kernel), conflicts.get(path, ())
         if kernel not in (first, *others):
-            conflicts[paths[leaf]] = (*others, kernel)
-    ordered = {path: kernels[path] for path in paths if path in kernels}
-    return Kernels(ordered, leaves=paths, conflicts=conflicts, positions=positions)
+            conflicts[path] = (*others, kernel)
+    return {path: kernels[path] for path in paths if path in kernels}, conflicts
 
 
 def _kernel(meaning: Meaning, axes: int) -> Kernel | None:

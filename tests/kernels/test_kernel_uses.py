@@ -70,6 +70,7 @@ WAYS = {
     "mapped": lambda w: lax.map(lambda row: row / 2, w),
     "vmapped": lambda w: jax.vmap(lambda column: column / 2, in_axes=1, out_axes=1)(w),
     "branch": lambda w: lax.cond(w[0, 0] > 0, lambda w: w, lambda w: -w, w),
+    "mask by einsum": lambda w: jnp.einsum("io,io->io", w, jnp.eye(4, 6)),
     "parts": lambda w: jnp.concatenate([w[:1], w[1:]]),
 }
 
@@ -214,6 +215,13 @@ OTHERS = {
         (x @ p["w"] * p["v"][None]) @ (x @ p["w"] * p["v"][None]).T
     ),
     "channels by einsum": lambda p, x: jnp.einsum("bc,c->bc", x @ p["w"], p["v"]),
+    "scale by einsum": lambda p, x: jnp.einsum("bi,io,i->bo", x, p["w"], p["u"]),
+    "scale of the kernel by einsum": lambda p, x: (
+        x @ jnp.einsum("io,i->io", p["w"], p["u"])
+    ),
+    "scale of a constant": lambda p, x: (
+        jnp.einsum("bi,i->bi", jnp.full_like(x, 2.0), p["u"]) @ p["w"]
+    ),
     "outer product": lambda p, x: jnp.einsum("b,c->bc", (x @ p["w"]).sum(1), p["v"]),
     "norm": lambda p, x: (
         x @ p["w"] + jnp.vdot(p["w"], p["w"]) + jnp.vdot(p["u"], p["u"])

@@ -54,13 +54,12 @@ def test_kernels_of_equinox_have_outputs_first():
         embedding: eqx.nn.Embedding
         size: int = eqx.field(static=True)
 
-    keys = jax.random.split(jax.random.key(0), 3)
-    net = Net(
-        eqx.nn.Conv2d(3, 4, 3, key=keys[0]),
-        eqx.nn.MLP(4, 2, 8, 1, key=keys[1]),
-        eqx.nn.Embedding(9, 4, key=keys[2]),
-        7,
-    )
+    def make(key):
+        conv = eqx.nn.Conv2d(3, 4, 3, key=key)
+        mlp = eqx.nn.MLP(4, 2, 8, 1, key=key)
+        return Net(conv, mlp, eqx.nn.Embedding(9, 4, key=key), 7)
+
+    net = eqx.filter_eval_shape(make, jax.random.key(0))
     found = kernels.by_name(net)
     assert found == {
         "conv/weight": Kernel((), (2, 3), (1,), (0,)),
