@@ -116,6 +116,7 @@ class Frame:
             )
             return layers, self.method.first(layers, jax.random.fold_in(key, 0)), layout
         mask = fit_mask(self.mask, params)
+        mask = jax.tree.map(lambda m: m if m.size else None, mask)
         layout = layout_of(params, mask, self.kernels)
         layers = layout.apart(trees.only(mask, params))
         return layers, layout.apart(mask), layout

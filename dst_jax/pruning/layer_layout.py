@@ -4,6 +4,8 @@ Whatever chooses weights works on layers: a stack is its layers apart, and input
 the contracted axes. A leaf that is such a layer already passes through untouched.
 """
 
+import math
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -31,45 +33,56 @@ class LayerLayout:
     kernels: tuple[tuple[str, Kernel], ...] = ()
 
     def apart(self, tree: Any) -> Any:
-        """`tree` with layers in place of kernels, a tuple of them for a stack.
+        """The layers of `tree` by name, or `tree` itself if there is nothing to change.
+
+        Args:
+          tree: pytree with the paths of the kernels: parameters, a mask, gradients.
 
         >>> import jax.numpy as jnp
         >>> stack = Kernel(stack=(0,), inputs=(1,), outputs=(2,))
-        >>> layout = LayerLayout((("w", stack),))
-        >>> layers = layout.apart({"w": jnp.ones((2, 3, 4)), "b": jnp.ones(4)})
-        >>> [layer.shape for layer in layers["w"]], layers["b"].shape
-        ([(3, 4), (3, 4)], (4,))
+        >>> tree = {"w": jnp.ones((2, 3, 4)), "b": None}
+        >>> layers = LayerLayout((("w", stack),)).apart(tree)
+        >>> [(name, layer.shape) for name, layer in layers.items() if layer is not None]
+        [('w/0', (3, 4)), ('w/1', (3, 4))]
         """
         if not self.kernels:
             return tree
-        parts = apart(tree, dict(self.kernels))
-        return jax.tree.map(
-            lambda leaf, part: leaf if part is None else part,
-            tree,
-            parts,
-            is_leaf=trees.is_none,
-        )
+        leaves = trees.named_leaves(tree, none=True)
+        parts = apart(leaves, dict(self.kernels))
+        layers: dict[str, Any] = {}
+        for name, leaf in leaves.items():
+            part = parts[name]
+            if isinstance(part, tuple):
+                layers |= {f"{name}/{i}": layer for i, layer in enumerate(part)}
+            else:
+                layers[name] = leaf if part is None else part
+        # In the order of the leaves, by which ties are broken and numbers drawn.
+        return OrderedDict(layers)
 
     def together(self, layers: Any, like: Any) -> Any:
-        """The tree whose layers `apart` returns, with the structure of `like`.
+        """The tree whose layers `apart` returns: its inverse.
+
+        Args:
+          layers: tree of layers as `apart` returns it.
+          like: pytree of arrays with the structure and shapes of the result.
 
         >>> import jax.numpy as jnp
         >>> stack = Kernel(stack=(0,), inputs=(1,), outputs=(2,))
-        >>> layout = LayerLayout((("w", stack),))
-        >>> tree = {"w": jnp.ones((2, 3, 4)), "b": None}
+        >>> tree, layout = {"w": jnp.ones((2, 3, 4))}, LayerLayout((("w", stack),))
         >>> layout.together(layout.apart(tree), tree)["w"].shape
         (2, 3, 4)
         """
         if not self.kernels:
             return layers
-        whole = together(layers, like, dict(self.kernels))
-        return jax.tree.map(
-            lambda _, leaf, part: part if leaf is None else leaf,
-            like,
-            whole,
-            layers,
-            is_leaf=trees.is_none,
-        )
+        kernels, leaves = dict(self.kernels), trees.named_leaves(like, none=True)
+        parts = {name: layers.get(name) for name in leaves}
+        for name, kernel in kernels.items():
+            if kernel.stack and leaves.get(name) is not None:
+                number = math.prod(leaves[name].shape[axis] for axis in kernel.stack)
+                parts[name] = tuple(layers[f"{name}/{i}"] for i in range(number))
+        whole = together(parts, leaves, kernels)
+        found = [parts[k] if whole[k] is None else whole[k] for k in leaves]
+        return jax.tree.structure(like, is_leaf=trees.is_none).unflatten(found)
 
 
 def layout_of(

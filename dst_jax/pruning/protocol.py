@@ -17,8 +17,9 @@ __all__ = ["Changes", "Method", "SparseState", "Step", "masked_gradients"]
 class Step(NamedTuple):
     """What a method sees: trees of layers, with `None` where nothing is ever pruned.
 
-    A kernel that is a stack of layers is a tuple of them, and every layer has the axes
-    (*window, inputs, outputs).
+    Every layer has the axes (*window, inputs, outputs). Where no kernel has other axes
+    or holds several layers, the trees are shaped like the parameters; otherwise they
+    are dicts by path name, with a number behind the name for the layers of a stack.
     """
 
     params: Params

@@ -31,16 +31,18 @@ def is_none(x: Any) -> bool:
     return x is None
 
 
-def named_leaves(tree: Any) -> dict[str, Any]:
-    """Leaves by path name, `None` leaves left out.
+def named_leaves(tree: Any, *, none: bool = False) -> dict[str, Any]:
+    """Leaves by path name.
 
     Args:
       tree: any pytree.
+      none: whether `None` leaves are kept.
 
     >>> named_leaves({"conv1": {"kernel": 1, "bias": None}})
     {'conv1/kernel': 1}
     """
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    is_leaf = is_none if none else None
+    leaves = jax.tree_util.tree_leaves_with_path(tree, is_leaf=is_leaf)
     return {path_name(path): leaf for path, leaf in leaves}
 
 
@@ -162,7 +164,7 @@ def like(tree: Any, other: Any, *, names: tuple[str, str] = ("tree", "other")) -
     wanted = jax.tree.structure(other, is_leaf=is_none)
     if jax.tree.structure(tree, is_leaf=is_none) == wanted:
         return tree
-    leaves, paths = _leaves_by_name(tree), _leaves_by_name(other)
+    leaves, paths = named_leaves(tree, none=True), named_leaves(other, none=True)
     owners = {name: _owner(name, leaves) for name in paths}
     missing = [name for name, owner in owners.items() if owner is None]
     missing += [name for name in leaves if name not in owners.values()]
@@ -209,12 +211,6 @@ def path_name(path: Any) -> str:
     if end > 1 and path[end - 1] == jax.tree_util.GetAttrKey("value"):
         path = (*path[: end - 1], *path[end:])
     return jax.tree_util.keystr(path, simple=True, separator="/")
-
-
-def _leaves_by_name(tree: Any) -> dict[str, Any]:
-    """As `named_leaves`, `None` leaves kept."""
-    leaves = jax.tree_util.tree_leaves_with_path(tree, is_leaf=is_none)
-    return {path_name(path): leaf for path, leaf in leaves}
 
 
 def _owner(name: str, leaves: dict[str, Any]) -> str | None:

@@ -249,6 +249,19 @@ def test_a_given_first_mask_is_kept_and_decides_what_is_prunable():
         ).init(_params())
 
 
+def test_a_given_mask_may_cover_a_leaf_without_elements():
+    params = _params() | {"empty": jnp.zeros((0, 3))}
+    mask = {"w": jnp.arange(24).reshape(4, 6) < 5, "b": None}
+    mask["empty"] = jnp.zeros((0, 3), bool)
+    tx = pruning.constrained_l0(
+        optax.sgd(0.1), sparsity=0.5, end=9, scope="global", mask=mask
+    )
+    state = tx.init(params)
+    assert pruning.get_mask(state)["empty"] is None
+    _, state = tx.update(jax.tree.map(jnp.cos, params), state, params)
+    assert jnp.isfinite(state.memory.multiplier["w"])
+
+
 def test_donated_states_leave_the_callers_arrays_alone():
     mask = {"w": jnp.arange(24).reshape(4, 6) < 5, "b": None}
     tx = pruning.set_(optax.adam(0.1), sparsity=0.5, interval=2, mask=mask, track=True)
