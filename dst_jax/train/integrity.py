@@ -1,4 +1,4 @@
-"""Whether a checkpoint's files are all there, whole. Knows files, not arrays."""
+"""Whether a checkpoint's files are all there, whole: files, not arrays."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,15 @@ _GROWS_ON_COMMIT = "_CHECKPOINT_METADATA"
 
 
 def write_manifest(checkpoint: Path) -> None:
-    """Lists the files that lie in a checkpoint, with their sizes in bytes."""
+    """Lists the files of a checkpoint, with their sizes in bytes.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = (Path(folder) / "array").write_bytes(b"1234")
+    ...     write_manifest(Path(folder))
+    ...     json.loads((Path(folder) / "manifest.json").read_text())
+    {'array': 4}
+    """
     files = {
         str(path.relative_to(checkpoint)): path.stat().st_size
         for path in sorted(checkpoint.rglob("*"))
@@ -31,7 +39,11 @@ def write_manifest(checkpoint: Path) -> None:
 
 
 def find_fault(checkpoint: Path) -> str | None:
-    """What is wrong with the files of a checkpoint, or None if all are there whole."""
+    """What is wrong with the files of a checkpoint, or None if all are there whole.
+
+    >>> find_fault(Path("/nowhere"))
+    'has no readable manifest.json'
+    """
     try:
         manifest = json.loads((checkpoint / _MANIFEST).read_text())
     except (OSError, json.JSONDecodeError):
@@ -56,7 +68,15 @@ def _is_whole(path: Path, size: int | None) -> bool:
 
 
 def set_aside_damaged(directory: Path) -> list[str]:
-    """Renames damaged checkpoints and says what was wrong with them (process 0)."""
+    """Renames damaged checkpoints and says what was wrong with them (process 0).
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     (Path(folder) / "8").mkdir()
+    ...     problems = set_aside_damaged(Path(folder))
+    ...     print(problems[0].split("/")[-1], [p.name for p in Path(folder).iterdir()])
+    8 has no readable manifest.json ['8.damaged']
+    """
     problems = []
     if jax.process_index() == 0:
         for checkpoint in numbered(directory):
@@ -69,7 +89,15 @@ def set_aside_damaged(directory: Path) -> list[str]:
 
 
 def set_aside(checkpoint: Path) -> None:
-    """Out of the way, so that training can write that step again."""
+    """Renames a checkpoint, so that training can write that step again.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     (Path(folder) / "8").mkdir()
+    ...     set_aside(Path(folder) / "8")
+    ...     [path.name for path in Path(folder).iterdir()]
+    ['8.damaged']
+    """
     target = checkpoint.with_name(f"{checkpoint.name}.damaged")
     number = 1
     while target.exists():
@@ -79,12 +107,26 @@ def set_aside(checkpoint: Path) -> None:
 
 
 def numbered(directory: Path) -> list[Path]:
-    """The checkpoints in a stage's directory, newest first."""
+    """The checkpoints in a stage's directory, newest first.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for name in ("8", "16", "24.damaged"):
+    ...         (Path(folder) / name).mkdir()
+    ...     [path.name for path in numbered(Path(folder))]
+    ['16', '8']
+    """
     found = [path for path in directory.glob("*") if path.name.isdigit()]
     return sorted(found, key=lambda path: int(path.name), reverse=True)
 
 
 def synchronise(what: str) -> None:
-    """Waits until every process has come here."""
+    """Waits until every process has come here.
+
+    Args:
+      what: name of the place, the same in every process.
+
+    >>> synchronise("a single process does not wait")
+    """
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(what)
