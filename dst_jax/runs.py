@@ -1,7 +1,8 @@
 """A run directory on disk: train writes it, report reads it.
 
     RUN_DIR/
-      config.json             config (nested), seed, command, versions, git, machine
+      config.json             config (nested), seed, command, versions, git, machine;
+                              what is planned: stages, titles, task, model
       metrics.jsonl           one JSON object per line: {"kind": ..., "stage": ..., ...}
       masks.jsonl             likewise, where a method of sparse training chose masks
       stages/NAME.json        what the evaluation at the end of one stage found
@@ -13,9 +14,18 @@
 
 Lines of metrics.jsonl carry `kind`: "train" (a log interval: step, epoch, loss,
 penalty terms, images_per_second, waiting) or "eval" (an epoch's end on the
-hold-out: step, epoch, the task's metrics, activation_sparsity). `step` counts from
-the stage's start, `epoch` is a float. Lines of masks.jsonl carry `stage`, `phase`,
-`step`, `epoch` and `layers`: by layer, what `pruning.statistics` says.
+hold-out: step, epoch, the task's metrics, activation_sparsity, weight_sparsity).
+`step` counts from the stage's start, `epoch` is a float. Lines of masks.jsonl carry
+`stage`, `phase`, `step`, `epoch` and `layers`: by layer, what `pruning.statistics`
+says.
+
+config.json and stages/NAME.json hold the task's `name`, the `titles` of its metrics,
+the `best` one as [metric, "max" or "min"] and the `shares` among them, which are shown
+in percent (`task`). config.json holds the original network (`model`): its `name` as
+`module:attribute`, its `options` and the `shapes` of its variables by path. A stage
+may hand on a smaller one: stages/NAME.json holds the `shapes` at its end and the
+`plans` of removal, in order and in coordinates of the original (`network`), from which
+the smaller network is made again. There are none until something is removed.
 """
 
 import json
@@ -65,6 +75,17 @@ class Run:
 
     Only the process with `writer=True` touches the disk, so that every host of a
     multi-host job can hold the same object.
+
+    Args:
+      directory: the run directory; it need not exist.
+      writer: whether anything is written.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     run = Run(folder)
+    ...     run.log({"step": 8, "loss": 0.5})
+    ...     print(run.read_metrics(), run.read_summary())
+    [{'step': 8, 'loss': 0.5}] None
     """
 
     def __init__(self, directory: str | os.PathLike[str], *, writer: bool = True):

@@ -62,7 +62,12 @@ class Score(Protocol):
 
 @runtime_checkable
 class Schedule(Protocol):
-    """A scalar for a step, as Optax writes its schedules."""
+    """A scalar for a step, as Optax writes its schedules.
+
+    >>> import optax
+    >>> isinstance(optax.linear_schedule(0.0, 1.0, 10), Schedule)
+    True
+    """
 
     def __call__(self, count: Scalar) -> Scalar:
         """The value at step `count`."""
@@ -79,6 +84,9 @@ class Model(Protocol):
       plans                             what has been removed from the network that the
                                         record of a run names: plain data in original
                                         coordinates, in order
+
+    >>> isinstance(lambda variables, x, *, train, rngs: (x, {}, {}), Model)
+    True
     """
 
     def __call__(
@@ -158,7 +166,7 @@ jax.tree_util.register_pytree_with_keys(
 def is_traced(x: Any) -> bool:
     """Whether a value is unknown while JAX traces: a range check has to pass it.
 
-    >>> is_traced(2.0), bool(jax.jit(lambda x: is_traced(x))(2.0))
+    >>> is_traced(0.5), jax.jit(lambda x: is_traced(x))(0.5).item()
     (False, True)
     """
     return isinstance(x, jax.core.Tracer)

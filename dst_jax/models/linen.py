@@ -27,8 +27,7 @@ class Linen:
         of that name. Two models are equal if their modules are; a module that cannot
         be hashed, because it holds an array, is equal to itself only.
 
-    >>> import jax
-    >>> import jax.numpy as jnp
+    >>> import jax, jax.numpy as jnp
     >>> model = Linen(nn.Dense(3))
     >>> variables = model.init(jax.random.key(0), jnp.ones((1, 2)))
     >>> outputs, maps, updated = model(variables, jnp.ones((5, 2)))

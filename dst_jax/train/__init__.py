@@ -1,7 +1,6 @@
 """Training: stages as values, one jitted step, resumable to the bit."""
 
 from dst_jax.train import records, stages, tasks
-from dst_jax.train.checkpoint import load_weights
 from dst_jax.train.console import Console
 from dst_jax.train.context import Context
 from dst_jax.train.estimates import EXAMPLES, estimate
@@ -11,6 +10,7 @@ from dst_jax.train.loop import NonFiniteLoss
 from dst_jax.train.objective import Objective
 from dst_jax.train.optimizer import chain, learning_rate
 from dst_jax.train.pipeline import rehearse, train
+from dst_jax.train.saved_network import load_weights
 from dst_jax.train.sharding import make_mesh, replicated
 from dst_jax.train.stage import Stage
 from dst_jax.train.stage_run import run_stage

@@ -78,8 +78,12 @@ class Callbacks:
         if has_method(state.opt_state):
             self._log_masks(state, interval.step)
 
-    def save(self, state: TrainState, step: int) -> None:
-        """Evaluates on the hold-out where that is due, and starts a checkpoint."""
+    def save(self, state: TrainState, step: int) -> Network:
+        """Evaluates on the hold-out where that is due, and starts a checkpoint.
+
+        Returns:
+          The network that is saved.
+        """
         network = self.saved = self._network_at(state, step)
         per_epoch = self._context.steps_per_epoch
         due = step % (self._context.eval_every * per_epoch) == 0
@@ -92,6 +96,7 @@ class Callbacks:
         if self._steps and (step % per_epoch == 0 or step == self._steps):
             self._say_epoch(step, metrics)
         self._checkpoints.save(state, network, self._batches, metrics=metrics)
+        return network
 
     def last_good(self) -> str:
         """Says where the newest checkpoint is."""

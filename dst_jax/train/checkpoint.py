@@ -4,20 +4,17 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-import flax.linen as nn
 import grain
 import jax
 import orbax.checkpoint as ocp
-from jax.sharding import Sharding
-from jaxtyping import Array
 
-from dst_jax.models.linen import as_model
 from dst_jax.penalties.adaptive import Adaptive
 from dst_jax.train import integrity
+from dst_jax.train.saved_network import shapes_on_disk, weights_item
 from dst_jax.train.state import TrainState
-from dst_jax.typing import Model, Network, Variables
+from dst_jax.typing import Network
 
-__all__ = ["Checkpoints", "abstract_like", "is_without_model", "load_weights"]
+__all__ = ["Checkpoints"]
 
 
 class Checkpoints:
@@ -35,6 +32,12 @@ class Checkpoints:
       best: a metric of the hold-out and whether it should be "max" or "min".
       apart: fields of the state that the network does not have as they are, and that
         are saved with `training`: some of `params` and `model_state`.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with Checkpoints(Path(folder)) as checkpoints:
+    ...         print(checkpoints.last(), checkpoints.path(8).name)
+    None 8
     """
 
     def __init__(
@@ -106,7 +109,7 @@ class Checkpoints:
         if step in self._manager.all_steps():
             return
         items: dict[str, Any] = {
-            "weights": ocp.args.StandardSave(_weights(network)),
+            "weights": ocp.args.StandardSave(weights_item(network)),
             "training": ocp.args.StandardSave(self._training(state)),
         }
         if position is not None:
@@ -158,10 +161,10 @@ class Checkpoints:
         position: grain.DatasetIterator[Any] | None,
     ) -> TrainState:
         state, network = template
-        weights = _weights(network)
+        weights = weights_item(network)
         if "model_state" in self._apart:
             sharding = jax.tree.leaves(state)[0].sharding
-            weights = _shapes_on_disk(self.path(step), sharding)
+            weights = shapes_on_disk(self.path(step), sharding)
         items: dict[str, Any] = {
             "weights": ocp.args.StandardRestore(weights),
             "training": ocp.args.StandardRestore(self._training(state)),
@@ -170,111 +173,22 @@ class Checkpoints:
             items["data"] = grain.checkpoint.CheckpointRestore(position)
         found = self._manager.restore(step, args=ocp.args.Composite(**items))
         common = {k: found["weights"][k] for k in ("params", "model_state")}
-        return TrainState(**self._read(common | found["training"]))
+        fields = common | found["training"]
+        if isinstance(fields.get("adaptive"), Adaptive):
+            fields["adaptive"] = (fields["adaptive"],)
+        return TrainState(**fields)
 
     def _training(self, state: TrainState) -> dict[str, Any]:
         """What the network's weights do not say."""
         own = {"step": state.step, "opt_state": state.opt_state, "key": state.key}
         if state.adaptive is not None:
-            # A single one as it is, as runs of before have it.
+            # A single one is saved without a tuple around it, as in earlier runs.
             one = len(state.adaptive) == 1
             own["adaptive"] = state.adaptive[0] if one else state.adaptive
         return own | {name: getattr(state, name) for name in self._apart}
 
-    def _read(self, fields: dict[str, Any]) -> dict[str, Any]:
-        """The fields of a state, from those that are saved."""
-        if isinstance(fields.get("adaptive"), Adaptive):
-            fields["adaptive"] = (fields["adaptive"],)
-        return fields
-
     def _write_manifests(self) -> None:
-        """Called by Orbax when all files of a save lie in its temporary directory."""
+        """Called by Orbax when all files of a save are in its temporary directory."""
         if jax.process_index() == 0:
             for scratch in self.directory.glob("*.orbax-checkpoint-tmp"):
                 integrity.write_manifest(scratch)
-
-
-def abstract_like(tree: Any, sharding: Sharding) -> Any:
-    """Shapes, dtypes and one sharding for every array of a tree: what Orbax needs."""
-    return jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), tree
-    )
-
-
-def load_weights(
-    path: str | Path, *, sharding: Sharding, model: Model | nn.Module | None = None
-) -> Network:
-    """The network in any checkpoint, without its optimizer.
-
-    Shapes are those on disk: a network that was made smaller is loaded as it is.
-
-    Args:
-      path: a checkpoint (`.../checkpoints/STAGE/STEP`), a stage's directory (its
-        newest intact checkpoint) or a run directory (its last stage's).
-      sharding: where the arrays go.
-      model: the network's function, or a Linen module. Without it the network can be
-        read, but not called; a run gives it its own model.
-
-    Raises:
-      ValueError: there is no intact checkpoint at `path`.
-    """
-    step = _find_checkpoint(Path(path).absolute())
-    shapes = _shapes_on_disk(step, sharding)
-    with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as reader:
-        found = reader.restore(step / "weights", args=ocp.args.StandardRestore(shapes))
-    variables = {"params": found["params"], **found["model_state"]}
-    own = _unknown if model is None else as_model(model)
-    return Network(own, variables, found["mask"])
-
-
-def is_without_model(network: Network) -> bool:
-    """Whether a network was loaded without its model.
-
-    >>> is_without_model(Network(print, {"params": {}}))
-    False
-    """
-    return network.model is _unknown
-
-
-def _unknown(
-    variables: Variables,
-    x: Array,
-    *,
-    train: bool = False,
-    rngs: Mapping[str, Array] | None = None,
-) -> Any:
-    raise ValueError("the network was loaded without its model: load_weights(model=)")
-
-
-def _weights(network: Network) -> dict[str, Any]:
-    """The item `weights` of a checkpoint."""
-    return {
-        "params": network.params,
-        "model_state": network.model_state,
-        "mask": network.mask,
-    }
-
-
-def _shapes_on_disk(checkpoint: Path, sharding: Sharding) -> dict[str, Any]:
-    with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as reader:
-        metadata = reader.metadata(checkpoint / "weights").item_metadata
-    return abstract_like(dict(metadata), sharding)
-
-
-def _find_checkpoint(path: Path) -> Path:
-    if (path / "checkpoints").is_dir():
-        stages = [p for p in (path / "checkpoints").iterdir() if p.is_dir()]
-        stages = sorted(stages, key=lambda p: p.stat().st_mtime, reverse=True)
-    else:
-        stages = [path]
-    for stage in stages:
-        candidates = (
-            [stage] if (stage / "weights").is_dir() else integrity.numbered(stage)
-        )
-        for candidate in candidates:
-            if integrity.find_fault(candidate) is None:
-                return candidate
-    raise ValueError(
-        f"no intact checkpoint at {path}; give a run directory, a stage's directory"
-        " (RUN/checkpoints/STAGE) or one checkpoint (RUN/checkpoints/STAGE/STEP)"
-    )

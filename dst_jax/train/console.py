@@ -15,7 +15,15 @@ __all__ = ["Console"]
 
 
 class Console:
-    """Prints a line per event; on a terminal, also a bar for the current stage."""
+    """Prints a line per event; on a terminal, also a bar for the current stage.
+
+    Args:
+      console: where lines go; standard output by default.
+      quiet: whether nothing is printed.
+
+    >>> Console().say("pretrain: resuming at step 8/16")
+    pretrain: resuming at step 8/16
+    """
 
     def __init__(
         self, console: rich.console.Console | None = None, *, quiet: bool = False
@@ -58,7 +66,7 @@ class Console:
             self._bar.update(self._task, completed=step, status=status)
 
     def finish(self) -> None:
-        """Takes the bar away."""
+        """Removes the bar."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None

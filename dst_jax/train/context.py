@@ -13,22 +13,24 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding
 
-from dst_jax import data, kernels
+from dst_jax import data
 from dst_jax.activations.tap import THRESHOLDS
+from dst_jax.kernels import Kernels
 from dst_jax.models.linen import as_model
 from dst_jax.runs import Run
-from dst_jax.train import tasks
-from dst_jax.train.checkpoint import is_without_model
+from dst_jax.train import tasks, traces
 from dst_jax.train.console import Console
 from dst_jax.train.evaluate import Evaluation, evaluate
+from dst_jax.train.saved_network import is_without_model
 from dst_jax.train.sharding import check_batch, make_mesh, replicated
 from dst_jax.train.state import init_network
 from dst_jax.train.step import EvalStep, Preprocess, make_eval_step
 from dst_jax.train.tasks import Task, classification
+from dst_jax.train.traces import shapes_of
 from dst_jax.trees import named_leaves
 from dst_jax.typing import Model, Network, Rules, is_traced
 
-__all__ = ["Context", "shapes_of"]
+__all__ = ["Context"]
 
 T = TypeVar("T")
 
@@ -147,26 +149,21 @@ class Context:
 
     def maps_of(self, network: Network) -> list[str]:
         """The activation maps of a network, in order of execution; nothing is run."""
+        return self.once(
+            ("maps", *shapes_of(network)),
+            lambda: traces.map_names(network, self.example),
+        )
 
-        def maps() -> list[str]:
-            return list(jax.eval_shape(_forward, network, self.example)[1])
-
-        return self.once(("maps", *shapes_of(network)), maps)
-
-    def kernels_of(self, network: Network) -> kernels.Kernels:
+    def kernels_of(self, network: Network) -> Kernels:
         """The kernels of a network from one abstract trace in evaluation mode.
 
         Everything that asks what is a kernel is given these: masks, methods, weight
         decay, penalties on weights, figures of weight sparsity.
         """
-
-        def trace() -> kernels.Kernels:
-            def forward(variables: Any, x: jax.Array) -> Any:
-                return _forward(network._replace(variables=variables), x)
-
-            return kernels.by_use(forward)(dict(network.variables), self.example)
-
-        return self.once(("kernels", *shapes_of(network)), trace)
+        return self.once(
+            ("kernels", *shapes_of(network)),
+            lambda: traces.kernels_of(network, self.example),
+        )
 
     def check_weights(self, network: Network) -> None:
         """Refuses the variables of another network, naming what differs.
@@ -262,17 +259,3 @@ class Context:
                 out_sharding=self.sharding,
             ),
         )
-
-
-def shapes_of(tree: Any) -> tuple[Hashable, ...]:
-    """The structure of a tree and the shapes and dtypes of its leaves, as a key.
-
-    >>> shapes_of({"w": jnp.ones(2)}) == shapes_of({"w": jnp.zeros(2)})
-    True
-    """
-    leaves, structure = jax.tree.flatten(tree)
-    return structure, tuple((leaf.shape, str(leaf.dtype)) for leaf in leaves)
-
-
-def _forward(network: Network, x: Any) -> Any:
-    return network.model(network.variables, x, train=False, rngs=None)

@@ -24,6 +24,13 @@ class Evaluation:
     """Sums over a set as Python integers, and what follows from them.
 
     The task's metrics are attributes, too: `found.top1` is `found.metrics["top1"]`.
+
+    >>> found = Evaluation(
+    ...     examples=2, sums={"top1": 1}, metrics={"top1": 0.5}, counts={},
+    ...     zeros={"relu1": 6}, elements={"relu1": 8},
+    ...     weight_zeros={"fc/kernel": 3}, weight_elements={"fc/kernel": 4})
+    >>> found.top1, found.element_sparsity, found.weight_sparsity
+    (0.5, 0.75, 0.75)
     """
 
     examples: int
@@ -95,6 +102,12 @@ def evaluate(
 
     Raises:
       ValueError: there are no batches, or the task's summary lacks its best metric.
+
+    >>> from dst_jax.train.sharding import make_mesh
+    >>> network = Network(print, {"params": {}})
+    >>> evaluate(lambda *_: {}, network, [], mesh=make_mesh())
+    Traceback (most recent call last):
+    ValueError: batches is empty: there is nothing to evaluate on
     """
     task = classification() if task is None else task
     parts: list[dict[str, Any]] = []

@@ -1,4 +1,4 @@
-"""Whether a checkpoint's files are all there, whole. Knows files, not arrays."""
+"""Whether a checkpoint's files are all there, whole: files, not arrays."""
 
 import json
 from pathlib import Path
@@ -21,14 +21,14 @@ _GROWS_ON_COMMIT = "_CHECKPOINT_METADATA"
 
 
 def write_manifest(checkpoint: Path) -> None:
-    """Lists the files that lie in a checkpoint, with their sizes in bytes.
+    """Lists the files of a checkpoint, with their sizes in bytes.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     _ = (Path(folder) / "weights").write_bytes(b"12345")
+    ...     _ = (Path(folder) / "array").write_bytes(b"1234")
     ...     write_manifest(Path(folder))
     ...     json.loads((Path(folder) / "manifest.json").read_text())
-    {'weights': 5}
+    {'array': 4}
     """
     files = {
         str(path.relative_to(checkpoint)): path.stat().st_size
@@ -41,14 +41,8 @@ def write_manifest(checkpoint: Path) -> None:
 def find_fault(checkpoint: Path) -> str | None:
     """What is wrong with the files of a checkpoint, or None if all are there whole.
 
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     weights = Path(folder) / "weights"
-    ...     _ = weights.write_bytes(b"12345")
-    ...     write_manifest(Path(folder))
-    ...     _ = weights.write_bytes(b"123")  # cut short
-    ...     find_fault(Path(folder))
-    'has a damaged file weights'
+    >>> find_fault(Path("/nowhere"))
+    'has no readable manifest.json'
     """
     try:
         manifest = json.loads((checkpoint / _MANIFEST).read_text())
@@ -78,12 +72,10 @@ def set_aside_damaged(directory: Path) -> list[str]:
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     (Path(folder) / "100").mkdir()  # empty
+    ...     (Path(folder) / "8").mkdir()
     ...     problems = set_aside_damaged(Path(folder))
-    ...     print(problems[0].removeprefix(f"checkpoint {folder}/"))
-    ...     [path.name for path in Path(folder).iterdir()]
-    100 has no readable manifest.json
-    ['100.damaged']
+    ...     print(problems[0].split("/")[-1], [p.name for p in Path(folder).iterdir()])
+    8 has no readable manifest.json ['8.damaged']
     """
     problems = []
     if jax.process_index() == 0:
@@ -97,15 +89,14 @@ def set_aside_damaged(directory: Path) -> list[str]:
 
 
 def set_aside(checkpoint: Path) -> None:
-    """Out of the way, so that training can write that step again.
+    """Renames a checkpoint, so that training can write that step again.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     for _ in range(2):
-    ...         (Path(folder) / "100").mkdir()
-    ...         set_aside(Path(folder) / "100")
-    ...     sorted(path.name for path in Path(folder).iterdir())
-    ['100.damaged', '100.damaged-2']
+    ...     (Path(folder) / "8").mkdir()
+    ...     set_aside(Path(folder) / "8")
+    ...     [path.name for path in Path(folder).iterdir()]
+    ['8.damaged']
     """
     target = checkpoint.with_name(f"{checkpoint.name}.damaged")
     number = 1
@@ -120,16 +111,22 @@ def numbered(directory: Path) -> list[Path]:
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     for name in ("20", "100", "30.damaged"):
+    ...     for name in ("8", "16", "24.damaged"):
     ...         (Path(folder) / name).mkdir()
     ...     [path.name for path in numbered(Path(folder))]
-    ['100', '20']
+    ['16', '8']
     """
     found = [path for path in directory.glob("*") if path.name.isdigit()]
     return sorted(found, key=lambda path: int(path.name), reverse=True)
 
 
 def synchronise(what: str) -> None:
-    """Waits until every process has come here."""
+    """Waits until every process has come here.
+
+    Args:
+      what: name of the place, the same in every process.
+
+    >>> synchronise("a single process does not wait")
+    """
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(what)

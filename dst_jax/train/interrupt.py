@@ -11,11 +11,21 @@ __all__ = ["Interrupt", "Interrupted"]
 
 
 class Interrupted(Exception):
-    """The run was asked to stop; its state is saved."""
+    """The run was asked to stop; its state is saved.
+
+    >>> raise Interrupted("interrupted at step 8")
+    Traceback (most recent call last):
+    dst_jax.train.interrupt.Interrupted: interrupted at step 8
+    """
 
 
 class Interrupt:
-    """A context in which SIGTERM and SIGINT only raise a flag."""
+    """A context in which SIGTERM and SIGINT only raise a flag.
+
+    >>> with Interrupt() as interrupt:
+    ...     interrupt.requested(8)
+    False
+    """
 
     def __init__(self) -> None:
         self._raised = False

@@ -16,7 +16,11 @@ __all__ = ["Interval", "NonFiniteLoss", "fit"]
 
 
 class NonFiniteLoss(ArithmeticError):
-    """The loss became NaN or infinite at `step`."""
+    """The loss became NaN or infinite at `step`.
+
+    >>> print(NonFiniteLoss(12, float("nan"), "no checkpoint yet"))
+    the loss is nan at step 12. no checkpoint yet
+    """
 
     def __init__(self, step: int, loss: float, where: str = ""):
         super().__init__(f"the loss is {loss} at step {step}. {where}".rstrip(". "))
@@ -47,7 +51,7 @@ def fit(
     log: Callable[[int], bool],
     save: Callable[[int], bool],
     on_log: Callable[[Interval, TrainState], None],
-    on_save: Callable[[TrainState, int], None],
+    on_save: Callable[[TrainState, int], object],
     stop: Callable[[int], bool],
 ) -> TrainState:
     """Trains from `state.step` to `steps`.
@@ -77,6 +81,19 @@ def fit(
     Raises:
       NonFiniteLoss: with the first step whose loss was not finite.
       Interrupted: `stop` said so; the state is saved.
+
+    >>> import jax.numpy as jnp
+    >>> def step(state, batch, objective):
+    ...     new = state.replace(step=state.step + 1, params=state.params + batch)
+    ...     return new, {"loss": jnp.float32(0)}
+    >>> start = TrainState(step=0, params=0, model_state={}, opt_state=(), key=None)
+    >>> end = fit(
+    ...     start, iter([1, 2, 3]), train_step=step, objective=Objective(), steps=2,
+    ...     put=lambda batch: batch, log=lambda step: False, save=lambda step: False,
+    ...     on_log=lambda interval, state: None, on_save=lambda state, step: None,
+    ...     stop=lambda step: False)
+    >>> end.step, end.params
+    (2, 3)
     """
     step = int(state.step)
     meter = _Meter()

@@ -132,6 +132,7 @@ class Objective:
           ValueError: the objective has no task, or two terms have one name.
         """
         task = self._task()
+        tasks.check_labels(task, labels)
         parts = {tasks.loss_name(task): task.loss(outputs, labels)}
         measured = {}
         for name, term in zip(self.names, self.terms, strict=True):
@@ -148,6 +149,7 @@ class Objective:
             if term.target is not None:
                 which = _numbered("penalised_sparsity", len(measured) + 1)
                 measured[which] = term.sparsity(tree)
+        measured |= tasks.batch_metrics(task, outputs, labels)
         return jnp.asarray(sum(parts.values())), parts | measured
 
     def _task(self) -> tasks.Task:

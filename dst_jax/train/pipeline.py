@@ -6,10 +6,10 @@ from typing import Any
 import jax
 import optax
 
-from dst_jax.train import records, tasks
-from dst_jax.train.checkpoint import abstract_like
+from dst_jax.train import descriptions, records, tasks
 from dst_jax.train.context import Context
 from dst_jax.train.interrupt import Interrupt
+from dst_jax.train.sharding import abstract_like
 from dst_jax.train.stage import Stage, check_order
 from dst_jax.train.stage_plan import abstract_hook, plan_stage
 from dst_jax.train.stage_run import run_stage
@@ -46,6 +46,21 @@ def train(
       ValueError: a stage does not fit the network; before anything is trained.
       Interrupted: on SIGTERM or Ctrl-C, once the state is saved.
       NonFiniteLoss: naming the stage, the step and the last good checkpoint.
+
+    >>> import tempfile
+    >>> from dst_jax import data, models, train
+    >>> from dst_jax.runs import Run
+    >>> def sgd(*, mask, **_):
+    ...     return train.chain(0.1, mask=mask)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     context = train.Context(
+    ...         model=models.create("mlp", num_classes=10, hidden=(8,)),
+    ...         dataset=data.load("digits"), run=Run(folder), batch_size=128,
+    ...         eval_batch_size=599, console=train.Console(quiet=True))
+    ...     stages = [train.stages.pretrain(epochs=0, optimizer=sgd)]
+    ...     summary = train.train(context, stages, config={})
+    >>> [row["title"] for row in summary["stages"]]
+    ['dense baseline']
     """
     check_order(stages)
     network = context.fresh_weights() if init is None else context.with_model(init)
@@ -97,6 +112,21 @@ def rehearse(context: Context, stages: Sequence[Stage], init: Network) -> None:
 
     Raises:
       ValueError: naming the stage, and from the library what is wrong.
+
+    >>> import optax
+    >>> from dst_jax import data, models, pruning, train
+    >>> from dst_jax.runs import Run
+    >>> context = train.Context(
+    ...     model=models.create("mlp", num_classes=10, hidden=(8,)),
+    ...     dataset=data.load("digits"), run=Run("runs/a"), batch_size=128,
+    ...     eval_batch_size=599)
+    >>> def late(*, steps, **_):
+    ...     tx = optax.sgd(0.1)
+    ...     return pruning.random(tx, sparsity=0.9, rules=[("conv", False)])
+    >>> stage = train.Stage(name="sparse", epochs=1, optimizer=late)
+    >>> rehearse(context, [stage], jax.eval_shape(context.fresh_weights))
+    Traceback (most recent call last):
+    ValueError: stage sparse: ...rule 'conv' matches none of: ...
     """
     network: Network | None = abstract_like(context.with_model(init), context.sharding)
     ends: dict[str, Network | None] = {}
@@ -131,7 +161,7 @@ def _write_plan(
     made = {"config": config, "seed": context.seed}
     if not earlier:
         made |= records.provenance()
-    plan = records.plan(stages, context.task, start)
+    plan = descriptions.plan(stages, context.task, start)
     context.run.write_config(made | plan | earlier)
 
 
@@ -155,7 +185,7 @@ def _row(
         **records.row(name, test),
         "title": phases[-1].title,
         "task": tasks.record(context.task),
-        "network": records.network(network),
+        "network": descriptions.network(network),
         "epochs": sum(phase.epochs for phase in phases),
         "holdout": last and {k: last[k] for k in test.metrics},
         "drift": moved,

@@ -11,13 +11,14 @@ import optax
 
 from dst_jax import kernels, parametrisations, pruning
 from dst_jax.train import scheduled
-from dst_jax.train.checkpoint import abstract_like
-from dst_jax.train.context import Context, shapes_of
+from dst_jax.train.context import Context
 from dst_jax.train.flops_aware import flops_aware
 from dst_jax.train.objective import Objective
+from dst_jax.train.sharding import abstract_like
 from dst_jax.train.stage import Hook, Stage, accepted
 from dst_jax.train.state import TrainState, enter, follow, lift, network_of
 from dst_jax.train.step import TrainStep, make_train_step
+from dst_jax.train.traces import shapes_of
 from dst_jax.typing import Network
 
 __all__ = [
@@ -67,6 +68,18 @@ def plan_stage(context: Context, stage: Stage, entered: Network) -> Plan:
 
     Raises:
       ValueError: an option does not fit the network or the number of steps.
+
+    >>> import optax
+    >>> from dst_jax import data, models
+    >>> from dst_jax.runs import Run
+    >>> context = Context(
+    ...     model=models.create("mlp", num_classes=10, hidden=(8,)),
+    ...     dataset=data.load("digits"), run=Run("runs/a"), batch_size=128,
+    ...     eval_batch_size=599)
+    >>> stage = Stage(name="a", epochs=2, optimizer=lambda **_: optax.sgd(0.1))
+    >>> plan = plan_stage(context, stage, jax.eval_shape(context.fresh_weights))
+    >>> plan.steps, plan.trained.params["fc1"]["kernel"].shape
+    (16, (256, 8))
     """
     _check(stage, entered)
     steps = round(stage.epochs * context.steps_per_epoch)

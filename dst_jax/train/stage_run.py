@@ -1,5 +1,6 @@
 """One stage: restored or entered, trained, saved."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import grain
@@ -10,7 +11,6 @@ from dst_jax.train.checkpoint import Checkpoints
 from dst_jax.train.context import Context
 from dst_jax.train.interrupt import Interrupt
 from dst_jax.train.loop import NonFiniteLoss, fit
-from dst_jax.train.objective import Objective
 from dst_jax.train.sharding import put_batch
 from dst_jax.train.stage import Stage
 from dst_jax.train.stage_plan import (
@@ -26,8 +26,6 @@ from dst_jax.typing import Network
 
 __all__ = ["run_stage"]
 
-Batches = grain.DatasetIterator[Any] | None
-
 
 def run_stage(
     context: Context,
@@ -40,10 +38,10 @@ def run_stage(
     """Trains a stage to its end, from its newest intact checkpoint if it has one.
 
     Args:
-      context: the run's.
+      context: the run's context.
       stage: what to train.
-      start: the network it starts from.
-      interrupt: asked after every step.
+      start: the network that it starts from.
+      interrupt: what is asked after every step.
       events: where scalars go besides metrics.jsonl.
 
     Returns:
@@ -55,110 +53,116 @@ def run_stage(
     """
     entered = apply_hook(stage.on_entry, context.with_model(start), context)
     plan = plan_stage(context, stage, entered)
-
-    def network_at(state: TrainState, step: int) -> Network:
-        network = plan.network_of(state)
-        if step < plan.steps:
-            return network
-        return apply_hook(stage.on_exit, network, context)
-
-    directory = context.run.checkpoints / stage.path
     batches = context.train_batches(stage.path) if plan.steps else None
+    directory = context.run.checkpoints / stage.path
+    best = context.task.best
     try:
-        with Checkpoints(
-            directory, best=context.task.best, apart=plan.apart
-        ) as checkpoints:
-            state = _restore(context, stage, plan, checkpoints, batches)
+        with Checkpoints(directory, best=best, apart=plan.apart) as checkpoints:
+            run = _StageRun(context, stage, plan, entered, checkpoints, batches)
+            state = run.restore()
             if state is not None and int(state.step) == plan.steps:
-                return network_at(state, plan.steps), False
+                return run.network_at(state, plan.steps), False
             if state is None:
-                state = _enter(context, plan, entered)
-            _forget_metrics_after(context, stage, int(state.step))
-            callbacks = Callbacks(
-                context,
-                stage,
-                steps=plan.steps,
-                network_at=network_at,
-                checkpoints=checkpoints,
-                batches=batches,
-                events=events,
-            )
-            if batches is None:
-                callbacks.save(state, 0)
-            else:
-                objective = objective_of(context, stage, entered)
-                _train(
-                    context,
-                    stage,
-                    plan,
-                    objective,
-                    state,
-                    batches,
-                    callbacks,
-                    interrupt,
-                )
-            assert callbacks.saved is not None  # the last step is always saved
-            return callbacks.saved, True
+                state = run.enter()
+            return run.train(state, interrupt, events), True
     finally:
         if batches is not None:
             batches.close()
 
 
-def _restore(
-    context: Context,
-    stage: Stage,
-    plan: Plan,
-    checkpoints: Checkpoints,
-    batches: Batches,
-) -> TrainState | None:
-    state, problems = checkpoints.restore((plan.state, plan.trained), batches)
-    instead = "using the one before" if state is not None else "starting over"
-    for problem in problems:
-        context.console.say(f"{stage.path}: {problem}; {instead}")
-    if state is not None and int(state.step) < plan.steps:
-        context.console.say(f"{stage.path}: resuming at step {state.step}/{plan.steps}")
-    return state
+@dataclass(frozen=True)
+class _StageRun:
+    """A stage, and what it reads and writes."""
 
+    context: Context
+    stage: Stage
+    plan: Plan
+    entered: Network
+    checkpoints: Checkpoints
+    batches: grain.DatasetIterator[Any] | None
 
-def _enter(context: Context, plan: Plan, entered: Network) -> TrainState:
-    # Jitted, so that the state shares no buffer with `entered`: steps donate it.
-    return jax.jit(plan.build, out_shardings=context.sharding)(entered)
+    def network_at(self, state: TrainState, step: int) -> Network:
+        """The network in a state; in the last one, what the stage hands on."""
+        network = self.plan.network_of(state)
+        if step < self.plan.steps:
+            return network
+        return apply_hook(self.stage.on_exit, network, self.context)
 
+    def restore(self) -> TrainState | None:
+        """The state in the newest intact checkpoint; None if there is none."""
+        template = self.plan.state, self.plan.trained
+        state, problems = self.checkpoints.restore(template, self.batches)
+        instead = "using the one before" if state is not None else "starting over"
+        say, path = self.context.console.say, self.stage.path
+        for problem in problems:
+            say(f"{path}: {problem}; {instead}")
+        if state is not None and int(state.step) < self.plan.steps:
+            say(f"{path}: resuming at step {state.step}/{self.plan.steps}")
+        return state
 
-def _train(
-    context: Context,
-    stage: Stage,
-    plan: Plan,
-    objective: Objective,
-    state: TrainState,
-    batches: grain.DatasetIterator[Any],
-    callbacks: Callbacks,
-    interrupt: Interrupt,
-) -> None:
-    context.console.start(stage.path, step=int(state.step), steps=plan.steps)
-    try:
+    def enter(self) -> TrainState:
+        """The state at step 0."""
+        # Jitted, so that it shares no buffer with `entered`: steps donate it.
+        build = jax.jit(self.plan.build, out_shardings=self.context.sharding)
+        return build(self.entered)
+
+    def train(
+        self, state: TrainState, interrupt: Interrupt, events: TensorBoard
+    ) -> Network:
+        """The network that the stage hands on."""
+        self._forget_metrics_after(int(state.step))
+        callbacks = Callbacks(
+            self.context,
+            self.stage,
+            steps=self.plan.steps,
+            network_at=self.network_at,
+            checkpoints=self.checkpoints,
+            batches=self.batches,
+            events=events,
+        )
+        if self.batches is None:
+            return callbacks.save(state, 0)
+        self.context.console.start(
+            self.stage.path, step=int(state.step), steps=self.plan.steps
+        )
+        try:
+            self._fit(state, self.batches, callbacks, interrupt)
+        except NonFiniteLoss as error:
+            raise NonFiniteLoss(
+                error.step, error.loss, f"{self.stage.path}: {callbacks.last_good()}"
+            ) from None
+        assert callbacks.saved is not None  # the last step is always saved
+        return callbacks.saved
+
+    def _fit(
+        self,
+        state: TrainState,
+        batches: grain.DatasetIterator[Any],
+        callbacks: Callbacks,
+        interrupt: Interrupt,
+    ) -> None:
+        context = self.context
+        objective = objective_of(context, self.stage, self.entered)
         fit(
             state,
             batches,
-            train_step=train_step(context, stage, plan),
+            train_step=train_step(context, self.stage, self.plan),
             objective=objective.of(context.task),
             put=lambda batch: put_batch(batch, context.mesh),
-            steps=plan.steps,
+            steps=self.plan.steps,
             log=lambda step: step % context.log_every == 0,
             save=callbacks.due,
             on_log=callbacks.log,
             on_save=callbacks.save,
             stop=interrupt.requested,
         )
-    except NonFiniteLoss as error:
-        raise NonFiniteLoss(
-            error.step, error.loss, f"{stage.path}: {callbacks.last_good()}"
-        ) from None
 
+    def _forget_metrics_after(self, step: int) -> None:
+        """Drops lines past the checkpoint that the stage goes on from."""
+        stage = self.stage
 
-def _forget_metrics_after(context: Context, stage: Stage, step: int) -> None:
-    def keep(line: dict[str, Any]) -> bool:
-        own = line["stage"] == stage.name and line["phase"] == stage.phase
-        return not own or line["step"] <= step
+        def keep(line: dict[str, Any]) -> bool:
+            own = line["stage"] == stage.name and line["phase"] == stage.phase
+            return not own or line["step"] <= step
 
-    context.run.keep_metrics(keep)
+        self.context.run.keep_metrics(keep)

@@ -1,6 +1,8 @@
 """The jitted steps: one for training, one for evaluation."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -66,63 +68,88 @@ def make_train_step(
 
     >>> step = make_train_step(nn.Dense(2), optax.sgd(0.1), preprocess=lambda x: x)
     """
-    model = as_model(model)
-    tx = optax.with_extra_args_support(optimizer)
-    schedules = schedules or {}
-    task = classification() if task is None else task
+    program = _Program(
+        as_model(model),
+        optax.with_extra_args_support(optimizer),
+        preprocess,
+        classification() if task is None else task,
+        steps_per_epoch,
+        parametrisation,
+        schedules or {},
+        kernels,
+    )
+    return jax.jit(program.train_step, donate_argnums=0, out_shardings=out_sharding)
+
+
+@dataclass(frozen=True)
+class _Program:
+    """What a training step is made of; see `make_train_step`."""
+
+    model: Model
+    tx: optax.GradientTransformationExtraArgs
+    preprocess: Preprocess
+    task: Task
+    steps_per_epoch: int
+    parametrisation: Parametrisation | None
+    schedules: Schedules
+    kernels: Mapping[str, Kernel] | None
 
     def train_step(
-        state: TrainState, batch: Batch, objective: Objective
+        self, state: TrainState, batch: Batch, objective: Objective
     ) -> tuple[TrainState, dict[str, Array]]:
-        own = task if objective.task is None else objective.task
-        objective = objective.of(own)
+        """Gradients of the objective, the optimizer's step, the scheduled variables."""
+        objective = objective.of(self.task)
         adapted = objective.adapted(state.adaptive)
-        through = follow(parametrisation, state.opt_state)
-        now = State(
-            state.opt_state, state.step, scheduled.values(schedules, state.step)
+        x, labels = self.preprocess(batch["image"]), batch["label"]
+        loss_fn = partial(
+            self._loss, state=state, x=x, labels=labels, objective=adapted
         )
-        x, labels = preprocess(batch["image"]), batch["label"]
-        tasks.check_labels(own, labels)
-
-        def loss_fn(trained: Params) -> tuple[Array, Any]:
-            weights = through(trained, now)
-            outputs, maps, updated = model(
-                {"params": weights, **state.model_state},
-                x,
-                train=True,
-                rngs={"dropout": jax.random.fold_in(state.key, state.step)},
-            )
-            loss, parts = adapted(
-                outputs,
-                labels,
-                maps=maps,
-                weights=weights,
-                trained=trained,
-                kernels=kernels,
-                epoch=state.step / steps_per_epoch,
-                step=state.step,
-            )
-            return loss, (parts, outputs, updated)
-
         grad_fn = jax.value_and_grad(loss_fn, has_aux=True)
-        (loss, (parts, outputs, updated)), grads = grad_fn(state.params)
-        updates, opt_state = tx.update(grads, state.opt_state, state.params)
+        (loss, (parts, updated)), grads = grad_fn(state.params)
+        updates, opt_state = self.tx.update(grads, state.opt_state, state.params)
         metrics = {"loss": loss, **parts}
-        metrics |= tasks.batch_metrics(own, outputs, labels)
         adaptive = objective.adapt(state.adaptive, metrics)
-        model_state = {**state.model_state, **updated}
-        after = scheduled.values(schedules, state.step + 1)
+        after = scheduled.values(self.schedules, state.step + 1)
         new = TrainState(
             step=state.step + 1,
             params=optax.apply_updates(state.params, updates),
-            model_state=scheduled.put(model_state, after),
+            model_state=scheduled.put({**state.model_state, **updated}, after),
             opt_state=opt_state,
             key=state.key,
             adaptive=adaptive,
         )
         return new, metrics | objective.strengths(adaptive)
 
-    return jax.jit(train_step, donate_argnums=0, out_shardings=out_sharding)
+    def _loss(
+        self,
+        trained: Params,
+        *,
+        state: TrainState,
+        x: Array,
+        labels: Array,
+        objective: Objective,
+    ) -> tuple[Array, tuple[dict[str, Array], Variables]]:
+        """The loss, its parts and what else is measured, and updated collections."""
+        now = scheduled.values(self.schedules, state.step)
+        through = follow(self.parametrisation, state.opt_state)
+        weights = through(trained, State(state.opt_state, state.step, now))
+        outputs, maps, updated = self.model(
+            {"params": weights, **state.model_state},
+            x,
+            train=True,
+            rngs={"dropout": jax.random.fold_in(state.key, state.step)},
+        )
+        loss, parts = objective(
+            outputs,
+            labels,
+            maps=maps,
+            weights=weights,
+            trained=trained,
+            kernels=self.kernels,
+            epoch=state.step / self.steps_per_epoch,
+            step=state.step,
+        )
+        return loss, (parts, updated)
 
 
 def make_eval_step(

@@ -7,7 +7,15 @@ __all__ = ["TensorBoard"]
 
 
 class TensorBoard:
-    """TensorBoard events, where the extra `tensorboard` is installed."""
+    """TensorBoard events, where the extra `tensorboard` is installed.
+
+    Args:
+      directory: directory of the event files.
+      enabled: whether anything is written.
+
+    >>> events = TensorBoard("runs/a/tensorboard", enabled=False)
+    >>> events.scalars("pretrain/train", {"loss": 0.5}, step=8)
+    """
 
     def __init__(self, directory: str, *, enabled: bool = True):
         self._writer: Any = None

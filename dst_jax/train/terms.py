@@ -35,6 +35,9 @@ class Target:
         multiplications by penalised activations that are saved.
       max_loss: the task's loss on the training batches may rise to this.
       gain: how fast the strength follows, per step and unit of sparsity missing.
+
+    >>> Target(sparsity=0.9, max_loss=0.5).gain
+    0.05
     """
 
     sparsity: Any

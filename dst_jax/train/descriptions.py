@@ -1,0 +1,95 @@
+"""What a run's record says of its stages, its task and its networks."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from dst_jax.models.linen import Linen
+from dst_jax.train import tasks
+from dst_jax.train.stage import Stage
+from dst_jax.train.tasks import Task
+from dst_jax.trees import named_leaves
+from dst_jax.typing import Model, Network
+
+__all__ = ["model", "network", "plan"]
+
+
+def plan(stages: Sequence[Stage], task: Task, start: Network) -> dict[str, Any]:
+    """What a run is about to do, for config.json: stages, task, model.
+
+    Args:
+      stages: all phases, in order.
+      task: the run's task.
+      start: the network that the first stage starts from; shapes will do.
+
+    Returns:
+      `stages`, the rows' names in order; `titles`, what reports call them; `task` (see
+      `tasks.record`); `model` (see `model`) with the `shapes` of its variables.
+
+    >>> import numpy as np
+    >>> from dst_jax import train
+    >>> start = Network(print, {"params": {"w": np.zeros((2, 3))}})
+    >>> stages = [train.stages.pretrain(epochs=1, optimizer=lambda **_: None)]
+    >>> found = plan(stages, tasks.classification(), start)
+    >>> found["titles"], found["model"]["shapes"]
+    ({'pretrain': 'dense baseline'}, {'params/w': [2, 3]})
+    """
+    last = {stage.name: stage for stage in stages}
+    return {
+        "stages": list(last),
+        "titles": {name: stage.title for name, stage in last.items()},
+        "task": tasks.record(task),
+        "model": model(start.model) | {"shapes": _shapes(start)},
+    }
+
+
+def model(of: Model) -> dict[str, Any]:
+    """A model's name, as `module:attribute`, and its options.
+
+    Args:
+      of: a function, or a Linen module as a model.
+
+    >>> from dst_jax import models
+    >>> found = model(Linen(models.create("mlp", num_classes=3, hidden=(8,))))
+    >>> found["name"], found["options"]["hidden"]
+    ('dst_jax.models.networks.mlp:MLP', [8])
+    """
+    options = {}
+    made: Any = of
+    if isinstance(of, Linen):
+        fields = [f.name for f in dataclasses.fields(of.module) if f.init]
+        named = [name for name in fields if name not in ("parent", "name")]
+        options = {name: _plain(getattr(of.module, name)) for name in named}
+        made = type(of.module)
+    elif not hasattr(of, "__qualname__"):
+        made = type(of)
+    return {"name": f"{made.__module__}:{made.__qualname__}", "options": options}
+
+
+def network(handed_on: Network) -> dict[str, Any]:
+    """What a stage's record says of the network that it hands on.
+
+    Returns:
+      `shapes` of its variables by path, and `plans`: what has been removed from the
+      network that config.json names, as the model's attribute `plans` says.
+
+    >>> import numpy as np
+    >>> network(Network(print, {"params": {"w": np.zeros((2, 3))}}))
+    {'shapes': {'params/w': [2, 3]}, 'plans': []}
+    """
+    plans = getattr(handed_on.model, "plans", ())
+    return {"shapes": _shapes(handed_on), "plans": list(plans)}
+
+
+def _shapes(of: Network) -> dict[str, list[int]]:
+    leaves = named_leaves(dict(of.variables))
+    return {path: list(leaf.shape) for path, leaf in leaves.items()}
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON has it; text for what it does not have."""
+    if isinstance(value, list | tuple):
+        return [_plain(x) for x in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    return getattr(value, "__qualname__", None) or str(value)
