@@ -115,15 +115,15 @@ def lookup(name: str, value: str, known: Mapping[str, Member]) -> Member:
     3.0
     >>> lookup("curve", "dubble", {"double": lambda x: 2 * x})
     Traceback (most recent call last):
-    ValueError: curve must be one of ('double',)...; did you mean 'double'?
+    ValueError: curve must be one of ('double',)...; did you mean 'double'? (a mod...
     """
     if value in known:
         return known[value]
     if ":" in value:
         return resolve(value, argument=name)
     raise ValueError(
-        f"{name} must be one of {tuple(known)}, got {value!r}, which is no"
-        f" module:attribute either{_nearest(value, known)}"
+        f"{name} must be one of {tuple(known)}, got {value!r}{_nearest(value, known)}"
+        " (a module:attribute is taken too)"
     )
 
 
