@@ -18,6 +18,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 import tyro
 
@@ -62,7 +63,7 @@ def _ours(name: str, batch: int, size: int) -> dict[str, Callable[[], object]]:
     labels = jnp.arange(batch)
     variables = model.init(jax.random.key(1), x[:1])
     mesh = make_mesh()
-    x = put_batch({"x": x}, mesh)["x"]
+    x = put_batch({"x": np.asarray(x)}, mesh)["x"]
     variables = jax.device_put(variables, replicated(mesh))
     tx = optax.sgd(1e-3, momentum=0.9)
 

@@ -79,13 +79,6 @@ class Run:
     Args:
       directory: the run directory; it need not exist.
       writer: whether anything is written.
-
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     run = Run(folder)
-    ...     run.log({"step": 8, "loss": 0.5})
-    ...     print(run.read_metrics(), run.read_summary())
-    [{'step': 8, 'loss': 0.5}] None
     """
 
     def __init__(self, directory: str | os.PathLike[str], *, writer: bool = True):
@@ -94,7 +87,7 @@ class Run:
 
     @property
     def checkpoints(self) -> Path:
-        """Where the stages' checkpoints lie.
+        """The directory of the stages' checkpoints.
 
         >>> Run("/runs/a").checkpoints.relative_to("/runs").as_posix()
         'a/checkpoints'
