@@ -380,6 +380,7 @@ def _product(params: Any, gradients: Any) -> jax.Array:
     return sum(((jnp.sum(w * g) + jnp.sum(w**3)) for w, g in pairs), jnp.float32(0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["snip", "grasp", "synflow"])
 def test_masks_at_init_are_the_same(name, way):
     options = {"rounds": 2} if name == "synflow" else {}

@@ -175,6 +175,7 @@ def _nnx_loss(model):
     return jnp.sum(jnp.square(model(IMAGES)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", METHODS)
 def test_nnx_states_train_with_every_kind_of_method(name):
     """As functions of a state, and with `nnx.Optimizer`: masks as with dicts."""
@@ -206,6 +207,7 @@ def test_nnx_states_train_with_every_kind_of_method(name):
     assert (np.asarray(trees.named_leaves(seen)["head/kernel"])[pruned] == 0).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", METHODS)
 def test_equinox_modules_train_with_every_kind_of_method(name):
     model = eqx.nn.MLP(4, 5, 8, 1, key=jax.random.key(0))

@@ -171,6 +171,7 @@ def test_layers_without_weights_keep_none(share_out):
     assert densities["b"] == erk_densities(without, 0.5)["b"]
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(shapes, st.floats(0, 0.95), st.floats(0, 1))
 @pytest.mark.parametrize("share_out", [uniform, erk, er])

@@ -174,6 +174,7 @@ def test_a_finished_run_is_not_trained_again(
     assert summary["params_sha256"] == expected["params_sha256"]
 
 
+@pytest.mark.slow
 def test_stages_may_start_from_networks_of_several_sizes(
     context_for, optimizer, tmp_path
 ):

@@ -231,6 +231,7 @@ def test_two_devices_equal_one(tmp_path):
             np.testing.assert_allclose(found[name], other, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["ste", "sr_ste", "auto_sparse", "constrained_l0"])
 def test_what_a_method_needs_cannot_be_forgotten(
     make_setup, optimizer, tmp_path, method

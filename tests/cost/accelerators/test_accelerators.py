@@ -193,6 +193,7 @@ def test_invariants(preset, name):
 MONOTONE = [p for p in PRESETS if p != "sparten"]  # it pairs filters anew
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", MONOTONE)
 def test_more_nonzeros_take_no_less(preset):
     """T11: cycles and bits grow with the masks."""
@@ -226,6 +227,7 @@ def _tensor_core_op(channels, groups, *, zeros=0):
     return OpProfile(activation, weight, output, geometry)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("channels", "groups"),
     [(32, 32), (64, 32), (32, 16), (1, 1), (2, 1), (6, 1), (8, 2)],

@@ -73,6 +73,7 @@ def random_dot(draw):
     return lhs, rhs, dimension_numbers
 
 
+@pytest.mark.slow
 @settings(max_examples=6, deadline=None, phases=NO_SHRINKING)
 @given(cases=st.lists(random_dot(), min_size=20, max_size=20))
 def test_random_matrix_products_match_a_loop(cases):
