@@ -14,7 +14,6 @@ from dst_jax.pruning import (
 )
 from dst_jax.pruning.apply_mask import (
     Effective,
-    MaskState,
     apply_mask,
     get_mask,
     keeps_dense,
@@ -22,6 +21,7 @@ from dst_jax.pruning.apply_mask import (
 )
 from dst_jax.pruning.description import Description, method
 from dst_jax.pruning.flops import TrainingFlops, training_flops
+from dst_jax.pruning.mask_state import MaskState
 from dst_jax.pruning.methods.ac_dc import ac_dc
 from dst_jax.pruning.methods.auto_sparse import auto_sparse
 from dst_jax.pruning.methods.constrained_l0 import constrained_l0

@@ -1,7 +1,7 @@
 """The last link of an Optax chain: pruned weights are exactly 0 after every update."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -11,12 +11,11 @@ from dst_jax import trees
 from dst_jax.kernels import Kernel
 from dst_jax.pruning import masks, packing
 from dst_jax.pruning.layer_layout import LayerLayout, layout_of
+from dst_jax.pruning.mask_state import DenseMaskState, MaskState
 from dst_jax.typing import Mask, Params
 
 __all__ = [
-    "DenseMaskState",
     "Effective",
-    "MaskState",
     "apply_mask",
     "fit_mask",
     "get_mask",
@@ -28,23 +27,6 @@ __all__ = [
 
 
 _UPDATES = ("the mask", "the updates")
-
-
-class MaskState(NamedTuple):
-    """The mask, in the optimizer state: saved, restored and sharded with it."""
-
-    mask: Any
-    """bool arrays or `packing.PackedLeaf`, `None` where nothing is pruned."""
-    layout: Any = LayerLayout()
-    """The `LayerLayout` of the mask: which arrays hold layers in another form."""
-
-
-class DenseMaskState(MaskState):
-    """A mask under which the parameters stay dense.
-
-    The network computes with `sparse_params(params, opt_state)`. The type says so, and
-    with it the structure of the state: see `keeps_dense`.
-    """
 
 
 @runtime_checkable
@@ -97,7 +79,7 @@ def apply_mask(
         if getattr(leaf, "dtype", None) != jnp.bool_:
             raise ValueError(f"mask must hold bool arrays or None, got {leaf!r}")
 
-    def init(params: optax.Params) -> MaskState:
+    def init(params: optax.Params) -> Any:
         fitting = fit_mask(mask, params)
         stored = packing.pack(fitting) if packed else fitting
         return MaskState(stored, layout_of(params, fitting, kernels))
@@ -107,7 +89,7 @@ def apply_mask(
         state: Any,
         params: optax.Params | None = None,
         **extra_args: Any,
-    ) -> tuple[optax.Updates, MaskState]:
+    ) -> tuple[optax.Updates, Any]:
         del extra_args
         if params is None:
             raise ValueError(

@@ -1,7 +1,7 @@
 """`init` and `update` of every method, around those of an inner optimizer."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -12,13 +12,9 @@ from jaxtyping import Array
 from dst_jax import trees
 from dst_jax.kernels import Kernel
 from dst_jax.pruning import masks, packing
-from dst_jax.pruning.apply_mask import (
-    DenseMaskState,
-    MaskState,
-    fit_mask,
-    hold,
-)
+from dst_jax.pruning.apply_mask import fit_mask, hold
 from dst_jax.pruning.layer_layout import LayerLayout, layout_of
+from dst_jax.pruning.mask_state import DenseMaskState, MaskState
 from dst_jax.pruning.protocol import Changes, Method, SparseState, Step
 from dst_jax.pruning.reset_state import reset_where
 from dst_jax.typing import Mask, Params, Rules
@@ -26,7 +22,7 @@ from dst_jax.typing import Mask, Params, Rules
 __all__ = ["Frame"]
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Frame:
     """`init` and `update` of `sparsify`, whose options it holds."""
 
@@ -173,7 +169,7 @@ class Frame:
             ever = jax.tree.map(jnp.logical_or, packing.unpack(ever), whole)
             ever = self.store(ever)
         return state._replace(
-            held=state.held._replace(mask=self.store(whole)),
+            held=dataclasses.replace(state.held, mask=self.store(whole)),
             memory=memory,
             changes=Changes(_active(dropped), _active(grown)),
             ever=ever,

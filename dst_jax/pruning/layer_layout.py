@@ -19,12 +19,12 @@ from dst_jax.typing import Params
 __all__ = ["LayerLayout", "layout_of"]
 
 
-@jax.tree_util.register_static
 @dataclass(frozen=True)
 class LayerLayout:
     """The kernels of a tree that are stacks of layers, or have other axes than a layer.
 
-    Optimizer states carry it, so that a state can be read without the kernels.
+    Optimizer states carry it as static data, so that a state can be read without the
+    kernels.
 
     Attributes:
       kernels: kernels by path. Those that are a layer as they are need no entry.

@@ -8,7 +8,6 @@ import optax
 from jaxtyping import Array, Bool, Int
 
 from dst_jax.pruning import masks
-from dst_jax.pruning.apply_mask import MaskState
 from dst_jax.typing import Mask, Params
 
 __all__ = ["Changes", "Method", "SparseState", "Step", "masked_gradients"]
@@ -88,7 +87,8 @@ class SparseState(NamedTuple):
 
     step: Int[Array, ""]
     key: Array
-    held: MaskState
+    held: Any
+    """The `MaskState`."""
     inner: optax.OptState
     memory: Any
     changes: Changes

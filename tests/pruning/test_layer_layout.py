@@ -1,5 +1,8 @@
 """Layers taken apart and put together, in every container and checkpoint."""
 
+import copy
+from typing import Any, NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -53,7 +56,45 @@ def test_an_ordinary_network_is_untouched():
     assert layout.kernels == ()
     assert layers["fc"]["kernel"] is params["fc"]["kernel"]
     assert layout.together(layers, params) is layers
-    assert hash(layout) == hash(pruning.MaskState(None).layout)
+
+
+class OlderMaskState(NamedTuple):
+    """What a state was before it carried a layout."""
+
+    mask: Any
+
+
+def test_a_checkpoint_of_a_mask_alone_is_restored(tmp_path):
+    params = {"fc": {"kernel": jnp.ones((2, 3)), "bias": jnp.ones(3)}}
+    tx = pruning.static(optax.sgd(0.1), sparsity=0.5, track=True)
+    state = tx.init(params)
+    older = state._replace(held=OlderMaskState(state.held.mask))
+    with ocp.StandardCheckpointer() as checkpointer:
+        checkpointer.save(tmp_path / "state", older)
+        checkpointer.wait_until_finished()
+        restored = checkpointer.restore(tmp_path / "state", state)
+    assert jax.tree.structure(restored) == jax.tree.structure(state)
+    mask = pruning.get_mask(restored)["fc"]["kernel"]
+    assert (mask == state.held.mask["fc"]["kernel"]).all()
+
+
+@pytest.mark.parametrize("dense", [False, True])
+def test_a_state_carries_its_layout(dense):
+    tx = (pruning.ste if dense else pruning.static)(
+        optax.sgd(0.1), sparsity=0.5, kernels=KERNELS
+    )
+    state = tx.init(_params())
+    found = trees.instances((state,), pruning.MaskState)
+    assert found == [state.held]
+    assert pruning.keeps_dense(state) == dense
+    for again in (
+        jax.jit(lambda s: s)(state).held,
+        jax.tree.map(lambda x: x, state.held),
+        copy.deepcopy(state.held),
+    ):
+        assert type(again) is type(state.held)
+        assert again.layout == state.held.layout
+        assert set(dict(again.layout.kernels)) == {"a/weight", "b/kernel"}
 
 
 @pytest.mark.parametrize(
