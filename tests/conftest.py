@@ -11,7 +11,7 @@ import types
 
 import pytest
 from beartype import BeartypeConf, beartype
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from jaxtyping import install_import_hook
 
 # An int where a float is asked for is fine, as PEP 484 has it.
@@ -29,7 +29,9 @@ os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
 import jax  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
-settings.register_profile("busy machine", deadline=None)
+settings.register_profile(
+    "busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("busy machine")
 
 SLOW = 5.0  # seconds of processor: a test whose cases take more is marked slow
