@@ -42,6 +42,7 @@ def of_modules(names: str, kernel: Kernel) -> dict[str, Kernel]:
     return {f"{name}/kernel": kernel for name in names.split()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", models.names())
 def test_the_zoo(name):
     task = models.task(name)

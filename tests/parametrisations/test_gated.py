@@ -273,6 +273,7 @@ def _random(shapes, seed=0):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prevent_collapse", [False, True])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_network_is_the_one_with_gates_before_its_activations(

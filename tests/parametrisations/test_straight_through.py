@@ -49,6 +49,7 @@ def _raw(x):
     return jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
 def test_training_is_the_same_to_the_bit_as_with_gradients_at_sparse_params(
     method,

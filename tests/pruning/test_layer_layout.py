@@ -97,6 +97,7 @@ def test_a_state_carries_its_layout(dense):
         assert set(dict(again.layout.kernels)) == {"a/weight", "b/kernel"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "options"),
     [
@@ -146,6 +147,7 @@ class Blocks(nnx.Module):
         return self.head(run(self.blocks, x))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["rigl", "auto_sparse", "srigl"])
 def test_a_stack_of_nnx_trains_with_its_own_optimizer(name):
     graph, params, rest = nnx.split(Blocks(nnx.Rngs(0)), nnx.Param, ...)

@@ -3,12 +3,15 @@
 import re
 from pathlib import Path
 
+import pytest
+
 from benchmarks.accelerators.__main__ import show_sources
 from dst_jax.cost import accelerators
 
 PAGE = (Path(__file__).parents[3] / "docs/accelerators.md").read_text()
 
 
+@pytest.mark.slow
 def test_the_program_runs(capsys):
     (program,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
     exec(program, {})
