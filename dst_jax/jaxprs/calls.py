@@ -104,8 +104,11 @@ def while_parts(eqn: core.JaxprEqn) -> While:
     )
 
 
-def opened(jaxpr: core.ClosedJaxpr | core.Jaxpr) -> Called:
+def opened(jaxpr: object) -> Called:
     """A jaxpr apart from its constants, whether it came closed over them or not.
+
+    Args:
+      jaxpr: a jaxpr, closed or not: JAX 0.12 has one type where 0.10 has two.
 
     >>> import jax
     >>> len(opened(jax.make_jaxpr(lambda x: x + 1)(1.0)).jaxpr.eqns)
