@@ -14,7 +14,7 @@ def shape(
     """The shape parameters that are given.
 
     Args:
-      group: of the options, as the command line names it.
+      group: name of the group of options on the command line.
       penalty: name of the penalty.
       texts: NAME=NUMBER, as the option `options` gives them.
       a: value of the option `a`.

@@ -20,7 +20,7 @@ def parse(options: type[T], argv: list[str] | None, *, name: str, doc: str | Non
     Args:
       options: dataclass of the options.
       argv: the arguments; the command line's if None.
-      name: of the command's module.
+      name: name of the module that is the command.
       doc: shown by `--help`.
 
     Raises:
@@ -42,7 +42,7 @@ def parse_preset(
     Args:
       presets: options by the name of the preset; one is called "full".
       argv: the arguments; `--preset NAME` among them chooses.
-      name: of the command's module.
+      name: name of the module that is the command.
       doc: shown by `--help`.
 
     Raises:
