@@ -11,7 +11,6 @@ Writes into DIR:
 """
 
 import hashlib
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,13 +70,13 @@ def write(options: Options) -> list[Path]:
     """
     from dst_jax import train
     from dst_jax.models import export
-    from dst_jax.runs import Run
-    from experiments.running.config_record import from_nested
+    from dst_jax.runs import Run, to_json, write_text
+    from experiments.running.config_record import options_of
 
     run = Run(options.run_dir, writer=False)
     record, stage = _records(run, options.stage)
     network = _weights(run, stage)
-    config = from_nested(record["config"])
+    config = options_of(run)
     data = config.data.summary()
     out = run.path / "export" if options.out is None else Path(options.out)
     out.mkdir(parents=True, exist_ok=True)
@@ -106,7 +105,7 @@ def write(options: Options) -> list[Path]:
         params_sha256=train.records.params_sha256(network.params),
         files=[_described(path) for path in files],
     )
-    (out / "card.json").write_text(json.dumps(card, indent=2) + "\n")
+    write_text(out / "card.json", to_json(card, indent=2) + "\n")
     return [*files, out / "card.json"]
 
 
@@ -134,13 +133,11 @@ def _weights(run: "Run", stage: dict[str, Any]) -> "Network":
     import numpy as np
 
     from dst_jax import train
+    from dst_jax.train.stage_order import directory_of
     from dst_jax.trees import named_leaves
 
     name = stage["name"]
-    found = [p for p in run.checkpoints.iterdir() if p.name.partition(".")[0] == name]
-    if not found:
-        raise ValueError(f"{run.checkpoints} has no checkpoint of the stage {name}")
-    last = max(found, key=lambda path: path.stat().st_mtime)  # of its phases
+    last = directory_of(run, name)
     network = train.load_weights(last, sharding=train.replicated(train.make_mesh()))
     leaves = named_leaves(network.params)
     for layer, recorded in stage["layers"]["weights"].items():
