@@ -1,7 +1,10 @@
 """Orbax checkpoints of one stage: asynchronous, atomic, verified before use."""
 
-from collections.abc import Collection, Mapping
-from contextlib import nullcontext, suppress
+import logging
+import os
+import re
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +27,10 @@ from dst_jax.train.state import TrainState
 from dst_jax.typing import Network
 
 __all__ = ["Checkpoints", "Restored"]
+
+
+_OS_ERROR = re.compile(r"os_error_code='(\d+)'")
+"""How TensorStore says which error of the system it met."""
 
 
 class Restored(NamedTuple):
@@ -90,6 +97,8 @@ class Checkpoints:
             lambda: integrity.set_aside_damaged(self.directory),
         )
         self._damage = damage or integrity.Damage([], [])
+        self._quiet = _Quiet()
+        logging.getLogger("absl").addFilter(self._quiet)
         there = bool(integrity.numbered(self.directory))
         with restoring(self.directory) if there else nullcontext():
             self._manager = ocp.CheckpointManager(
@@ -107,8 +116,12 @@ class Checkpoints:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._manager.close()
-        self._tidy_up()
+        try:
+            with self._writing():
+                self._manager.close()
+            self._tidy_up()
+        finally:
+            logging.getLogger("absl").removeFilter(self._quiet)
 
     def path(self, step: int) -> Path:
         """The directory of one checkpoint."""
@@ -135,6 +148,9 @@ class Checkpoints:
           position: place in the data, as numbers of the whole job; None for a stage
             without data.
           metrics: metrics of the hold-out, which decide which checkpoint is the best.
+
+        Raises:
+          OSError: this or an earlier checkpoint cannot be written; names the reason.
         """
         step = int(state.step)
         if step in self._manager.all_steps():
@@ -146,11 +162,17 @@ class Checkpoints:
         if position is not None:
             items["position"] = ocp.args.JsonSave(dict(position))
         self.wait()
-        self._manager.save(step, args=ocp.args.Composite(**items), metrics=metrics)
+        with self._writing():
+            self._manager.save(step, args=ocp.args.Composite(**items), metrics=metrics)
 
     def wait(self) -> None:
-        """Returns when everything is on disk."""
-        self._manager.wait_until_finished()
+        """Returns when everything is on disk.
+
+        Raises:
+          OSError: a checkpoint cannot be written; names the reason.
+        """
+        with self._writing():
+            self._manager.wait_until_finished()
         self._tidy_up()
 
     def restore(self, template: tuple[TrainState, Network]) -> Restored:
@@ -215,6 +237,24 @@ class Checkpoints:
             own["adaptive"] = state.adaptive[0] if one else state.adaptive
         return own | {name: getattr(state, name) for name in self._apart}
 
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Turns what Orbax raises of a failed write into one line."""
+        try:
+            yield
+        except Exception as error:
+            text = " ".join(str(error).split())
+            if code := _OS_ERROR.search(text):
+                number = int(code[1])
+                raise OSError(
+                    number, os.strerror(number), str(self.directory)
+                ) from error
+            if isinstance(error, OSError):
+                raise
+            raise OSError(
+                f"a checkpoint in {self.directory} cannot be written: {text[:400]}"
+            ) from error
+
     def _write_manifests(self) -> None:
         """Called by Orbax when all files of a save are in its temporary directory."""
         if jax.process_index() == 0:
@@ -233,3 +273,10 @@ class Checkpoints:
         for path in found:
             if path.name not in kept:
                 integrity.discard(path)
+
+
+class _Quiet(logging.Filter):
+    """Drops the tracebacks that Orbax logs in its threads: it raises the error, too."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return record.levelno < logging.ERROR
