@@ -276,7 +276,11 @@ class Checkpoints:
 
 
 class _Quiet(logging.Filter):
-    """Drops the tracebacks that Orbax logs in its threads: it raises the error, too."""
+    """Drops the tracebacks that Orbax logs in its threads: it raises the error, too.
+
+    Items of a checkpoint have no metadata of a checkpoint, of which Orbax warns.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
-        return record.levelno < logging.ERROR
+        warned = "Metadata file does not exist" in str(record.msg)
+        return record.levelno < logging.ERROR and not warned
