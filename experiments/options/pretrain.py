@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 from experiments.options.annotations import NOT_NEGATIVE, POSITIVE
+from experiments.options.stage_names import makes_stage
 
 if TYPE_CHECKING:
     from dst_jax.train import Stage
@@ -21,17 +22,25 @@ class PretrainOptions:
     lr: Annotated[float, POSITIVE] = 0.1
     """Peak learning rate."""
 
-    def stage(self, config: "Config") -> "Stage":
-        """The stage.
+    @makes_stage("pretrain")
+    def stages(self, config: "Config", *, start: str | None) -> "list[Stage]":
+        """The dense baseline.
+
+        Args:
+          config: all options.
+          start: None, as it is the first stage.
 
         >>> from experiments.options import Config
-        >>> PretrainOptions(epochs=2).stage(Config()).epochs
+        >>> (stage,) = PretrainOptions(epochs=2).stages(Config(), start=None)
+        >>> stage.epochs
         2
         """
         from dst_jax.train import stages
 
+        del start
         optim = config.optim
-        return stages.pretrain(
+        stage = stages.pretrain(
             epochs=self.epochs,
             optimizer=optim.optimizer(lr=self.lr, warmup_epochs=optim.warmup_epochs),
         )
+        return [stage]
