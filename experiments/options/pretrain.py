@@ -22,25 +22,32 @@ class PretrainOptions:
     lr: Annotated[float, POSITIVE] = 0.1
     """Peak learning rate."""
 
-    @makes_stage("pretrain")
-    def stages(self, config: "Config", *, start: str | None) -> "list[Stage]":
+    def stage(self, config: "Config") -> "Stage":
         """The dense baseline.
 
-        Args:
-          config: all options.
-          start: None, as it is the first stage.
-
         >>> from experiments.options import Config
-        >>> (stage,) = PretrainOptions(epochs=2).stages(Config(), start=None)
-        >>> stage.epochs
+        >>> PretrainOptions(epochs=2).stage(Config()).epochs
         2
         """
         from dst_jax.train import stages
 
-        del start
         optim = config.optim
-        stage = stages.pretrain(
+        return stages.pretrain(
             epochs=self.epochs,
             optimizer=optim.optimizer(lr=self.lr, warmup_epochs=optim.warmup_epochs),
         )
-        return [stage]
+
+    @makes_stage("pretrain")
+    def stages(self, config: "Config", *, start: str | None) -> "list[Stage]":
+        """The dense baseline alone.
+
+        Args:
+          config: all options.
+          start: not used, as it begins with fresh weights.
+
+        >>> from experiments.options import Config
+        >>> [stage.name for stage in PretrainOptions().stages(Config(), start=None)]
+        ['pretrain']
+        """
+        del start
+        return [self.stage(config)]
