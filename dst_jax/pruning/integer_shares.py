@@ -12,9 +12,18 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int
 
+from dst_jax import trees
 from dst_jax.pruning.selection import KeptCount
 
-__all__ = ["MOST", "budget", "half_up", "hand_out", "in_proportion", "lift"]
+__all__ = [
+    "MOST",
+    "budget",
+    "check_sizes",
+    "half_up",
+    "hand_out",
+    "in_proportion",
+    "lift",
+]
 
 MOST = 2**31 - 1
 """The largest number that int32 holds: of weights that are counted in an array."""
@@ -48,6 +57,27 @@ def budget(total: int, sparsity: Any) -> KeptCount:
     q, r = (jnp.uint32(part) for part in divmod(total, 1 << 12))
     fraction_12 = low * q + high * r + ((low * r) >> 12)
     return (high * q + ((fraction_12 + (1 << 11)) >> 12)).astype(jnp.int32)
+
+
+def check_sizes(layers: Any) -> None:
+    """Refuses a layer whose weights an int32 cannot count.
+
+    Args:
+      layers: pytree of arrays or `jax.ShapeDtypeStruct`s.
+
+    Raises:
+      ValueError: a layer has more than 2^31 - 1 weights.
+
+    >>> check_sizes({"fc": jax.ShapeDtypeStruct((2**16, 2**16), bool)})
+    Traceback (most recent call last):
+    ValueError: a layer must have at most 2147483647 weights, got 4294967296 in fc
+    """
+    for name, layer in trees.named_leaves(layers).items():
+        if layer.size > MOST:
+            raise ValueError(
+                f"a layer must have at most {MOST} weights, got {layer.size} in "
+                f"{name or 'the array'}"
+            )
 
 
 def in_proportion(

@@ -160,7 +160,7 @@ def constrained_l0(
 def _slope(
     weight: Array, grad: Array, z: Array, phi: Array, multiplier: Array, share: Array
 ) -> Array:
-    """Of the Lagrangian in `phi`: by way of the gate, and of the constraint."""
+    """The slope of the Lagrangian in `phi`, through the gate and the constraint."""
     expand = partial(_expand, shape=weight.shape)
     product = weight.astype(jnp.float32) * grad.astype(jnp.float32)
     (of_gate,) = jax.vjp(expand, z)[1](product)
@@ -175,7 +175,7 @@ def _ascended(multiplier: Array, violation: Array, rate: Any, restarts: bool) ->
 
 
 def _shares(params: Params, scope: LayerOrGlobal) -> Params:
-    """What share of its constraint's weights a layer has."""
+    """The share of the weights under a constraint that each layer has."""
     total = trees.count(params)
     return jax.tree.map(
         lambda w: jnp.float32(1.0 if scope == "layer" else w.size / total), params

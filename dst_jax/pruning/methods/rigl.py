@@ -95,7 +95,7 @@ def rigl_itop(
     drop: str | Importance = "magnitude",
     grow: str | Importance = "gradient",
 ) -> Method:
-    """RigL-ITOP: updates rarely and in large steps, so that many weights get a turn.
+    """RigL-ITOP: updates rarely and in large steps, so that many weights are tried.
 
     `track=True` measures how many: the exploration rate of `statistics`.
 
