@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Int
 
 from dst_jax import trees
-from dst_jax.pruning.selection import Count
+from dst_jax.pruning.selection import KeptCount
 
 __all__ = [
     "MOST",
@@ -29,7 +29,7 @@ MOST = 2**31 - 1
 """The largest number that int32 holds: of weights that are counted in an array."""
 
 
-def budget(total: int, sparsity: Any) -> Count:
+def budget(total: int, sparsity: Any) -> KeptCount:
     """`round((1 - sparsity) * total)`, halves up.
 
     A traced sparsity has 24 bits: their product with `total` is taken in integers,
@@ -81,7 +81,7 @@ def check_sizes(layers: Any) -> None:
 
 
 def in_proportion(
-    sizes: Int[np.ndarray, " layers"], weights: np.ndarray, kept: Count
+    sizes: Int[np.ndarray, " layers"], weights: np.ndarray, kept: KeptCount
 ) -> Any:
     """`min(size, eps * weight)` with the `eps` that makes the sum `kept`, rounded.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from experiments.options.annotations import NOT_NEGATIVE, POSITIVE, SHARE
 from experiments.options.methods import Span, SparseMethod, parse
 from experiments.options.penalty import check_shape, shape
+from experiments.options.stage_names import makes_stage
 from experiments.options.texts import about, file_name, rules
 
 if TYPE_CHECKING:
@@ -167,8 +168,9 @@ class PruneOptions:
                 str(self.method), self.method_options, given=given, rules=prunable
             )
 
+    @makes_stage("sparsify_weights")
     def stages(
-        self, config: "Config", *, start: str, activation: "Term | None" = None
+        self, config: "Config", *, start: str | None, activation: "Term | None" = None
     ) -> "list[Stage]":
         """The stage: induction and fine-tuning, or one phase of a method.
 

@@ -16,9 +16,9 @@ from dst_jax.jaxprs.control_flow import Control
 from dst_jax.jaxprs.operand_roles import equation_roles
 from dst_jax.jaxprs.tracing import visited
 from dst_jax.jaxprs.values import (
+    Evaluate,
     Evaluated,
     Operation,
-    Run,
     Value,
     arrays_of,
     values_of,
@@ -70,7 +70,7 @@ def profile(
     return profiled
 
 
-def unrolled(eqn: core.JaxprEqn, args: list[Value], run: Run) -> Evaluated:
+def unrolled(eqn: core.JaxprEqn, args: list[Value], run: Evaluate) -> Evaluated:
     """A `scan`, one iteration after another; its profiles are in a list."""
     body, n_consts, n_carry = scan_parts(eqn)
     roles = equation_roles(eqn, [arg.role for arg in args])
@@ -107,7 +107,7 @@ def unrolled(eqn: core.JaxprEqn, args: list[Value], run: Run) -> Evaluated:
 
 
 def _refused(why: str) -> Control:
-    def refuse(eqn: core.JaxprEqn, args: list[Value], run: Run) -> Evaluated:
+    def refuse(eqn: core.JaxprEqn, args: list[Value], run: Evaluate) -> Evaluated:
         del args, run
         raise ValueError(
             f"cost.profile cannot profile the multiplications of "

@@ -13,7 +13,7 @@ from dst_jax.pruning.protocol import Method, Step
 from dst_jax.pruning.structures import Structure
 from dst_jax.pruning.updates import (
     Importance,
-    Scope,
+    LayerOrGlobal,
     drop_and_grow,
     importance,
     random_mask,
@@ -38,7 +38,7 @@ def rigl(
     decay: str = "cosine",
     distribution: str | Distribution = "erk",
     structure: Structure | None = None,
-    scope: Scope = "layer",
+    scope: LayerOrGlobal = "layer",
     drop: str | Importance = "magnitude",
     grow: str | Importance = "gradient",
 ) -> Method:
@@ -91,7 +91,7 @@ def rigl_itop(
     decay: str = "cosine",
     distribution: str | Distribution = "erk",
     structure: Structure | None = None,
-    scope: Scope = "layer",
+    scope: LayerOrGlobal = "layer",
     drop: str | Importance = "magnitude",
     grow: str | Importance = "gradient",
 ) -> Method:
@@ -129,7 +129,7 @@ def exploration(
     grow: str | Importance,
     distribution: str | Distribution,
     structure: Structure | None,
-    scope: Scope,
+    scope: LayerOrGlobal,
 ) -> Method:
     """A method that drops and grows from a random mask: SET, RigL and RigL-ITOP.
 
