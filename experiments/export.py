@@ -23,6 +23,7 @@ from experiments.running.command_line import parse, status
 if TYPE_CHECKING:
     from dst_jax.runs import Run
     from dst_jax.typing import Network
+    from experiments.options import Config
 
 __all__ = ["Options", "main", "write"]
 
@@ -71,21 +72,19 @@ def write(options: Options) -> list[Path]:
     from dst_jax import train
     from dst_jax.models import export
     from dst_jax.runs import Run, to_json, write_text
-    from experiments.running.config_record import options_of
+    from experiments.running.config_record import nested, options_of
 
     run = Run(options.run_dir, writer=False)
     record, stage = _records(run, options.stage)
-    network = _weights(run, stage)
     config = options_of(run)
     data = config.data.summary()
+    network = _network(run, stage, config, num_classes=data["num_classes"])
     out = run.path / "export" if options.out is None else Path(options.out)
     out.mkdir(parents=True, exist_ok=True)
-    variables = dict(network.variables)
     saved = export.save_safetensors(
         out / "model.safetensors",
         config.model.name,
-        variables,
-        masks=network.mask,
+        network,
         format=options.format,
         num_classes=data["num_classes"],
         input_shape=data["image_shape"],
@@ -93,12 +92,11 @@ def write(options: Options) -> list[Path]:
     )
     files = [saved.path, *([saved.masks_path] if saved.masks_path else [])]
     if options.stablehlo:
-        model = config.model.create(num_classes=data["num_classes"])
-        program = export.stablehlo(model.apply, variables, data["image_shape"])
+        program = export.stablehlo(network, data["image_shape"])
         files.append(out / "model.stablehlo")
         files[-1].write_bytes(program.serialize())
     card = export.model_card(
-        record,
+        {"command": None, **record, "config": nested(config) | record["config"]},
         stage,
         num_classes=data["num_classes"],
         input=_input(data),
@@ -128,17 +126,22 @@ def _records(run: "Run", stage: str | None) -> tuple[dict[str, Any], dict[str, A
     return record, found
 
 
-def _weights(run: "Run", stage: dict[str, Any]) -> "Network":
-    """The checkpoint at a stage's end, recounted against the stage's record."""
+def _network(
+    run: "Run", stage: dict[str, Any], config: "Config", *, num_classes: int
+) -> "Network":
+    """The network at a stage's end, recounted against the stage's record."""
     import numpy as np
 
     from dst_jax import train
     from dst_jax.train.stage_order import directory_of
     from dst_jax.trees import named_leaves
 
-    name = stage["name"]
-    last = directory_of(run, name)
-    network = train.load_weights(last, sharding=train.replicated(train.make_mesh()))
+    last = directory_of(run, stage["name"])
+    network = train.load_weights(
+        last,
+        sharding=train.replicated(train.make_mesh()),
+        model=config.model.create(num_classes=num_classes),
+    )
     leaves = named_leaves(network.params)
     for layer, recorded in stage["layers"]["weights"].items():
         zeros = int(np.sum(np.asarray(leaves[layer]) == 0))
