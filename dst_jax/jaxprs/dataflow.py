@@ -31,7 +31,12 @@ class Domain(abc.ABC, Generic[Fact]):
 
     @abc.abstractmethod
     def constant(self, aval: Any) -> Fact:
-        """The fact about a literal, or a constant of a jaxpr."""
+        """The fact about a constant of a jaxpr."""
+
+    def literal(self, aval: Any, value: Any) -> Fact:
+        """The fact about a number that is written into a jaxpr."""
+        del value
+        return self.constant(aval)
 
     @abc.abstractmethod
     def either(self, a: Fact, b: Fact) -> Fact:
@@ -98,8 +103,9 @@ def followed(
     known |= {var: domain.constant(var.aval) for var in jaxpr.constvars}
 
     def fact(atom: Any) -> Fact:
-        literal = isinstance(atom, core.Literal)
-        return domain.constant(atom.aval) if literal else known[atom]
+        if isinstance(atom, core.Literal):
+            return domain.literal(atom.aval, atom.val)
+        return known[atom]
 
     for eqn in jaxpr.eqns:
         results = results_of(eqn, [fact(atom) for atom in eqn.invars], domain, scope)

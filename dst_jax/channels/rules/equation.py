@@ -1,0 +1,95 @@
+"""An equation as the rules see it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jax.extend import core
+
+from dst_jax.channels.axis_units import (
+    FIXED,
+    FREE,
+    AxisUnits,
+    Block,
+    fixed_block,
+    made,
+    new,
+)
+from dst_jax.channels.relations import Reason, Relations
+
+__all__ = ["Equation"]
+
+
+@dataclass(frozen=True)
+class Equation:
+    """An equation, its path, and where relations between units are collected."""
+
+    eqn: core.JaxprEqn | None
+    path: str
+    relations: Relations
+
+    @property
+    def name(self) -> str:
+        """The name of the primitive."""
+        return self.eqn.primitive.name if self.eqn else "cond"
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The parameters of the primitive."""
+        return self.eqn.params
+
+    @property
+    def shapes(self) -> list[tuple[int, ...]]:
+        """The shapes of the results."""
+        return [getattr(var.aval, "shape", ()) for var in self.eqn.outvars]
+
+    def reason(self, why: str) -> Reason:
+        """Why the equation does something to units."""
+        return Reason(self.name, self.path, why)
+
+    def fix(self, blocks: Sequence[Block], why: str) -> None:
+        """Says that no position of blocks can be removed."""
+        for block in blocks:
+            self.relations.fix(block.units, self.reason(why))
+
+    def fixed(self, operands: Sequence[AxisUnits], why: str) -> list[AxisUnits]:
+        """The results if nothing can be removed along any axis of the operands."""
+        for operand in operands:
+            self.fix(operand.blocks, why)
+        return [new(shape, FIXED) for shape in self.shapes]
+
+    def free(self) -> list[AxisUnits]:
+        """The results if they go along with anything."""
+        return [new(shape, FREE) for shape in self.shapes]
+
+    def whole(self, value: AxisUnits, axes: Sequence[int], why: str) -> AxisUnits:
+        """The value with these axes kept whole; axes that share a block stay live.
+
+        A joint block is made the same along the axis; the only axis of a block is
+        fixed.
+        """
+        blocks: list[Block] = []
+        for block in value.blocks:
+            own = [axis for axis in block.axes if axis in axes]
+            if own and len(own) == len(block.axes):
+                self.fix([block], why)
+                blocks += _fixed(block)
+            else:
+                blocks += self._uniform(block, own) if own else [block]
+        return made(blocks, constant=value.constant, leaf=value.leaf)
+
+    def _uniform(self, block: Block, axes: Sequence[int]) -> list[Block]:
+        """A joint block made the same along some of its axes, which are fixed."""
+        rest = [axis for axis in block.axes if axis not in axes]
+        block = block.ordered([*axes, *rest])
+        first = block.units[(0,) * len(axes)]
+        self.relations.unite(first, block.units)
+        zero = block.zero.all(axis=tuple(range(len(axes))))
+        sizes = zip(axes, block.units.shape, strict=False)
+        fixed = [fixed_block(axis, size) for axis, size in sizes]
+        return [*fixed, Block(tuple(rest), first, zero)]
+
+
+def _fixed(block: Block) -> list[Block]:
+    sizes = zip(block.axes, block.units.shape, strict=True)
+    return [fixed_block(axis, size) for axis, size in sizes]
