@@ -2,7 +2,7 @@
 
 from dst_jax.channels.groups import Groups, groups
 from dst_jax.channels.partition import Group
-from dst_jax.channels.relations import Reason
+from dst_jax.channels.reasons import Reason
 from dst_jax.channels.removal import mask, remove
 from dst_jax.channels.smaller_function import smaller
 

@@ -11,7 +11,8 @@ from dst_jax.channels.axis_units import AxisUnits
 from dst_jax.channels.labelling import Labelling
 from dst_jax.channels.leaf_units import leaf_units
 from dst_jax.channels.partition import Group, Partition
-from dst_jax.channels.relations import Reason
+from dst_jax.channels.reasons import Reason
+from dst_jax.channels.relations import Split
 from dst_jax.jaxprs.dataflow import followed
 from dst_jax.jaxprs.traced_function import TracedFunction, is_array, traced
 from dst_jax.jaxprs.tracing import argument_positions, check_weights
@@ -29,6 +30,7 @@ class Groups(dict[str, Group]):
       fixed: by path and axis of a leaf, why positions cannot be removed.
       aux: by path of a leaf of the auxiliary output, for every axis the group and the
         unit of every position, or `(None, -1)`.
+      split: which side of a split axis may lose positions, as `groups` was told.
     """
 
     def __init__(
@@ -38,18 +40,21 @@ class Groups(dict[str, Group]):
         shapes: Mapping[str, tuple[int, ...]],
         fixed: Mapping[tuple[str, int], tuple[Reason, ...]],
         aux: Mapping[str, tuple[tuple[tuple[str | None, int], ...], ...]],
+        split: Split = "outer",
     ):
         super().__init__(found)
         self.shapes = dict(shapes)
         self.fixed = dict(fixed)
         self.aux = dict(aux)
+        self.split: Split = split
 
     def explain(self) -> str:
         """Every group with its members, and what cannot be removed and why.
 
         >>> import jax.numpy as jnp
         >>> w = {"fc1": jnp.ones((4, 8)), "fc2": jnp.ones((8, 3))}
-        >>> print(groups(lambda w, x: x @ w["fc1"] @ w["fc2"])(w, jnp.ones((2, 4))).explain())
+        >>> net = lambda w, x: x @ w["fc1"] @ w["fc2"]
+        >>> print(groups(net)(w, jnp.ones((2, 4))).explain())
         fc1: 8 units, exact
           fc1 axis 1 produces
           fc2 axis 0 reads
@@ -72,6 +77,7 @@ def groups(
     *,
     weights: int | tuple[int, ...] = 0,
     has_aux: bool = False,
+    split: Split = "outer",
 ) -> Callable[..., Groups]:
     """A function that finds what shrinks together in `fn`; see `Groups`.
 
@@ -80,6 +86,10 @@ def groups(
         plain JAX.
       weights: positions of the arguments whose leaves may shrink.
       has_aux: whether `fn` returns `(output, aux)`, of which `aux` may shrink.
+      split: which side of an axis that is split into several may lose positions where
+        an operation needs one of them alone: the "outer" (whole heads of attention,
+        whole groups of GroupNorm) or the "inner" one (the same positions in every head
+        or group).
 
     Returns:
       A function of the arguments of `fn`, or of `jax.ShapeDtypeStruct`s in their place.
@@ -100,14 +110,16 @@ def groups(
     @functools.wraps(fn)
     def found(*args: Any, **kwargs: Any) -> Groups:
         check_weights(positions, args)
-        return _grouped(traced(fn, args, kwargs, positions), has_aux=has_aux)
+        return _grouped(
+            traced(fn, args, kwargs, positions), has_aux=has_aux, split=split
+        )
 
     return found
 
 
-def _grouped(function: TracedFunction, *, has_aux: bool) -> Groups:
+def _grouped(function: TracedFunction, *, has_aux: bool, split: Split) -> Groups:
     start = leaf_units(function)
-    labelling = Labelling(first=start.size)
+    labelling = Labelling(first=start.size, split=split)
     relations = labelling.relations
     results = followed(function.program, start.inputs, labelling)
     aux: dict[str, AxisUnits] = {}
@@ -129,4 +141,5 @@ def _grouped(function: TracedFunction, *, has_aux: bool) -> Groups:
         shapes=shapes,
         fixed=found.reasons(),
         aux={path: found.labels(units) for path, units in aux.items()},
+        split=split,
     )

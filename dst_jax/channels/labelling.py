@@ -15,7 +15,7 @@ from dst_jax.channels.axis_units import (
     made,
     new,
 )
-from dst_jax.channels.relations import Relations
+from dst_jax.channels.relations import Relations, Split
 from dst_jax.channels.rules.elementwise import aligned
 from dst_jax.channels.rules.equation import Equation
 from dst_jax.channels.rules.table import apply
@@ -30,15 +30,18 @@ class Labelling(Domain[AxisUnits]):
 
     Args:
       first: the first unit that is not one of the inputs'.
+      split: see `Relations`.
     """
 
-    def __init__(self, *, first: int = 1) -> None:
-        self.relations = Relations(first=first)
+    def __init__(self, *, first: int = 1, split: Split = "outer") -> None:
+        self.relations = Relations(first=first, split=split)
 
     def constant(self, aval: Any) -> AxisUnits:
+        """A constant of a jaxpr is fixed."""
         return new(getattr(aval, "shape", ()), FIXED)
 
     def literal(self, aval: Any, value: Any) -> AxisUnits:
+        """A number goes along with anything; its value is known."""
         shape = getattr(aval, "shape", ())
         number = np.asarray(value).astype(float).ravel() if _is_number(value) else None
         same = number is not None and number.size and (number == number[0]).all()
@@ -46,6 +49,7 @@ class Labelling(Domain[AxisUnits]):
         return new(shape, FREE if constant is not None else FIXED, constant=constant)
 
     def either(self, a: AxisUnits, b: AxisUnits) -> AxisUnits:
+        """The same positions are united."""
         equation = Equation(None, "", self.relations)
         blocks = []
         for units, same in aligned(equation, [a.blocks, b.blocks]):
@@ -59,11 +63,13 @@ class Labelling(Domain[AxisUnits]):
     def results(
         self, eqn: core.JaxprEqn, operands: Sequence[AxisUnits], scope: NameStacks
     ) -> list[AxisUnits]:
+        """The rule of the primitive."""
         stack = "/".join(filter(None, map(str, scope)))
         path = "/".join(path_of(stack))
         return apply(Equation(eqn, path, self.relations), operands)
 
     def element(self, fact: AxisUnits, scan: core.JaxprEqn) -> AxisUnits:
+        """The axis that a scan goes along is fixed."""
         equation = Equation(scan, "", self.relations)
         x = equation.whole(fact, [0], "a scan goes along the axis")
         rest = [block for block in x.blocks if block.axes != (0,)]
@@ -71,10 +77,12 @@ class Labelling(Domain[AxisUnits]):
         return made(blocks, constant=x.constant, leaf=x.leaf)
 
     def stacked(self, fact: AxisUnits, scan: core.JaxprEqn) -> AxisUnits:
+        """As `element`."""
         length = fixed_block(0, scan.params["length"])
         return made([length, *fact.renumbered(lambda axis: axis + 1)])
 
     def shaped(self, fact: AxisUnits, aval: Any) -> AxisUnits:
+        """Parts that devices hold are fixed."""
         equation = Equation(None, "", self.relations)
         equation.fix(fact.blocks, "it is split over devices")
         return new(getattr(aval, "shape", ()), FIXED)

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from dst_jax.channels.axis_units import FREE, AxisUnits, Ints
-from dst_jax.channels.relations import Components, Reason, Relations
+from dst_jax.channels.choices import Components
+from dst_jax.channels.reasons import Reason
+from dst_jax.channels.relations import Relations
 from dst_jax.kernels.kernel import COLLECTIONS
 
 __all__ = ["Axis", "Group", "Partition"]
@@ -18,7 +20,6 @@ Axis = tuple[str, int]
 
 TIED = Reason("input", "", "it is tied to an input or a constant")
 UNREAD = Reason("unread", "", "nothing reads these positions")
-SINGLE = Reason("size", "", "the axis has one position")
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,8 +29,8 @@ class Group:
     Attributes:
       name: path of the module that produces the units first.
       size: number of units.
-      members: `(path, axis, units)`: the unit of every position of an axis of a leaf, in
-        0..size-1, or -1 where the position is of another group.
+      members: `(path, axis, units)`: the unit of every position of an axis of a leaf,
+        in 0..size-1, or -1 where the position is of another group.
       roles: by member, "produces", "reads", "scales", "shifts" or "statistic".
       inexact: why the removal of units changes values elsewhere; empty if it does not.
     """

@@ -2,65 +2,19 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from dst_jax.channels.axis_units import FREE, Block, Ints
+from dst_jax.channels.choices import Choice, Components, forced, preferred
+from dst_jax.channels.reasons import Reason
 
-__all__ = ["Choice", "Components", "Reason", "Relations"]
+__all__ = ["Relations", "Split"]
 
-
-class Reason(NamedTuple):
-    """Why positions cannot be removed, or why their removal changes values."""
-
-    primitive: str
-    path: str
-    why: str
-
-    def __str__(self) -> str:
-        where = f" in {self.path}" if self.path else ""
-        return f"{self.why} ({self.primitive}{where})"
-
-
-class Choice(NamedTuple):
-    """Parts of a product of axes, of which one may lose positions.
-
-    Attributes:
-      parts: the parts, in the order in which they are preferred.
-      whole: their product, with as many dimensions as all parts have together, each
-        part's at `at`; None if only the parts are related.
-      at: for every part, its dimensions in `whole`.
-      reason: why the other parts stay.
-    """
-
-    parts: tuple[Ints, ...]
-    whole: Ints | None
-    at: tuple[tuple[int, ...], ...]
-    reason: Reason
-
-
-class Components(NamedTuple):
-    """Units after all relations: a number for every unit, and what is known of each.
-
-    Attributes:
-      numbers: by unit, the number of its component; that of the fixed ones is 0.
-      used: by component, whether any operation reads it.
-    """
-
-    numbers: Ints
-    used: np.ndarray[Any, np.dtype[np.bool_]]
-
-    def of(self, units: Ints) -> Ints:
-        """The components of units; `FREE` stays.
-
-        >>> found = Components(np.array([0, 1, 1]), np.array([True, True]))
-        >>> found.of(np.array([2, FREE, FIXED])).tolist()
-        [1, -1, 0]
-        """
-        return np.where(units == FREE, FREE, self.numbers[units])
+Split = Literal["outer", "inner"]
 
 
 class Relations:
@@ -68,6 +22,9 @@ class Relations:
 
     Args:
       first: the first unit that is new.
+      split: which side of an axis that is split into several may lose positions where
+        an operation needs one of them alone: the "outer" (whole heads, whole groups) or
+        the "inner" one (the same positions in every head or group).
 
     >>> relations = Relations()
     >>> a, b = relations.fresh(2), relations.fresh(2)
@@ -76,7 +33,8 @@ class Relations:
     [[1, 2], [1, 2]]
     """
 
-    def __init__(self, *, first: int = 1) -> None:
+    def __init__(self, *, first: int = 1, split: Split = "outer") -> None:
+        self.split: Split = split
         self._next = first
         self._pairs: list[tuple[Ints, Ints]] = []
         self._used: list[Ints] = []
@@ -155,9 +113,18 @@ class Relations:
         parts: Sequence[Ints],
         reason: Reason,
         whole: Ints | None = None,
-        at: Any = (),
+        at: Sequence[tuple[int, ...]] = (),
+        *,
+        ranked: bool = False,
     ) -> None:
         """Says that only one of several axes may lose positions, see `Choice`.
+
+        Args:
+          parts: units of the axes; the outer ones first.
+          reason: why the others stay.
+          whole: units of the product of the parts, if it is a value too.
+          at: for every part, its dimensions in `whole`.
+          ranked: whether the first part is preferred whatever `split` says.
 
         >>> relations = Relations()
         >>> heads, dims = relations.fresh(2), relations.fresh(3)
@@ -165,17 +132,25 @@ class Relations:
         >>> relations.components().of(dims).tolist()
         [0, 0, 0]
         """
-        self._choices.append(Choice(tuple(parts), whole, tuple(at), reason))
+        order = 1 if ranked or self.split == "outer" else -1
+        parts, at = tuple(parts)[::order], tuple(at)[::order]
+        self._choices.append(Choice(parts, whole, at, reason))
 
     def apart(
-        self, block: Block, parts: Sequence[Sequence[int]], reason: Reason
+        self,
+        block: Block,
+        parts: Sequence[Sequence[int]],
+        reason: Reason,
+        *,
+        ranked: bool = False,
     ) -> list[Block]:
         """A joint block as blocks of some of its axes each; one of them stays live.
 
         Args:
           block: the block.
-          parts: its axes, in groups, the preferred one first.
+          parts: its axes, in groups, the outer ones first.
           reason: why the others stay.
+          ranked: as in `choose`.
 
         >>> relations = Relations()
         >>> joint = relations.fresh(2, 3)
@@ -190,7 +165,7 @@ class Relations:
         if key not in self._parts:
             shapes = [[block.units.shape[i] for i in dims] for dims in at]
             self._parts[key] = tuple(self.fresh(*shape) for shape in shapes)
-            self.choose(self._parts[key], reason, block.units, at)
+            self.choose(self._parts[key], reason, block.units, at, ranked=ranked)
         found = []
         for part, dims, units in zip(parts, at, self._parts[key], strict=True):
             others = tuple(i for i in range(block.units.ndim) if i not in dims)
@@ -238,14 +213,15 @@ class Relations:
         fixed.
         """
         found = self._components()
-        open_choices = list(self._choices)
-        while open_choices:
-            forced = [c for c in open_choices if _forced(c, found) is not None]
-            for choice in forced or open_choices[:1]:
-                live = _forced(choice, found)
-                self._take(choice, _preferred(choice, found) if live is None else live)
-            done = {id(choice) for choice in forced or open_choices[:1]}
-            open_choices = [c for c in open_choices if id(c) not in done]
+        choices = list(self._choices)
+        while choices:
+            known = {id(c): forced(c, found) for c in choices}
+            taken = [c for c in choices if known[id(c)] is not None] or choices[:1]
+            for choice in taken:
+                live = known[id(choice)]
+                self._take(choice, preferred(choice, found) if live is None else live)
+            done = set(map(id, taken))
+            choices = [c for c in choices if id(c) not in done]
             found = self._components()
         self._choices = []
         return found
@@ -296,23 +272,3 @@ class Relations:
         rank = np.empty_like(first)
         rank[np.argsort(first)] = np.arange(first.size)
         return rank[inverse]
-
-
-def _forced(choice: Choice, found: Components) -> int | None:
-    """The only part that can lose positions, by what is known; None if it is open."""
-    parts = [found.of(part) for part in choice.parts]
-    live = [i for i, part in enumerate(parts) if (part > 0).any()]
-    if choice.whole is not None:
-        whole = found.of(choice.whole)
-        for i, dims in enumerate(choice.at):
-            others = [k for k in range(whole.ndim) if k not in dims]
-            along = whole.transpose(*others, *dims)
-            along = along.reshape(-1, *along.shape[len(others) :])
-            if (along == along[:1]).all():
-                return i
-    return (live or [0])[0] if len(live) < 2 else None
-
-
-def _preferred(choice: Choice, found: Components) -> int:
-    live = [(found.of(part) > 0).all() for part in choice.parts]
-    return live.index(True) if True in live else 0

@@ -36,7 +36,8 @@ def remove(tree: Any, groups: Groups, keep: Keep) -> Any:
 
     >>> from dst_jax import channels
     >>> w = {"fc1": jnp.ones((4, 3)), "fc2": jnp.ones((3, 2))}
-    >>> groups = channels.groups(lambda w, x: x @ w["fc1"] @ w["fc2"])(w, jnp.ones((1, 4)))
+    >>> net = lambda w, x: x @ w["fc1"] @ w["fc2"]
+    >>> groups = channels.groups(net)(w, jnp.ones((1, 4)))
     >>> small = remove(w, groups, {"fc1": [True, False, True]})
     >>> small["fc1"].shape, small["fc2"].shape
     ((4, 2), (2, 2))
@@ -53,7 +54,8 @@ def mask(tree: Any, groups: Groups, keep: Keep) -> Any:
 
     >>> from dst_jax import channels
     >>> w = {"fc1": jnp.ones((1, 3)), "fc2": jnp.ones((3, 1))}
-    >>> groups = channels.groups(lambda w, x: x @ w["fc1"] @ w["fc2"])(w, jnp.ones((1, 1)))
+    >>> net = lambda w, x: x @ w["fc1"] @ w["fc2"]
+    >>> groups = channels.groups(net)(w, jnp.ones((1, 1)))
     >>> mask(w, groups, {"fc1": [True, False, True]})["fc1"].tolist()
     [[1.0, 0.0, 1.0]]
     """
@@ -75,7 +77,8 @@ def kept_positions(groups: Groups, keep: Keep) -> dict[str, dict[int, Bools]]:
 
     >>> from dst_jax import channels
     >>> w = {"fc1": jnp.ones((1, 2)), "fc2": jnp.ones((2, 1))}
-    >>> groups = channels.groups(lambda w, x: x @ w["fc1"] @ w["fc2"])(w, jnp.ones((1, 1)))
+    >>> net = lambda w, x: x @ w["fc1"] @ w["fc2"]
+    >>> groups = channels.groups(net)(w, jnp.ones((1, 1)))
     >>> kept_positions(groups, {"fc1": [True, False]})["fc2"]
     {0: array([ True, False])}
     """

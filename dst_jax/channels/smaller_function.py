@@ -73,7 +73,7 @@ def smaller(
         for path, axes in kept.items():
             for axis, mask in axes.items():
                 by_unit[start.axes[path, axis]] = mask
-        replay = Replay.of(function.program, start.inputs, by_unit)
+        replay = Replay.of(function.program, start.inputs, by_unit, split=groups.split)
         inputs = [
             Small(jnp.asarray(array), units)
             for array, units in zip(arrays, start.inputs, strict=True)

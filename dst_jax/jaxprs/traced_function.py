@@ -55,7 +55,8 @@ def traced(
       weights: positions of the arguments that hold the weights.
 
     >>> import jax.numpy as jnp
-    >>> found = traced(lambda w, x: x @ w["fc"], ({"fc": jnp.eye(2)}, jnp.eye(2)), {}, [0])
+    >>> args = {"fc": jnp.eye(2)}, jnp.eye(2)
+    >>> found = traced(lambda w, x: x @ w["fc"], args, {}, [0])
     >>> found.paths, found.results.shape
     ({0: 'fc'}, (2, 2))
     """

@@ -1,7 +1,7 @@
 """Calls, loops and branches on what is kept: they stay calls, loops and branches."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,7 @@ from dst_jax.jaxprs.dataflow import NameStacks
 __all__ = ["CALLS", "Player"]
 
 
+@runtime_checkable
 class Player(Protocol):
     """What replays a program, see `program.Replay`."""
 
@@ -89,7 +90,7 @@ def _custom_jvp(
     units: Sequence[AxisUnits],
     scope: NameStacks,
 ) -> list[Array]:
-    """The rule for derivatives is replayed as well, as JAX traces it on whole arrays."""
+    """The rule for derivatives is replayed too, as JAX traces it on whole arrays."""
     del units
     function = jax.custom_jvp(_function(player, eqn, operands, scope))
 

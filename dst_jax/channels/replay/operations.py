@@ -13,7 +13,7 @@ from dst_jax.channels.replay.layouts import Layout, full, relaid, taken
 from dst_jax.channels.rules.elementwise import ELEMENTWISE
 from dst_jax.jaxprs.axis_moves import matched
 
-__all__ = ["bind", "replayed", "typed"]
+__all__ = ["bind", "cut", "replayed", "typed"]
 
 Arrays = Sequence[Array]
 Layouts = Sequence[Layout]
@@ -60,10 +60,11 @@ def _expanded(
     pairs = zip(arrays, have, strict=True)
     whole = [relaid(a, h, full([m.size for m in h])) for a, h in pairs]
     results = bind(eqn, whole)
-    return [_cut(a, w) for a, w in zip(results, want, strict=True)]
+    return [cut(a, w) for a, w in zip(results, want, strict=True)]
 
 
-def _cut(array: Array, want: Layout) -> Array:
+def cut(array: Array, want: Layout) -> Array:
+    """The positions of a whole array that are kept."""
     return relaid(array, full(array.shape), want)
 
 
@@ -135,13 +136,6 @@ def _picked(x: Array, axis: int, has: Bools, at: Any, wants: Bools) -> Array:
     """Positions `at` of the original axis, of which those that `wants` names."""
     number = np.where(has, np.cumsum(has) - 1, -1)
     return taken(x, axis, number[at][wants])
-
-
-def _rev(
-    eqn: core.JaxprEqn, arrays: Arrays, have: Layouts, want: Layouts
-) -> list[Array]:
-    del have, want
-    return bind(eqn, arrays)
 
 
 def _split(
@@ -269,14 +263,13 @@ RULES: dict[str, Callable[[core.JaxprEqn, Arrays, Layouts, Layouts], list[Array]
     "gather": _gather,
     "pad": _pad,
     "reshape": _reshape,
-    "rev": _rev,
     "slice": _slice,
     "split": _split,
     "stack": _stack,
 }
-SAME = ("argmax", "argmin", "expand_dims", "optimization_barrier", "sort", "squeeze")
+SAME = ("argmax", "argmin", "optimization_barrier", "sort", "squeeze")
 SAME += ("cumlogsumexp", "cummax", "cummin", "cumprod", "cumsum", "transpose")
 SAME += ("reduce_and", "reduce_max", "reduce_min", "reduce_or", "reduce_prod")
 SAME += ("reduce_sum", "reduce_xor", "reduce_window_max", "reduce_window_min")
-SAME += ("reduce_window_sum",)
+SAME += ("reduce_window_sum", "rev")
 RULES |= dict.fromkeys(SAME, _same)

@@ -10,8 +10,9 @@ from jax.extend import core
 from jaxtyping import Array
 
 from dst_jax.channels.axis_units import AxisUnits, Bools
+from dst_jax.channels.choices import Components
 from dst_jax.channels.labelling import Labelling
-from dst_jax.channels.relations import Components
+from dst_jax.channels.relations import Split
 from dst_jax.channels.replay import calls, operations
 from dst_jax.channels.replay.layouts import Layout, Small, layout_of, relaid
 from dst_jax.jaxprs.calls import Called
@@ -35,18 +36,26 @@ class Replay:
         self.kept = kept
 
     @classmethod
-    def of(cls, program: Called, inputs: Sequence[AxisUnits], kept: Bools) -> "Replay":
+    def of(
+        cls,
+        program: Called,
+        inputs: Sequence[AxisUnits],
+        kept: Bools,
+        *,
+        split: Split = "outer",
+    ) -> "Replay":
         """What replays a program.
 
         Args:
           program: the program.
           inputs: units of its inputs.
           kept: by unit of the inputs, whether it is kept.
+          split: see `Relations`.
 
         Raises:
           ValueError: the program ties units that are removed to others that are not.
         """
-        labelling = Labelling(first=len(kept))
+        labelling = Labelling(first=len(kept), split=split)
         followed(program, inputs, labelling)
         components = labelling.relations.components()
         numbers = components.numbers[: len(kept)]
@@ -98,7 +107,8 @@ class Replay:
         units = results_of(eqn, [x.units for x in operands], self.labelling, scope)
         if all(mask.all() for x in operands for mask in self.layout(x.units)):
             arrays = operations.bind(eqn, [x.array for x in operands])
-            return [Small(a, u) for a, u in zip(arrays, units, strict=True)]
+            pairs = zip(arrays, units, strict=True)
+            return [Small(operations.cut(a, self.layout(u)), u) for a, u in pairs]
         name = eqn.primitive.name
         if name in calls.CALLS:
             inner = (*scope, eqn.source_info.name_stack)
@@ -120,7 +130,12 @@ class Replay:
           program: the program.
           units: the units of its inputs, which are made components here.
         """
-        return Replay.of(program, list(map(self._resolved, units)), self.kept)
+        return Replay.of(
+            program,
+            list(map(self._resolved, units)),
+            self.kept,
+            split=self.labelling.relations.split,
+        )
 
     def _resolved(self, units: AxisUnits) -> AxisUnits:
         of = self.components.of
@@ -135,6 +150,6 @@ def _torn(labelling: Labelling, components: Components, kept: Bools) -> str:
         if any((~kept[components.numbers[u]]).any() for u in units):
             return f"channels to remove are fixed with these arguments: {reason}"
     return (
-        "channels to remove are tied to others that stay with these arguments: find the "
-        "groups with arguments of this kind"
+        "channels to remove are tied to others that stay with these arguments: find "
+        "the groups with arguments of this kind"
     )

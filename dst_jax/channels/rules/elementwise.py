@@ -59,8 +59,6 @@ def elementwise(equation: Equation, operands: Sequence[AxisUnits]) -> list[AxisU
         Block(same[0].axes, units, zero([block.zero for block in same]))
         for units, same in blocks
     ]
-    for units, _ in blocks:
-        equation.relations.use(units)
     if _leaf(operands) is None:
         _note_roles(equation, operands)
     return [made(results, constant=_constant(equation, operands), leaf=_leaf(operands))]
@@ -75,7 +73,7 @@ def hand_on(equation: Equation, operands: Sequence[AxisUnits]) -> list[AxisUnits
 def aligned(
     equation: Equation, values: Sequence[Sequence[Block]]
 ) -> list[tuple[np.ndarray, list[Block]]]:
-    """The united units of values of one shape, and each value's blocks of these axes."""
+    """The united units of values of one shape, and their blocks of these axes."""
     joint = _partition(values)
     found = []
     parts = [_cut(equation, blocks, joint) for blocks in values]
@@ -128,7 +126,7 @@ def _cut(
 
 
 def _spread(operand: AxisUnits, shape: Sequence[int]) -> AxisUnits:
-    """An operand in the shape of the result: scalars and axes of size 1 are repeated."""
+    """An operand in the shape of the result: axes of size 1 are repeated."""
     zero = operand.constant == 0
     if not operand.blocks:
         blocks = [free_block(i, n, zero=zero) for i, n in enumerate(shape)]

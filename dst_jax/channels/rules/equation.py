@@ -15,7 +15,8 @@ from dst_jax.channels.axis_units import (
     made,
     new,
 )
-from dst_jax.channels.relations import Reason, Relations
+from dst_jax.channels.reasons import Reason
+from dst_jax.channels.relations import Relations
 
 __all__ = ["Equation"]
 

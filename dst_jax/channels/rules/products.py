@@ -45,7 +45,7 @@ def _dot_general(e: Equation, operands: Sequence[AxisUnits]) -> list[AxisUnits]:
 
 
 def _by_role(e: Equation, x: AxisUnits, roles: Sequence[Sequence[int]]) -> list[Block]:
-    """Blocks of which each has axes of one role; the first role stays live."""
+    """Blocks of which each has axes of one role, the outer role first."""
     found: list[Block] = []
     for block in x.blocks:
         parts = [[axis for axis in block.axes if axis in role] for role in roles]
@@ -86,7 +86,8 @@ def _keep_heads(
         if block.live and block.axes[0] not in own
     ]
     if rest:
-        e.relations.choose([*live, *rest], e.reason(HEADS))
+        parts = [np.concatenate(live), np.concatenate(rest)]
+        e.relations.choose(parts, e.reason(HEADS))
 
 
 def _note_roles(e: Equation, x: AxisUnits, contracted: Sequence[int]) -> None:
@@ -132,7 +133,7 @@ def _alone(e: Equation, x: AxisUnits, axes: Sequence[int]) -> list[Block]:
     for block in x.blocks:
         if len(block.axes) > 1:
             parts = [[axis] for axis in reversed(axes)]
-            apart = e.relations.apart(block, parts, e.reason(ROLES))
+            apart = e.relations.apart(block, parts, e.reason(ROLES), ranked=True)
             found |= {b.axes: b for b in apart}
     return [found[(axis,)] for axis in axes]
 

@@ -45,14 +45,16 @@ def _reduced(
 
 
 def _kept_whole(e: Equation, x: AxisUnits, axes: Sequence[int]) -> AxisUnits:
-    """Joint blocks that are reduced along some of their axes, made the same there."""
-    mixed = [
+    """Joint blocks of which some axes are reduced: one side of them is made uniform."""
+    outer = e.relations.split == "outer"
+    uniform = [
         axis
         for block in x.blocks
+        if set(block.axes) & set(axes) and not set(block.axes) <= set(axes)
         for axis in block.axes
-        if axis in axes and not set(block.axes) <= set(axes)
+        if (axis in axes) == outer
     ]
-    return e.whole(x, mixed, "it is reduced")
+    return e.whole(x, uniform, "it is reduced")
 
 
 def _along(e: Equation, operands: Sequence[AxisUnits]) -> list[AxisUnits]:

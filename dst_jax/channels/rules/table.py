@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dst_jax.channels.axis_units import AxisUnits
 from dst_jax.channels.rules.elementwise import ELEMENTWISE, elementwise, hand_on
 from dst_jax.channels.rules.equation import Equation
+from dst_jax.channels.rules.indexing import INDEXING
 from dst_jax.channels.rules.moves import MOVES
 from dst_jax.channels.rules.products import PRODUCTS
 from dst_jax.channels.rules.reductions import REDUCTIONS
@@ -15,6 +16,7 @@ Rule = Callable[[Equation, Sequence[AxisUnits]], list[AxisUnits]]
 
 RULES: dict[str, Rule] = {
     **dict.fromkeys(ELEMENTWISE, elementwise),
+    **INDEXING,
     **MOVES,
     **PRODUCTS,
     **REDUCTIONS,
