@@ -1,5 +1,6 @@
 """The units of every value of a jaxpr, from those of its inputs."""
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,7 +18,7 @@ from dst_jax.channels.axis_units import (
 )
 from dst_jax.channels.relations import Relations, Split
 from dst_jax.channels.rules.elementwise import aligned
-from dst_jax.channels.rules.equation import Equation
+from dst_jax.channels.rules.equation import Equation, Product
 from dst_jax.channels.rules.table import apply
 from dst_jax.jaxprs.dataflow import Domain, NameStacks
 from dst_jax.jaxprs.module_paths import path_of
@@ -31,10 +32,31 @@ class Labelling(Domain[AxisUnits]):
     Args:
       first: the first unit that is not one of the inputs'.
       split: see `Relations`.
+
+    Attributes:
+      relations: what is known of units.
+      products: the matrix products and convolutions, in order of execution.
     """
 
     def __init__(self, *, first: int = 1, split: Split = "outer") -> None:
         self.relations = Relations(first=first, split=split)
+        self.products: list[Product] = []
+        self._times: int | None = 1
+        self._settled = True
+
+    def tentative(self) -> "Labelling":
+        """The same without recording products."""
+        other = copy.copy(self)
+        other._settled = False
+        return other
+
+    def inside(self, eqn: core.JaxprEqn) -> "Labelling":
+        """The same for what is executed as often as a scan goes, or not always."""
+        other = copy.copy(self)
+        length = eqn.params.get("length")
+        known = length is not None and self._times is not None
+        other._times = length * self._times if known else None
+        return other
 
     def constant(self, aval: Any) -> AxisUnits:
         """A constant of a jaxpr is fixed."""
@@ -66,7 +88,11 @@ class Labelling(Domain[AxisUnits]):
         """The rule of the primitive."""
         stack = "/".join(filter(None, map(str, scope)))
         path = "/".join(path_of(stack))
-        return apply(Equation(eqn, path, self.relations), operands)
+        equation = Equation(eqn, path, self.relations)
+        results = apply(equation, operands)
+        if self._settled:
+            self.products += (p._replace(times=self._times) for p in equation.products)
+        return results
 
     def element(self, fact: AxisUnits, scan: core.JaxprEqn) -> AxisUnits:
         """The axis that a scan goes along is fixed."""

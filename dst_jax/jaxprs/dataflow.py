@@ -73,6 +73,11 @@ class Domain(abc.ABC, Generic[Fact]):
         """The domain for a loop's body before all facts about its carry are known."""
         return self
 
+    def inside(self, eqn: core.JaxprEqn) -> "Domain[Fact]":
+        """The domain for what a loop or a branch holds."""
+        del eqn
+        return self
+
 
 def followed(
     program: Called,
@@ -139,7 +144,8 @@ def results_of(
             return _while(eqn, operands, domain, scope)
         case "cond":
             branches = (opened(branch) for branch in eqn.params["branches"])
-            found = [followed(b, operands[1:], domain, scope) for b in branches]
+            inner = domain.inside(eqn)
+            found = [followed(b, operands[1:], inner, scope) for b in branches]
             return _alternatives(found, domain)
         case "shard_map":
             return _shard_map(eqn, operands, domain, scope)
@@ -166,7 +172,7 @@ def _scan(
         return once(carry, domain.tentative())[:n_carry]
 
     carry = _fixpoint(step, operands[n_consts : n_consts + n_carry], domain)
-    ys = once(carry, domain)[n_carry:]
+    ys = once(carry, domain.inside(eqn))[n_carry:]
     return [*carry, *(domain.stacked(y, eqn) for y in ys)]
 
 
@@ -185,8 +191,8 @@ def _while(
         return followed(loop.body, [*consts, *carry], domain.tentative(), scope)
 
     carry = _fixpoint(step, operands[n_consts:], domain)
-    followed(loop.test, [*test_consts, *carry], domain, scope)
-    followed(loop.body, [*consts, *carry], domain, scope)
+    followed(loop.test, [*test_consts, *carry], domain.inside(eqn), scope)
+    followed(loop.body, [*consts, *carry], domain.inside(eqn), scope)
     return carry
 
 

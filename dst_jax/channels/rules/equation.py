@@ -1,8 +1,8 @@
 """An equation as the rules see it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from jax.extend import core
 
@@ -11,6 +11,7 @@ from dst_jax.channels.axis_units import (
     FREE,
     AxisUnits,
     Block,
+    Ints,
     fixed_block,
     made,
     new,
@@ -18,16 +19,41 @@ from dst_jax.channels.axis_units import (
 from dst_jax.channels.reasons import Reason
 from dst_jax.channels.relations import Relations
 
-__all__ = ["Equation"]
+__all__ = ["Equation", "Product"]
+
+
+class Product(NamedTuple):
+    """A matrix product or a convolution.
+
+    Attributes:
+      path: path of the module.
+      dense: number of its multiplications, those with padding included.
+      axes: units of each of its axes that may lose positions: batch or feature group,
+        contracted, free.
+      times: how often it is executed; None if that depends on data.
+    """
+
+    path: str
+    dense: int
+    axes: tuple[Ints, ...]
+    times: int | None = 1
 
 
 @dataclass(frozen=True)
 class Equation:
-    """An equation, its path, and where relations between units are collected."""
+    """An equation, its path, and where relations between units are collected.
+
+    Attributes:
+      eqn: the equation; None where branches meet.
+      path: path of the module.
+      relations: where what it says of units goes.
+      products: where a product is noted.
+    """
 
     eqn: core.JaxprEqn | None
     path: str
     relations: Relations
+    products: list[Product] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -47,6 +73,11 @@ class Equation:
     def reason(self, why: str) -> Reason:
         """Why the equation does something to units."""
         return Reason(self.name, self.path, why)
+
+    def note_product(self, dense: int, axes: Sequence[Ints]) -> None:
+        """Notes the multiplications of a product, and its axes that may shrink."""
+        live = tuple(units.ravel() for units in axes if (units > 0).any())
+        self.products.append(Product(self.path, dense, live))
 
     def fix(self, blocks: Sequence[Block], why: str) -> None:
         """Says that no position of blocks can be removed."""

@@ -1,5 +1,6 @@
 """Matrix products and convolutions."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -23,7 +24,7 @@ def _dot_general(e: Equation, operands: Sequence[AxisUnits]) -> list[AxisUnits]:
         blocks = _by_role(e, x, [batch[side], contracted[side], free])
         sides.append((blocks, free))
     batches = _united(e, [blocks for blocks, _ in sides], batch)
-    _united(e, [blocks for blocks, _ in sides], contracted)
+    pairs = _united(e, [blocks for blocks, _ in sides], contracted)
     for (blocks, _), axes in zip(sides, contracted, strict=True):
         for block in blocks:
             if block.axes[0] in axes:
@@ -41,6 +42,8 @@ def _dot_general(e: Equation, operands: Sequence[AxisUnits]) -> list[AxisUnits]:
     for x, axes in zip(operands, contracted, strict=True):
         _note_roles(e, x, axes)
     _keep_heads(e, found[: len(batches)], [blocks for blocks, _ in sides], batch)
+    units = [*(block.units for block in found), *(units for units, _ in pairs)]
+    e.note_product(math.prod(array.size for array in units), units)
     return [made(found)]
 
 
@@ -112,9 +115,12 @@ def _convolution(e: Equation, operands: Sequence[AxisUnits]) -> list[AxisUnits]:
     _note_roles(e, operands[1], [rhs[1]])
     for block in (inputs, read):
         e.relations.use(block.units)
+    kernel_shape = e.eqn.invars[1].aval.shape
+    reads = np.where(read.units > 0, read.units, inputs.units[: read.units.size])
+    depthwise = groups > 1 and read.units.size == 1
     if groups == 1:
         e.relations.unite(inputs.units, read.units)
-    elif read.units.size == 1:  # depthwise: every input makes channels of its own
+    elif depthwise:  # every input makes channels of its own
         e.relations.unite(inputs.units[:, None], outputs.units.reshape(groups, -1))
     else:
         of_groups = inputs.units.reshape(groups, -1)
@@ -123,6 +129,10 @@ def _convolution(e: Equation, operands: Sequence[AxisUnits]) -> list[AxisUnits]:
         made_by = outputs.units.reshape(groups, -1)
         e.relations.unite(made_by[:1], made_by)
     (shape,) = e.shapes
+    e.note_product(
+        math.prod(shape) * math.prod(kernel_shape[axis] for axis in rhs[1:]),
+        [x_batch.units, outputs.units, *([] if depthwise else [reads])],
+    )
     spatial = [fixed_block(axis, shape[axis]) for axis in out[2:]]
     return [made([x_batch.on(out[:1]), outputs.on(out[1:2]), *spatial])]
 
