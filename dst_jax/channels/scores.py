@@ -151,7 +151,7 @@ def fpgm(params: Params, groups: Groups) -> Scores:
         if not count:
             _missing(name, "produces")
         squares = jnp.diagonal(inner)
-        apart = jnp.maximum(squares[:, None] + squares - 2 * inner, 0)
+        apart = jnp.maximum(squares[:, None] + squares[None] - 2 * inner, 0)
         found[name] = jnp.sqrt(apart).sum(axis=1)
     return found
 

@@ -2,8 +2,6 @@
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Literal
-
 import numpy as np
 from jax.typing import ArrayLike
 
@@ -24,7 +22,7 @@ def select(
     budget: float | None = None,
     cost: Callable[[Kept], float] | None = None,
     solver: Solver | None = None,
-    scope: Literal["global", "group"] = "global",
+    scope: str = "global",
     floor: int | float | Mapping[str, int] = 1,
     multiple_of: int = 1,
 ) -> Kept:
@@ -47,7 +45,8 @@ def select(
       solver: function `(loss, cost, *, budget) -> choice`, such as
         `allocation.exact`, which decides how many units each group keeps; by default
         the units with the least score for their cost go first.
-      scope: whether a ratio holds for all units together, "global", or "group".
+      scope: whether a ratio holds for all units together, "global", or for each group
+        on its own, "group".
       floor: units that every group keeps at least: a number, a share, or a number for
         each of some groups by name.
       multiple_of: number that divides how many a group keeps.
