@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
+
 import numpy as np
 from jax.typing import ArrayLike
 
