@@ -37,8 +37,8 @@ class Player(Protocol):
         """The units of what a scan takes off."""
         ...
 
-    def derived(self, program: Called, units: Sequence[AxisUnits]) -> "Player":
-        """What replays a program on values with these units."""
+    def run_derived(self, program: Called, inputs: Sequence[Small]) -> list[Array]:
+        """The results of a program that has been derived from a part of this one."""
         ...
 
 
@@ -112,10 +112,7 @@ def _custom_jvp(
         known = [*own, *(own[i] for i in floats)]
         full = [_abstract(atom) for atom in eqn.invars]
         program = opened(jax.make_jaxpr(both)(full, [full[i] for i in floats]))
-        found = player.derived(program, known).run(
-            program, list(map(Small, inputs, known))
-        )
-        arrays = [x.array for x in found]
+        arrays = player.run_derived(program, list(map(Small, inputs, known)))
         return arrays[: len(arrays) // 2], arrays[len(arrays) // 2 :]
 
     return function(*(x.array for x in operands))
@@ -150,8 +147,7 @@ def _custom_vjp(
         program = opened(jax.make_jaxpr(whole)(full, results))
         known = [*(x.units for x in operands), *units]
         inputs = list(map(Small, [*arrays, *gradients], known))
-        found = player.derived(program, known).run(program, inputs)
-        own = dict(zip(floats, (x.array for x in found), strict=True))
+        own = dict(zip(floats, player.run_derived(program, inputs), strict=True))
         return tuple(own.get(i) for i in range(len(arrays)))
 
     function.defvjp(forward, backward)

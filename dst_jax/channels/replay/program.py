@@ -123,19 +123,18 @@ class Replay:
         """The units of what a scan takes off."""
         return self.labelling.element(units, scan)
 
-    def derived(self, program: Called, units: Sequence[AxisUnits]) -> "Replay":
-        """What replays a program that has been derived from a part of this one.
+    def run_derived(self, program: Called, inputs: Sequence[Small]) -> list[Array]:
+        """The results of a program that has been derived from a part of this one.
 
         Args:
-          program: the program.
-          units: the units of its inputs, which are made components here.
+          program: a program of its own, with relations of its own.
+          inputs: values of this one, whose units are made components for it.
         """
-        return Replay.of(
-            program,
-            list(map(self._resolved, units)),
-            self.kept,
-            split=self.labelling.relations.split,
-        )
+        units = [self._resolved(value.units) for value in inputs]
+        split = self.labelling.relations.split
+        replay = Replay.of(program, units, self.kept, split=split)
+        own = [Small(x.array, u) for x, u in zip(inputs, units, strict=True)]
+        return [value.array for value in replay.run(program, own)]
 
     def _resolved(self, units: AxisUnits) -> AxisUnits:
         of = self.components.of

@@ -22,7 +22,7 @@ SQUEEZED = "an axis of one position is dropped"
 
 def _broadcast_in_dim(e: Equation, operands: Sequence[AxisUnits]) -> list[AxisUnits]:
     (shape,), x = e.shapes, operands[0]
-    to = e.params["broadcast_dimensions"]
+    to = [int(axis) for axis in e.params["broadcast_dimensions"]]
     zero = x.constant == 0
     blocks: list[Block] = []
     for block in x.blocks:
