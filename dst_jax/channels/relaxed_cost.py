@@ -2,9 +2,10 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
@@ -16,7 +17,7 @@ from dst_jax.channels.labelling import Labelling
 from dst_jax.channels.leaf_units import leaf_units
 from dst_jax.channels.removal import Keep
 from dst_jax.jaxprs.dataflow import followed
-from dst_jax.jaxprs.traced_function import TracedFunction, traced
+from dst_jax.jaxprs.traced_function import TracedFunction, is_array, traced
 from dst_jax.jaxprs.tracing import argument_positions
 
 __all__ = ["Relaxed", "relaxed"]
@@ -46,6 +47,7 @@ class Relaxed:
     fn: Callable[..., Any]
     groups: Groups
     weights: tuple[int, ...]
+    _traced: dict[Any, _Costs] = field(default_factory=dict, repr=False, compare=False)
 
     def __call__(
         self, gates: Mapping[str, ArrayLike], *args: Any, **kwargs: Any
@@ -87,6 +89,18 @@ class Relaxed:
         return jnp.concatenate([*parts, jnp.ones(1)])
 
     def _costs(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> _Costs:
+        """The costs for arguments of these shapes, traced once."""
+        leaves, structure = jax.tree.flatten((args, dict(kwargs)))
+        kinds = [
+            (np.shape(leaf), str(jnp.result_type(leaf))) if is_array(leaf) else id(leaf)
+            for leaf in leaves
+        ]
+        key = (structure, tuple(kinds))
+        if key not in self._traced:
+            self._traced[key] = self._found(args, kwargs)
+        return self._traced[key]
+
+    def _found(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> _Costs:
         function = traced(self.fn, args, kwargs, self.weights)
         start = leaf_units(function)
         labelling = Labelling(first=start.size, split=self.groups.split)
