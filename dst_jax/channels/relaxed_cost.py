@@ -92,7 +92,7 @@ class Relaxed:
         """The costs for arguments of these shapes, traced once."""
         leaves, structure = jax.tree.flatten((args, dict(kwargs)))
         kinds = [
-            (np.shape(leaf), str(jnp.result_type(leaf))) if is_array(leaf) else id(leaf)
+            (np.shape(leaf), str(jnp.result_type(leaf))) if is_array(leaf) else leaf
             for leaf in leaves
         ]
         key = (structure, tuple(kinds))
