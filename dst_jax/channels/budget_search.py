@@ -12,7 +12,7 @@ __all__ = ["BudgetSearch", "Kept", "Solver"]
 Kept = dict[str, np.ndarray]
 """By name of a group, for every unit whether it is kept."""
 
-Solver = Callable[..., Sequence[int]]
+Solver = Callable[..., "Sequence[int] | np.ndarray"]
 """`(loss, cost, *, budget) -> choice`, as those of `dst_jax.allocation`."""
 
 _ROUNDS = 30

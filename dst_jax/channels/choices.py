@@ -88,5 +88,5 @@ def preferred(choice: Choice, found: Components) -> int:
     >>> preferred(Choice(parts, None, (), Reason("", "", "")), found)
     1
     """
-    live = [(found.of(part) > 0).all() for part in choice.parts]
+    live = [bool((found.of(part) > 0).all()) for part in choice.parts]
     return live.index(True) if True in live else 0

@@ -16,6 +16,7 @@ from dst_jax.channels.relations import Split
 from dst_jax.jaxprs.dataflow import followed
 from dst_jax.jaxprs.traced_function import TracedFunction, is_array, traced
 from dst_jax.jaxprs.tracing import argument_positions, check_weights
+from dst_jax.jaxprs.weight_labels import shape_of
 
 __all__ = ["Groups", "groups"]
 
@@ -134,7 +135,7 @@ def _grouped(function: TracedFunction, *, has_aux: bool, split: Split) -> Groups
             relations.fix(block.units, OUTPUT)
     components = relations.components()
     invars = function.program.jaxpr.invars
-    shapes = {path: invars[i].aval.shape for i, path in function.paths.items()}
+    shapes = {path: shape_of(invars[i]) for i, path in function.paths.items()}
     found = Partition.of(start.axes, relations, components)
     return Groups(
         found.groups,

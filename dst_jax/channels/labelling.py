@@ -53,9 +53,9 @@ class Labelling(Domain[AxisUnits]):
     def inside(self, eqn: core.JaxprEqn) -> "Labelling":
         """The same for what is executed as often as a scan goes, or not always."""
         other = copy.copy(self)
-        length = eqn.params.get("length")
-        known = length is not None and self._times is not None
-        other._times = length * self._times if known else None
+        length = eqn.params.get("length")  # of a scan, and of nothing else
+        times = self._times
+        other._times = None if length is None or times is None else length * times
         return other
 
     def constant(self, aval: Any) -> AxisUnits:
@@ -72,7 +72,7 @@ class Labelling(Domain[AxisUnits]):
 
     def either(self, a: AxisUnits, b: AxisUnits) -> AxisUnits:
         """The same positions are united."""
-        equation = Equation(None, "", self.relations)
+        equation = Equation("cond", "", self.relations)
         blocks = []
         for units, same in aligned(equation, [a.blocks, b.blocks]):
             zero = np.logical_and.reduce([block.zero for block in same])
@@ -88,7 +88,7 @@ class Labelling(Domain[AxisUnits]):
         """The rule of the primitive."""
         stack = "/".join(filter(None, map(str, scope)))
         path = "/".join(path_of(stack))
-        equation = Equation(eqn, path, self.relations)
+        equation = Equation.of(eqn, path, self.relations)
         results = apply(equation, operands)
         if self._settled:
             self.products += (p._replace(times=self._times) for p in equation.products)
@@ -96,7 +96,7 @@ class Labelling(Domain[AxisUnits]):
 
     def element(self, fact: AxisUnits, scan: core.JaxprEqn) -> AxisUnits:
         """The axis that a scan goes along is fixed."""
-        equation = Equation(scan, "", self.relations)
+        equation = Equation.of(scan, "", self.relations)
         x = equation.whole(fact, [0], "a scan goes along the axis")
         rest = [block for block in x.blocks if block.axes != (0,)]
         blocks = [b.on([axis - 1 for axis in b.axes]) for b in rest]
@@ -109,7 +109,7 @@ class Labelling(Domain[AxisUnits]):
 
     def shaped(self, fact: AxisUnits, aval: Any) -> AxisUnits:
         """Parts that devices hold are fixed."""
-        equation = Equation(None, "", self.relations)
+        equation = Equation("shard_map", "", self.relations)
         equation.fix(fact.blocks, "it is split over devices")
         return new(getattr(aval, "shape", ()), FIXED)
 

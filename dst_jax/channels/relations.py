@@ -170,7 +170,7 @@ class Relations:
         for part, dims, units in zip(parts, at, self._parts[key], strict=True):
             others = tuple(i for i in range(block.units.ndim) if i not in dims)
             zero = block.zero.transpose(*dims, *others)
-            zero = zero.all(axis=tuple(range(len(dims), zero.ndim)))
+            zero = np.asarray(zero.all(axis=tuple(range(len(dims), zero.ndim))))
             found.append(Block(tuple(part), units, zero))
         return found
 

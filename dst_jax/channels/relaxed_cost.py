@@ -19,6 +19,7 @@ from dst_jax.channels.removal import Keep
 from dst_jax.jaxprs.dataflow import followed
 from dst_jax.jaxprs.traced_function import TracedFunction, is_array, traced
 from dst_jax.jaxprs.tracing import argument_positions
+from dst_jax.jaxprs.weight_labels import shape_of
 
 __all__ = ["Relaxed", "relaxed"]
 
@@ -175,7 +176,7 @@ def _parameters(
     factor: Callable[[int, Sequence[np.ndarray]], _Factor],
 ) -> list[_Factor]:
     invars = function.program.jaxpr.invars
-    shapes = {path: invars[i].aval.shape for i, path in function.paths.items()}
+    shapes = {path: shape_of(invars[i]) for i, path in function.paths.items()}
     trained = {path for path in shapes if "params" in path.split("/")[:2]} or set(
         shapes
     )

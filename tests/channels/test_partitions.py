@@ -313,7 +313,7 @@ CASES = {
 }
 
 
-@pytest.fixture(params=CASES.values(), ids=CASES, scope="module")
+@pytest.fixture(params=CASES.values(), ids=list(CASES), scope="module")
 def case(request):
     return request.param
 

@@ -122,7 +122,11 @@ def test_floors_and_multiples(small):
     assert counts(threshold=2.0, floor=3, multiple_of=4) == [4, 4]
 
 
-@pytest.mark.parametrize("solver", [None, allocation.greedy, allocation.exact])
+def exact(loss, cost, *, budget):
+    return allocation.exact(loss, cost, budget=budget, resolution=2000)
+
+
+@pytest.mark.parametrize("solver", [None, allocation.greedy, exact])
 @pytest.mark.parametrize("share", [0.3, 0.5, 0.9])
 def test_a_budget_is_met_within_one_unit(small, solver, share):
     w, x, groups = small
@@ -130,11 +134,6 @@ def test_a_budget_is_met_within_one_unit(small, solver, share):
 
     def cost(keep):
         return relaxed.exact(keep, w, x)[0]
-
-    if solver is allocation.exact:
-
-        def solver(loss, cost, *, budget):
-            return allocation.exact(loss, cost, budget=budget, resolution=2000)
 
     budget = share * cost({})
     scores = channels.scores.l2(w, groups)

@@ -156,7 +156,7 @@ def _custom_vjp(
 
 def _floats(eqn: core.JaxprEqn) -> list[int]:
     """The operands that have derivatives."""
-    types = [atom.aval.dtype for atom in eqn.invars]
+    types = [_abstract(atom).dtype for atom in eqn.invars]
     return [i for i, dtype in enumerate(types) if jnp.issubdtype(dtype, jnp.inexact)]
 
 

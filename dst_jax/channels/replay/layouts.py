@@ -46,7 +46,9 @@ def _factors(block: Block, held: Bools) -> list[Bools]:
     if held.ndim == 1:
         return [held]
     axes = range(held.ndim)
-    factors = [held.any(axis=tuple(i for i in axes if i != axis)) for axis in axes]
+    factors = [
+        np.asarray(held.any(axis=tuple(i for i in axes if i != axis))) for axis in axes
+    ]
     product = np.ones((), bool)
     for factor in factors:
         product = product[..., None] & factor

@@ -1,9 +1,10 @@
 """An equation as the rules see it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import numpy as np
 from jax.extend import core
 
 from dst_jax.channels.axis_units import (
@@ -18,6 +19,7 @@ from dst_jax.channels.axis_units import (
 )
 from dst_jax.channels.reasons import Reason
 from dst_jax.channels.relations import Relations
+from dst_jax.jaxprs.weight_labels import shape_of
 
 __all__ = ["Equation", "Product"]
 
@@ -44,31 +46,34 @@ class Equation:
     """An equation, its path, and where relations between units are collected.
 
     Attributes:
-      eqn: the equation; None where branches meet.
+      name: name of the primitive.
       path: path of the module.
       relations: where what it says of units goes.
+      params: parameters of the primitive.
+      given: shapes of the operands.
+      shapes: shapes of the results.
       products: where a product is noted.
     """
 
-    eqn: core.JaxprEqn | None
+    name: str
     path: str
     relations: Relations
+    params: Mapping[str, Any] = field(default_factory=dict)
+    given: Sequence[tuple[int, ...]] = ()
+    shapes: Sequence[tuple[int, ...]] = ()
     products: list[Product] = field(default_factory=list)
 
-    @property
-    def name(self) -> str:
-        """The name of the primitive."""
-        return self.eqn.primitive.name if self.eqn else "cond"
-
-    @property
-    def params(self) -> dict[str, Any]:
-        """The parameters of the primitive."""
-        return self.eqn.params
-
-    @property
-    def shapes(self) -> list[tuple[int, ...]]:
-        """The shapes of the results."""
-        return [getattr(var.aval, "shape", ()) for var in self.eqn.outvars]
+    @classmethod
+    def of(cls, eqn: core.JaxprEqn, path: str, relations: Relations) -> "Equation":
+        """What the rules see of an equation of a jaxpr."""
+        return cls(
+            eqn.primitive.name,
+            path,
+            relations,
+            eqn.params,
+            [shape_of(atom) for atom in eqn.invars],
+            [shape_of(var) for var in eqn.outvars],
+        )
 
     def reason(self, why: str) -> Reason:
         """Why the equation does something to units."""
@@ -116,7 +121,7 @@ class Equation:
         block = block.ordered([*axes, *rest])
         first = block.units[(0,) * len(axes)]
         self.relations.unite(first, block.units)
-        zero = block.zero.all(axis=tuple(range(len(axes))))
+        zero = np.asarray(block.zero.all(axis=tuple(range(len(axes)))))
         sizes = zip(axes, block.units.shape, strict=False)
         fixed = [fixed_block(axis, size) for axis, size in sizes]
         return [*fixed, Block(tuple(rest), first, zero)]

@@ -115,7 +115,7 @@ def _convolution(e: Equation, operands: Sequence[AxisUnits]) -> list[AxisUnits]:
     _note_roles(e, operands[1], [rhs[1]])
     for block in (inputs, read):
         e.relations.use(block.units)
-    kernel_shape = e.eqn.invars[1].aval.shape
+    kernel_shape = e.given[1]
     reads = np.where(read.units > 0, read.units, inputs.units[: read.units.size])
     depthwise = groups > 1 and read.units.size == 1
     if groups == 1:
