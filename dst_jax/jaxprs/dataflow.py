@@ -10,7 +10,14 @@ from typing import Any, Generic, TypeVar
 
 from jax.extend import core
 
-from dst_jax.jaxprs.calls import Called, called, opened, scan_parts, while_parts
+from dst_jax.jaxprs.calls import (
+    Called,
+    called,
+    is_mutable,
+    opened,
+    scan_parts,
+    while_parts,
+)
 
 __all__ = ["Domain", "NameStacks", "followed", "results_of"]
 
@@ -64,6 +71,12 @@ class Domain(abc.ABC, Generic[Fact]):
         del aval
         return fact
 
+    def written(self, fact: Fact, operands: Sequence[Fact]) -> Fact:
+        """The fact about a mutable array after an equation that may write to it."""
+        for operand in operands:
+            fact = self.either(fact, operand)
+        return fact
+
     def tentative(self) -> "Domain[Fact]":
         """The domain for a loop's body before all facts about its carry are known."""
         return self
@@ -102,8 +115,12 @@ def followed(
         return domain.constant(atom.aval) if literal else known[atom]
 
     for eqn in jaxpr.eqns:
-        results = results_of(eqn, [fact(atom) for atom in eqn.invars], domain, scope)
+        operands = [fact(atom) for atom in eqn.invars]
+        results = results_of(eqn, operands, domain, scope)
         known.update(zip(eqn.outvars, results, strict=True))
+        for atom in eqn.invars:
+            if is_mutable(atom.aval):
+                known[atom] = domain.written(fact(atom), operands)
     return [fact(atom) for atom in jaxpr.outvars]
 
 
