@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 import jax
 from jax.extend import core
 
+from dst_jax.jaxprs.mutable_loops import HIJAX, is_mutable, without_mutable
+
 __all__ = [
     "Called",
     "Scan",
@@ -13,7 +15,6 @@ __all__ = [
     "bodies",
     "called",
     "has_rule",
-    "is_mutable",
     "name_of",
     "opened",
     "register",
@@ -38,9 +39,6 @@ CALLS = {
     "custom_vjp_call": "call_jaxpr",
     "custom_vjp_call_jaxpr": "fun_jaxpr",
 }
-
-# Primitives that hold an object with an `expand` method, of `jax.experimental.hijax`.
-HIJAX = "call_hi_primitive"
 
 _RULES: dict[core.Primitive, Callable[..., Any]] = {}
 
@@ -135,7 +133,7 @@ def bodies(eqn: core.JaxprEqn) -> list[core.Jaxpr]:
     params = eqn.params
     if eqn.primitive.name == HIJAX:
         params = params["_prim"].params
-    return list(core.jaxprs_in_params(params))
+    return [opened(jaxpr).jaxpr for jaxpr in core.jaxprs_in_params(params)]
 
 
 def name_of(eqn: core.JaxprEqn) -> str:
@@ -148,16 +146,6 @@ def name_of(eqn: core.JaxprEqn) -> str:
     if eqn.primitive.name == HIJAX:
         return type(eqn.params["_prim"]).__name__
     return eqn.primitive.name
-
-
-def is_mutable(aval: Any) -> bool:
-    """Whether a variable of that type is a mutable array (`jax.Ref`).
-
-    >>> import jax
-    >>> is_mutable(jax.typeof(1.0)), is_mutable(jax.typeof(jax.new_ref(1.0)))
-    (False, True)
-    """
-    return hasattr(aval, "inner_aval")
 
 
 def scan_parts(eqn: core.JaxprEqn) -> Scan:
@@ -200,6 +188,8 @@ def while_parts(eqn: core.JaxprEqn) -> While:
 def opened(jaxpr: object) -> Called:
     """A jaxpr apart from its constants, whether it came closed over them or not.
 
+    Its loops over mutable arrays are scans, see `mutable_loops`.
+
     Args:
       jaxpr: a jaxpr, closed or not: JAX 0.12 has one type where 0.10 has two.
 
@@ -208,7 +198,7 @@ def opened(jaxpr: object) -> Called:
     1
     """
     inner: Any = getattr(jaxpr, "jaxpr", jaxpr)
-    return Called(inner, list(getattr(jaxpr, "consts", ())))
+    return Called(without_mutable(inner), list(getattr(jaxpr, "consts", ())))
 
 
 def _by_rule(eqn: core.JaxprEqn) -> Called:

@@ -10,14 +10,8 @@ from typing import Any, Generic, TypeVar
 
 from jax.extend import core
 
-from dst_jax.jaxprs.calls import (
-    Called,
-    called,
-    is_mutable,
-    opened,
-    scan_parts,
-    while_parts,
-)
+from dst_jax.jaxprs.calls import Called, called, opened, scan_parts, while_parts
+from dst_jax.jaxprs.mutable_loops import is_mutable
 
 __all__ = ["Domain", "NameStacks", "followed", "results_of"]
 

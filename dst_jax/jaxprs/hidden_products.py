@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from jax.extend import core
 
-from dst_jax.jaxprs.calls import HIJAX, bodies, called, has_rule, is_mutable, name_of
+from dst_jax.jaxprs.calls import bodies, called, has_rule, name_of
 from dst_jax.jaxprs.module_paths import Path, path_of
+from dst_jax.jaxprs.mutable_loops import HIJAX, is_mutable
 
 __all__ = [
     "PRODUCTS",
@@ -167,8 +168,8 @@ def refuse_hidden(jaxpr: core.Jaxpr) -> None:
         f"cost.count cannot count the multiplications of {names}"
         f"{' in ' + '/'.join(path) if path else ''}: it counts "
         f"{' and '.join(sorted(PRODUCTS))}, also inside jit, remat, custom "
-        "derivatives, loops, branches and shard_map(check_vma=True), but not on "
-        "mutable arrays (jax.Ref, JAX_SCAN3=1); cost.register takes a rule for a "
+        "derivatives, loops, branches and shard_map(check_vma=True), but not where "
+        "loops write to mutable arrays (jax.Ref); cost.register takes a rule for a "
         "primitive, and opaque='list' lists them"
     )
 

@@ -3,7 +3,7 @@
 import functools
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +26,7 @@ def visited(
     *,
     weights: int | tuple[int, ...],
     with_output: bool = False,
-    opaque: Literal["raise", "list"] = "raise",
+    opaque: str = "raise",
     control: Mapping[str, Control] = SUMMED,
 ) -> Callable[..., Any]:
     """A function of the arguments of `fn` that returns what a visitor finds in it.

@@ -5,11 +5,12 @@ from typing import Any
 
 from jax.extend import core
 
-from dst_jax.jaxprs.calls import Called, called, is_mutable, name_of
+from dst_jax.jaxprs.calls import Called, called, name_of
 from dst_jax.jaxprs.control_flow import SUMMED, Control
 from dst_jax.jaxprs.exact_integers import Count
 from dst_jax.jaxprs.hidden_products import PRODUCTS, is_hidden, multiplies
 from dst_jax.jaxprs.module_paths import Path, path_of
+from dst_jax.jaxprs.mutable_loops import is_mutable, is_rewritten
 from dst_jax.jaxprs.operand_roles import Role, equation_roles, joined
 from dst_jax.jaxprs.operation_sums import split_of, varying
 from dst_jax.jaxprs.values import (
@@ -95,7 +96,7 @@ def _step(
         )
         operation = Operation(path, name_of(eqn), seen)
         return results, [varying(operation, split_of(arrays_of(args)))]
-    if not multiplies(eqn):
+    if not multiplies(eqn) and not is_rewritten(eqn):
         return bind(eqn, args), []
 
     def run(inner: Called, inputs: Sequence[Value]) -> Evaluated:
@@ -121,6 +122,8 @@ def bind(eqn: core.JaxprEqn, args: list[Value]) -> list[Value]:
     >>> float(bind(program.eqns[0], [two, one])[0].array)
     3.0
     """
+    if is_rewritten(eqn):
+        return _step(eqn, args, (), lambda *seen: (), SUMMED)[0]
     bound = eqn.primitive.get_bind_params(eqn.params)
     # jax 0.10 also returns functions that are bound ahead of the operands.
     functions, params = bound if isinstance(bound, tuple) else ((), bound)

@@ -46,7 +46,7 @@ class Net(nn.Module):
             case "examples":
                 blocks = nn.vmap(
                     Block,
-                    variable_axes=self.axes | {"params": None},
+                    variable_axes={**self.axes, "params": None},
                     split_rngs={"params": False},
                 )
                 return blocks(name="layers")(x)[0]
@@ -54,7 +54,7 @@ class Net(nn.Module):
                 examples = nn.vmap(
                     Block,
                     in_axes=(0, None),
-                    variable_axes=self.axes | {"params": None},
+                    variable_axes={**self.axes, "params": None},
                     split_rngs={"params": False},
                 )
                 blocks = nn.scan(
