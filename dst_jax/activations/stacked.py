@@ -12,13 +12,13 @@ from dst_jax.jaxprs.tracing import arrays_apart
 
 __all__ = ["unstacked"]
 
-Shapes = Mapping[str, tuple[int, ...]]
+MapShapes = Mapping[str, tuple[int, ...]]
 
 
 def unstacked(
     maps: OrderedDict[str, Array],
-    seen: Shapes,
-    traced: Callable[..., tuple[Mapping[str, Array], Shapes]],
+    seen: MapShapes,
+    traced: Callable[..., tuple[Mapping[str, Array], MapShapes]],
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
 ) -> OrderedDict[str, Array]:
@@ -65,10 +65,10 @@ def unstacked(
 
 
 def _with_one_more(
-    traced: Callable[..., tuple[Mapping[str, Array], Shapes]],
+    traced: Callable[..., tuple[Mapping[str, Array], MapShapes]],
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
-) -> tuple[Shapes, Shapes]:
+) -> tuple[MapShapes, MapShapes]:
     """The shapes of maps, and those that taps see, of a batch of one example more."""
     arrays, filled = arrays_apart(args, kwargs)
     paths = [path for path, _ in jax.tree_util.tree_leaves_with_path((args, kwargs))]
