@@ -3,10 +3,8 @@
 import collections
 import itertools
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
-
-from dst_jax import trees
 
 __all__ = ["Path", "keys", "modules_of", "path_of"]
 
@@ -47,25 +45,26 @@ def path_of(name_stack: Any) -> Path:
     return tuple(path)
 
 
-def modules_of(tree: Any) -> frozenset[Path]:
-    """The paths of modules that hold the leaves of a tree, from wherever they begin.
+def modules_of(paths: Iterable[Path | None]) -> frozenset[Path]:
+    """The paths of modules and of those around them, from wherever they begin.
 
-    >>> modules = modules_of({"params": {"block": {"conv": {"kernel": 1.0}}}})
+    >>> modules = modules_of([("params", "block", "conv"), None])
     >>> ("block", "conv") in modules, ("block", "block") in modules
     (True, False)
     """
-    paths: set[Path] = set()
-    for name in trees.named_leaves(tree):
-        paths.add(tuple(name.split("/")[:-1]))
     return frozenset(
         path[start:end]
-        for path in paths
+        for path in set(paths)
+        if path
         for start, end in itertools.combinations(range(len(path) + 1), 2)
     )
 
 
 def keys(
-    operations: Sequence[tuple[Path, str]], modules: Collection[Path] = frozenset()
+    operations: Sequence[tuple[Path, str]],
+    owners: Sequence[Path] | None = None,
+    *,
+    modules: Collection[Path] = frozenset(),
 ) -> list[str]:
     """A unique key for every operation, in order.
 
@@ -78,18 +77,30 @@ def keys(
 
     Args:
       operations: path and primitive of each.
+      owners: path of the module whose weights each multiplies, or (): it stands for a
+        path that the program does not hold.
       modules: paths of modules that hold weights, see `modules_of`.
 
     >>> keys([(("Net", "conv1"), "conv_general_dilated"),
     ...       (("Net", "attn"), "dot_general"), (("Net", "attn"), "dot_general")])
     ['conv1', 'attn/dot_general', 'attn/dot_general_1']
+    >>> keys([((), "dot_general"), (("eqx.nn.Linear",), "dot_general")],
+    ...      [("layers", "0"), ("layers", "1")])
+    ['layers/0', 'layers/1']
     >>> twice = [(("Net", "0", "0"), "dot_general"), (("Net", "fc"), "dot_general")]
-    >>> keys(twice, {("0", "0"), ("fc",)}), keys(twice, {("0",), ("fc",)})
-    (['0/0', 'fc'], ['0', 'fc'])
+    >>> keys(twice, modules={("0", "0"), ("fc",)})
+    ['0/0', 'fc']
+    >>> keys(twice, modules={("0",), ("fc",)})
+    ['0', 'fc']
     """
-    paths = [_mended(path, modules) for path, _ in operations]
-    if len({path[:1] for path in paths}) == 1 and all(len(p) > 1 for p in paths):
-        paths = [path[1:] for path in paths]
+    written = [_mended(path, modules) for path, _ in operations]
+    owned = [
+        owner if all(name.startswith("eqx.") for name in path) else ()
+        for path, owner in zip(written, owners or [()] * len(written), strict=True)
+    ]
+    named = [path for path, owner in zip(written, owned, strict=True) if not owner]
+    shared = len({path[:1] for path in named}) == 1 and all(len(p) > 1 for p in named)
+    paths = [owner or path[shared:] for path, owner in zip(written, owned, strict=True)]
     shared = collections.Counter(paths)
     taken = {"/".join(path) for path in paths if path and shared[path] == 1}
     named = []

@@ -106,8 +106,8 @@ def _rewritten(jaxpr: core.Jaxpr, values: dict[Any, Any]) -> _Rewritten | None:
 def _is_whole(eqn: core.JaxprEqn) -> bool:
     """Whether an equation reads, or reads and writes, a whole mutable array."""
     length = {"get": 1, "swap": 2}.get(eqn.primitive.name)
-    array, result = eqn.invars[0].aval, eqn.outvars[0].aval
-    return len(eqn.invars) == length and array.shape == result.shape
+    avals: list[Any] = [eqn.invars[0].aval, eqn.outvars[0].aval]
+    return len(eqn.invars) == length and avals[0].shape == avals[1].shape
 
 
 def _scan(

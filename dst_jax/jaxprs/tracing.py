@@ -2,18 +2,19 @@
 
 import functools
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from dst_jax import checks
+from dst_jax import checks, trees
 from dst_jax.jaxprs import module_paths as naming
 from dst_jax.jaxprs.calls import opened
 from dst_jax.jaxprs.control_flow import SUMMED, Control
 from dst_jax.jaxprs.hidden_products import refuse_hidden
 from dst_jax.jaxprs.operand_roles import Role
+from dst_jax.jaxprs.operation_owners import owners
 from dst_jax.jaxprs.values import Value
 from dst_jax.jaxprs.walker import Visit, evaluate
 
@@ -72,10 +73,18 @@ def visited(
         program = opened(closed)
         if opaque == "raise":
             refuse_hidden(program.jaxpr)
-        inputs = _values(arrays, args, positions)
+        modules = _modules(arrays, args, positions)
+        roles = [Role.DATA if module is None else Role.WEIGHT for module in modules]
+        inputs = [
+            Value(jnp.asarray(array), role)
+            for array, role in zip(arrays.values(), roles, strict=True)
+        ]
         values, operations = evaluate(program, inputs, visit=visit, control=control)
-        modules = naming.modules_of((args, kwargs))
-        keys = naming.keys([(op.path, op.primitive) for op in operations], modules)
+        keys = naming.keys(
+            [(op.path, op.primitive) for op in operations],
+            owners(program, modules),
+            modules=naming.modules_of(modules),
+        )
         named = OrderedDict(
             (key, op.counts) for key, op in zip(keys, operations, strict=True)
         )
@@ -158,15 +167,22 @@ def arrays_apart(
     return arrays, filled
 
 
-def _values(
-    arrays: Mapping[int, Any], args: tuple[Any, ...], weights: tuple[int, ...]
-) -> list[Value]:
-    """The arrays of the arguments in the order of the jaxpr's invars."""
-    roles: list[Role] = []
+def _modules(
+    arrays: Iterable[int], args: tuple[Any, ...], weights: tuple[int, ...]
+) -> list[naming.Path | None]:
+    """The path of the module of every array; None if it is no weight.
+
+    Args:
+      arrays: numbers of the leaves that are arrays.
+      args: positional arguments.
+      weights: positions of those that hold weights.
+
+    >>> _modules([0, 1], ({"fc": {"kernel": 1.0}}, 2.0), (0,))
+    [('fc',), None]
+    """
+    modules: list[naming.Path | None] = []
     for i, arg in enumerate(args):
-        role = Role.WEIGHT if i in weights else Role.DATA
-        roles += [role] * len(jax.tree.leaves(arg))
-    return [
-        Value(jnp.asarray(leaf), roles[i] if i < len(roles) else Role.DATA)
-        for i, leaf in arrays.items()
-    ]
+        for path, _ in jax.tree_util.tree_leaves_with_path(arg):
+            module = tuple(trees.path_name(path).split("/")[:-1])
+            modules.append(module if i in weights else None)
+    return [modules[i] if i < len(modules) else None for i in arrays]

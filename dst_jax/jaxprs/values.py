@@ -13,9 +13,9 @@ from dst_jax.jaxprs.module_paths import Path
 from dst_jax.jaxprs.operand_roles import Role
 
 __all__ = [
+    "Evaluate",
     "Evaluated",
     "Operation",
-    "Run",
     "Uncounted",
     "Value",
     "arrays_of",
@@ -76,7 +76,7 @@ class Uncounted:
 Evaluated = tuple[list[Value], list[Operation]]
 
 # Evaluates a jaxpr inside an equation, with the operands that it gets there.
-Run = Callable[[Called, Sequence[Value]], Evaluated]
+Evaluate = Callable[[Called, Sequence[Value]], Evaluated]
 
 
 def values_of(arrays: Sequence[Any], roles: Sequence[Role]) -> list[Value]:

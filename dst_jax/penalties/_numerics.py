@@ -19,6 +19,7 @@ def upcast(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     become the largest number that it has: a slope of 1e6 is 65504 in float16.
 
     Raises:
+      TypeError: `x` is complex.
       ValueError: `x` is empty.
 
     >>> upcast(jnp.ones(1, jnp.bfloat16)).dtype.name
@@ -26,6 +27,7 @@ def upcast(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     >>> jax.grad(lambda x: 1e6 * upcast(x))(jnp.float16(1)).item()
     65504.0
     """
+    check_real("x", x)
     if not x.size:
         raise ValueError(f"a penalty needs at least one entry, got shape {x.shape}")
     wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
@@ -46,6 +48,19 @@ def _bounded(x: Float[Array, "*shape"], most: Any) -> Float[Array, "*shape"]:
         return jnp.clip(b, -most.astype(b.dtype), most.astype(b.dtype))
 
     return jax.lax.custom_linear_solve(lambda x: x, x, same, clipped)
+
+
+def check_real(name: str, x: Array) -> None:
+    """Refuses a complex array, of which formulas for real ones make something else.
+
+    >>> check_real("x", jnp.ones(1, complex))
+    Traceback (most recent call last):
+    TypeError: x must be real, got complex64: take its absolute value first
+    """
+    if jnp.iscomplexobj(x):
+        raise TypeError(
+            f"{name} must be real, got {x.dtype}: take its absolute value first"
+        )
 
 
 def magnitude(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
