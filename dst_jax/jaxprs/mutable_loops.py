@@ -115,11 +115,11 @@ def _scan(
 ) -> core.JaxprEqn | None:
     """A loop as a `scan` of values, which it puts into `values`."""
     params = eqn.params["_prim"].params
-    body = params["jaxpr"]
+    body = getattr(params["jaxpr"], "jaxpr", params["jaxpr"])
     arrays = [i for i, x in enumerate(operands) if is_mutable(x.aval)]
     slices = [i for i, sliced in enumerate(params["extensives"]) if sliced]
     consts = [i for i in range(len(operands)) if i not in {*arrays, *slices}]
-    if any(operands[i] not in values for i in arrays):
+    if body.constvars or any(operands[i] not in values for i in arrays):
         return None
     fresh = core.gensym()
     carry = [fresh(operands[i].aval.inner_aval) for i in arrays]

@@ -98,8 +98,8 @@ def count(
     >>> each = count(lambda w, x: x @ w, per_example=True)
     >>> each(jnp.eye(2), jnp.array([[1.0, 1.0], [0.0, 1.0]]))["dot_general"].effectual
     Count([2, 1])
-    >>> count(lambda x: jnp.linalg.cholesky(x), opaque="list")(jnp.eye(2))
-    OrderedDict({'cholesky': Uncounted(primitive='cholesky', executions=Count(1))})
+    >>> dict(count(jnp.linalg.cholesky, opaque="list")(jnp.eye(2)))
+    {'cholesky': Uncounted(primitive='cholesky', executions=Count(1))}
     """
     counted = visited(
         fn, exact_counts, weights=weights, with_output=with_output, opaque=opaque
