@@ -50,7 +50,7 @@ def main(path: Path = Path("docs/figures/penalties.png")) -> int:
       path: file that it is written to.
 
     >>> main(Path("/dev/null/penalties.png"))
-    1
+    2
     """
     return status(lambda: path, _write)
 

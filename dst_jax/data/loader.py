@@ -13,7 +13,12 @@ from absl import flags
 
 from dst_jax.data.corrupt import CorruptRecord
 from dst_jax.data.datasets import Split
-from dst_jax.data.options import check_processes, check_range, choose_threads
+from dst_jax.data.options import (
+    MOST_WORKERS,
+    check_processes,
+    check_range,
+    choose_threads,
+)
 
 __all__ = ["steps_per_epoch", "train_iterator"]
 
@@ -83,6 +88,7 @@ def train_iterator(
     check_processes(batch_size, process_index, process_count)
     check_range("seed", seed, 0, 2**32 - 1)
     check_range("workers", workers, 0)
+    check_range("workers", workers, 0, MOST_WORKERS)
     check_range("prefetch", prefetch, 1)
     if batch_size > len(split):
         raise ValueError(

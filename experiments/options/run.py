@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from experiments.options.annotations import AT_LEAST_1, FREE, NOT_NEGATIVE
-from experiments.options.texts import about
+from experiments.options.annotations import AT_LEAST_1, FREE, NOT_NEGATIVE, SEED
+from experiments.options.texts import about, suggestion
 
 if TYPE_CHECKING:
     from experiments.options.config import Config
@@ -31,7 +31,10 @@ def is_from_outside(stage: str) -> bool:
 def _stage_names(texts: Sequence[str]) -> tuple[str, ...]:
     for text in texts:
         if text not in STAGES and not is_from_outside(text):
-            raise ValueError(f"must be of {STAGES} or MODULE:ATTRIBUTE, got {text!r}")
+            raise ValueError(
+                f"must be of {STAGES} or MODULE:ATTRIBUTE, got"
+                f" {text!r}{suggestion(text, STAGES)}"
+            )
     return tuple(texts)
 
 
@@ -53,7 +56,7 @@ class RunOptions:
 
     dir: Annotated[str | None, FREE] = None
     """Run directory; the same command again resumes. Default: runs/NAME-PRESET."""
-    seed: Annotated[int, NOT_NEGATIVE] = 0
+    seed: Annotated[int, SEED] = 0
     """Seed of initialisation, data order and augmentation."""
     stages: _StageNames = ("pretrain", "sparsify_weights", "sparsify_activations")
     """Which stages, in which order; sparsify_jointly is both of the others in one."""

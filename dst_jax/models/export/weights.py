@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
+from dst_jax import checks
 from dst_jax.models.torch import compressed as torch_safetensors
 from dst_jax.models.torch import sparse as torch_sparse
 from dst_jax.models.torch.layout import Layout, layout_of, to_torch
@@ -105,8 +106,7 @@ def save_safetensors(
     path = Path(path)
     if path.suffix != ".safetensors":
         raise ValueError(f"path must end in .safetensors, got {path}")
-    if format not in get_args(Format):
-        raise ValueError(f"format must be one of {get_args(Format)}, got {format!r}")
+    checks.one_of("format", format, get_args(Format))
     layout = layout_of(model_name, **network)
     tensors = _state_dict(layout, variables, model_name)
     pruned = None if masks is None else _mask_dict(layout, masks, tensors)

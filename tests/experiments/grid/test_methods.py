@@ -84,7 +84,7 @@ def test_every_method_may_start_from_given_weights(finished, tmp_path):
 
 @pytest.mark.slow
 def test_another_recipe_is_refused(finished, capsys):
-    assert _main(finished, *METHODS, "--lr", "0.5") == 1
+    assert _main(finished, *METHODS, "--lr", "0.5") == 2
     assert "--lr is 0.5, was 0.1" in capsys.readouterr().err
 
 
@@ -122,7 +122,7 @@ def test_what_does_not_fit_is_refused_before_anything_is_trained(
     arguments, message, tmp_path, capsys, monkeypatch
 ):
     monkeypatch.setattr("dst_jax.train.run_stage", None)
-    assert _main(tmp_path / "new", *arguments) == 1
+    assert _main(tmp_path / "new", *arguments) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
 
