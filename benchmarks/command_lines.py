@@ -20,48 +20,30 @@ import random
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 from unittest import mock
 
+from dst_jax import models, penalties, pruning
 from experiments import accelerators, background, export, thresholds
 from experiments.grid import launch as grid_launch
 from experiments.running import command_line, launch
 
-__all__ = ["VALUES", "command_lines", "fields_of", "planned"]
+__all__ = ["NUMBERS", "WORDS", "Line", "command_lines", "fields_of", "planned", "wrong"]
 
-VALUES = (
-    *("", " ", "  x", "-", "--", "=", "==", "a=", "=a", "a=b=c", "0", "1", "-1", "-0"),
-    *("0.5", "-0.5", "1.5", "1e-9", "1e308", "-1e308", "1e-308", "1e400", "nan", "inf"),
-    *("-inf", "None", "none", "True", "false", "2147483648", "4294967296", "1_000"),
-    *(
-        "18446744073709551616",
-        "0x10",
-        "1e3",
-        "1,2",
-        "1:2",
-        "2:4",
-        "50%",
-        "150%",
-        "nan%",
-    ),
-    *("0.5ep", "1e30ep", "-1ep", "infep", "None=1", "(", "[", "*", "(?P<a", "(=true"),
-    *("conv=true", ".*=1", "relu1=nan", "relu1=inf", "relu1=-1", "a=1e308", "gamma=0"),
-    *("interval=0", "interval=1e30ep", "end=200%", "interval=99999999999", "end=nan"),
-    *("drop_fraction=2", "drop_fraction=-1", "structure=4:2", "structure=0:0"),
-    *("structure=2:x", "hidden=-1", "hidden=2.5", "depth=1e9", "width=nan", "bn_eps=0"),
-    *(
-        "a:b",
-        "math:pi",
-        "math:",
-        ":x",
-        "json.:x",
-        "os.path:join",
-        "../..",
-        "/",
-        "~",
-        ".",
-    ),
+NUMBERS = [
+    *("0", "1", "-1", "-0", "2", "0.5", "-0.5", "1.5", "1e-9", "1e308", "-1e308"),
+    *("1e-308", "1e400", "nan", "inf", "-inf", "1e3", "1_000", "0x10", "2147483647"),
+    *("2147483648", "4294967295", "4294967296", "18446744073709551616", "1,2", "50%"),
+    *("150%", "nan%", "0.5ep", "1e30ep", "-1ep", "infep", "2:4", "4:2", "0:0", "1x1"),
+    *("None", "true"),
+]
+"""Numbers of every kind, in and out of range, and what looks like one."""
+
+WORDS = [
+    *("", " ", "  x", "-", "--", "=", "a=", "=a", "a=b=c", "(", "[", "*", "(?P<a"),
+    *("(=true", "conv=true", ".*=1", "relu1=nan", "relu1=inf", "relu1=-1", "(=1"),
+    *("a:b", "math:pi", "math:", ":x", "json.:x", "os.path:join", "../..", "/", "~"),
     *(
         "/dev/null",
         "/dev/null/x",
@@ -70,31 +52,13 @@ VALUES = (
         "9" * 5000,
         "é",
         "日本",
-        "😀",
+        "\t",
     ),
-    *(
-        "\udcff",
-        "a\nb",
-        "a\tb",
-        "a b",
-        "'",
-        '"',
-        "\\",
-        "%s",
-        "{}",
-        "$HOME",
-        "l1",
-        "rigl",
-    ),
-    *(
-        "l1 strength=1",
-        "l1 strength=nan",
-        "l1 strength=",
-        "rigl interval=0",
-        "mcp gamma=0",
-    ),
-)
-"""Values of every kind: of other types, out of range, of no sense."""
+    *("\udcff", "a\nb", "a b", "'", '"', "\\", "%s", "{}", "$HOME", "None", "False"),
+    *("l1 strength=1", "l1 strength=nan", "l1 strength=", "mcp strength=1 gamma=0"),
+    *("rigl", "rigl interval=0", "rigl end=nan", "set interval=1e30ep", "gap steps=-1"),
+]
+"""Texts of every kind: of other types, of no sense, paths that are not there."""
 
 _TRAINED = ("imagenet_resnet18", "mnist_lenet5", "cifar100_resnet18", "evaluate")
 _COMPARED = ("compare_penalties", "sparse_training")
@@ -127,33 +91,29 @@ def fields_of(
 
 
 def command_lines(seed: int) -> Iterator[Line]:
-    """Endless command lines, each with an odd value of one option or of two."""
+    """Endless command lines, each with an odd value of one option.
+
+    Every other one is an option NAME=VALUE of a method, a network or a penalty.
+    """
     rng = random.Random(seed)
-    options = [
-        (command, name)
-        for command in (*_TRAINED, *_COMPARED, *_FINISHED)
-        for name in _names(command)
-    ]
-    for i in itertools.count():
-        if i % len(options) == 0:
-            rng.shuffle(options)
-        command, name = options[i % len(options)]
-        argv = [name, rng.choice(VALUES)]
-        if name.endswith("method-options"):
-            argv += ["--prune.method", rng.choice(["rigl", "set", "gap", "sr_ste"])]
-        yield Line(command, (*_first(command), *argv))
+    plain, named = _shuffled(rng, _plain()), _shuffled(rng, _named())
+    while True:
+        command, first = next(plain)
+        yield Line(command, (*first, rng.choice([*NUMBERS, *WORDS])))
+        command, first = next(named)
+        *first, name = first
+        yield Line(command, (*first, f"{name}={rng.choice([*NUMBERS, *WORDS])}"))
 
 
-def planned(line: Line) -> tuple[int | str, str]:
-    """The status of a command line without its work, or "ok", and what it says."""
+def planned(line: Line) -> tuple[int | str | None, str]:
+    """The status of a command line without its work, and what is written as errors."""
     said = io.StringIO()
 
-    def plan_alone(plan: Any, work: Any, **others: Any) -> int:
+    def plan_alone(plan: Callable, work: Callable, **others: Any) -> int:
         return command_line.status(plan, lambda _: None, **others)
 
-    modules = [launch, grid_launch, *_FINISHED.values()]
     with contextlib.ExitStack() as stack:
-        for module in modules:
+        for module in (launch, grid_launch, *_FINISHED.values()):
             stack.enter_context(mock.patch.object(module, "status", plan_alone))
         stack.enter_context(contextlib.redirect_stderr(said))
         stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
@@ -161,7 +121,63 @@ def planned(line: Line) -> tuple[int | str, str]:
             status = _main(line)
         except SystemExit as ended:
             status = ended.code
-    return ("ok" if status == 0 else status or 0), said.getvalue()
+    return status, said.getvalue()
+
+
+def wrong(status: int | str | None, said: str, *, valid: bool = True) -> bool:
+    """Whether a command line ended in another way than it should.
+
+    Args:
+      status: its exit status.
+      said: what it wrote as errors.
+      valid: whether it may have been accepted.
+    """
+    lines = said.strip().splitlines()
+    refused = status == 2 and len(lines) == 1 and lines[0].startswith("error: ")
+    return not refused and not (valid and status == 0 and not lines)
+
+
+def _plain() -> list[Line]:
+    lines = []
+    for command in (*_TRAINED, *_COMPARED):
+        options = importlib.import_module(f"experiments.{command}").PRESETS["full"]
+        lines += [Line(command, (name,)) for name, _ in fields_of(options)]
+    for command, module in _FINISHED.items():
+        fields = dataclasses.fields(module.Options)
+        lines += [
+            Line(command, ("nowhere", f"--{field.name}".replace("_", "-")))
+            for field in fields
+            if field.default is not dataclasses.MISSING
+        ]
+    return lines
+
+
+def _named() -> list[Line]:
+    """Names of options whose value is in the same text, behind what they are of."""
+    found = []
+    for method in pruning.names():
+        first = ("--prune.sparsity", "None") if method == "auto_sparse" else ()
+        for name in pruning.describe(method).options:
+            found.append(
+                (*first, "--prune.method", method, "--prune.method-options", name)
+            )
+    for model in models.names():
+        for name in models.options(model):
+            found.append(("--model.name", model, "--model.options", name))
+    for penalty in penalties.names():
+        for name in ("a", "gamma", "p", "eps", "lam", "theta", "alpha"):
+            found.append(
+                ("--activation.penalty", penalty, "--activation.options", name)
+            )
+    found += [("--task.options", name) for name in ("label_smoothing", "top")]
+    return [Line("mnist_lenet5", argv) for argv in found]
+
+
+def _shuffled(rng: random.Random, lines: list[Line]) -> Iterator[Line]:
+    """The lines again and again, each time in another order."""
+    while True:
+        rng.shuffle(lines)
+        yield from lines
 
 
 def _main(line: Line) -> int:
@@ -173,72 +189,45 @@ def _main(line: Line) -> int:
     return main(line.command, presets, doc="", argv=argv)
 
 
-def _names(command: str) -> list[str]:
-    if command in _FINISHED:
-        options = _FINISHED[command].Options
-        fields = dataclasses.fields(options)
-        names = [f"--{field.name}".replace("_", "-") for field in fields]
-        return [n for n in names if n not in ("--run-dir", "--directory")]
-    presets = importlib.import_module(f"experiments.{command}").PRESETS
-    return [name for name, _ in fields_of(presets["full"])]
-
-
-def _first(command: str) -> list[str]:
-    """What every line of a command begins with."""
-    return ["nowhere"] if command in _FINISHED else []
-
-
-def _refused(status: int | str, said: str) -> bool:
-    lines = said.strip().splitlines()
-    return status == 2 and len(lines) == 1 and lines[0].startswith("error: ")
-
-
-def _processes(lines: Sequence[Line]) -> list[tuple[Line, int, str]]:
-    """The lines that end in another way than they should."""
-    wrong = []
-    for line in lines:
-        with tempfile.TemporaryDirectory() as folder:
-            environment = {
-                **os.environ,
-                "TFDS_DATA_DIR": folder,
-                "PYTHONPATH": os.getcwd(),
-            }
-            argv = [sys.executable, "-m", f"experiments.{line.command}", *line.argv]
-            found = subprocess.run(
-                [a.encode("utf-8", "surrogateescape") for a in argv],
-                cwd=folder, env=environment, capture_output=True, check=False,
-            )  # fmt: skip
-        said = found.stderr.decode(errors="replace")
-        if not _refused(found.returncode, said):
-            wrong.append((line, found.returncode, said))
-    return wrong
+def _process(line: Line) -> tuple[int, str]:
+    """The status of a command in a process of its own, and what it writes as errors."""
+    with tempfile.TemporaryDirectory() as folder:
+        paths = {"TFDS_DATA_DIR": folder, "PYTHONPATH": os.getcwd()}
+        argv = [sys.executable, "-m", f"experiments.{line.command}", *line.argv]
+        found = subprocess.run(
+            [text.encode("utf-8", "surrogateescape") for text in argv],
+            cwd=folder,
+            env={**os.environ, **paths},
+            capture_output=True,
+            check=False,
+        )
+    return found.returncode, found.stderr.decode(errors="replace")
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    """Tries the lines, prints those that end wrongly; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--lines", type=int, default=4000)
     parser.add_argument("--processes", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    lines = list(itertools.islice(command_lines(given.seed), given.lines))
-    wrong, valid = [], 0
-    for line in lines:
+    bad, valid = 0, 0
+    lines = command_lines(given.seed)
+    for i, line in enumerate(itertools.islice(lines, given.lines + given.processes)):
+        alone = i < given.lines
         try:
-            status, said = planned(line)
+            status, said = planned(line) if alone else _process(line)
         except Exception as error:  # what a user would see as a traceback
             status, said = "traceback", repr(error)
-        valid += status == "ok" and not said
-        if not _refused(status, said) and not (status == "ok" and not said):
-            wrong.append((line, status, said))
+        valid += alone and status == 0
+        if wrong(status, said, valid=alone):
+            bad += 1
+            print(f"WRONG {line.command} {line.argv!r:.300}: {status} {said:.600}")
     print(
-        f"{len(lines)} lines: {valid} valid, {len(lines) - valid - len(wrong)} refused"
+        f"{given.lines} lines, of which {valid} are valid, and {given.processes}"
+        f" processes: {bad} ended wrongly"
     )
-    run = itertools.islice(command_lines(given.seed + 1), given.processes)
-    wrong += _processes(list(run))
-    for line, status, said in wrong:
-        print(f"WRONG {line.command} {line.argv!r:.200}: {status} {said:.600}")
-    print(f"{given.processes} processes; {len(wrong)} wrong in all")
-    return int(bool(wrong))
+    return int(bad > 0)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ threads: Annotated[int | None, FREE] = None
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, get_type_hints
@@ -119,9 +120,14 @@ def _options(
     options: Any, prefix: str = ""
 ) -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
     """Every option with its value and what it is annotated with."""
-    hints = get_type_hints(type(options), include_extras=True)
+    hints = _hints(type(options))
     for field in dataclasses.fields(options):
         name, value = f"{prefix}{field.name}", getattr(options, field.name)
         yield name, value, getattr(hints[field.name], "__metadata__", ())
         if dataclasses.is_dataclass(value):
             yield from _options(value, f"{name}.")
+
+
+@functools.cache
+def _hints(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind, include_extras=True)

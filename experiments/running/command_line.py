@@ -98,7 +98,8 @@ def status(
     try:
         planned = plan()
     except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
+        said = str(error).replace("\n", "\\n")  # a value may have lines
+        print(f"error: {said}", file=sys.stderr)
         return 2
     from dst_jax import train  # after the options are checked: it imports JAX
 
