@@ -10,9 +10,16 @@ from dst_jax import checks, pruning, trees
 from dst_jax.kernels import Kernel, of
 from dst_jax.typing import Mask, Params
 
-__all__ = ["Decay", "Optimizer", "Rule", "Sparsify", "chain", "learning_rate"]
+__all__ = [
+    "LearningRateDecay",
+    "Optimizer",
+    "Rule",
+    "Sparsify",
+    "chain",
+    "learning_rate",
+]
 
-Decay = Literal["cosine", "step", "constant"]
+LearningRateDecay = Literal["cosine", "step", "constant"]
 Rule = Literal["sgd", "adamw"]
 Sparsify = Callable[[optax.GradientTransformation, Mask], optax.GradientTransformation]
 """A method of sparse training around an optimizer, with its first mask or None."""
@@ -43,7 +50,7 @@ def learning_rate(
     peak: float,
     *,
     steps: int,
-    decay: Decay = "cosine",
+    decay: LearningRateDecay = "cosine",
     warmup: int = 0,
     milestones: tuple[float, ...] = (0.5, 0.75),
     factor: float = 0.1,
@@ -68,7 +75,7 @@ def learning_rate(
     if not 0 < peak < math.inf:
         raise ValueError(f"peak must be > 0, got {peak}")
     checks.positive("factor", factor)
-    checks.one_of("decay", decay, get_args(Decay))
+    checks.one_of("decay", decay, get_args(LearningRateDecay))
     if not 0 <= warmup <= steps:
         raise ValueError(f"warmup must be in [0, steps={steps}], got {warmup}")
     if not all(0 < m < 1 for m in milestones):

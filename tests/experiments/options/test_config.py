@@ -210,6 +210,14 @@ def test_an_error_of_the_parser_is_one_line(argv, meant, columns, capsys, monkey
         (["--prune.method-options", "end=1"], "is for --prune.method, which is not"),
         (["--prune.method-start", "magnitude"], "is for --prune.method, which is not"),
         (
+            ["--prune.layer-floor", "0.5"],
+            "must be at most 1 - --prune.sparsity, got 0.5",
+        ),
+        (
+            ["--prune.method", "rigl", "--prune.layer-floor", "0.1"],
+            "--prune.layer_floor is for a mask of --prune.sparsity by magnitude",
+        ),
+        (
             [
                 *("--prune.method", "auto_sparse", "--prune.sparsity", "None"),
                 *("--prune.method-start", "magnitude"),
