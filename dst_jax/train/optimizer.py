@@ -1,6 +1,5 @@
 """Learning-rate schedules, and optimizers that hold a mask or choose it."""
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Literal, Protocol, get_args, runtime_checkable
 
@@ -72,8 +71,9 @@ def learning_rate(
     >>> round(float(schedule(0) / schedule(60)), 3)
     10.0
     """
-    if not 0 < peak < math.inf:
+    if not peak > 0:
         raise ValueError(f"peak must be > 0, got {peak}")
+    checks.positive("peak", peak)
     checks.positive("factor", factor)
     checks.one_of("decay", decay, get_args(LearningRateDecay))
     if not 0 <= warmup <= steps:
