@@ -214,8 +214,9 @@ def test_a_split_without_a_readable_record_is_an_error(sets):
     sets.mnist(n_train=3, damage=dict.fromkeys(range(3), b""))
     split = data.load("mnist", holdout=0.0).train
     batches = data.train_iterator(split, batch_size=2, seed=0)
-    with pytest.raises(ValueError, match="no record of mnist train is readable"):
-        next(batches)
+    for nothing in (batches, data.eval_batches(split, batch_size=2)):
+        with pytest.raises(ValueError, match="no record of mnist train is readable"):
+            next(nothing)
 
 
 def test_an_empty_set_from_outside_is_an_error():
