@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folder = prepare(
             options.name, data_dir=options.data_dir, manual_dir=options.manual_dir
         )
-    except (FileNotFoundError, ModuleNotFoundError, ValueError) as error:
+    except (OSError, ModuleNotFoundError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     if folder is None:

@@ -145,7 +145,9 @@ def _check_files(name: str, builder: Any, split: str, remedy: str) -> None:
 def _check_features(name: str, builder: Any, recipe: Recipe) -> None:
     where = f"data set {name!r} in {builder.data_dir}"
     features = builder.info.features
-    known = dict(features) if isinstance(features, tfds.features.FeaturesDict) else {}
+    known: dict[str, Any] = {}
+    if isinstance(features, tfds.features.FeaturesDict):
+        known = dict(features)
     for feature, kind in (
         ("image", tfds.features.Image),
         ("label", tfds.features.ClassLabel),
