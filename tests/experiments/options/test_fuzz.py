@@ -74,6 +74,8 @@ def test_odd_values_are_refused_by_name_or_valid():
     tried, refused = 0, 0
     for options in (CONFIG, GRID):
         for path, hint in _annotated(options):
+            if options is GRID and hasattr(CONFIG, path[0]):
+                continue  # tried with the other options of an experiment
             for value in _values(hint):
                 tried += 1
                 try:
