@@ -59,8 +59,8 @@ def eval_batches(
 
     Raises:
       ValueError: an argument is out of range. While iterating: more records are
-        corrupt than the data set's `corrupt_limit`; or one is corrupt and there are
-        several processes, whose batches would no longer agree in shape.
+        corrupt than the data set's `corrupt_limit`, or all of them; or one is corrupt
+        and there are several processes, whose batches would no longer agree in shape.
 
     >>> from dst_jax import data
     >>> batches = eval_batches(data.load("digits").test, batch_size=256)
@@ -71,7 +71,7 @@ def eval_batches(
     threads = choose_threads(threads)
     plan = _evaluation_plan(len(split), batch_size, process_index, process_count)
     read = partial(_evaluation_example, split, alone=process_count == 1)
-    return _read_in_order(plan, read, threads)
+    return _some(_read_in_order(plan, read, threads), split)
 
 
 def _evaluation_example(split: Split, position: int, *, alone: bool) -> Example | None:
@@ -116,6 +116,16 @@ def _read_in_order(
                 yield from _stack(*ahead.popleft())
         while ahead:
             yield from _stack(*ahead.popleft())
+
+
+def _some(batches: Iterator[EvalBatch], split: Split) -> Iterator[EvalBatch]:
+    """The batches; an error at the end if all records were corrupt."""
+    found = False
+    for batch in batches:
+        found = True
+        yield batch
+    if not found and len(split):
+        raise ValueError(f"no record of {split.name} is readable")
 
 
 def _stack(examples: Iterator[Example | None], sharded: bool) -> Iterator[EvalBatch]:

@@ -13,9 +13,18 @@ from absl import flags
 
 from dst_jax.data.corrupt import CorruptRecord
 from dst_jax.data.datasets import Split
-from dst_jax.data.options import check_processes, check_range, choose_threads
+from dst_jax.data.options import (
+    MOST_WORKERS,
+    check_processes,
+    check_range,
+    choose_threads,
+)
 
 __all__ = ["steps_per_epoch", "train_iterator"]
+
+_ENDLESS = 2**62
+"""Examples before the end of an endless order: Grain divides the number by the batch
+size in floats, and what is rounded up must still be the length of something."""
 
 
 def steps_per_epoch(split: Split, batch_size: int) -> int:
@@ -79,6 +88,7 @@ def train_iterator(
     check_processes(batch_size, process_index, process_count)
     check_range("seed", seed, 0, 2**32 - 1)
     check_range("workers", workers, 0)
+    check_range("workers", workers, 0, MOST_WORKERS)
     check_range("prefetch", prefetch, 1)
     if batch_size > len(split):
         raise ValueError(
@@ -95,7 +105,8 @@ def train_iterator(
         .repeat()
         .random_map(partial(_training_example, split))
     )
-    batches = examples[process_index::process_count].batch(batch_size // process_count)
+    own = examples[process_index:_ENDLESS:process_count]
+    batches = own.batch(batch_size // process_count)
     # The buffer counts batches, and bounds how many threads can be busy.
     reading = grain.ReadOptions(threads, max(prefetch, threads))
     dataset = batches.to_iter_dataset(reading)

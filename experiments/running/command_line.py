@@ -9,9 +9,20 @@ from typing import TypeVar
 
 import tyro
 
+from experiments.running.parser_errors import in_one_line
+
 __all__ = ["parse", "parse_preset", "status"]
 
 T = TypeVar("T")
+
+_WRONG_PATH = (
+    FileExistsError,
+    FileNotFoundError,
+    IsADirectoryError,
+    NotADirectoryError,
+    PermissionError,
+)
+"""Errors of the system that another path, given by the user, would mend."""
 
 
 def parse(options: type[T], argv: list[str] | None, *, name: str, doc: str | None) -> T:
@@ -31,7 +42,8 @@ def parse(options: type[T], argv: list[str] | None, *, name: str, doc: str | Non
     8
     """
     prog = f"python -m experiments.{name}"
-    return tyro.cli(options, args=argv, prog=prog, description=doc)
+    with in_one_line(sys.argv[1:] if argv is None else argv):
+        return tyro.cli(options, args=argv, prog=prog, description=doc)
 
 
 def parse_preset(
@@ -53,13 +65,14 @@ def parse_preset(
     2
     """
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    first.add_argument("--preset", default="full")
+    first.add_argument("--preset", nargs="?", default="full")
     preset = first.parse_known_args(argv)[0].preset
     default = presets.get(preset, presets["full"])  # tyro refuses an unknown preset
     prog = f"python -m experiments.{name}"
-    return tyro.cli(
-        type(default), default=default, args=argv, prog=prog, description=doc
-    )
+    with in_one_line(argv):
+        return tyro.cli(
+            type(default), default=default, args=argv, prog=prog, description=doc
+        )
 
 
 def status(
@@ -72,8 +85,9 @@ def status(
 
     Args:
       plan: checks the options before any work; its ValueError gives 2.
-      work: is given the plan; its errors of input, files or training give 1. Stopped by
-        a signal, it has saved its state, and the status is 0.
+      work: is given the plan. What it cannot use of what it was given, such as a run
+        that is not there, gives 2 too; errors of disks and of training give 1. Stopped
+        by a signal, it has saved its state, and the status is 0.
       directory: where the same command goes on.
 
     >>> status(lambda: 1, print)
@@ -84,7 +98,8 @@ def status(
     try:
         planned = plan()
     except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
+        said = str(error).replace("\n", "\\n")  # a value may have lines
+        print(f"error: {said}", file=sys.stderr)
         return 2
     from dst_jax import train  # after the options are checked: it imports JAX
 
@@ -92,7 +107,10 @@ def status(
         work(planned)
     except train.Interrupted as error:
         print(f"{error}; the same command continues: {directory}")
-    except (ValueError, OSError, train.NonFiniteLoss) as error:
+    except (ValueError, *_WRONG_PATH) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except (OSError, train.NonFiniteLoss) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0

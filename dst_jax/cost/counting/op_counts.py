@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple, get_args
 
+from dst_jax import checks
 from dst_jax.jaxprs.exact_integers import Count
 from dst_jax.jaxprs.values import Uncounted
 
@@ -66,10 +67,7 @@ def drop(counts: Counts | OpCounts, *, reference: Reference = "dense") -> float:
     ...                         effectual=2)})
     0.75
     """
-    if reference not in get_args(Reference):
-        raise ValueError(
-            f"reference must be one of {get_args(Reference)}, got {reference!r}"
-        )
+    checks.one_of("reference", reference, get_args(Reference))
     summed = counts if isinstance(counts, OpCounts) else total(counts)
     whole = int(getattr(summed, reference))
     if whole == 0:
