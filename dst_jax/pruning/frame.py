@@ -14,6 +14,7 @@ from dst_jax.kernels import Kernel
 from dst_jax.pruning import masks, packing
 from dst_jax.pruning.apply_mask import fit_mask, hold
 from dst_jax.pruning.held_masks import refuse_inside
+from dst_jax.pruning.integer_shares import check_sizes
 from dst_jax.pruning.layer_layout import LayerLayout, layout_of
 from dst_jax.pruning.mask_state import DenseMaskState, MaskState
 from dst_jax.pruning.protocol import Changes, Method, SparseState, Step
@@ -111,11 +112,13 @@ class Frame:
             layers, layout = masks.prunable_layers(
                 params, self.rules, kernels=self.kernels
             )
+            check_sizes(layers)
             return layers, self.method.first(layers, jax.random.fold_in(key, 0)), layout
         mask = fit_mask(self.mask, params)
         mask = jax.tree.map(lambda m: m if m.size else None, mask)
         layout = layout_of(params, mask, self.kernels)
         layers = layout.apart(trees.only(mask, params))
+        check_sizes(layers)
         return layers, layout.apart(mask), layout
 
     def _advance(

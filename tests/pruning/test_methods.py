@@ -1,6 +1,7 @@
 """What single methods promise beyond the contract, and how they refuse bad options."""
 
 import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -202,7 +203,7 @@ def _first_update(tx):
     """The step of the first new mask, and by how many weights it differs."""
     masks = _masks(tx, 4)
     changed = [sum(int((a[k] != b[k]).sum()) for k in "abcd") // 2
-               for a, b in zip(masks, masks[1:], strict=False)]  # fmt: skip
+               for a, b in itertools.pairwise(masks)]  # fmt: skip
     return next(i for i, n in enumerate(changed, 1) if n), changed
 
 

@@ -3,6 +3,7 @@
 import itertools
 from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +13,7 @@ import pytest
 
 from dst_jax import models, penalties, pruning, train
 from dst_jax.train import Objective, Stage, Target, Term, chain, stages
+from dst_jax.train.callbacks import Callbacks
 from dst_jax.train.interrupt import Interrupt
 from dst_jax.train.state import enter, init_network, network_of
 from dst_jax.trees import named_leaves
@@ -125,6 +127,7 @@ def test_the_masks_are_on_record(finished):
             assert rates[-1] > lines[0]["layers"][name]["density"]
 
 
+@pytest.mark.slow
 def test_a_method_may_come_after_the_activation_stage(setup_for, optimizer, tmp_path):
     context = setup_for(tmp_path)
     method = replace(
@@ -163,6 +166,7 @@ def test_an_interrupted_stage_ends_bit_identical(
     assert context.run.read_masks()[-1] == whole.run.read_masks()[-1]
 
 
+@pytest.mark.slow
 def test_seeds_choose_other_masks_with_the_same_program(setup_for, tmp_path):
     context = setup_for(tmp_path / "0")
     stage = _stage(pruning.random, sparsity=0.8)
@@ -179,6 +183,7 @@ def test_seeds_choose_other_masks_with_the_same_program(setup_for, tmp_path):
     assert step._cache_size() == 1
 
 
+@pytest.mark.slow
 def test_dense_weights_follow_gradients_at_the_sparse_ones():
     model = models.create("mlp", num_classes=3, hidden=(4,))
     images = jax.random.normal(jax.random.key(0), (8, 5, 5, 1))
@@ -217,6 +222,7 @@ def test_what_does_not_fit_is_refused_before_anything_is_trained(
     assert not context.run.checkpoints.exists()
 
 
+@pytest.mark.slow
 def test_an_adaptive_strength_survives_an_interruption(
     setup_for, optimizer, tmp_path, monkeypatch
 ):
@@ -244,3 +250,18 @@ def test_a_stage_that_takes_dense_weights_enters_with_them():
         np.testing.assert_array_equal(state.params["w"], expected)
         handed_on = network_of(state, print).params["w"]
         np.testing.assert_array_equal(handed_on, [[0, 0], [3, 4]])
+
+
+def test_layers_that_a_method_prunes_whole_are_named_once():
+    lines = []
+    callbacks = object.__new__(Callbacks)
+    callbacks._context = SimpleNamespace(console=SimpleNamespace(say=lines.append))
+    callbacks._stage = SimpleNamespace(path="sparse")
+    callbacks._emptied = set()
+    for step, active in enumerate([(3, 2), (0, 1), (0, 0), (0, 0), (4, 0)]):
+        layers = {name: {"active": n} for name, n in zip("ab", active, strict=True)}
+        callbacks._say_emptied(layers, step)
+    assert lines == [
+        "sparse: pruned whole by step 1: a",
+        "sparse: pruned whole by step 2: b",
+    ]

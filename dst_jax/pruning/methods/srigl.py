@@ -14,7 +14,7 @@ from dst_jax.pruning import flops, schedules, scores, updates
 from dst_jax.pruning.description import method
 from dst_jax.pruning.distributions import Distribution, by_name
 from dst_jax.pruning.protocol import Method, Step
-from dst_jax.pruning.selection import JOINT, Count, Counts, top_k
+from dst_jax.pruning.selection import JOINT, KeptCount, KeptCounts, top_k
 from dst_jax.pruning.structures import constant_fan_in, select
 from dst_jax.typing import Mask, Params
 
@@ -125,7 +125,7 @@ def _surviving(
     mask: Bool[Array, "*inputs neurons"],
     salient: Bool[Array, "*inputs neurons"],
     *,
-    budget: Count,
+    budget: KeptCount,
     gamma: Any,
 ) -> Bool[Array, "*inputs neurons"]:
     """All weights of the neurons of a layer that are not ablated."""
@@ -147,7 +147,7 @@ def _filled(
     size: Array,
     steep: Array,
     *,
-    budget: Count,
+    budget: KeptCount,
 ) -> Bool[Array, "*inputs neurons"]:
     """The new mask of a layer: every surviving neuron with the same fan-in."""
     alive, kept, sizes, slopes = (
@@ -161,7 +161,7 @@ def _filled(
 
 
 def _check_layers(
-    kept: Counts, shapes: dict[str, tuple[int, ...]], output: Sequence[str]
+    kept: KeptCounts, shapes: dict[str, tuple[int, ...]], output: Sequence[str]
 ) -> None:
     if JOINT in kept:
         raise ValueError("distribution must give every layer its number, got global")
