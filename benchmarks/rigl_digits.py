@@ -1,7 +1,7 @@
 """Compares RigL with JaxPruner's, at 98 % sparsity on handwritten digits.
 
 COMMAND
-  python -m benchmarks.rigl_digits --out DIR      MINUTES
+  python -m benchmarks.rigl_digits --out DIR      two CPU cores: minutes
 
 A perceptron 64-300-100-10 learns scikit-learn's digits (1,198 images, 599 for the
 test). All seeds of a cell train at once under `jax.vmap`. A seed has the same initial
