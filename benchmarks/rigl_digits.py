@@ -38,8 +38,10 @@ from scipy import stats
 from dst_jax import pruning, trees
 from dst_jax.data.digits import load_digits
 from dst_jax.data.recipes import recipe_of
-from dst_jax.pruning import selection, updates
+from dst_jax.pruning import selection
+from dst_jax.pruning import updates as mask_updates
 from dst_jax.pruning.apply_mask import hold
+from dst_jax.pruning.reset_state import reset_where
 from dst_jax.typing import Mask, Params
 from experiments.grid.records import CellRecords, Record, spread
 
@@ -109,7 +111,8 @@ def _train(
 
     (params, _), _ = jax.lax.scan(step, (params, state), jnp.arange(steps))
     top1 = jnp.mean(_logits(params, test[0]).argmax(-1) == test[1])
-    return top1, sum(jnp.sum(layer["kernel"] != 0) for layer in params.values())
+    kernels = [layer["kernel"] for layer in params.values()]
+    return top1, jnp.stack([jnp.sum(kernel != 0) for kernel in kernels]).sum()
 
 
 def _init(key: jax.Array) -> Params:
@@ -137,7 +140,7 @@ def _loss(params: Params, x: jax.Array, labels: jax.Array) -> jax.Array:
 def _first_mask(params: Params, key: jax.Array) -> Mask:
     """A random mask with ERK densities, `None` for biases."""
     kernels = {name: {"kernel": layer["kernel"]} for name, layer in params.items()}
-    mask = updates.random_mask(kernels, key, SPARSITY, "erk")
+    mask = mask_updates.random_mask(kernels, key, SPARSITY, "erk")
     return {name: layer | {"bias": None} for name, layer in mask.items()}
 
 
@@ -175,19 +178,20 @@ def jaxpruner(key: Callable[[jax.Array], Any], *, start: int = 0) -> Cell:
         inner = _sgd(end * 4 // 3)
         fraction = optax.cosine_decay_schedule(FRACTION, end)
 
-        def init(params: Params) -> _Explored:
+        def init(params: Params) -> Any:
             mask = _first_mask(params, jax.random.key(key(seed)))
             held = pruning.MaskState(mask)
             return _Explored(jnp.zeros((), jnp.int32), held, inner.init(params))
 
-        def update(grads: Params, state: _Explored, params: Params) -> Any:
+        def update(updates: Params, state: Any, params: Any = None) -> Any:
+            grads = updates
             old = state.held.mask
 
             def explore() -> Any:
                 new = _explored(params, grads, old, fraction(state.step))
                 grown = jax.tree.map(lambda a, b: ~a & b, old, new)
                 fresh = optax.tree.zeros_like(state.inner)
-                left = pruning.reset_state.reset_where(state.inner, fresh, grown)
+                left = reset_where(state.inner, fresh, grown)
                 return new, optax.tree.zeros_like(grads), left
 
             def advance() -> Any:
@@ -207,18 +211,18 @@ def jaxpruner(key: Callable[[jax.Array], Any], *, start: int = 0) -> Cell:
     return build
 
 
-def _explored(params: Params, grads: Params, mask: Mask, fraction: jax.Array) -> Mask:
+def _explored(params: Params, grads: Params, mask: Mask, fraction: Any) -> Mask:
     """The mask after one update, with numbers rounded to the nearest."""
     size, steep = (
         jax.tree.map(jnp.abs, trees.only(mask, tree)) for tree in (params, grads)
     )
-    before = updates.active(mask, trees.named_leaves(mask))
+    before = mask_updates.active(mask, trees.named_leaves(mask))
     kept = {
         name: jnp.round((1 - fraction) * n).astype(jnp.int32)
         for name, n in before.items()
     }
     left = selection.top_k(size, kept, among=mask)
-    return updates.grow(steep, left, before)
+    return mask_updates.grow(steep, left, before)
 
 
 def _own(seed: jax.Array) -> jax.Array:

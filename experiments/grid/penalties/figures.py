@@ -113,7 +113,10 @@ def curves(evals: Mapping[str, Sequence[Record]], quality: Quality) -> Figure:
     strokes = _variants([(family, name) for name, family in families.items()], _STROKES)
     for name, lines in trained.items():
         family = families[name]
-        look = {"color": palette[family], "linestyle": strokes[family, name]}
+        look: dict[str, Any] = {
+            "color": palette[family],
+            "linestyle": strokes[family, name],
+        }
         epochs = [line["epoch"] for line in lines]
         qualities = [quality.metric.scale * quality(line) for line in lines]
         zeros = [100 * line["activation_sparsity"] for line in lines]
@@ -195,7 +198,13 @@ def _mark(
     for i, choice in enumerate(choices):
         point = 100 * choice.sparsity.mean, scale * choice.quality.mean
         label = None if i else "chosen"
-        ring = {"ms": 11, "mfc": "none", "mec": "black", "mew": 1.0, "zorder": 4}
+        ring: dict[str, Any] = {
+            "ms": 11,
+            "mfc": "none",
+            "mec": "black",
+            "mew": 1.0,
+            "zorder": 4,
+        }
         axes.plot(*point, "o", label=label, **ring)
     for name, marker in (("baseline", "s"), ("control", "D")):
         own = matching(records, name)
