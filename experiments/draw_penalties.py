@@ -105,14 +105,22 @@ def _panel(axes: "Axes", name: str) -> None:
     s = jnp.linspace(0, _LARGEST, 601)[1:]  # the slope just above 0, not the one at 0
     for i, value in enumerate(values):
         of_entry = _of_entry(name, {option: value} if option else {})
-        label = f"{option} = {value:g}" if option else None
+        label = f"{value:g}" if i else f"{option} = {value:g}"
         axes.plot(s, jax.vmap(of_entry)(s), color=colour(i), label=label)
         slope = jax.vmap(jax.grad(of_entry))(s)
         axes.plot(s, slope, "--", color=colour(i), linewidth=1.0)
     axes.set_title(f"{name} of (s, 1)" if name in _VECTORS else name)
     axes.set_ylim(-0.75, 4.0)
-    if option:
-        axes.legend(fontsize=7, loc="upper right")
+    if option:  # next to the title, so that no curve is under it
+        axes.legend(
+            fontsize=7,
+            loc="lower right",
+            bbox_to_anchor=(1.02, 0.98),
+            ncols=len(values),
+            handlelength=0.8,
+            handletextpad=0.4,
+            columnspacing=0.7,
+        )
 
 
 def _of_entry(name: str, options: Mapping[str, float]) -> Callable:

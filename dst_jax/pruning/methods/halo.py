@@ -42,7 +42,9 @@ def halo(
     with `rules`, as they do.
 
     `lambda` may change its sign, as in the authors' code, which has no safeguards. Here
-    `|lambda|` counts as at least 1e-4, so that gradients stay finite.
+    `|lambda|` counts as at least 1e-4, so that gradients stay finite. Their code can
+    also add a coefficient for every layer, an option that it calls defunct; there is
+    none here.
 
     Args:
       sparsity: sparsity after step `at`, in [0, 1).
