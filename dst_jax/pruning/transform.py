@@ -48,9 +48,9 @@ def sparsify(
         apart, and inputs are the contracted axes. None = by name.
       mask: first mask in place of the method's, `None` leaves are never pruned.
       seed: seed of the method's random choices, in [0, 2**32); may be traced. The
-        members of an ensemble under `jax.vmap` share all random choices unless the seed is vmapped
-        too: `jax.vmap(lambda p, s: rigl(inner, seed=s, ...).init(p))(params, seeds)`,
-        and likewise around `update`.
+        members of an ensemble under `jax.vmap` share all random choices unless the seed
+        is vmapped too: `jax.vmap(lambda p, s: rigl(inner, seed=s, ...).init(p))(params,
+        seeds)`, and likewise around `update`.
       track: whether to remember which weights were ever active (`statistics`).
       packed: whether masks take a bit instead of a byte per weight in the state.
       skip_update: whether a mask update takes the place of the optimizer's step, as in
