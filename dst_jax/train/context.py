@@ -197,8 +197,13 @@ class Context:
         """An integer in place of a key, for what takes a seed."""
         return zlib.crc32(f"{self.seed}/{path}".encode()) & 0x7FFFFFFF
 
-    def train_batches(self, path: str) -> grain.DatasetIterator[Any]:
-        """A stage's batches: a Grain iterator with its own seed, to be closed."""
+    def train_batches(self, path: str, *, start: int = 0) -> grain.DatasetIterator[Any]:
+        """A stage's batches: a Grain iterator with its own seed, to be closed.
+
+        Args:
+          path: path of the stage.
+          start: number of global batches that are left out.
+        """
         return data.train_iterator(
             self.dataset.train,
             batch_size=self.batch_size,
@@ -207,7 +212,21 @@ class Context:
             process_count=jax.process_count(),
             threads=self.threads,
             workers=self.workers,
+            start=start,
         )
+
+    def position(self, path: str, step: int) -> dict[str, int]:
+        """A stage's place in the data after a step, for any number of processes.
+
+        Args:
+          path: path of the stage.
+          step: number of batches that have been taken.
+        """
+        return {
+            "batches": step,
+            "batch_size": self.batch_size,
+            "seed": self.stage_seed(path),
+        }
 
     def evaluate(
         self,

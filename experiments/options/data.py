@@ -45,7 +45,7 @@ class DataOptions:
     """Subtract the set's mean and divide by its deviation; otherwise black is 0."""
     threads: Annotated[int | None, AT_LEAST_1, at_most(1024), FREE] = None
     """Loader threads; one per core if not given."""
-    workers: Annotated[int, Range("in [0, 1024]", lambda x: 0 <= x <= 1024)] = 0
+    workers: Annotated[int, Range("in [0, 1024]", lambda x: 0 <= x <= 1024), FREE] = 0
     """Loader processes, for hosts with many cores; 0 uses threads."""
 
     def load(self) -> "Dataset":
