@@ -9,7 +9,7 @@ import optax
 from dst_jax.train import descriptions, records, tasks
 from dst_jax.train.context import Context
 from dst_jax.train.interrupt import Interrupt
-from dst_jax.train.sharding import abstract_like
+from dst_jax.train.sharding import abstract_like, agreed
 from dst_jax.train.stage import Stage, check_order
 from dst_jax.train.stage_plan import abstract_hook, plan_stage
 from dst_jax.train.stage_run import run_stage
@@ -83,9 +83,9 @@ def train(
                     baseline = ends[stages[0].name] if rows else None
                     row = None if trained else context.run.read_stage(stage.name)
                     phases = [s for s in stages if s.name == stage.name]
-                    rows.append(
-                        row or _row(context, phases, network, baseline, interrupt)
-                    )
+                    if not agreed(row is not None):
+                        row = _row(context, phases, network, baseline, interrupt)
+                    rows.append(row or {})
     finally:
         context.console.finish()
         events.close()

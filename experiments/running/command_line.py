@@ -2,12 +2,19 @@
 
 import argparse
 import logging
+import os
+import signal
 import sys
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import TypeVar
 
 import tyro
+
+from experiments.running import processes
 
 __all__ = ["parse", "parse_preset", "status"]
 
@@ -73,7 +80,8 @@ def status(
     Args:
       plan: checks the options before any work; its ValueError gives 2.
       work: is given the plan; its errors of input, files or training give 1. Stopped by
-        a signal, it has saved its state, and the status is 0.
+        a signal, it has saved its state, and the status is 0. Ctrl-C where nothing is
+        unsaved ends the process with 130.
       directory: where the same command goes on.
 
     >>> status(lambda: 1, print)
@@ -81,18 +89,51 @@ def status(
     0
     """
     logging.getLogger("absl").setLevel(logging.ERROR)
-    try:
-        planned = plan()
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    with _leaving_on_ctrl_c():
+        try:
+            planned = plan()
+        except ValueError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
+        return _worked(work, planned, directory)
+
+
+def _worked(work: Callable[[T], None], planned: T, directory: Path | None) -> int:
     from dst_jax import train  # after the options are checked: it imports JAX
 
     try:
         work(planned)
     except train.Interrupted as error:
         print(f"{error}; the same command continues: {directory}")
-    except (ValueError, OSError, train.NonFiniteLoss) as error:
+        return 0
+    except Exception as error:
+        processes.leave_if_lost(error)
+        processes.leave_soon()
+        if not isinstance(error, (ValueError, OSError, train.NonFiniteLoss)):
+            raise
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+@contextmanager
+def _leaving_on_ctrl_c() -> Iterator[None]:
+    """Ctrl-C ends the process at once, in place of raising KeyboardInterrupt.
+
+    An exception could be raised inside a callback of JAX, which swallows it. Nothing is
+    lost: every file is replaced whole, and training has a handler of its own.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGINT, _leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    del number, frame
+    os.write(2, b"\ninterrupted; the same command continues from what is saved\n")
+    os._exit(130)

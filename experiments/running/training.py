@@ -7,6 +7,7 @@ import jax
 
 from dst_jax import report, train
 from dst_jax.runs import Run
+from dst_jax.train.sharding import agreed
 from experiments.accelerators import estimate_stages
 from experiments.options import Config
 from experiments.running.config_record import nested, refuse_another
@@ -33,7 +34,7 @@ def run(name: str, config: Config, stages: list[train.Stage], argv: list[str]) -
     console = train.Console(quiet=not first)
     directory = Run(str(config.run.dir), writer=first)
     refuse_another(config, directory)
-    if directory.read_summary() is None:
+    if not agreed(directory.read_summary() is not None):
         _train(name, config, stages, argv, directory, console)
     else:
         console.say(f"{directory.path} is finished; this is its result")
@@ -56,7 +57,7 @@ def _train(
         directory.write_config(_record(name, config, argv))
     console.say(_headline(context))
     train.train(context, stages, config=nested(config), init=init)
-    if config.run.accelerators and directory.writer:
+    if config.run.accelerators:  # every process: networks are restored together
         estimate_stages(context, stages, config.run.accelerators)
 
 

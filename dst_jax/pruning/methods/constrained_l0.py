@@ -97,7 +97,6 @@ def constrained_l0(
     """
     _check(sparsity, end, scope, dual_rate, dropped)
     units = (structure or unstructured()).units
-    wanted = 1 - jnp.asarray(sparsity, jnp.float32)
 
     def start(params: Params, mask: Mask) -> Gates:
         del mask
@@ -109,7 +108,7 @@ def constrained_l0(
         )
 
     def observe(step: Step) -> Gates:
-        now = step.memory
+        now, wanted = step.memory, 1 - jnp.asarray(sparsity, jnp.float32)
         phi, shares = now.log_alpha.value, _shares(step.params, scope)
         density = _density(phi, shares, scope)
         slopes = jax.tree.map(
