@@ -22,7 +22,7 @@ from dst_jax.train import tasks, traces
 from dst_jax.train.console import Console
 from dst_jax.train.evaluate import Evaluation, evaluate
 from dst_jax.train.saved_network import is_without_model
-from dst_jax.train.sharding import check_batch, make_mesh, replicated
+from dst_jax.train.sharding import anywhere, check_batch, make_mesh, replicated
 from dst_jax.train.state import init_network
 from dst_jax.train.step import EvalStep, Preprocess, make_eval_step
 from dst_jax.train.tasks import Task, classification
@@ -230,6 +230,7 @@ class Context:
             process_index=jax.process_index(),
             process_count=jax.process_count(),
             threads=self.threads,
+            anywhere=anywhere,
         )
         return evaluate(
             self._eval_step(network, count=count),

@@ -1,16 +1,17 @@
 """What every command has in common: its options, its errors, its exit status."""
 
 import argparse
+import dataclasses
 import logging
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import tyro
 
@@ -37,6 +38,7 @@ def parse(options: type[T], argv: list[str] | None, *, name: str, doc: str | Non
     >>> parse(DataOptions, ["--batch-size", "8"], name="data", doc="").batch_size
     8
     """
+    _refuse_processes(options, sys.argv[1:] if argv is None else argv, name)
     prog = f"python -m experiments.{name}"
     return tyro.cli(options, args=argv, prog=prog, description=doc)
 
@@ -63,10 +65,23 @@ def parse_preset(
     first.add_argument("--preset", default="full")
     preset = first.parse_known_args(argv)[0].preset
     default = presets.get(preset, presets["full"])  # tyro refuses an unknown preset
+    _refuse_processes(type(default), argv, name)
     prog = f"python -m experiments.{name}"
     return tyro.cli(
         type(default), default=default, args=argv, prog=prog, description=doc
     )
+
+
+def _refuse_processes(options: Any, argv: Sequence[str], name: str) -> None:
+    """Refuses `--run.multihost` where a command trains nothing with it."""
+    takes_it = "run" in {field.name for field in dataclasses.fields(options)}
+    if not takes_it and any(text.startswith("--run.multihost") for text in argv):
+        print(
+            f"error: --run.multihost: experiments.{name} runs in one process; several"
+            " may each do a part of the work, such as a seed of a comparison",
+            file=sys.stderr,
+        )
+        raise SystemExit(2)
 
 
 def status(

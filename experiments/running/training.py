@@ -1,6 +1,7 @@
 """A run: trained where it is not finished, and reported."""
 
 import datetime
+import os
 import shlex
 
 import jax
@@ -30,6 +31,10 @@ def run(name: str, config: Config, stages: list[train.Stage], argv: list[str]) -
       Interrupted, NonFiniteLoss: as in `train.train`.
     """
     config.run.set_up_jax()
+    if config.data.workers:
+        # Python frees what a killed worker leaves in shared memory, and warns of it.
+        quiet = [os.environ.get("PYTHONWARNINGS"), "ignore:resource_tracker"]
+        os.environ["PYTHONWARNINGS"] = ",".join(filter(None, quiet))
     first = jax.process_index() == 0
     console = train.Console(quiet=not first)
     directory = Run(str(config.run.dir), writer=first)
