@@ -24,6 +24,7 @@ from experiments.running.command_line import parse, status
 if TYPE_CHECKING:
     from dst_jax.runs import Run
     from dst_jax.typing import Network
+    from experiments.options import Config
 
 __all__ = ["Options", "main", "write"]
 
@@ -76,17 +77,15 @@ def write(options: Options) -> list[Path]:
 
     run = Run(options.run_dir, writer=False)
     record, stage = _records(run, options.stage)
-    network = _weights(run, stage)
     config = from_nested(record["config"])
     data = config.data.summary()
+    network = _network(run, stage, config, num_classes=data["num_classes"])
     out = run.path / "export" if options.out is None else Path(options.out)
     out.mkdir(parents=True, exist_ok=True)
-    variables = dict(network.variables)
     saved = export.save_safetensors(
         out / "model.safetensors",
         config.model.name,
-        variables,
-        masks=network.mask,
+        network,
         format=options.format,
         num_classes=data["num_classes"],
         input_shape=data["image_shape"],
@@ -94,8 +93,7 @@ def write(options: Options) -> list[Path]:
     )
     files = [saved.path, *([saved.masks_path] if saved.masks_path else [])]
     if options.stablehlo:
-        model = config.model.create(num_classes=data["num_classes"])
-        program = export.stablehlo(model.apply, variables, data["image_shape"])
+        program = export.stablehlo(network, data["image_shape"])
         files.append(out / "model.stablehlo")
         files[-1].write_bytes(program.serialize())
     card = export.model_card(
@@ -129,19 +127,21 @@ def _records(run: "Run", stage: str | None) -> tuple[dict[str, Any], dict[str, A
     return record, found
 
 
-def _weights(run: "Run", stage: dict[str, Any]) -> "Network":
-    """The checkpoint at a stage's end, recounted against the stage's record."""
+def _network(
+    run: "Run", stage: dict[str, Any], config: "Config", *, num_classes: int
+) -> "Network":
+    """The network at a stage's end, recounted against the stage's record."""
     import numpy as np
 
     from dst_jax import train
     from dst_jax.trees import named_leaves
 
-    name = stage["name"]
-    found = [p for p in run.checkpoints.iterdir() if p.name.partition(".")[0] == name]
-    if not found:
-        raise ValueError(f"{run.checkpoints} has no checkpoint of the stage {name}")
-    last = max(found, key=lambda path: path.stat().st_mtime)  # of its phases
-    network = train.load_weights(last, sharding=train.replicated(train.make_mesh()))
+    last = _last_phase(run, stage["name"], config)
+    network = train.load_weights(
+        last,
+        sharding=train.replicated(train.make_mesh()),
+        model=config.model.create(num_classes=num_classes),
+    )
     leaves = named_leaves(network.params)
     for layer, recorded in stage["layers"]["weights"].items():
         zeros = int(np.sum(np.asarray(leaves[layer]) == 0))
@@ -151,6 +151,21 @@ def _weights(run: "Run", stage: dict[str, Any]) -> "Network":
                 " was evaluated: it is not the network that the card would describe"
             )
     return network
+
+
+def _last_phase(run: "Run", name: str, config: "Config") -> Path:
+    """The checkpoints of a stage's last phase; the options know the order."""
+    found = {p.name: p for p in run.checkpoints.iterdir() if p.is_dir()}
+    phases = [stage.path for stage in config.stages() if stage.name == name]
+    if phases and phases[-1] in found:
+        return found[phases[-1]]
+    own = [path for path in found.values() if path.name.partition(".")[0] == name]
+    if len(own) != 1:
+        raise ValueError(
+            f"{run.checkpoints} must hold one checkpoint of the stage {name}, it holds"
+            f" {sorted(path.name for path in own)}"
+        )
+    return own[0]
 
 
 def _input(data: dict[str, Any]) -> dict[str, Any]:

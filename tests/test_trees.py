@@ -122,3 +122,9 @@ def test_top_k_of_more_elements_than_an_int32_counts():
     found = jax.eval_shape(lambda tree: trees.top_k(tree, 5), large[:1])
     assert found[0].shape == (2**30,)
     assert trees.top_k({"a": jnp.zeros((0, 2))}, 3)["a"].shape == (0, 2)
+
+
+def test_leaves_of_one_path_name_are_refused():
+    tree = {"a/b": jnp.ones(2), "a": {"b": jnp.ones(3)}}
+    with pytest.raises(ValueError, match=r"several leaves at \['a/b'\]"):
+        trees.named_leaves(tree)

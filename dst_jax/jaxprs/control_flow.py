@@ -19,9 +19,9 @@ from dst_jax.jaxprs import operation_sums as tallies
 from dst_jax.jaxprs.calls import Called, opened, scan_parts, while_parts
 from dst_jax.jaxprs.operand_roles import equation_roles
 from dst_jax.jaxprs.values import (
+    Evaluate,
     Evaluated,
     Operation,
-    Run,
     Value,
     arrays_of,
     typed,
@@ -30,10 +30,10 @@ from dst_jax.jaxprs.values import (
 
 __all__ = ["SUMMED", "Control"]
 
-Control = Callable[[core.JaxprEqn, list[Value], Run], Evaluated]
+Control = Callable[[core.JaxprEqn, list[Value], Evaluate], Evaluated]
 
 
-def _scan(eqn: core.JaxprEqn, args: list[Value], run: Run) -> Evaluated:
+def _scan(eqn: core.JaxprEqn, args: list[Value], run: Evaluate) -> Evaluated:
     """A `scan`, its operations added over the iterations."""
     body, n_consts, n_carry = scan_parts(eqn)
     roles = equation_roles(eqn, [arg.role for arg in args])
@@ -57,7 +57,7 @@ def _scan(eqn: core.JaxprEqn, args: list[Value], run: Run) -> Evaluated:
     return values_of([*carry, *ys], roles), tallies.over_iterations(found, length)
 
 
-def _while_loop(eqn: core.JaxprEqn, args: list[Value], run: Run) -> Evaluated:
+def _while_loop(eqn: core.JaxprEqn, args: list[Value], run: Evaluate) -> Evaluated:
     """A `while`, its operations added over the iterations.
 
     The test may multiply too; it is counted once more than the body. Inside `vmap`
@@ -93,7 +93,7 @@ def _while_loop(eqn: core.JaxprEqn, args: list[Value], run: Run) -> Evaluated:
     return values_of(carry, roles), [*tested, *found]
 
 
-def _cond(eqn: core.JaxprEqn, args: list[Value], run: Run) -> Evaluated:
+def _cond(eqn: core.JaxprEqn, args: list[Value], run: Evaluate) -> Evaluated:
     """A `cond`; operations of a branch that is not taken count nothing."""
     index, *operands = args
     roles = [operand.role for operand in operands]
@@ -126,7 +126,7 @@ def _cond(eqn: core.JaxprEqn, args: list[Value], run: Run) -> Evaluated:
     return values_of(outs, equation_roles(eqn, [arg.role for arg in args])), operations
 
 
-def _shard_map(eqn: core.JaxprEqn, args: list[Value], run: Run) -> Evaluated:
+def _shard_map(eqn: core.JaxprEqn, args: list[Value], run: Evaluate) -> Evaluated:
     """A `shard_map`, its operations added over the devices that split them.
 
     A product that all devices along an axis of the mesh compute alike is counted
@@ -187,7 +187,7 @@ def _decided_by(decision: Any, found: list[Operation]) -> list[Operation]:
 
 
 def _evaluated(
-    run: Run, program: Called, inputs: Sequence[Value]
+    run: Evaluate, program: Called, inputs: Sequence[Value]
 ) -> tuple[list[Any], list[Operation]]:
     """The results as arrays of the types that the jaxpr declares, and operations."""
     values, found = run(program, inputs)

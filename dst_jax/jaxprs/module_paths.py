@@ -40,7 +40,9 @@ def path_of(name_stack: Any) -> Path:
     return tuple(path)
 
 
-def keys(operations: Sequence[tuple[Path, str]]) -> list[str]:
+def keys(
+    operations: Sequence[tuple[Path, str]], owners: Sequence[Path] | None = None
+) -> list[str]:
     """A unique key for every operation, in order.
 
     The first component is dropped if all paths share it and none ends there: Flax
@@ -48,14 +50,30 @@ def keys(operations: Sequence[tuple[Path, str]]) -> list[str]:
 
     Args:
       operations: path and primitive of each.
+      owners: path of the module whose weights each multiplies, or (): it stands for a
+        path that the program does not hold.
 
     >>> keys([(("Net", "conv1"), "conv_general_dilated"),
     ...       (("Net", "attn"), "dot_general"), (("Net", "attn"), "dot_general")])
     ['conv1', 'attn/dot_general', 'attn/dot_general_1']
+    >>> keys([((), "dot_general"), (("eqx.nn.Linear",), "dot_general")],
+    ...      [("layers", "0"), ("layers", "1")])
+    ['layers/0', 'layers/1']
     """
-    paths = [path for path, _ in operations]
-    if len({path[:1] for path in paths}) == 1 and all(len(p) > 1 for p in paths):
-        paths = [path[1:] for path in paths]
+    owned = [
+        owner if all(name.startswith("eqx.") for name in path) else ()
+        for (path, _), owner in zip(
+            operations, owners or [()] * len(operations), strict=True
+        )
+    ]
+    named = [
+        path for (path, _), owner in zip(operations, owned, strict=True) if not owner
+    ]
+    shared = len({path[:1] for path in named}) == 1 and all(len(p) > 1 for p in named)
+    paths = [
+        owner or path[shared:]
+        for (path, _), owner in zip(operations, owned, strict=True)
+    ]
     shared = collections.Counter(paths)
     taken = {"/".join(path) for path in paths if path and shared[path] == 1}
     named = []

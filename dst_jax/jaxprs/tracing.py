@@ -8,10 +8,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from dst_jax import trees
 from dst_jax.jaxprs import module_paths as naming
 from dst_jax.jaxprs.calls import opened
 from dst_jax.jaxprs.control_flow import SUMMED, Control
 from dst_jax.jaxprs.operand_roles import Role
+from dst_jax.jaxprs.operation_owners import owners
 from dst_jax.jaxprs.values import Value
 from dst_jax.jaxprs.walker import Visit, evaluate
 
@@ -57,10 +59,12 @@ def visited(
         check_weights(positions, args)
         closed, out = jax.make_jaxpr(fn, return_shape=True)(*args, **kwargs)
         inputs = _values(args, kwargs, positions)
-        values, operations = evaluate(
-            opened(closed), inputs, visit=visit, control=control
+        program = opened(closed)
+        values, operations = evaluate(program, inputs, visit=visit, control=control)
+        keys = naming.keys(
+            [(op.path, op.primitive) for op in operations],
+            owners(program, _modules(args, kwargs, positions)),
         )
-        keys = naming.keys([(op.path, op.primitive) for op in operations])
         named = OrderedDict(
             (key, op.counts) for key, op in zip(keys, operations, strict=True)
         )
@@ -108,6 +112,22 @@ def check_weights(positions: tuple[int, ...], args: tuple[Any, ...]) -> None:
                 f"weights names argument {position}, which holds no arrays: "
                 f"{args[position]!r}"
             )
+
+
+def _modules(
+    args: tuple[Any, ...], kwargs: dict[str, Any], weights: tuple[int, ...]
+) -> list[naming.Path | None]:
+    """The path of the module of every leaf; None if it is no weight.
+
+    >>> _modules(({"fc": {"kernel": 1.0}}, 2.0), {}, (0,))
+    [('fc',), None]
+    """
+    modules: list[naming.Path | None] = []
+    for i, arg in enumerate(args):
+        for path, _ in jax.tree_util.tree_leaves_with_path(arg):
+            module = tuple(trees.path_name(path).split("/")[:-1])
+            modules.append(module if i in weights else None)
+    return modules + [None] * len(jax.tree.leaves(kwargs))
 
 
 def _values(

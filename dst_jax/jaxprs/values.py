@@ -11,7 +11,15 @@ from dst_jax.jaxprs.calls import Called
 from dst_jax.jaxprs.module_paths import Path
 from dst_jax.jaxprs.operand_roles import Role
 
-__all__ = ["Evaluated", "Operation", "Run", "Value", "arrays_of", "typed", "values_of"]
+__all__ = [
+    "Evaluate",
+    "Evaluated",
+    "Operation",
+    "Value",
+    "arrays_of",
+    "typed",
+    "values_of",
+]
 
 
 class Value(NamedTuple):
@@ -48,7 +56,7 @@ class Operation:
 Evaluated = tuple[list[Value], list[Operation]]
 
 # Evaluates a jaxpr inside an equation, with the operands that it gets there.
-Run = Callable[[Called, Sequence[Value]], Evaluated]
+Evaluate = Callable[[Called, Sequence[Value]], Evaluated]
 
 
 def values_of(arrays: Sequence[Any], roles: Sequence[Role]) -> list[Value]:

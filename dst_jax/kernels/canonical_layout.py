@@ -25,6 +25,8 @@ def of(tree: Params, kernels: Mapping[str, Kernel] | None = None) -> dict[str, K
         `Kernels.find` does; by default those of `by_name(tree)`.
 
     Raises:
+      TypeError: `kernels` is no mapping, such as what `by_use` returns before it is
+        called with the arguments.
       ValueError: no leaf of the tree is one of `kernels.leaves`, or a leaf has another
         number of axes than its kernel.
 
@@ -34,6 +36,11 @@ def of(tree: Params, kernels: Mapping[str, Kernel] | None = None) -> dict[str, K
     """
     if kernels is None:
         return dict(by_name(tree))
+    if not isinstance(kernels, Mapping):
+        raise TypeError(
+            "kernels must be a mapping of paths, as by_use(fn)(weights, x) returns it, "
+            f"got {kernels!r}"
+        )
     known = kernels if isinstance(kernels, Kernels) else Kernels(kernels)
     leaves = trees.named_leaves(tree)
     if leaves and all(known.owner(path) is None for path in leaves):

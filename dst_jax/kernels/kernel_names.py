@@ -19,6 +19,8 @@ _NEVER = re.compile(
 )
 # Tables of vectors that are looked up, whose leaf is called `weight` too.
 _TABLE = re.compile(r"(embed(ding)?|position|token)s?$")
+# Normalisation, whose scale is called `weight` where modules follow PyTorch.
+_NORM = re.compile(r"(norms?_?\d*|(^|_)(bn|ln)\d*(_(f|\d+))?)$")
 
 
 def by_name(tree: Params) -> Kernels:
@@ -107,10 +109,15 @@ def conventional(path: str) -> bool:
 
     >>> conventional("fc/weight"), conventional("token_embedding/weight")
     (True, False)
+    >>> conventional("layer_norm/weight")
+    False
     """
     *above, name = _words(path) or ("",)
-    if name == "weight" and above and _TABLE.search(above[-1]):
-        return "patch" in above[-1]
+    if name == "weight" and above:
+        if _NORM.search(above[-1]):
+            return False
+        if _TABLE.search(above[-1]):
+            return "patch" in above[-1]
     return name in _NAMES
 
 

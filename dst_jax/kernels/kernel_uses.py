@@ -68,9 +68,9 @@ def by_use(
 
     Raises:
       TypeError: `weights` is no integer, nor integers.
-      ValueError: `weights` names no argument, or one without leaves; or, at the call, a
-        kernel is complex, or a leaf is multiplied in a way that is not followed
-        (Pallas, `ragged_dot`, `custom_vmap`, ...).
+      ValueError: `weights` names no argument, or one without leaves; or, at the call,
+        two leaves have the same path, a kernel is complex, or a leaf is multiplied in
+        a way that is not followed (Pallas, `ragged_dot`, `custom_vmap`, ...).
 
     >>> import jax.numpy as jnp
     >>> w = {"fc": jnp.ones((4, 2, 3)), "bias": jnp.ones((2, 3))}
@@ -118,12 +118,11 @@ def _paths(args: tuple[Any, ...], positions: tuple[int, ...]) -> dict[int, str]:
     paths: dict[int, str] = {}
     start = 0
     for position, arg in enumerate(args):
-        leaves = jax.tree_util.tree_leaves_with_path(arg)
         if position in positions:
             front = [str(position)] if len(positions) > 1 else []
-            names = [[*front, trees.path_name(path)] for path, _ in leaves]
+            names = [[*front, name] for name in trees.named_leaves(arg)]
             paths |= {start + i: "/".join(filter(None, n)) for i, n in enumerate(names)}
-        start += len(leaves)
+        start += len(jax.tree.leaves(arg))
     return paths
 
 

@@ -15,10 +15,27 @@ from dst_jax.typing import Axis, Scalar, is_traced
 def upcast(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """`x` in float32 at least: half precision loses small terms of a long sum.
 
+    Raises:
+      TypeError: `x` is complex.
+
     >>> upcast(jnp.ones(1, jnp.bfloat16)).dtype.name
     'float32'
     """
+    check_real("x", x)
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
+def check_real(name: str, x: Array) -> None:
+    """Refuses a complex array, of which formulas for real ones make something else.
+
+    >>> check_real("x", jnp.ones(1, complex))
+    Traceback (most recent call last):
+    TypeError: x must be real, got complex64: take its absolute value first
+    """
+    if jnp.iscomplexobj(x):
+        raise TypeError(
+            f"{name} must be real, got {x.dtype}: take its absolute value first"
+        )
 
 
 def magnitude(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:

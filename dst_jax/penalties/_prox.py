@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from dst_jax.penalties._numerics import check_non_negative
+from dst_jax.penalties._numerics import check_non_negative, check_real
 from dst_jax.typing import Scalar
 
 Size = Float[Array, "*shape"]
@@ -20,6 +20,7 @@ def sizes(y: Size, strength: Scalar) -> tuple[Size, Float[Array, "..."]]:
     >>> size.tolist(), strength.tolist()
     ([2.0], 1.0)
     """
+    check_real("y", y)
     check_non_negative("strength", strength)
     dtype = jnp.promote_types(y.dtype, jnp.float32)
     return jnp.abs(y).astype(dtype), jnp.asarray(strength, dtype)

@@ -3,7 +3,12 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from dst_jax.penalties._numerics import check_non_negative, magnitude, upcast
+from dst_jax.penalties._numerics import (
+    check_non_negative,
+    check_real,
+    magnitude,
+    upcast,
+)
 from dst_jax.typing import Axis, Scalar
 
 __all__ = ["l1", "prox_l1"]
@@ -50,6 +55,7 @@ def prox_l1(y: Float[Array, "*shape"], strength: Scalar) -> Float[Array, "*shape
     >>> prox_l1(jnp.array([3.0, -0.5]), 1.0).tolist()
     [2.0, -0.0]
     """
+    check_real("y", y)
     check_non_negative("strength", strength)
     shrunk = jnp.maximum(jnp.abs(y) - strength, 0)
     return (jnp.sign(y) * shrunk).astype(y.dtype)

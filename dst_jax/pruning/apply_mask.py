@@ -31,7 +31,7 @@ _UPDATES = ("the mask", "the updates")
 
 @runtime_checkable
 class Effective(Protocol):
-    """A memory that turns the weights into others than those under the mask.
+    """A method's memory that changes the weights that the network computes with.
 
     For networks that compute with gated or shrunken weights: a method's memory may be a
     NamedTuple with this function, and `sparse_params` calls it.

@@ -1,4 +1,4 @@
-"""Methods as Optax transforms, and what they declare beside their code."""
+"""Methods as Optax transforms, and what they declare about themselves."""
 
 import functools
 import inspect
@@ -24,7 +24,7 @@ Units = Literal["units", "any"]
 
 @dataclass(frozen=True)
 class Description:
-    """What is asked about a method besides its masks.
+    """What a method declares besides its masks.
 
     Attributes:
       options: the options with their defaults, those of `sparsify` included.

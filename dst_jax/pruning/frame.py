@@ -14,6 +14,7 @@ from dst_jax import trees
 from dst_jax.kernels import Kernel
 from dst_jax.pruning import masks, packing, state_sharding
 from dst_jax.pruning.apply_mask import fit_mask, hold
+from dst_jax.pruning.integer_shares import check_sizes
 from dst_jax.pruning.layer_layout import LayerLayout, layout_of
 from dst_jax.pruning.mask_state import DenseMaskState, MaskState
 from dst_jax.pruning.protocol import Changes, Method, SparseState, Step
@@ -53,10 +54,13 @@ class Frame:
         key = jax.random.key(self.seed)
         if given is None:
             weights = masks.prunable(params, self.rules, kernels=self.kernels)
-            layers = layout.apart(weights)
+        else:
+            weights = trees.only(given, params)
+        layers = layout.apart(weights)
+        check_sizes(layers)
+        if given is None:
             first = self.method.first(layers, jax.random.fold_in(key, 0))
         else:
-            layers = layout.apart(trees.only(given, params))
             first = layout.apart(given)
         mask = state_sharding.tied(layout.together(first, params), params)
         inner = self.inner.init(params)

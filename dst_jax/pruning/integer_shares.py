@@ -12,15 +12,24 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int
 
-from dst_jax.pruning.selection import Count
+from dst_jax import trees
+from dst_jax.pruning.selection import KeptCount
 
-__all__ = ["MOST", "budget", "half_up", "hand_out", "in_proportion", "lift"]
+__all__ = [
+    "MOST",
+    "budget",
+    "check_sizes",
+    "half_up",
+    "hand_out",
+    "in_proportion",
+    "lift",
+]
 
 MOST = 2**31 - 1
 """The largest number that int32 holds: of weights that are counted in an array."""
 
 
-def budget(total: int, sparsity: Any) -> Count:
+def budget(total: int, sparsity: Any) -> KeptCount:
     """`round((1 - sparsity) * total)`, halves up.
 
     A traced sparsity has 24 bits: their product with `total` is taken in integers,
@@ -50,8 +59,29 @@ def budget(total: int, sparsity: Any) -> Count:
     return (high * q + ((fraction_12 + (1 << 11)) >> 12)).astype(jnp.int32)
 
 
+def check_sizes(layers: Any) -> None:
+    """Refuses a layer whose weights an int32 cannot count.
+
+    Args:
+      layers: pytree of arrays or `jax.ShapeDtypeStruct`s.
+
+    Raises:
+      ValueError: a layer has more than 2^31 - 1 weights.
+
+    >>> check_sizes({"fc": jax.ShapeDtypeStruct((2**16, 2**16), bool)})
+    Traceback (most recent call last):
+    ValueError: a layer must have at most 2147483647 weights, got 4294967296 in fc
+    """
+    for name, layer in trees.named_leaves(layers).items():
+        if layer.size > MOST:
+            raise ValueError(
+                f"a layer must have at most {MOST} weights, got {layer.size} in "
+                f"{name or 'the array'}"
+            )
+
+
 def in_proportion(
-    sizes: Int[np.ndarray, " layers"], weights: np.ndarray, kept: Count
+    sizes: Int[np.ndarray, " layers"], weights: np.ndarray, kept: KeptCount
 ) -> Any:
     """`min(size, eps * weight)` with the `eps` that makes the sum `kept`, rounded.
 

@@ -1,6 +1,6 @@
 """Prunable leaves as single layers, (*window, inputs, outputs), and back.
 
-Whatever chooses weights works on layers: a stack is its layers apart, and inputs are
+What chooses weights works on layers: a stack is its layers apart, and inputs are
 the contracted axes. A leaf that is such a layer already passes through untouched.
 """
 

@@ -64,10 +64,7 @@ def prunable(
             raise ValueError(f"rule {pattern!r} must be True or False, got {keep!r}")
     ruled = trees.named_leaves(trees.select(params, rules, default=None))
 
-    def named(name: str, w: Any) -> Any:
-        """What names are looked up of: a complex leaf would be refused."""
-        return None if ruled.get(name) is False and _is_complex(w) else w
-
+    # A complex leaf would be refused, even if a rule excludes it.
     real = trees.map_named(
         lambda name, w: None if ruled.get(name) is False and _is_complex(w) else w,
         params,

@@ -1,7 +1,8 @@
 """Scores of the importance of every weight: the lowest are pruned first.
 
 Every score is `(params, *, ...) -> scores`, and with the other arguments bound by
-`functools.partial` a `dst_jax.typing.Score`. Trees may hold `None`.
+`functools.partial` a `dst_jax.typing.Score`. Trees may hold `None`; complex weights are
+refused.
 """
 
 import math
@@ -212,4 +213,9 @@ def _uniform(key: jax.Array, shape: tuple[int, ...]) -> Array:
 
 
 def _wide(x: Any) -> Array:
+    if jnp.iscomplexobj(x):
+        raise ValueError(
+            f"scores are those of real weights, got {x.dtype}: keep the real and the "
+            "imaginary part as two leaves"
+        )
     return jnp.asarray(x, jnp.float32)

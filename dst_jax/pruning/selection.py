@@ -10,23 +10,24 @@ from jaxtyping import Array, Int
 from dst_jax import trees
 from dst_jax.typing import Mask, Params
 
-__all__ = ["JOINT", "AtLeast", "Count", "Counts", "ahead", "top_k"]
+__all__ = ["JOINT", "AtLeast", "KeptCount", "KeptCounts", "ahead", "top_k"]
 
-Count = int | Int[Array, ""]
+KeptCount = int | Int[Array, ""]
+"""A number of weights to keep."""
 JOINT = ""
 
 
 class AtLeast(NamedTuple):
     """The floor of a layer that competes with others: it keeps at least `number`."""
 
-    number: Count
+    number: KeptCount
 
 
-Counts = Mapping[str, Count | AtLeast]
+KeptCounts = Mapping[str, KeptCount | AtLeast]
 """Numbers of weights to keep: of each layer, and in `JOINT` of all others together."""
 
 
-def top_k(scores: Params, kept: Counts, *, among: Mask = None) -> Mask:
+def top_k(scores: Params, kept: KeptCounts, *, among: Mask = None) -> Mask:
     """The largest scores of every layer, or of several layers together.
 
     Ties go to the element that comes first in path order; NaN ranks lowest.

@@ -11,14 +11,14 @@ import numpy as np
 
 from dst_jax import checks
 from dst_jax.pruning.integer_shares import budget, half_up, in_proportion, lift
-from dst_jax.pruning.selection import Count
+from dst_jax.pruning.selection import KeptCount
 from dst_jax.typing import Rules
 
 __all__ = ["Kept", "Remainder", "Shapes", "set_aside"]
 
 Shapes = Mapping[str, tuple[int, ...]]
 Kept = dict[str, Any]
-"""Numbers of weights to keep, `selection.Counts`: ints, or int32 arrays."""
+"""Numbers of weights to keep, `selection.KeptCounts`: ints, or int32 arrays."""
 
 
 class Remainder(NamedTuple):
@@ -34,7 +34,7 @@ class Remainder(NamedTuple):
     fixed: Kept
     sizes: dict[str, int]
     floors: dict[str, int]
-    kept: Count
+    kept: KeptCount
 
     def share_out(
         self, shapes: Shapes, weight: Callable[[tuple[int, ...]], int]

@@ -9,6 +9,7 @@ from jaxtyping import Array
 from dst_jax import trees
 from dst_jax.pruning import packing
 from dst_jax.pruning.apply_mask import held
+from dst_jax.pruning.integer_shares import check_sizes
 from dst_jax.pruning.protocol import SparseState
 
 __all__ = ["statistics"]
@@ -29,7 +30,8 @@ def statistics(opt_state: optax.OptState) -> dict[str, dict[str, Array]]:
       were ever active over all (float32).
 
     Raises:
-      ValueError: there is no mask in the state, or more than one.
+      ValueError: there is no mask in the state, or more than one, or a layer has more
+        than 2^31 - 1 weights.
 
     Reference:
       Liu et al. 2021 (ITOP, arXiv 2102.02887), for the exploration rate.
@@ -40,7 +42,9 @@ def statistics(opt_state: optax.OptState) -> dict[str, dict[str, Array]]:
     {'weights': 2.0, 'active': 1.0, 'density': 0.5}
     """
     mask, layout = held(opt_state)
-    found = {k: _of_mask(m) for k, m in trees.named_leaves(layout.apart(mask)).items()}
+    layers = layout.apart(mask)
+    check_sizes(layers)
+    found = {k: _of_mask(m) for k, m in trees.named_leaves(layers).items()}
     for state in trees.instances(opt_state, SparseState):
         dropped = trees.named_leaves(state.changes.dropped)
         grown = trees.named_leaves(state.changes.grown)

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from dst_jax import checks, trees
-from dst_jax.pruning.units import Structure, select
+from dst_jax.pruning.units import Shape, Structure, select
 
 __all__ = [
     "Structure",
@@ -27,8 +27,6 @@ __all__ = [
     "select",
     "unstructured",
 ]
-
-Shape = tuple[int, ...]
 
 
 def unstructured() -> Structure:

@@ -10,12 +10,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from dst_jax import trees
-from dst_jax.pruning.selection import JOINT, AtLeast, Count, Counts, top_k
+from dst_jax.pruning.selection import JOINT, AtLeast, KeptCount, KeptCounts, top_k
 from dst_jax.typing import Mask, Params
 
-__all__ = ["Structure", "select"]
+__all__ = ["Shape", "Structure", "select"]
 
 Shape = tuple[int, ...]
+"""The shape of a layer, or of its grid of units."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Structure:
     density: float | None = None
 
     def __call__(
-        self, scores: Float[Array, "*shape"], kept: Count
+        self, scores: Float[Array, "*shape"], kept: KeptCount
     ) -> Bool[Array, "*shape"]:
         """The mask of one layer that keeps about `kept` weights."""
         return select({"leaf": scores}, {"leaf": kept}, self)["leaf"]
@@ -53,7 +54,7 @@ class Structure:
 
 def select(
     scores: Params,
-    kept: Counts,
+    kept: KeptCounts,
     structure: Structure | None = None,
     *,
     among: Mask = None,
@@ -94,7 +95,7 @@ def select(
     return chosen if among is None else jax.tree.map(jnp.logical_and, chosen, among)
 
 
-def _in_units(kept: Counts, scores: Params, structure: Structure) -> Counts:
+def _in_units(kept: KeptCounts, scores: Params, structure: Structure) -> KeptCounts:
     """Numbers of weights as the nearest numbers of units."""
     shapes = {name: leaf.shape for name, leaf in trees.named_leaves(scores).items()}
     sizes = {name: structure.size(shape) for name, shape in shapes.items()}

@@ -11,13 +11,13 @@ from dst_jax import checks, trees
 from dst_jax.pruning import distributions, scores
 from dst_jax.pruning.distributions import Distribution
 from dst_jax.pruning.protocol import Step
-from dst_jax.pruning.selection import JOINT, AtLeast, Count, ahead
+from dst_jax.pruning.selection import JOINT, AtLeast, KeptCount, ahead
 from dst_jax.pruning.structures import Structure, select
 from dst_jax.typing import Mask, Params
 
 __all__ = [
     "Importance",
-    "Scope",
+    "LayerOrGlobal",
     "active",
     "dense_mask",
     "drop_and_grow",
@@ -31,7 +31,8 @@ __all__ = [
 
 Importance = Callable[[Step], Params]
 """Scores of all prunable weights at a step."""
-Scope = Literal["layer", "global"]
+LayerOrGlobal = Literal["layer", "global"]
+"""Whether a number holds for each layer, or for all layers together."""
 
 
 _IMPORTANCE: dict[str, Importance] = {
@@ -156,7 +157,7 @@ def grow(
     Args:
       importances: scores of the layers.
       mask: present mask.
-      kept: number of weights by layer that the result keeps, see `selection.Counts`.
+      kept: numbers of weights that the result keeps, see `selection.KeptCounts`.
       structure: units of weights that are grown together; None = single weights.
 
     >>> mask = {"w": jnp.array([True, False, False])}
@@ -172,7 +173,7 @@ def drop_and_grow(
     mask: Mask,
     fraction: Any,
     *,
-    scope: Scope = "layer",
+    scope: LayerOrGlobal = "layer",
     structure: Structure | None = None,
 ) -> Mask:
     """The mask after dropping the lowest active weights and growing as many.
@@ -195,7 +196,7 @@ def drop_and_grow(
     >>> drop_and_grow(w, g, mask, 0.5)["w"].tolist()
     [True, False, False, True]
     """
-    checks.one_of("scope", scope, get_args(Scope))
+    checks.one_of("scope", scope, get_args(LayerOrGlobal))
     names = trees.named_leaves(mask) if scope == "layer" else [JOINT]
     before = active(mask, names)
     kept = {k: n - floor(fraction, n) for k, n in before.items()}
@@ -221,7 +222,7 @@ def active(mask: Mask, names: Any) -> dict[str, Array]:
     return found
 
 
-def floor(fraction: Any, n: Count) -> Array:
+def floor(fraction: Any, n: KeptCount) -> Array:
     """`floor(fraction * n)`, exact where float32 has 0.3 * 10 a little below 3.
 
     Args:

@@ -1,7 +1,7 @@
 """What modelled accelerators made of a stage, read from accelerators/NAME.json."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 __all__ = ["AcceleratorRecord", "OperationRecord", "accelerator_records"]
@@ -23,22 +23,21 @@ class OperationRecord:
       energy: energy by part, in the accelerator's unit.
     """
 
-    mode: str
-    bound: str
-    cycles: float
-    seconds: float
-    utilisation: float
-    dense: float
-    effectual: float
-    dram_bytes: float
-    energy: Mapping[str, float]
+    mode: str = "sparse"
+    bound: str = "compute"
+    cycles: float = 0.0
+    seconds: float = 0.0
+    utilisation: float = 0.0
+    dense: float = 0.0
+    effectual: float = 0.0
+    dram_bytes: float = 0.0
+    energy: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def effectual_per_cycle(self) -> float:
         """Useful multiplications per cycle, waiting for memory included.
 
-        >>> op = OperationRecord("sparse", "compute", 100, 1e-7, 0.5, 900, 300, 64, {})
-        >>> op.effectual_per_cycle
+        >>> OperationRecord(cycles=100, effectual=300).effectual_per_cycle
         3.0
         """
         return self.effectual / self.cycles if self.cycles else 0.0
@@ -47,8 +46,7 @@ class OperationRecord:
     def intensity(self) -> float:
         """Useful multiplications per byte of DRAM traffic.
 
-        >>> op = OperationRecord("sparse", "compute", 100, 1e-7, 0.5, 900, 300, 64, {})
-        >>> op.intensity
+        >>> OperationRecord(effectual=300, dram_bytes=64).intensity
         4.6875
         """
         return self.effectual / self.dram_bytes if self.dram_bytes else 0.0
@@ -68,13 +66,13 @@ class AcceleratorRecord:
       layers: operations by name, in order of execution.
     """
 
-    examples: int
-    multipliers: float
-    dram_bytes_per_cycle: float
-    table: str
-    unit: str
-    total: OperationRecord
-    layers: Mapping[str, OperationRecord]
+    examples: int = 1
+    multipliers: float = 1.0
+    dram_bytes_per_cycle: float = 1.0
+    table: str = ""
+    unit: str = ""
+    total: OperationRecord = field(default_factory=OperationRecord)
+    layers: Mapping[str, OperationRecord] = field(default_factory=dict)
 
 
 def accelerator_records(record: Mapping[str, Any]) -> dict[str, AcceleratorRecord]:

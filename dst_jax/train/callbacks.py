@@ -53,6 +53,7 @@ class Callbacks:
         self._batches = batches
         self._events = events
         self._status = ""
+        self._emptied: set[str] = set()
         self.saved: Network | None = None
         """The network of the last checkpoint."""
 
@@ -130,6 +131,18 @@ class Callbacks:
             for name, layer in found.items()
         }
         self._context.run.log_masks({**self._place(step), "layers": layers})
+        self._say_emptied(layers, step)
+
+    def _say_emptied(
+        self, layers: Mapping[str, Mapping[str, float]], step: int
+    ) -> None:
+        """Names layers that a method has pruned whole, each once."""
+        gone = [name for name, layer in layers.items() if not layer["active"]]
+        new = [name for name in gone if name not in self._emptied]
+        self._emptied.update(new)
+        if new:
+            place = f"{self._stage.path}: pruned whole by step {step}"
+            self._context.console.say(f"{place}: {', '.join(new)}")
 
     def _log(self, kind: str, step: int, values: dict[str, Any]) -> None:
         self._context.run.log({"kind": kind, **self._place(step), **values})

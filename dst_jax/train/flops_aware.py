@@ -1,4 +1,4 @@
-"""A penalty that charges every activation what it costs in multiplications."""
+"""A penalty that weights every activation by the multiplications it takes part in."""
 
 import re
 from collections.abc import Mapping

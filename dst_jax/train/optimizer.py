@@ -9,9 +9,16 @@ from dst_jax import pruning, trees
 from dst_jax.kernels import Kernel, of
 from dst_jax.typing import Mask, Params
 
-__all__ = ["Decay", "Optimizer", "Rule", "Sparsify", "chain", "learning_rate"]
+__all__ = [
+    "LearningRateDecay",
+    "Optimizer",
+    "Rule",
+    "Sparsify",
+    "chain",
+    "learning_rate",
+]
 
-Decay = Literal["cosine", "step", "constant"]
+LearningRateDecay = Literal["cosine", "step", "constant"]
 Rule = Literal["sgd", "adamw"]
 Sparsify = Callable[[optax.GradientTransformation, Mask], optax.GradientTransformation]
 """A method of sparse training around an optimizer, with its first mask or None."""
@@ -42,7 +49,7 @@ def learning_rate(
     peak: float,
     *,
     steps: int,
-    decay: Decay = "cosine",
+    decay: LearningRateDecay = "cosine",
     warmup: int = 0,
     milestones: tuple[float, ...] = (0.5, 0.75),
     factor: float = 0.1,
@@ -66,8 +73,10 @@ def learning_rate(
     """
     if not peak > 0:
         raise ValueError(f"peak must be > 0, got {peak}")
-    if decay not in get_args(Decay):
-        raise ValueError(f"decay must be one of {get_args(Decay)}, got {decay!r}")
+    if decay not in get_args(LearningRateDecay):
+        raise ValueError(
+            f"decay must be one of {get_args(LearningRateDecay)}, got {decay!r}"
+        )
     if not 0 <= warmup <= steps:
         raise ValueError(f"warmup must be in [0, steps={steps}], got {warmup}")
     if not all(0 < m < 1 for m in milestones):

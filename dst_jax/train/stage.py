@@ -113,7 +113,7 @@ def check_order(stages: Sequence[Stage]) -> None:
 
 
 def accepted(fn: Callable[..., Any], **offered: Any) -> dict[str, Any]:
-    """Those of the offered arguments that a function has.
+    """The offered arguments that a function takes.
 
     >>> accepted(lambda x, *, seed: x, seed=1, kernels=None)
     {'seed': 1}

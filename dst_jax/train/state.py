@@ -118,7 +118,7 @@ def enter(
 def follow(
     parametrisation: Parametrisation | None, opt_state: optax.OptState
 ) -> Parametrisation:
-    """The parametrisation of a stage, which a method has its part in.
+    """The parametrisation of a stage, with the one that its method needs.
 
     A method that trains dense weights makes the network compute with
     `pruning.sparse_params` of them, whatever else is between the two trees.

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 from jaxtyping import Array, Float
 
 from dst_jax import checks, penalties
@@ -139,7 +140,7 @@ class Term:
             epoch < self.warmup, epoch / jnp.maximum(self.warmup, 1e-9), 1
         )
         if self.ramp == "sine":
-            risen = (1 - jnp.cos(jnp.pi * risen)) / 2
+            risen = 1 - optax.cosine_decay_schedule(1.0, 1)(risen)
         if self.schedule is not None:
             risen = risen * self.schedule(step)
         return self.strength * risen * value

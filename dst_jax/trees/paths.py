@@ -1,6 +1,7 @@
 """Leaves of pytrees by path name: first-match rules, splitting, merging, counts."""
 
 import re
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -38,12 +39,23 @@ def named_leaves(tree: Any, *, none: bool = False) -> dict[str, Any]:
       tree: any pytree.
       none: whether `None` leaves are kept.
 
+    Raises:
+      ValueError: two leaves have the same path name.
+
     >>> named_leaves({"conv1": {"kernel": 1, "bias": None}})
     {'conv1/kernel': 1}
     """
     is_leaf = is_none if none else None
     leaves = jax.tree_util.tree_leaves_with_path(tree, is_leaf=is_leaf)
-    return {path_name(path): leaf for path, leaf in leaves}
+    named = {path_name(path): leaf for path, leaf in leaves}
+    if len(named) < len(leaves):
+        counts = Counter(path_name(path) for path, _ in leaves)
+        several = sorted(name for name, n in counts.items() if n > 1)
+        raise ValueError(
+            f"leaves must have different path names, got several leaves at {several}: "
+            "rename a key that holds a slash"
+        )
+    return named
 
 
 def map_named(fn: Callable[..., Any], tree: Any, *rest: Any) -> Any:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from experiments.options.annotations import NOT_NEGATIVE, POSITIVE, SHARE
 from experiments.options.penalty import check_shape, shape
+from experiments.options.stage_names import makes_stage
 from experiments.options.texts import about, number, pairs
 
 if TYPE_CHECKING:
@@ -124,7 +125,8 @@ class ActivationOptions:
             return None
         return Target(self.target, self.max_loss, self.gain)
 
-    def stages(self, config: "Config", *, start: str) -> "list[Stage]":
+    @makes_stage("sparsify_activations")
+    def stages(self, config: "Config", *, start: str | None) -> "list[Stage]":
         """The stage, in one phase or two.
 
         Args:
@@ -150,3 +152,18 @@ class ActivationOptions:
             thresholding=thresholding,
             threshold_epochs=self.threshold_epochs,
         )
+
+    @makes_stage("sparsify_jointly")
+    def joint_stages(self, config: "Config", *, start: str | None) -> "list[Stage]":
+        """Stages two and three in one: those of `PruneOptions`, with this penalty.
+
+        Args:
+          config: all options.
+          start: the name of the stage to start from.
+
+        >>> from experiments.options import Config
+        >>> found = ActivationOptions().joint_stages(Config(), start="pretrain")
+        >>> [stage.path for stage in found]
+        ['sparsify_jointly.induce', 'sparsify_jointly.finetune']
+        """
+        return config.prune.stages(config, start=start, activation=self.term())

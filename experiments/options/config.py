@@ -1,6 +1,5 @@
 """All options of an experiment, and what they make together."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -14,6 +13,7 @@ from experiments.options.pretrain import PretrainOptions
 from experiments.options.prune import PruneOptions
 from experiments.options.run import RunOptions
 from experiments.options.stage import StageOptions
+from experiments.options.stage_names import makers
 from experiments.options.task import TaskOptions
 from experiments.options.texts import about
 
@@ -71,38 +71,29 @@ class Config:
         from dst_jax.train.stage import check_order
 
         optimizer = self.optim.optimizer(lr=self.activation.lr)
-        baseline = stages.initial(optimizer)
-        if "pretrain" in self.run.stages:
-            baseline = self.pretrain.stage(self)
-        sparse = list(self._sparse_stages(baseline.name))
-        found = [baseline, *sparse]
+        found = []
+        if "pretrain" not in self.run.stages:
+            found = [stages.initial(optimizer)]
+        for name in self.run.stages:
+            found += self._made(name, start=found[-1].name if found else None)
         if self.run.control:
             control = stages.control(
-                epochs=sum(stage.epochs for stage in sparse),
+                epochs=sum(stage.epochs for stage in found[1:]),
                 optimizer=optimizer,
-                start=baseline.name,
+                start=found[0].name,
             )
             found.insert(1, control)
         with about("--run.stages"):
             check_order(found)
         return found
 
-    def _sparse_stages(self, start: str) -> "Iterator[Stage]":
-        """The stages after the baseline, each from the end of the one before."""
-        for name in self.run.stages:
-            if name == "pretrain":
-                continue
-            elif name == "sparsify_weights":
-                found = self.prune.stages(self, start=start)
-            elif name == "sparsify_activations":
-                found = self.activation.stages(self, start=start)
-            elif name == "sparsify_jointly":
-                term = self.activation.term()
-                found = self.prune.stages(self, start=start, activation=term)
-            else:
-                found = self.stage.stages(name, self, start=start)
-            yield from found
-            start = found[-1].name
+    def _made(self, name: str, *, start: str | None) -> "list[Stage]":
+        """A stage of `run.stages`, or its phases."""
+        maker = makers(type(self)).get(name)
+        if maker is None:
+            return self.stage.stages(name, self, start=start)
+        make = getattr(getattr(self, maker.group), maker.method)
+        return make(self, start=start)
 
     def rehearse(self, stages: "Sequence[Stage]") -> None:
         """Builds what needs no data: a bad value is refused before data is read.

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 from experiments.options.annotations import NOT_NEGATIVE, POSITIVE
+from experiments.options.stage_names import makes_stage
 
 if TYPE_CHECKING:
     from dst_jax.train import Stage
@@ -22,7 +23,7 @@ class PretrainOptions:
     """Peak learning rate."""
 
     def stage(self, config: "Config") -> "Stage":
-        """The stage.
+        """The dense baseline.
 
         >>> from experiments.options import Config
         >>> PretrainOptions(epochs=2).stage(Config()).epochs
@@ -35,3 +36,18 @@ class PretrainOptions:
             epochs=self.epochs,
             optimizer=optim.optimizer(lr=self.lr, warmup_epochs=optim.warmup_epochs),
         )
+
+    @makes_stage("pretrain")
+    def stages(self, config: "Config", *, start: str | None) -> "list[Stage]":
+        """The dense baseline alone.
+
+        Args:
+          config: all options.
+          start: not used, as it begins with fresh weights.
+
+        >>> from experiments.options import Config
+        >>> [stage.name for stage in PretrainOptions().stages(Config(), start=None)]
+        ['pretrain']
+        """
+        del start
+        return [self.stage(config)]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from experiments.options.annotations import NOT_NEGATIVE, POSITIVE, SHARE
 from experiments.options.methods import Span, SparseMethod, parse
 from experiments.options.penalty import check_shape, shape
+from experiments.options.stage_names import makes_stage
 from experiments.options.texts import about, file_name, rules
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ class PruneOptions:
     """Remove |w| below this, instead of a target sparsity."""
     scope: Literal["global", "layer", "erk"] = "global"
     """How a target sparsity is shared out between layers."""
+    layer_floor: Annotated[float, SHARE] = 0.0
+    """Smallest share of its weights that every layer keeps, in [0, 1 - sparsity]."""
     rules: tuple[str, ...] = ()
     """Which leaves are prunable: REGEX=true or REGEX=false, first match wins."""
     finetune_epochs: Annotated[float, NOT_NEGATIVE] = 20
@@ -76,6 +79,17 @@ class PruneOptions:
             raise ValueError(
                 "--prune.sparsity and --prune.threshold: give one and set the other to"
                 f" None, got {self.sparsity} and {self.threshold}"
+            )
+        if self.layer_floor and not (needed and self.sparsity is not None):
+            raise ValueError(
+                "--prune.layer_floor is for a mask of --prune.sparsity by magnitude,"
+                f" got {self.layer_floor} and method={self.method},"
+                f" method_start={self.method_start}, sparsity={self.sparsity}"
+            )
+        if self.sparsity is not None and self.layer_floor > 1 - self.sparsity:
+            raise ValueError(
+                "--prune.layer_floor must be at most 1 - --prune.sparsity, got"
+                f" {self.layer_floor} and {self.sparsity}"
             )
         if self.method is None:
             for name in ("method_options", "method_start"):
@@ -125,6 +139,7 @@ class PruneOptions:
             sparsity=self.sparsity,
             scope=self.scope,
             rules=self.prunable(),
+            layer_floor=self.layer_floor,
         )
 
     def sparse_method(self) -> SparseMethod:
@@ -153,8 +168,9 @@ class PruneOptions:
                 str(self.method), self.method_options, given=given, rules=prunable
             )
 
+    @makes_stage("sparsify_weights")
     def stages(
-        self, config: "Config", *, start: str, activation: "Term | None" = None
+        self, config: "Config", *, start: str | None, activation: "Term | None" = None
     ) -> "list[Stage]":
         """The stage: induction and fine-tuning, or one phase of a method.
 

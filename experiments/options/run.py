@@ -1,5 +1,6 @@
 """Options of the run: its directory, its stages, what is logged and when."""
 
+import ast
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,42 +9,47 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from experiments.options.annotations import AT_LEAST_1, FREE, NOT_NEGATIVE
+from experiments.options.stage_names import is_from_outside, makers
 from experiments.options.texts import about
 
 if TYPE_CHECKING:
     from experiments.options.config import Config
 
-__all__ = ["STAGES", "RunOptions", "is_from_outside"]
-
-STAGES = ("pretrain", "sparsify_weights", "sparsify_activations", "sparsify_jointly")
-"""Stages of this package; others are named MODULE:ATTRIBUTE."""
+__all__ = ["RunOptions"]
 
 
-def is_from_outside(stage: str) -> bool:
-    """Whether a stage is named MODULE:ATTRIBUTE.
+def _stage_names() -> Any:
+    """The type of `stages`: names that the groups of `Config` make, or from outside."""
+    from experiments.options.config import Config  # which has these options
 
-    >>> is_from_outside("my_package.stages:anneal"), is_from_outside("pretrain")
-    (True, False)
-    """
-    return ":" in stage
+    names = tuple(makers(Config))
+
+    def read(texts: Sequence[str]) -> tuple[str, ...]:
+        for text in texts:
+            if text not in names and not is_from_outside(text):
+                raise ValueError(
+                    f"must be of {names} or MODULE:ATTRIBUTE, got {text!r}"
+                )
+        return tuple(texts)
+
+    spec = tyro.constructors.PrimitiveConstructorSpec(
+        nargs="*",
+        metavar=f"[{{{','.join(names)},MODULE:ATTRIBUTE}} ...]",
+        instance_from_str=read,
+        is_instance=lambda x: isinstance(x, tuple),
+        str_from_instance=list,
+    )
+    return Annotated[tuple[str, ...], spec]
 
 
-def _stage_names(texts: Sequence[str]) -> tuple[str, ...]:
-    for text in texts:
-        if text not in STAGES and not is_from_outside(text):
-            raise ValueError(f"must be of {STAGES} or MODULE:ATTRIBUTE, got {text!r}")
-    return tuple(texts)
+def _default(label: str) -> str:
+    """The default as one writes it, from the text of a list."""
+    return f"(default: {' '.join(ast.literal_eval(label))})"
 
 
 _StageNames = Annotated[
     tuple[str, ...],
-    tyro.constructors.PrimitiveConstructorSpec(
-        nargs="*",
-        metavar=f"[{{{','.join(STAGES)},MODULE:ATTRIBUTE}} ...]",
-        instance_from_str=_stage_names,
-        is_instance=lambda x: isinstance(x, tuple),
-        str_from_instance=list,
-    ),
+    tyro.conf.arg(constructor_factory=_stage_names, help_behavior_hint=_default),
 ]
 
 

@@ -6,7 +6,7 @@ from inspect import signature
 from typing import TYPE_CHECKING, Annotated, Any
 
 from experiments.options.annotations import NOT_NEGATIVE, POSITIVE
-from experiments.options.run import is_from_outside
+from experiments.options.stage_names import is_from_outside
 from experiments.options.texts import about, pairs, value
 
 if TYPE_CHECKING:
@@ -44,7 +44,9 @@ class StageOptions:
                 f" {self.options} and the stages {config.run.stages}"
             )
 
-    def stages(self, name: str, config: "Config", *, start: str) -> "list[Stage]":
+    def stages(
+        self, name: str, config: "Config", *, start: str | None
+    ) -> "list[Stage]":
         """The stage, or its phases, that a factory makes.
 
         Args:
@@ -82,7 +84,7 @@ class StageOptions:
         return listed
 
     def _arguments(
-        self, factory: Callable[..., Any], config: "Config", start: str
+        self, factory: Callable[..., Any], config: "Config", start: str | None
     ) -> dict[str, Any]:
         """What a factory has a parameter for; the options win."""
         from dst_jax.train.stage import accepted

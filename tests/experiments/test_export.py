@@ -15,6 +15,7 @@ from dst_jax.models import export as model_export
 from dst_jax.models.torch import importer as torch_import
 from dst_jax.runs import Run
 from experiments import export
+from experiments.running.config_record import from_nested
 
 CONFIG = {
     "model": {"name": "mlp", "stem": None, "dtype": "float32"},
@@ -115,4 +116,13 @@ def test_another_network_than_was_evaluated_is_refused(run_dir):
     stage = run.read_stage("sparsify_weights")
     stage["layers"]["weights"]["fc1/kernel"]["zeros"] += 1
     with pytest.raises(ValueError, match="not the network that the card would"):
-        export._weights(run, stage)
+        export._network(run, stage, from_nested(CONFIG), num_classes=10)
+
+
+@pytest.mark.slow
+def test_the_last_phase_is_not_the_newest_directory(run_dir):
+    """Copies and notes change times: the order is that of the stages."""
+    run = Run(run_dir, writer=False)
+    (run.checkpoints / "sparsify_weights.induce").mkdir()
+    found = export._last_phase(run, "sparsify_weights", from_nested(CONFIG))
+    assert found.name == "sparsify_weights.finetune"

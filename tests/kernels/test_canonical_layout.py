@@ -6,6 +6,7 @@ import equinox as eqx
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import jaxtyping
 import numpy as np
 import pytest
 from flax import nnx
@@ -183,3 +184,12 @@ def test_kernels_are_by_name_unless_given():
     assert kernels.of(tree, {"fc/bias": Kernel(inputs=(0,), outputs=(1,))}).keys() == {
         "fc/bias"
     }
+
+
+def test_by_use_that_was_not_called_is_refused(monkeypatch):
+    # As users see it, without the types that tests check.
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    with pytest.raises(
+        TypeError, match="kernels must be a mapping of paths, as by_use"
+    ):
+        kernels.of({"kernel": jnp.ones((2, 2))}, kernels.by_use(jnp.dot))

@@ -123,3 +123,19 @@ def test_complex_kernels_are_refused_by_name(tree):
     ):
         kernels.by_name(complex_tree)
     assert kernels.by_name({"bias": jnp.ones((2, 2), jnp.complex64)}) == {}
+
+
+def test_weights_of_normalisation_are_no_kernels():
+    names = ["norm", "norm1", "norm_2", "layerNorm", "batchnorm", "groupnorm3", "norms"]
+    names += ["bn", "bn1", "ln_f", "ln_1", "post_ln"]
+    tree = {name: {"weight": jnp.ones((5, 8))} for name in names}
+    tree |= {name: {"weight": jnp.ones((5, 8))} for name in ("fc", "normal", "bnet")}
+    tree["norms"] = [tree["norms"]]
+    assert sorted(kernels.by_name(tree)) == [
+        "bnet/weight",
+        "fc/weight",
+        "normal/weight",
+    ]
+    assert list(
+        kernels.by_name({"norm": eqx.nn.LayerNorm((5, 8)), "fc": tree["fc"]})
+    ) == ["fc/weight"]

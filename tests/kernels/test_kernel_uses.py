@@ -490,3 +490,9 @@ def test_a_vmap_over_data_makes_no_stack():
     result = found(jax.vmap(attention, in_axes=(None, 0)), p, X[None])
     assert result["q"] == Kernel(inputs=(1,), outputs=(0, 2))
     assert result["o"] == Kernel(inputs=(0, 1), outputs=(2,))
+
+
+def test_leaves_of_one_path_are_refused():
+    weights = {"a/b": jnp.ones((2, 2)), "a": {"b": jnp.ones((2, 2))}}
+    with pytest.raises(ValueError, match=r"several leaves at \['a/b'\]"):
+        kernels.by_use(lambda w, x: x @ w["a/b"])(weights, jnp.ones((1, 2)))

@@ -9,9 +9,11 @@ from safetensors.numpy import load_file, save_file
 
 from dst_jax import models, trees
 from dst_jax.models import export
+from dst_jax.models.linen import as_model
 from dst_jax.models.torch import compressed as torch_safetensors
 from dst_jax.models.torch import importer as torch_import
 from dst_jax.models.torch.layout import layout_of
+from dst_jax.typing import Network
 
 FORMATS = ["dense", "bitmask", "csr"]
 
@@ -163,6 +165,83 @@ def test_what_does_not_fit_is_refused(lenet, tmp_path):
     with pytest.raises(ValueError, match=r"params/extra is bool .* is no parameter"):
         export.save_safetensors(path, "lenet5", variables, masks=wrong)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_network_brings_its_mask(lenet, tmp_path):
+    model, variables, masks = lenet
+    network = Network(as_model(model), variables, masks)
+    path = tmp_path / "net.safetensors"
+    saved = export.save_safetensors(path, "lenet5", network, format="csr")
+    assert saved.masks_path is not None
+    _same(torch_import.load("lenet5", path), variables)
+    written = load_file(saved.masks_path)
+    expected = {f"{layer}.weight": leaf["kernel"] for layer, leaf in masks.items()}
+    assert written.keys() == expected.keys()
+    for name, mask in written.items():
+        assert mask.sum() == expected[name].sum()
+    _same(export.state_dict("lenet5", network), export.state_dict("lenet5", variables))
+
+
+def _smaller(variables, x, *, train=False, rngs=None):
+    """LeNet5 with two of the six channels of conv1; no Linen module."""
+    del train, rngs
+    net = variables["params"]
+    conv1 = jnp.zeros((5, 5, 1, 6)).at[..., :2].set(net["conv1"]["kernel"])
+    bias = jnp.zeros(6).at[:2].set(net["conv1"]["bias"])
+    conv2 = jnp.zeros((5, 5, 6, 16)).at[:, :, :2].set(net["conv2"]["kernel"])
+    full = {
+        **net,
+        "conv1": {"kernel": conv1, "bias": bias},
+        "conv2": {**net["conv2"], "kernel": conv2},
+    }
+    model = models.create("lenet5", num_classes=10)
+    return model.apply({"params": full}, x), {}, {}
+
+
+@pytest.fixture(scope="module")
+def smaller(lenet):
+    _, variables, masks = lenet
+
+    def shrunk(tree):
+        conv1 = jax.tree.map(lambda leaf: leaf[..., :2], tree["conv1"])
+        conv2 = {**tree["conv2"], "kernel": tree["conv2"]["kernel"][:, :, :2]}
+        return {**tree, "conv1": conv1, "conv2": conv2}
+
+    return Network(_smaller, {"params": shrunk(variables["params"])}, shrunk(masks))
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_smaller_network_keeps_its_names_and_shapes(smaller, tmp_path, format):
+    path = tmp_path / "net.safetensors"
+    saved = export.save_safetensors(path, "lenet5", smaller, format=format)
+    restored = export.load_compressed(path)
+    assert restored["conv1.weight"].shape == (2, 1, 5, 5)
+    assert restored["conv2.weight"].shape == (16, 2, 5, 5)
+    ours = np.asarray(smaller.params["conv2"]["kernel"]).transpose(3, 2, 0, 1)
+    np.testing.assert_array_equal(restored["conv2.weight"], ours)
+    assert load_file(saved.masks_path)["conv2.weight"].shape == (16, 2, 5, 5)
+
+
+def test_only_another_function_may_be_smaller(smaller, lenet, tmp_path):
+    path = tmp_path / "net.safetensors"
+    message = r"conv1/bias: the network has \(6,\), the variables \(2,\)"
+    own = smaller._replace(model=as_model(lenet[0]))
+    with pytest.raises(ValueError, match=message):
+        export.save_safetensors(path, "lenet5", own)
+    with pytest.raises(ValueError, match=message):
+        export.state_dict("lenet5", smaller.variables)
+    with pytest.raises(ValueError, match="the network has None"):
+        export.state_dict("lenet5", smaller.with_params({**smaller.params, "head": 1}))
+    with pytest.raises(ValueError, match=r"model must be one of .* got 'lenet_small'"):
+        export.save_safetensors(path, "lenet_small", smaller)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_smaller_network_is_a_program(smaller):
+    exported = export.stablehlo(smaller, (28, 28, 1), platforms=("cpu",))
+    x = jnp.asarray(np.random.default_rng(1).random((2, 28, 28, 1), np.float32))
+    expected = jax.jit(smaller.model)(smaller.variables, x)[0]
+    np.testing.assert_allclose(exported.call(x), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_a_failed_write_leaves_what_was_there(lenet, tmp_path, monkeypatch):

@@ -5,8 +5,10 @@ import pytest
 
 from dst_jax import models
 from dst_jax.models import export
+from dst_jax.models.linen import as_model
 from dst_jax.models.torch import importer as torch_import
 from dst_jax.models.torch.layout import layout_of
+from dst_jax.typing import Network
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +39,15 @@ def test_the_program_is_the_network_for_any_batch(program):
         np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("model", ["module", "model"])
+def test_a_network_is_evaluated(program, model):
+    module, variables, exported = program
+    wrapped = {"module": module, "model": as_model(module)}[model]
+    own = export.stablehlo(Network(wrapped, variables), (28, 28, 1))
+    x = jnp.asarray(np.random.default_rng(2).random((3, 28, 28, 1), np.float32))
+    np.testing.assert_array_equal(own.call(x), exported.call(x))
+
+
 def test_it_is_stablehlo_with_the_weights_inside(program):
     _, variables, exported = program
     assert "stablehlo.convolution" in exported.mlir_module()
@@ -49,3 +60,7 @@ def test_bad_arguments_are_named():
         export.stablehlo(lambda w, x: x, 0.0, (2,), platforms=("vax",))
     with pytest.raises(ValueError, match="input_shape must be at least 1"):
         export.stablehlo(lambda w, x: x, 0.0, (0, 2))
+    with pytest.raises(TypeError, match=r"needs \['variables', 'input_shape'\] here"):
+        export.stablehlo(lambda w, x: x, (2,))
+    with pytest.raises(TypeError, match=r"needs \['input_shape'\] here, got 2"):
+        export.stablehlo(Network(print, {"params": {}}), {}, (2,))

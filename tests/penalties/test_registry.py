@@ -3,6 +3,7 @@ from functools import partial
 import chex
 import jax
 import jax.numpy as jnp
+import jaxtyping
 import pytest
 
 from dst_jax import penalties
@@ -116,3 +117,15 @@ def test_cauchy_is_smooth_at_zero():
     grad = jax.grad(partial(penalties.cauchy, gamma=0.5))
     curvature = jax.jit(lambda x: jax.jvp(grad, (x,), (jnp.ones(1),))[1])(jnp.zeros(1))
     assert curvature == 2 / 0.5**2
+
+
+@pytest.mark.parametrize("name", penalties.names())
+def test_complex_arrays_are_refused(name, monkeypatch):
+    # As users see it, without the types that tests check.
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    x = jnp.array([[3 + 4j, 1j]])
+    with pytest.raises(TypeError, match="x must be real, got complex64: take its abs"):
+        penalties.get(name)(x)
+    if not name.startswith("hoyer") and name != "lp":
+        with pytest.raises(TypeError, match="y must be real, got complex64"):
+            penalties.get_prox(name)(x, 0.5)

@@ -150,3 +150,11 @@ def test_synflow_refuses_what_it_cannot_compute():
         at_init.synflow(layers, _linear, jnp.ones((1, 4)), sparsity=0.5, rounds=1)
     with pytest.raises(ValueError, match="rounds must be a finite number >= 1, got 0"):
         at_init.synflow(layers, _linear, jnp.ones((1, 4)), sparsity=0.5, rounds=0)
+
+
+@pytest.mark.parametrize("score", ["magnitude", "snip", "movement"])
+def test_complex_weights_are_refused(score):
+    w = {"w": jnp.array([3j, 0.1])}
+    given = {"snip": {"grads": w}, "movement": {"accumulated": w}}.get(score, {})
+    with pytest.raises(ValueError, match="scores are those of real weights, got compl"):
+        getattr(scores, score)(w, **given)

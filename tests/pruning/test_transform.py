@@ -13,7 +13,7 @@ import orbax.checkpoint as ocp
 import pytest
 
 from dst_jax import pruning
-from dst_jax.pruning import packing
+from dst_jax.pruning import packing, structures
 
 # These programs are small: they take longer to compile well than to run.
 jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
@@ -370,3 +370,22 @@ def test_a_new_method_is_one_function():
 def test_bad_use_is_named(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_a_layer_that_an_int32_cannot_count_is_refused_by_name(given):
+    large = {"a": {"kernel": jax.ShapeDtypeStruct((2**16, 2**15), jnp.float32)}}
+    mask = jax.tree.map(lambda w: jax.ShapeDtypeStruct(w.shape, bool), large)
+
+    def init(params, mask):
+        structure = structures.n_m(2, 4)
+        tx = pruning.sr_ste(optax.sgd(0.1), structure=structure, mask=mask)
+        return tx.init(params)
+
+    message = "at most 2147483647 weights, got 2147483648 in a/kernel"
+    with pytest.raises(ValueError, match=message):
+        jax.eval_shape(init, large, mask if given else None)
+    with pytest.raises(ValueError, match=message):
+        jax.eval_shape(
+            lambda m, p: pruning.statistics(pruning.apply_mask(m).init(p)), mask, large
+        )

@@ -3,6 +3,7 @@
 import itertools
 from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +13,7 @@ import pytest
 
 from dst_jax import models, penalties, pruning, train
 from dst_jax.train import Objective, Stage, Target, Term, chain, stages
+from dst_jax.train.callbacks import Callbacks
 from dst_jax.train.interrupt import Interrupt
 from dst_jax.train.state import enter, init_network, network_of
 from dst_jax.trees import named_leaves
@@ -244,3 +246,18 @@ def test_a_stage_that_takes_dense_weights_enters_with_them():
         np.testing.assert_array_equal(state.params["w"], expected)
         handed_on = network_of(state, print).params["w"]
         np.testing.assert_array_equal(handed_on, [[0, 0], [3, 4]])
+
+
+def test_layers_that_a_method_prunes_whole_are_named_once():
+    lines = []
+    callbacks = object.__new__(Callbacks)
+    callbacks._context = SimpleNamespace(console=SimpleNamespace(say=lines.append))
+    callbacks._stage = SimpleNamespace(path="sparse")
+    callbacks._emptied = set()
+    for step, active in enumerate([(3, 2), (0, 1), (0, 0), (0, 0), (4, 0)]):
+        layers = {name: {"active": n} for name, n in zip("ab", active, strict=True)}
+        callbacks._say_emptied(layers, step)
+    assert lines == [
+        "sparse: pruned whole by step 1: a",
+        "sparse: pruned whole by step 2: b",
+    ]

@@ -68,9 +68,12 @@ def count(
     Returns:
       A function of the arguments of `fn` that returns `dict[str, OpCounts]` in order
       of execution, or `(output, counts)`. The keys are module paths such as
-      `layer1/0/conv1`, without the outermost module if all share it; operations that
-      share a path have the primitive's name appended: `attn/dot_general_1`. With
-      `per_example` every `Count` has the shape (batch,).
+      `layer1/0/conv1`, without the outermost module if all share it. They are those of
+      Flax Linen, Haiku and `jax.named_scope`; where the program holds none, as in NNX,
+      that of the leaves an operation multiplies: `blocks/0/fc` of
+      `blocks/0/fc/kernel`. Operations that share a path have the primitive's name
+      appended: `attn/dot_general_1`. With `per_example` every `Count` has the shape
+      (batch,).
 
     Raises:
       TypeError: `weights` is neither an integer nor a tuple of them.

@@ -5,6 +5,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jax.extend import core
 
@@ -15,9 +16,9 @@ from dst_jax.jaxprs.control_flow import Control
 from dst_jax.jaxprs.operand_roles import equation_roles
 from dst_jax.jaxprs.tracing import visited
 from dst_jax.jaxprs.values import (
+    Evaluate,
     Evaluated,
     Operation,
-    Run,
     Value,
     arrays_of,
     values_of,
@@ -69,7 +70,7 @@ def profile(
     return profiled
 
 
-def unrolled(eqn: core.JaxprEqn, args: list[Value], run: Run) -> Evaluated:
+def unrolled(eqn: core.JaxprEqn, args: list[Value], run: Evaluate) -> Evaluated:
     """A `scan`, one iteration after another; its profiles are in a list."""
     body, n_consts, n_carry = scan_parts(eqn)
     roles = equation_roles(eqn, [arg.role for arg in args])
@@ -79,10 +80,13 @@ def unrolled(eqn: core.JaxprEqn, args: list[Value], run: Run) -> Evaluated:
     order = range(length)[:: -1 if eqn.params["reverse"] else 1]
     slices: dict[int, list[Any]] = {}
     iterations: list[list[Operation]] = []
-    for i in order:
+
+    def iterate(x: list[Any]) -> Evaluated:
         inputs = [*consts, *values_of(carry, roles[:n_carry])]
-        inputs += [Value(x.array[i], x.role) for x in xs]
-        results, found = run(body, inputs)
+        return run(body, [*inputs, *values_of(x, [x.role for x in xs])])
+
+    for i in order:
+        results, found = iterate([x.array[i] for x in xs])
         carry, slices[i] = arrays_of(results[:n_carry]), arrays_of(results[n_carry:])
         iterations.append(found)
     shapes: list[Any] = [var.aval for var in eqn.outvars[n_carry:]]
@@ -92,15 +96,18 @@ def unrolled(eqn: core.JaxprEqn, args: list[Value], run: Run) -> Evaluated:
         else jnp.zeros(shape.shape, shape.dtype)
         for j, shape in enumerate(shapes)
     ]
+    # A body that is never run has its place among the operations all the same.
+    zeros = [jnp.zeros(x.array.shape[1:], x.array.dtype) for x in xs]
+    each = iterations[0] if length else jax.eval_shape(lambda: iterate(zeros)[1])
     listed = [
-        Operation(same[0].path, same[0].primitive, [op.counts for op in same])
-        for same in zip(*iterations, strict=True)
+        Operation(op.path, op.primitive, [found[i].counts for found in iterations])
+        for i, op in enumerate(each)
     ]
     return values_of([*carry, *ys], roles), listed
 
 
 def _refused(why: str) -> Control:
-    def refuse(eqn: core.JaxprEqn, args: list[Value], run: Run) -> Evaluated:
+    def refuse(eqn: core.JaxprEqn, args: list[Value], run: Evaluate) -> Evaluated:
         del args, run
         raise ValueError(
             f"cost.profile cannot profile the multiplications of "

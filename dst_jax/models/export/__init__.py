@@ -1,9 +1,8 @@
 """Exports trained networks: PyTorch, compressed files, StableHLO, model cards.
 
-    save_safetensors("net.safetensors", "resnet18", variables, masks=masks)
-    Path("net.stablehlo").write_bytes(
-        stablehlo(model.apply, variables, (224, 224, 3)).serialize()
-    )
+    network = train.load_weights(run_dir, sharding=sharding, model=model)
+    save_safetensors("net.safetensors", "resnet18", network)
+    Path("net.stablehlo").write_bytes(stablehlo(network, (224, 224, 3)).serialize())
 
 docs/export.md describes how to reach ONNX through safetensors.
 """

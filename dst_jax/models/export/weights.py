@@ -2,17 +2,21 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from operator import le
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
+import flax.linen as nn
 import numpy as np
 
+from dst_jax.models.linen import Linen
 from dst_jax.models.torch import compressed as torch_safetensors
 from dst_jax.models.torch import sparse as torch_sparse
-from dst_jax.models.torch.layout import Layout, layout_of, to_torch
+from dst_jax.models.torch.layout import Layout, Leaf, layout_of, to_torch
 from dst_jax.trees import named_leaves
-from dst_jax.typing import Mask
+from dst_jax.typing import Mask, Network
 
 __all__ = ["Format", "Saved", "save_safetensors", "state_dict"]
 
@@ -29,9 +33,7 @@ class Saved(NamedTuple):
 
 
 def state_dict(
-    model_name: str,
-    variables: Mapping[str, Any],
-    **network: Any,
+    model_name: str, variables: Mapping[str, Any] | Network, **network: Any
 ) -> dict[str, np.ndarray]:
     """The arrays of a network with PyTorch's names and layout.
 
@@ -40,7 +42,8 @@ def state_dict(
 
     Args:
       model_name: name of the network, from `models.names()`.
-      variables: variables `{"params": ..., "batch_stats": ...}` of the network.
+      variables: the network, or its variables `{"params": ..., "batch_stats": ...}`. A
+        `Network` whose model is no Linen module may be smaller than the named one.
       **network: options `num_classes`, `input_shape` and those of `models.create`, as
         in `importer.variables`.
 
@@ -55,13 +58,14 @@ def state_dict(
     Traceback (most recent call last):
     ValueError: variables do not fit lenet5: params/conv1/bias: the network has ...
     """
-    return _state_dict(layout_of(model_name, **network), variables, model_name)
+    found = _fitted(layout_of(model_name, **network), variables)
+    return {name: to_torch(array, leaf) for name, (leaf, array) in found.items()}
 
 
 def save_safetensors(
     path: str | os.PathLike[str],
     model_name: str,
-    variables: Mapping[str, Any],
+    variables: Mapping[str, Any] | Network,
     *,
     masks: Mask = None,
     format: Format = "dense",
@@ -77,9 +81,10 @@ def save_safetensors(
     Args:
       path: path of the file, which ends in `.safetensors`.
       model_name: name of the network, from `models.names()`.
-      variables: variables `{"params": ..., "batch_stats": ...}` of the network.
+      variables: the network or its variables, as in `state_dict`.
       masks: bool masks shaped like the parameters; `None` = never pruned. They are
-        written to `NAME.masks.safetensors` under the names of their weights.
+        written to `NAME.masks.safetensors` under the names of their weights. If not
+        given, a `Network` has its own.
       format: format of the file: "dense", "bitmask" or "csr".
       **network: options `num_classes`, `input_shape` and those of `models.create`, as
         in `importer.variables`.
@@ -107,9 +112,12 @@ def save_safetensors(
         raise ValueError(f"path must end in .safetensors, got {path}")
     if format not in get_args(Format):
         raise ValueError(f"format must be one of {get_args(Format)}, got {format!r}")
-    layout = layout_of(model_name, **network)
-    tensors = _state_dict(layout, variables, model_name)
-    pruned = None if masks is None else _mask_dict(layout, masks, tensors)
+    found = _fitted(layout_of(model_name, **network), variables)
+    tensors = {name: to_torch(array, leaf) for name, (leaf, array) in found.items()}
+    if masks is None and isinstance(variables, Network):
+        masks = variables.mask
+    leaves = [leaf for leaf, _ in found.values()]
+    pruned = None if masks is None else _mask_dict(leaves, masks, tensors)
     # "pt" is what Hugging Face's loaders look for: tensors in PyTorch's layout.
     metadata = {"format": "pt", "model": model_name}
     if format == "dense":
@@ -142,10 +150,10 @@ def _compressed(
 
 
 def _mask_dict(
-    layout: Layout, masks: Mask, tensors: Mapping[str, np.ndarray]
+    layout: Sequence[Leaf], masks: Mask, tensors: Mapping[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
     """The masks in PyTorch's layout, checked against the weights."""
-    leaves = {leaf.path: leaf for leaf in layout.leaves.values()}
+    leaves = {leaf.path: leaf for leaf in layout}
     out: dict[str, np.ndarray] = {}
     for path, mask in named_leaves({"params": masks}).items():
         leaf = leaves.get(path)
@@ -162,19 +170,35 @@ def _mask_dict(
     return out
 
 
-def _state_dict(
-    layout: Layout, variables: Mapping[str, Any], model_name: str
-) -> dict[str, np.ndarray]:
+def _fitted(
+    layout: Layout, variables: Mapping[str, Any] | Network
+) -> dict[str, tuple[Leaf, Any]]:
+    """By PyTorch name: the leaf with the shape of its array, and the array."""
+    smaller = False
+    if isinstance(variables, Network):
+        smaller = not isinstance(variables.model, Linen | nn.Module)
+        variables = variables.variables
     found = named_leaves(dict(variables))
     needed = {leaf.path: leaf.shape for leaf in layout.leaves.values()}
-    have = {path: array.shape for path, array in found.items()}
+    have = {path: np.shape(array) for path, array in found.items()}
     wrong = [
         f"{path}: the network has {needed.get(path)}, the variables {have.get(path)}"
         for path in sorted(needed.keys() | have.keys())
-        if needed.get(path) != have.get(path)
+        if not _fits(needed.get(path), have.get(path), smaller=smaller)
     ]
     if wrong:
-        raise ValueError(f"variables do not fit {model_name}: {'; '.join(wrong)}")
+        raise ValueError(
+            f"variables do not fit {layout.model_name}: {'; '.join(wrong)}"
+        )
     return {
-        leaf.name: to_torch(found[leaf.path], leaf) for leaf in layout.leaves.values()
+        name: (replace(leaf, shape=have[leaf.path]), found[leaf.path])
+        for name, leaf in layout.leaves.items()
     }
+
+
+def _fits(
+    needed: tuple[int, ...] | None, have: tuple[int, ...] | None, *, smaller: bool
+) -> bool:
+    if needed is None or have is None or not smaller:
+        return needed == have
+    return len(needed) == len(have) and all(map(le, have, needed))

@@ -11,9 +11,9 @@ from dst_jax.models.networks.googlenet import CHANNELS
 from dst_jax.models.networks.layers import (
     Chain,
     biased_conv,
+    classifier,
     conv,
     default_kernel,
-    dense,
     relu,
     scaled,
 )
@@ -81,10 +81,7 @@ class CifarGoogLeNet(nn.Module):
             sizes = tuple(scaled(c, self.width) for c in channels)
             x = _Inception(sizes, self.large_eps, train, self.dtype, name=name[::-1])(x)
         x = nn.Dropout(self.dropout, deterministic=not train)(x.mean((1, 2)))
-        head = dense(
-            self.num_classes, fan_in=x.shape[-1], name="linear", dtype=self.dtype
-        )
-        return head(x).astype(jnp.float32)
+        return classifier(self.num_classes, name="linear", dtype=self.dtype)(x)
 
 
 class _Inception(nn.Module):

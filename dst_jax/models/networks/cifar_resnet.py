@@ -11,8 +11,9 @@ from jaxtyping import Array, Float
 from dst_jax.models.networks import layers
 from dst_jax.models.networks.layers import (
     Chain,
-    dense,
+    classifier,
     he_normal_fan_in,
+    repeated,
     scaled,
     tapped_relu,
 )
@@ -70,18 +71,15 @@ class CifarResNet(nn.Module):
                 train=train,
                 dtype=self.dtype,
             )
-            strides = (1 if i == 0 else 2, *[1] * (self.blocks - 1))
-            steps = [partial(block, stride=stride) for stride in strides]
+            steps = repeated(block, self.blocks, stride=1 if i == 0 else 2)
             x = Chain(steps, name=f"layer{i + 1}")(x)
-        x = x.mean((1, 2))
-        head = dense(
+        head = classifier(
             self.num_classes,
-            fan_in=x.shape[-1],
             kernel_init=he_normal_fan_in,
             name="linear",
             dtype=self.dtype,
         )
-        return head(x).astype(jnp.float32)
+        return head(x.mean((1, 2)))
 
 
 class _Block(nn.Module):

@@ -11,9 +11,9 @@ from jaxtyping import Array, Float
 from dst_jax.models.networks.layers import (
     Chain,
     ChainStep,
+    classifier,
     conv,
     default_kernel,
-    dense,
     he_normal_fan_in,
     relu,
     scaled,
@@ -56,15 +56,13 @@ class DenseNet(nn.Module):
     ) -> Float[Array, "batch classes"]:
         """Logits in float32; `train` uses and updates batch statistics."""
         x = _named(self._features(train), name="features")(x)
-        x = tapped_relu(x, name="relu").mean((1, 2))
-        head = dense(
+        head = classifier(
             self.num_classes,
-            fan_in=x.shape[-1],
             bias_init=nn.initializers.zeros,
             name="classifier",
             dtype=self.dtype,
         )
-        return head(x).astype(jnp.float32)
+        return head(tapped_relu(x, name="relu").mean((1, 2)))
 
     def _features(self, train: bool) -> dict[str, ChainStep]:
         growth = scaled(32, self.width)
@@ -134,11 +132,8 @@ class CifarDenseNet(nn.Module):
         convolve = partial(conv, kernel_init=default_kernel, dtype=self.dtype)
         x = convolve(2 * growth, 3, padding=1, name="conv1")(x)
         x = _named(self._features(growth, convolve, train), name="features")(x)
-        x = x.mean((1, 2))
-        head = dense(
-            self.num_classes, fan_in=x.shape[-1], name="linear", dtype=self.dtype
-        )
-        return head(x).astype(jnp.float32)
+        head = classifier(self.num_classes, name="linear", dtype=self.dtype)
+        return head(x.mean((1, 2)))
 
     def _features(
         self, growth: int, convolve: Callable[..., nn.Conv], train: bool

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 
 from dst_jax.models.networks.layers import (
     Chain,
+    classifier,
     conv,
     dense,
     flatten,
@@ -96,14 +97,10 @@ class GoogLeNet(nn.Module):
             if name in ("4a", "4d"):
                 self._auxiliary(x, "aux1" if name == "4a" else "aux2", train=train)
         x = nn.Dropout(self.dropout, deterministic=not train)(x.mean((1, 2)))
-        fc = dense(
-            self.num_classes,
-            fan_in=x.shape[-1],
-            kernel_init=normal,
-            name="fc",
-            dtype=self.dtype,
+        fc = classifier(
+            self.num_classes, kernel_init=normal, name="fc", dtype=self.dtype
         )
-        return fc(x).astype(jnp.float32)
+        return fc(x)
 
     def _auxiliary(self, x: Array, name: str, *, train: bool) -> None:
         if not self.aux_logits or not (train or self.is_initializing()):
@@ -187,9 +184,17 @@ class _Auxiliary(nn.Module):
             dtype=self.dtype,
         )
         x = flatten(block(x))
-        fully = partial(dense, kernel_init=normal, dtype=self.dtype)
-        x = fully(scaled(1024, self.width), fan_in=x.shape[-1], name="fc1")(x)
+        fc1 = dense(
+            scaled(1024, self.width),
+            fan_in=x.shape[-1],
+            kernel_init=normal,
+            name="fc1",
+            dtype=self.dtype,
+        )
+        x = fc1(x)
         x = tapped_relu(x, name="relu")
         x = nn.Dropout(0.7, deterministic=not self.train)(x)
-        logits = fully(self.num_classes, fan_in=x.shape[-1], name="fc2")(x)
-        self.sow("intermediates", "logits", logits.astype(jnp.float32))
+        fc2 = classifier(
+            self.num_classes, kernel_init=normal, name="fc2", dtype=self.dtype
+        )
+        self.sow("intermediates", "logits", fc2(x))

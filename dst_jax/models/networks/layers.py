@@ -17,6 +17,7 @@ __all__ = [
     "ChainStep",
     "Stem",
     "biased_conv",
+    "classifier",
     "conv",
     "default_kernel",
     "dense",
@@ -25,6 +26,7 @@ __all__ = [
     "he_normal_fan_in",
     "he_normal_fan_out",
     "relu",
+    "repeated",
     "scaled",
     "tapped_relu",
     "torch_uniform",
@@ -156,6 +158,45 @@ def dense(
         bias_init=bias_init or default,
         name=name,
     )
+
+
+def classifier(
+    classes: int,
+    *,
+    name: str,
+    kernel_init: nn.initializers.Initializer | None = None,
+    bias_init: nn.initializers.Initializer | None = None,
+    dtype: DTypeLike | None = None,
+) -> Callable[[Array], Array]:
+    """The last step of a network: a `dense` of its input, in float32.
+
+    >>> step = partial(classifier, 2, dtype=jnp.bfloat16)
+    >>> y, variables = Chain((step,)).init_with_output(jax.random.key(0), jnp.ones(3))
+    >>> y.dtype, variables["params"]["0"]["kernel"].shape
+    (dtype('float32'), (3, 2))
+    """
+
+    def step(x: Array) -> Array:
+        layer = dense(
+            classes,
+            fan_in=x.shape[-1],
+            name=name,
+            kernel_init=kernel_init,
+            bias_init=bias_init,
+            dtype=dtype,
+        )
+        return layer(x).astype(jnp.float32)
+
+    return step
+
+
+def repeated(block: Callable[..., Any], count: int, *, stride: int) -> list[ChainStep]:
+    """The steps of a group of blocks, the first of them with the stride.
+
+    >>> [step.keywords["stride"] for step in repeated(nn.Conv, 3, stride=2)]
+    [2, 1, 1]
+    """
+    return [partial(block, stride=s) for s in (stride, *[1] * (count - 1))]
 
 
 def flatten(x: Float[Array, "batch h w c"]) -> Float[Array, "batch chw"]:

@@ -11,9 +11,10 @@ from jaxtyping import Array, Float
 from dst_jax.models.networks.layers import (
     Chain,
     Stem,
+    classifier,
     conv,
-    dense,
     divisible,
+    repeated,
     tapped_relu,
 )
 from dst_jax.models.networks.normalization import batch_norm
@@ -75,18 +76,17 @@ class MobileNetV1(nn.Module):
                 train=train,
                 dtype=self.dtype,
             )
-            strides = (2 if i else 1, *[1] * (count - 1))
-            stages.append(partial(Chain, [partial(block, stride=s) for s in strides]))
+            steps = repeated(block, count, stride=2 if i else 1)
+            stages.append(partial(Chain, steps))
         x = Chain(stages, name="blocks")(x).mean((1, 2))
-        head = dense(
+        head = classifier(
             self.num_classes,
-            fan_in=x.shape[-1],
             kernel_init=nn.initializers.normal(0.01),
             bias_init=nn.initializers.zeros,
             name="classifier",
             dtype=self.dtype,
         )
-        return head(x).astype(jnp.float32)
+        return head(x)
 
 
 class _Separable(nn.Module):

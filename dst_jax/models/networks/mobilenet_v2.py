@@ -3,11 +3,18 @@
 from functools import partial
 
 import flax.linen as nn
-import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from dst_jax.models.networks.layers import Chain, Stem, conv, dense, divisible, relu
+from dst_jax.models.networks.layers import (
+    Chain,
+    Stem,
+    classifier,
+    conv,
+    divisible,
+    relu,
+    repeated,
+)
 from dst_jax.models.networks.normalization import batch_norm
 
 __all__ = ["MobileNetV2"]
@@ -43,6 +50,7 @@ class MobileNetV2(nn.Module):
       dtype: compute dtype; parameters and statistics stay float32.
 
     >>> import jax
+    >>> import jax.numpy as jnp
     >>> image = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
     >>> variables = jax.eval_shape(MobileNetV2().init, jax.random.key(0), image)
     >>> sum(x.size for x in jax.tree.leaves(variables["params"]))
@@ -74,21 +82,20 @@ class MobileNetV2(nn.Module):
                 dtype=self.dtype,
             )
             first = stride if strided or channels != 24 else 1
-            steps += [partial(block, stride=s) for s in (first, *[1] * (count - 1))]
+            steps += repeated(block, count, stride=first)
         steps.append(partial(unit, divisible(1280 * max(1.0, self.width)), 1))
         x = Chain(steps, name="features")(x).mean((1, 2))
         head = (
             partial(nn.Dropout, self.dropout, deterministic=not train),
             partial(
-                dense,
+                classifier,
                 self.num_classes,
-                fan_in=x.shape[-1],
                 kernel_init=nn.initializers.normal(0.01),
                 bias_init=nn.initializers.zeros,
                 dtype=self.dtype,
             ),
         )
-        return Chain(head, name="classifier")(x).astype(jnp.float32)
+        return Chain(head, name="classifier")(x)
 
 
 class _InvertedResidual(nn.Module):

@@ -3,11 +3,18 @@
 from functools import partial
 
 import flax.linen as nn
-import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from dst_jax.models.networks.layers import Chain, Stem, conv, dense, scaled, tapped_relu
+from dst_jax.models.networks.layers import (
+    Chain,
+    Stem,
+    classifier,
+    conv,
+    repeated,
+    scaled,
+    tapped_relu,
+)
 from dst_jax.models.networks.normalization import batch_norm
 from dst_jax.models.networks.pooling import max_pool
 
@@ -18,6 +25,7 @@ class BasicBlock(nn.Module):
     """Two 3x3 convolutions; taps `relu1`, `relu2` (after the addition).
 
     >>> import jax
+    >>> import jax.numpy as jnp
     >>> block, x = BasicBlock(8, stride=2, train=False), jnp.ones((1, 4, 4, 8))
     >>> y, _ = jax.eval_shape(block.init_with_output, jax.random.key(0), x)
     >>> y.shape
@@ -47,6 +55,7 @@ class Bottleneck(nn.Module):
     """1x1, 3x3 with the stride (v1.5), 1x1 to 4 x `features`; taps `relu1` to `relu3`.
 
     >>> import jax
+    >>> import jax.numpy as jnp
     >>> block, x = Bottleneck(8, stride=2, train=False), jnp.ones((1, 4, 4, 8))
     >>> y, _ = jax.eval_shape(block.init_with_output, jax.random.key(0), x)
     >>> y.shape
@@ -102,6 +111,7 @@ class ResNet(nn.Module):
       dtype: compute dtype; parameters and statistics stay float32.
 
     >>> import jax
+    >>> import jax.numpy as jnp
     >>> image = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
     >>> resnet18 = ResNet(BasicBlock, (2, 2, 2, 2))
     >>> variables = jax.eval_shape(resnet18.init, jax.random.key(0), image)
@@ -133,13 +143,11 @@ class ResNet(nn.Module):
         if self.stem == "imagenet":
             x = max_pool(x, 3, stride=2, padding=1)
         for i, blocks in enumerate(self.blocks):
-            strides = (1 if i == 0 else 2, *[1] * (blocks - 1))
             block = partial(self.block, features * 2**i, train=train, dtype=self.dtype)
-            steps = [partial(block, stride=stride) for stride in strides]
+            steps = repeated(block, blocks, stride=1 if i == 0 else 2)
             x = Chain(steps, name=f"layer{i + 1}")(x)
-        x = x.mean((1, 2))
-        fc = dense(self.num_classes, fan_in=x.shape[-1], name="fc", dtype=self.dtype)
-        return fc(x).astype(jnp.float32)
+        head = classifier(self.num_classes, name="fc", dtype=self.dtype)
+        return head(x.mean((1, 2)))
 
 
 def _shortcut(

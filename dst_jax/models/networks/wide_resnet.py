@@ -3,11 +3,17 @@
 from functools import partial
 
 import flax.linen as nn
-import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from dst_jax.models.networks.layers import Chain, conv, dense, scaled, tapped_relu
+from dst_jax.models.networks.layers import (
+    Chain,
+    classifier,
+    conv,
+    repeated,
+    scaled,
+    tapped_relu,
+)
 from dst_jax.models.networks.normalization import batch_norm
 
 __all__ = ["WideResNet"]
@@ -29,6 +35,7 @@ class WideResNet(nn.Module):
       dtype: compute dtype; parameters and statistics stay float32.
 
     >>> import jax
+    >>> import jax.numpy as jnp
     >>> image = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
     >>> variables = jax.eval_shape(WideResNet(10, 1).init, jax.random.key(0), image)
     >>> sum(x.size for x in jax.tree.leaves(variables["params"]))
@@ -59,19 +66,18 @@ class WideResNet(nn.Module):
                 train=train,
                 dtype=self.dtype,
             )
-            strides = (1 if i == 0 else 2, *[1] * ((self.depth - 4) // 6 - 1))
-            blocks = partial(Chain, [partial(block, stride=s) for s in strides])
+            count, stride = (self.depth - 4) // 6, 1 if i == 0 else 2
+            blocks = partial(Chain, repeated(block, count, stride=stride))
             x = Chain((blocks,), ("layer",), name=f"block{i + 1}")(x)
         x = batch_norm(name="bn1", train=train, dtype=self.dtype)(x)
         x = tapped_relu(x, name="relu").mean((1, 2))
-        head = dense(
+        head = classifier(
             self.num_classes,
-            fan_in=x.shape[-1],
             bias_init=nn.initializers.zeros,
             name="fc",
             dtype=self.dtype,
         )
-        return head(x).astype(jnp.float32)
+        return head(x)
 
 
 class _Block(nn.Module):

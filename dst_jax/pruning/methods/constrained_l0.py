@@ -14,7 +14,7 @@ from dst_jax.pruning.auxiliary_params import Learned, descend, learned
 from dst_jax.pruning.description import method
 from dst_jax.pruning.protocol import Method, Step
 from dst_jax.pruning.structures import Structure, unstructured
-from dst_jax.pruning.updates import Scope
+from dst_jax.pruning.updates import LayerOrGlobal
 from dst_jax.typing import Mask, Params, is_traced
 
 __all__ = ["Gates", "constrained_l0"]
@@ -47,7 +47,7 @@ def constrained_l0(
     *,
     sparsity: Any,
     end: Any,
-    scope: Scope = "layer",
+    scope: LayerOrGlobal = "layer",
     structure: Structure | None = None,
     gates: optax.GradientTransformation = _SGD,
     dual_rate: Any = 7e-4,
@@ -159,7 +159,7 @@ def constrained_l0(
 def _slope(
     weight: Array, grad: Array, z: Array, phi: Array, multiplier: Array, share: Array
 ) -> Array:
-    """Of the Lagrangian in `phi`: by way of the gate, and of the constraint."""
+    """The slope of the Lagrangian in `phi`, through the gate and the constraint."""
     expand = partial(_expand, shape=weight.shape)
     product = weight.astype(jnp.float32) * grad.astype(jnp.float32)
     (of_gate,) = jax.vjp(expand, z)[1](product)
@@ -173,15 +173,15 @@ def _ascended(multiplier: Array, violation: Array, rate: Any, restarts: bool) ->
     return jnp.where(violation <= 0, 0, after) if restarts else after
 
 
-def _shares(params: Params, scope: Scope) -> Params:
-    """What share of its constraint's weights a layer has."""
+def _shares(params: Params, scope: LayerOrGlobal) -> Params:
+    """The share of the weights under a constraint that each layer has."""
     total = trees.count(params)
     return jax.tree.map(
         lambda w: jnp.float32(1.0 if scope == "layer" else w.size / total), params
     )
 
 
-def _density(phi: Params, shares: Params, scope: Scope) -> Params:
+def _density(phi: Params, shares: Params, scope: LayerOrGlobal) -> Params:
     """The expected density under every layer's constraint."""
     own = jax.tree.map(
         lambda a, s: s * hard_concrete.active_probability(a).mean(), phi, shares
@@ -217,7 +217,7 @@ def _check(
             f" are at their bound, got {sparsity}"
         )
     checks.at_least("end", end, 1)
-    checks.one_of("scope", scope, get_args(Scope))
+    checks.one_of("scope", scope, get_args(LayerOrGlobal))
     checks.at_least("dual_rate", dual_rate, 0)
     if not is_traced(dropped) and not 0 < dropped < 1:
         raise ValueError(f"dropped must be in (0, 1), got {dropped}")

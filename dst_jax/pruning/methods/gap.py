@@ -15,7 +15,7 @@ from dst_jax.pruning.description import method
 from dst_jax.pruning.distributions import Distribution, by_name
 from dst_jax.pruning.layer_layout import layout_of
 from dst_jax.pruning.protocol import Method, Step
-from dst_jax.pruning.selection import JOINT, Counts
+from dst_jax.pruning.selection import JOINT, KeptCounts
 from dst_jax.pruning.structures import select
 from dst_jax.typing import Mask, Params, Rules
 
@@ -60,7 +60,7 @@ def gap(
     end = rounds * parts * interval
     share_out = by_name(distribution)
 
-    def kept(params: Params) -> Counts:
+    def kept(params: Params) -> KeptCounts:
         shapes = {k: w.shape for k, w in trees.named_leaves(params).items()}
         shared = share_out(shapes, sparsity)
         if JOINT in shared:

@@ -13,7 +13,7 @@ from dst_jax.pruning.protocol import Method, Step
 from dst_jax.pruning.structures import Structure
 from dst_jax.pruning.updates import (
     Importance,
-    Scope,
+    LayerOrGlobal,
     drop_and_grow,
     importance,
     random_mask,
@@ -38,7 +38,7 @@ def rigl(
     decay: str = "cosine",
     distribution: str | Distribution = "erk",
     structure: Structure | None = None,
-    scope: Scope = "layer",
+    scope: LayerOrGlobal = "layer",
     drop: str | Importance = "magnitude",
     grow: str | Importance = "gradient",
 ) -> Method:
@@ -91,11 +91,11 @@ def rigl_itop(
     decay: str = "cosine",
     distribution: str | Distribution = "erk",
     structure: Structure | None = None,
-    scope: Scope = "layer",
+    scope: LayerOrGlobal = "layer",
     drop: str | Importance = "magnitude",
     grow: str | Importance = "gradient",
 ) -> Method:
-    """RigL-ITOP: updates rarely and in large steps, so that many weights get a turn.
+    """RigL-ITOP: updates rarely and in large steps, so that many weights are tried.
 
     `track=True` measures how many: the exploration rate of `statistics`.
 
@@ -129,7 +129,7 @@ def exploration(
     grow: str | Importance,
     distribution: str | Distribution,
     structure: Structure | None,
-    scope: Scope,
+    scope: LayerOrGlobal,
 ) -> Method:
     """A method that drops and grows from a random mask: SET, RigL and RigL-ITOP.
 

@@ -8,7 +8,7 @@ from dst_jax.pruning.distributions import Distribution
 from dst_jax.pruning.methods.rigl import exploration
 from dst_jax.pruning.protocol import Method
 from dst_jax.pruning.structures import Structure
-from dst_jax.pruning.updates import Importance, Scope
+from dst_jax.pruning.updates import Importance, LayerOrGlobal
 
 __all__ = ["set_"]
 
@@ -22,7 +22,7 @@ def set_(
     drop_fraction: Any = 0.3,
     distribution: str | Distribution = "er",
     structure: Structure | None = None,
-    scope: Scope = "layer",
+    scope: LayerOrGlobal = "layer",
     drop: str | Importance = "magnitude",
 ) -> Method:
     """SET: drops the smallest weights at every update and grows as many at random.

@@ -14,7 +14,7 @@ from dst_jax.pruning import flops, schedules, scores, updates
 from dst_jax.pruning.description import method
 from dst_jax.pruning.distributions import Distribution, by_name
 from dst_jax.pruning.protocol import Method, Step
-from dst_jax.pruning.selection import JOINT, Count, Counts, top_k
+from dst_jax.pruning.selection import JOINT, KeptCount, KeptCounts, top_k
 from dst_jax.pruning.structures import constant_fan_in, select
 from dst_jax.typing import Mask, Params
 
@@ -113,7 +113,7 @@ def _per_neuron(
     size: Array,
     steep: Array,
     *,
-    budget: Count,
+    budget: KeptCount,
     gamma: Any,
 ) -> Bool[Array, "inputs neurons"]:
     """The new mask of a layer: which neurons stay, and the weights of each."""
@@ -131,7 +131,7 @@ def _per_neuron(
 
 
 def _check_layers(
-    kept: Counts, shapes: dict[str, tuple[int, ...]], output: Sequence[str]
+    kept: KeptCounts, shapes: dict[str, tuple[int, ...]], output: Sequence[str]
 ) -> None:
     if JOINT in kept:
         raise ValueError("distribution must give every layer its number, got global")

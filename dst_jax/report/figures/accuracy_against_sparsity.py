@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from dst_jax.report.figures.figure import ReportFigure
-from dst_jax.report.figures.style import colour, styled, subplots
+from dst_jax.report.figures.style import colour, legend_at_right, styled, subplots
 from dst_jax.report.run_results import RunResults
 from dst_jax.report.tables.comparison import run_names, stage_titles
 from dst_jax.report.task_records import shared_task
@@ -50,7 +50,7 @@ def draw(runs: Sequence[RunResults]) -> Figure:
         for title, marker in markers.items()
     ]
     handles = [*of_runs, *of_stages]
-    axes.legend(handles=handles, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    legend_at_right(axes, handles=handles)
     return figure
 
 

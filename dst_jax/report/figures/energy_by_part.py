@@ -3,7 +3,7 @@
 from matplotlib.figure import Figure
 
 from dst_jax.report.figures.figure import ReportFigure
-from dst_jax.report.figures.style import styled, subplots
+from dst_jax.report.figures.style import legend_at_right, styled, subplots
 from dst_jax.report.run_results import RunResults
 from dst_jax.report.tables.accelerator_estimates import accelerator_names
 
@@ -26,15 +26,11 @@ def draw(run: RunResults) -> Figure:
     >>> from pathlib import Path
     >>> from dst_jax.report import accelerator_records as records
     >>> from dst_jax.report.run_results import StageResults
-    >>> def stage(name, cycles):
-    ...     fc = records.OperationRecord(
-    ...         "sparse", "compute", cycles, 1e-6, 0.5, 900, 300, 64, {"mac": cycles}
-    ...     )
-    ...     layers = {"fc": fc}
-    ...     scnn = records.AcceleratorRecord(8, 16, 2, "horowitz45", "pJ", fc, layers)
-    ...     test, estimates = {"top1": 0.9}, {"scnn": scnn}
-    ...     return StageResults(name, name, test, 8, accelerators=estimates)
-    >>> stages = stage("pretrain", 400.0), stage("static", 100.0)
+    >>> def stage(name, **energy):
+    ...     total = records.OperationRecord(energy=energy)
+    ...     scnn = records.AcceleratorRecord(total=total)
+    ...     return StageResults(name, name, {}, 8, accelerators={"scnn": scnn})
+    >>> stages = stage("dense", mac=400), stage("pruned", mac=100)
     >>> (axes,) = draw(RunResults(Path("run"), stages)).axes
     >>> [float(bar.get_width()) for bar in axes.patches[:2]]  # percent
     [100.0, 25.0]
@@ -61,7 +57,7 @@ def draw(run: RunResults) -> Figure:
     axes.set(title="Energy by part", xlabel="% of the accelerator's first stage")
     for part, colour in PARTS.items():
         axes.barh(0, 0, color=colour, label=part)
-    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    legend_at_right(axes)
     return figure
 
 

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from dst_jax.report.figures.figure import ReportFigure
-from dst_jax.report.figures.style import colours, styled, subplots
+from dst_jax.report.figures.style import colours, legend_at_right, styled, subplots
 from dst_jax.report.run_results import RunResults
 from dst_jax.report.tables.comparison import run_names, stage_titles
 
@@ -49,7 +49,7 @@ def draw(runs: Sequence[RunResults]) -> Figure:
         *(Line2D([], [], color=c, linewidth=6, label=t) for t, c in palette.items()),
         Line2D([], [], color="black", linewidth=1.5, label="of valid (no padding)"),
     ]
-    axes.legend(handles=handles, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    legend_at_right(axes, handles=handles)
     return figure
 
 

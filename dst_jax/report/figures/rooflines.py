@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dst_jax.report.figures.figure import ReportFigure
+from dst_jax.report.figures.layer_rows import stage_legend
 from dst_jax.report.figures.style import colours, plain_ticks, styled, subplots
 from dst_jax.report.run_results import RunResults
 from dst_jax.report.tables.accelerator_estimates import accelerator_names
@@ -19,18 +20,13 @@ def draw(run: RunResults) -> Figure:
     """A panel per accelerator, a dot per layer and stage, under its roof.
 
     >>> from pathlib import Path
-    >>> from dst_jax.report import accelerator_records as records
+    >>> from dst_jax.report.accelerator_records import AcceleratorRecord
+    >>> from dst_jax.report.accelerator_records import OperationRecord
     >>> from dst_jax.report.run_results import StageResults
-    >>> def stage(name, cycles):
-    ...     fc = records.OperationRecord(
-    ...         "sparse", "compute", cycles, 1e-6, 0.5, 900, 300, 64, {"mac": cycles}
-    ...     )
-    ...     layers = {"fc": fc}
-    ...     scnn = records.AcceleratorRecord(8, 16, 2, "horowitz45", "pJ", fc, layers)
-    ...     test, estimates = {"top1": 0.9}, {"scnn": scnn}
-    ...     return StageResults(name, name, test, 8, accelerators=estimates)
-    >>> stages = stage("pretrain", 400.0), stage("static", 100.0)
-    >>> (axes,) = draw(RunResults(Path("run"), stages)).axes
+    >>> fc = OperationRecord(cycles=400, effectual=300, dram_bytes=64)
+    >>> scnn = AcceleratorRecord(multipliers=16, layers={"fc": fc})
+    >>> stage = StageResults("dense", "dense", {}, 8, accelerators={"scnn": scnn})
+    >>> (axes,) = draw(RunResults(Path("run"), (stage,))).axes
     >>> float(axes.lines[0].get_ydata().max())  # the roof
     16.0
     """
@@ -44,8 +40,7 @@ def draw(run: RunResults) -> Figure:
         axes.set_visible(False)
     for axes, name in zip(panels, accelerators, strict=False):
         _roofline(axes, run, name)
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper left", ncols=len(labels))
+    stage_legend(figure, panels[0])
     figure.supxlabel("useful multiplications per byte of DRAM traffic", fontsize=9)
     figure.supylabel("useful multiplications per cycle", fontsize=9)
     return figure

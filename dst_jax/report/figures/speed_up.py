@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from dst_jax.report.figures.figure import ReportFigure
-from dst_jax.report.figures.style import colours, styled, subplots
+from dst_jax.report.figures.style import colours, legend_at_right, styled, subplots
 from dst_jax.report.run_results import RunResults
 from dst_jax.report.tables.accelerator_estimates import accelerator_names
 
@@ -19,15 +19,11 @@ def draw(run: RunResults) -> Figure:
     >>> from dst_jax.report import accelerator_records as records
     >>> from dst_jax.report.run_results import StageResults
     >>> def stage(name, cycles):
-    ...     fc = records.OperationRecord(
-    ...         "sparse", "compute", cycles, 1e-6, 0.5, 900, 300, 64, {"mac": cycles}
-    ...     )
-    ...     layers = {"fc": fc}
-    ...     scnn = records.AcceleratorRecord(8, 16, 2, "horowitz45", "pJ", fc, layers)
-    ...     test, estimates = {"top1": 0.9}, {"scnn": scnn}
-    ...     return StageResults(name, name, test, 8, accelerators=estimates)
-    >>> stages = stage("pretrain", 400.0), stage("static", 100.0)
-    >>> (axes,) = draw(RunResults(Path("run"), stages)).axes
+    ...     total = records.OperationRecord(cycles=cycles)
+    ...     scnn = records.AcceleratorRecord(total=total)
+    ...     return StageResults(name, name, {}, 8, accelerators={"scnn": scnn})
+    >>> run = RunResults(Path("run"), (stage("dense", 400), stage("pruned", 100)))
+    >>> (axes,) = draw(run).axes
     >>> [float(bar.get_width()) for bar in axes.patches]
     [1.0, 4.0]
     """
@@ -54,7 +50,7 @@ def draw(run: RunResults) -> Figure:
     axes.invert_yaxis()
     axes.grid(visible=False, axis="y")
     axes.set(title="Speed-up", xlabel="times fewer cycles than the first stage")
-    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    legend_at_right(axes)
     return figure
 
 

@@ -13,6 +13,7 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 __all__ = [
     "colour",
     "colours",
+    "legend_at_right",
     "plain_ticks",
     "png",
     "styled",
@@ -93,6 +94,18 @@ def subplots(width: float, height: float, **options: Any) -> tuple[Figure, list[
     figure = Figure(figsize=(width, height))
     axes = figure.subplots(squeeze=False, **options)
     return figure, list(axes.flat)
+
+
+def legend_at_right(axes: Axes, **options: Any) -> None:
+    """Puts the legend of the axes at their right, outside.
+
+    >>> _, (axes,) = subplots(2.0, 2.0)
+    >>> _ = axes.plot([1, 2], label="pruned")
+    >>> legend_at_right(axes)
+    >>> [text.get_text() for text in axes.get_legend().get_texts()]
+    ['pruned']
+    """
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), **options)
 
 
 def plain_ticks(*axes: Axis) -> None:

@@ -24,15 +24,11 @@ def on_accelerators(run: RunResults) -> Table:
     >>> from pathlib import Path
     >>> from dst_jax.report.accelerator_records import OperationRecord
     >>> def stage(name, cycles):
-    ...     fc = OperationRecord(
-    ...         "sparse", "compute", cycles, 1e-6, 0.5, 900, 300, 64, {"mac": cycles}
-    ...     )
-    ...     scnn = AcceleratorRecord(8, 16.0, 2.0, "horowitz45", "pJ", fc, {"fc": fc})
+    ...     scnn = AcceleratorRecord(total=OperationRecord(cycles=cycles))
     ...     return StageResults(name, name, {}, 8, accelerators={"scnn": scnn})
-    >>> stages = stage("pretrain", 400.0), stage("static", 100.0)
-    >>> run = RunResults(Path("run"), stages)
+    >>> run = RunResults(Path("run"), (stage("dense", 400.0), stage("pruned", 100.0)))
     >>> [row[1:4] for row in on_accelerators(run).rows]
-    [('pretrain', '400', '1.00'), ('static', '100', '4.00')]
+    [('dense', '400', '1.00'), ('pruned', '100', '4.00')]
     """
     rows = []
     for name in accelerator_names(run):
@@ -66,16 +62,11 @@ def cycles_per_layer(run: RunResults, name: str) -> Table:
 
     >>> from pathlib import Path
     >>> from dst_jax.report.accelerator_records import OperationRecord
-    >>> def stage(name, cycles):
-    ...     fc = OperationRecord(
-    ...         "sparse", "compute", cycles, 1e-6, 0.5, 900, 300, 64, {"mac": cycles}
-    ...     )
-    ...     scnn = AcceleratorRecord(8, 16.0, 2.0, "horowitz45", "pJ", fc, {"fc": fc})
-    ...     return StageResults(name, name, {}, 8, accelerators={"scnn": scnn})
-    >>> stages = stage("pretrain", 400.0), stage("static", 100.0)
-    >>> run = RunResults(Path("run"), stages)
+    >>> scnn = AcceleratorRecord(layers={"fc": OperationRecord(cycles=400.0)})
+    >>> stage = StageResults("dense", "dense", {}, 8, accelerators={"scnn": scnn})
+    >>> run = RunResults(Path("run"), (stage,))
     >>> cycles_per_layer(run, "scnn").rows
-    (('fc', 'sparse', '400 (compute)', '100 (compute)'),)
+    (('fc', 'sparse', '400 (compute)'),)
     """
     stages = [stage for stage in run.stages if name in stage.accelerators]
     found = [stage.accelerators[name].layers for stage in stages]

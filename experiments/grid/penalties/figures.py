@@ -6,7 +6,13 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dst_jax.report.figures.style import colour, plain_ticks, styled, subplots
+from dst_jax.report.figures.style import (
+    colour,
+    legend_at_right,
+    plain_ticks,
+    styled,
+    subplots,
+)
 from experiments.grid.penalties.choice import Choice, sparsity
 from experiments.grid.penalties.settings import Setting
 from experiments.grid.records import Record, matching, spread
@@ -75,7 +81,7 @@ def fronts(
         xlabel="activation sparsity (element), %",
         ylabel=quality.metric.label,
     )
-    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    legend_at_right(axes)
     return figure
 
 

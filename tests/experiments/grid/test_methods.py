@@ -102,13 +102,8 @@ def test_another_recipe_is_refused(finished, capsys):
         (("--rules", "fc"), "'fc' must be NAME=VALUE"),
     ],
 )
-def test_bad_options_are_refused_before_data_is_read(
-    arguments, message, tmp_path, capsys, monkeypatch
-):
-    monkeypatch.setattr("dst_jax.data.load", None)
-    assert _main(tmp_path / "new", *arguments) == 2
-    assert message in capsys.readouterr().err
-    assert not (tmp_path / "new").exists()
+def test_bad_options_are_refused_before_data_is_read(arguments, message, refused):
+    refused(_main, arguments, message, before="dst_jax.data.load", status=2)
 
 
 @pytest.mark.parametrize(
@@ -119,12 +114,9 @@ def test_bad_options_are_refused_before_data_is_read(
     ],
 )
 def test_what_does_not_fit_is_refused_before_anything_is_trained(
-    arguments, message, tmp_path, capsys, monkeypatch
+    arguments, message, refused
 ):
-    monkeypatch.setattr("dst_jax.train.run_stage", None)
-    assert _main(tmp_path / "new", *arguments) == 1
-    assert message in capsys.readouterr().err
-    assert not (tmp_path / "new").exists()
+    refused(_main, arguments, message, before="dst_jax.train.run_stage", status=1)
 
 
 def test_training_share_follows_the_masks_and_the_dense_gradients():

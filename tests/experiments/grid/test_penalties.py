@@ -202,13 +202,8 @@ def test_another_comparison_is_refused(finished, capsys):
         (("--data.batch-size", "0"), "--data.batch_size must be at least 1"),
     ],
 )
-def test_bad_options_are_refused_before_data_is_read(
-    arguments, message, tmp_path, capsys, monkeypatch
-):
-    monkeypatch.setattr("dst_jax.data.load", None)
-    assert _main(tmp_path / "new", *arguments) == 2
-    assert message in capsys.readouterr().err
-    assert not (tmp_path / "new").exists()
+def test_bad_options_are_refused_before_data_is_read(arguments, message, refused):
+    refused(_main, arguments, message, before="dst_jax.data.load", status=2)
 
 
 def _record(cell, seed, top1, sparsity):

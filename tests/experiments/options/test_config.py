@@ -149,6 +149,14 @@ def test_unknown_options_are_refused(argv, capsys):
         (["--prune.method-options", "end=1"], "is for --prune.method, which is not"),
         (["--prune.method-start", "magnitude"], "is for --prune.method, which is not"),
         (
+            ["--prune.layer-floor", "0.5"],
+            "must be at most 1 - --prune.sparsity, got 0.5",
+        ),
+        (
+            ["--prune.method", "rigl", "--prune.layer-floor", "0.1"],
+            "--prune.layer_floor is for a mask of --prune.sparsity by magnitude",
+        ),
+        (
             [
                 *("--prune.method", "auto_sparse", "--prune.sparsity", "None"),
                 *("--prune.method-start", "magnitude"),
