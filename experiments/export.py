@@ -11,7 +11,6 @@ Writes into DIR:
 """
 
 import hashlib
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,12 +71,12 @@ def write(options: Options) -> list[Path]:
     """
     from dst_jax import train
     from dst_jax.models import export
-    from dst_jax.runs import Run
-    from experiments.running.config_record import from_nested
+    from dst_jax.runs import Run, to_json, write_text
+    from experiments.running.config_record import options_of
 
     run = Run(options.run_dir, writer=False)
     record, stage = _records(run, options.stage)
-    config = from_nested(record["config"])
+    config = options_of(run)
     data = config.data.summary()
     network = _network(run, stage, config, num_classes=data["num_classes"])
     out = run.path / "export" if options.out is None else Path(options.out)
@@ -104,7 +103,7 @@ def write(options: Options) -> list[Path]:
         params_sha256=train.records.params_sha256(network.params),
         files=[_described(path) for path in files],
     )
-    (out / "card.json").write_text(json.dumps(card, indent=2) + "\n")
+    write_text(out / "card.json", to_json(card, indent=2) + "\n")
     return [*files, out / "card.json"]
 
 
@@ -134,9 +133,10 @@ def _network(
     import numpy as np
 
     from dst_jax import train
+    from dst_jax.train.stage_order import directory_of
     from dst_jax.trees import named_leaves
 
-    last = _last_phase(run, stage["name"], config)
+    last = directory_of(run, stage["name"])
     network = train.load_weights(
         last,
         sharding=train.replicated(train.make_mesh()),
@@ -151,21 +151,6 @@ def _network(
                 " was evaluated: it is not the network that the card would describe"
             )
     return network
-
-
-def _last_phase(run: "Run", name: str, config: "Config") -> Path:
-    """The checkpoints of a stage's last phase; the options know the order."""
-    found = {p.name: p for p in run.checkpoints.iterdir() if p.is_dir()}
-    phases = [stage.path for stage in config.stages() if stage.name == name]
-    if phases and phases[-1] in found:
-        return found[phases[-1]]
-    own = [path for path in found.values() if path.name.partition(".")[0] == name]
-    if len(own) != 1:
-        raise ValueError(
-            f"{run.checkpoints} must hold one checkpoint of the stage {name}, it holds"
-            f" {sorted(path.name for path in own)}"
-        )
-    return own[0]
 
 
 def _input(data: dict[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from inspect import signature
 from typing import Any
 
@@ -73,6 +73,7 @@ class Dataset:
       train: split to train on.
       holdout: part of the training split set aside for choices; None without one.
       test: split to report on.
+      origin: version and digest of a prepared set, for `fingerprint`; may be empty.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Dataset:
     train: Split
     holdout: Split | None
     test: Split
+    origin: Mapping[str, str] = field(default_factory=dict)
 
 
 def load(
@@ -142,7 +144,7 @@ def load(
     fraction = recipe.holdout if holdout is None else holdout
     _check_options(size, fraction, corrupt_limit)
     log = CorruptLog(corrupt_limit)
-    train, test = _open(name, recipe, data_dir, size, log)
+    train, test, origin = _open(name, recipe, data_dir, size, log)
     kept, apart = _hold_out(len(train), fraction)
     return Dataset(
         name=name,
@@ -153,6 +155,7 @@ def load(
         train=Split(f"{name} train", train, kept, log),
         holdout=Split(f"{name} holdout", train, apart, log) if len(apart) else None,
         test=Split(f"{name} test", test, np.arange(len(test)), log),
+        origin=origin,
     )
 
 
@@ -204,14 +207,14 @@ def _open(
     data_dir: str | os.PathLike[str] | None,
     size: int,
     log: CorruptLog,
-) -> tuple[Records, Records]:
-    """The records of the training and the test split."""
+) -> tuple[Records, Records, dict[str, str]]:
+    """The records of the training and the test split, and where they come from."""
     if recipe.tfds is None:
         if ":" in name:
             raise ValueError(
                 f"the recipe {name} must name a set of TFDS, got tfds=None"
             )
-        return load_digits(recipe, size=size)
+        return *load_digits(recipe, size=size), {}
     builder = sources.find(name, recipe, data_dir)
 
     def records(split: str) -> Records:
@@ -223,7 +226,8 @@ def _open(
             )
         return decode_all(source, name=label, recipe=recipe, size=size, log=log)
 
-    return records(recipe.train_split), records(recipe.test_split)
+    train, test = records(recipe.train_split), records(recipe.test_split)
+    return train, test, sources.origin(builder)
 
 
 def _hold_out(n: int, fraction: float) -> tuple[np.ndarray, np.ndarray]:

@@ -1,5 +1,6 @@
 """Finds and opens prepared data sets: TFDS data sources without TensorFlow."""
 
+import hashlib
 import os
 import re
 from pathlib import Path
@@ -9,7 +10,7 @@ import tensorflow_datasets as tfds
 
 from dst_jax.data.recipes import Recipe
 
-__all__ = ["data_directory", "find", "open_split", "prepared_versions"]
+__all__ = ["data_directory", "find", "open_split", "origin", "prepared_versions"]
 
 _FORMAT = tfds.core.FileFormat.ARRAY_RECORD
 _VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")
@@ -56,7 +57,7 @@ def find(
     if not versions:
         raise FileNotFoundError(
             f"data set {name!r} is not prepared: there is no version of it in"
-            f" {root / str(recipe.tfds)}. (Its data_dir is {_origin(data_dir)}.)"
+            f" {root / str(recipe.tfds)}. (Its data_dir is {_named(data_dir)}.)"
             f" Prepare it with: {remedy}"
         )
     builder = _open(name, versions[-1], remedy)
@@ -95,7 +96,15 @@ def open_split(builder: Any, split: str) -> Any:
     )
 
 
-def _origin(data_dir: str | os.PathLike[str] | None) -> str:
+def origin(builder: Any) -> dict[str, str]:
+    """The version of a prepared set, and the SHA-256 of what TFDS says of it."""
+    folder = Path(builder.data_dir)
+    content = (folder / "dataset_info.json").read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    return {"version": folder.name, "dataset_info": digest}
+
+
+def _named(data_dir: str | os.PathLike[str] | None) -> str:
     if data_dir:
         return "the one given"
     if os.environ.get("TFDS_DATA_DIR"):

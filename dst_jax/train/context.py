@@ -19,10 +19,11 @@ from dst_jax.kernels import Kernels
 from dst_jax.models.linen import as_model
 from dst_jax.runs import Run
 from dst_jax.train import tasks, traces
+from dst_jax.train.agreement import anywhere
 from dst_jax.train.console import Console
 from dst_jax.train.evaluate import Evaluation, evaluate
 from dst_jax.train.saved_network import is_without_model
-from dst_jax.train.sharding import anywhere, check_batch, make_mesh, replicated
+from dst_jax.train.sharding import check_batch, make_mesh, replicated
 from dst_jax.train.state import init_network
 from dst_jax.train.step import EvalStep, Preprocess, make_eval_step
 from dst_jax.train.tasks import Task, classification
@@ -193,8 +194,13 @@ class Context:
         """An integer in place of a key, for what takes a seed."""
         return zlib.crc32(f"{self.seed}/{path}".encode()) & 0x7FFFFFFF
 
-    def train_batches(self, path: str) -> grain.DatasetIterator[Any]:
-        """A stage's batches: a Grain iterator with its own seed, to be closed."""
+    def train_batches(self, path: str, *, start: int = 0) -> grain.DatasetIterator[Any]:
+        """A stage's batches: a Grain iterator with its own seed, to be closed.
+
+        Args:
+          path: path of the stage.
+          start: number of global batches that are left out.
+        """
         return data.train_iterator(
             self.dataset.train,
             batch_size=self.batch_size,
@@ -203,7 +209,21 @@ class Context:
             process_count=jax.process_count(),
             threads=self.threads,
             workers=self.workers,
+            start=start,
         )
+
+    def position(self, path: str, step: int) -> dict[str, int]:
+        """A stage's place in the data after a step, for any number of processes.
+
+        Args:
+          path: path of the stage.
+          step: number of batches that have been taken.
+        """
+        return {
+            "batches": step,
+            "batch_size": self.batch_size,
+            "seed": self.stage_seed(path),
+        }
 
     def evaluate(
         self,

@@ -5,14 +5,11 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec, Sharding
 from jaxtyping import Array
 
 __all__ = [
     "abstract_like",
-    "agreed",
-    "anywhere",
     "check_batch",
     "make_mesh",
     "put_batch",
@@ -100,34 +97,3 @@ def abstract_like(tree: Any, sharding: Sharding) -> Any:
     return jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), tree
     )
-
-
-def agreed(answer: bool) -> bool:
-    """The first process's answer, in every process; all of them must ask.
-
-    What depends on files is decided once: a file may be there on one host and not yet
-    on another, and then one would enter a computation that the other does not.
-
-    Args:
-      answer: answer of this process.
-
-    >>> agreed(True)
-    True
-    """
-    if jax.process_count() == 1:
-        return answer
-    return bool(multihost_utils.broadcast_one_to_all(np.array(answer)))
-
-
-def anywhere(flags: np.ndarray) -> np.ndarray:
-    """Whether a flag is true in any process, for every flag; all of them must ask.
-
-    Args:
-      flags: bool array, of one shape in every process.
-
-    >>> anywhere(np.array([True, False])).tolist()
-    [True, False]
-    """
-    if jax.process_count() == 1:
-        return flags
-    return np.asarray(multihost_utils.process_allgather(flags)).any(0)

@@ -10,9 +10,6 @@ __all__ = ["give_up_waiting", "join", "leave_if_lost", "leave_soon"]
 _GRACE = 10.0
 """Seconds that a process which fails waits for the others to end as it does."""
 
-_LOST = ("Gloo", "UNAVAILABLE", "DEADLINE_EXCEEDED", "heartbeat", "coordination service")
-"""What errors of JAX hold when another process is gone."""
-
 
 def join(
     *,
@@ -74,7 +71,9 @@ def leave_if_lost(error: Exception) -> None:
     """
     import jax
 
-    if jax.distributed.is_initialized() and any(x in str(error) for x in _LOST):
+    from dst_jax.train.agreement import is_lost
+
+    if is_lost(error):
         reason = str(error).splitlines()[0][:200]
         _end(
             f"error: one of the {jax.process_count()} processes is gone ({reason});"
