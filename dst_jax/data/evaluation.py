@@ -125,13 +125,18 @@ def _read_in_order(
 ) -> Iterator[EvalBatch]:
     with ThreadPoolExecutor(threads) as pool:
         read_all = partial(pool.map, read)
-        ahead = deque()
+        ahead: deque[tuple[_Share, Iterator[Example | None]]] = deque()
+
+        def next_batch() -> Iterator[EvalBatch]:
+            share, examples = ahead.popleft()
+            return _batch(share, examples, read_all, anywhere)
+
         for share in plan:
             ahead.append((share, read_all(share.own)))
             if len(ahead) > _AHEAD:
-                yield from _batch(*ahead.popleft(), read_all, anywhere)
+                yield from next_batch()
         while ahead:
-            yield from _batch(*ahead.popleft(), read_all, anywhere)
+            yield from next_batch()
 
 
 def _batch(

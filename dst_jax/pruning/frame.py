@@ -8,7 +8,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array
 
 from dst_jax import trees
 from dst_jax.kernels import Kernel

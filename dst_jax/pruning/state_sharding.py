@@ -159,8 +159,9 @@ def tied(tree: Any, params: Params) -> Any:
 
     def tie(path: Any, leaf: Any) -> Any:
         found = _owner(trees.path_name(path), jnp.shape(leaf), owners)
-        same = found is not None and found[0] == jnp.shape(leaf)
-        return _as_before(leaf, found[1]) if same else leaf
+        if found is None or found[0] != jnp.shape(leaf):
+            return leaf
+        return _as_before(leaf, found[1])
 
     return jax.tree_util.tree_map_with_path(tie, tree) if owners else tree
 
@@ -183,9 +184,10 @@ def _known(leaves: dict[str, Any], *, explicit: bool = False) -> dict[str, Any]:
     for name, leaf in leaves.items():
         traced = is_traced(leaf)
         sharding = getattr(jax.typeof(leaf) if traced else leaf, "sharding", None)
-        if isinstance(sharding, NamedSharding) and sharding.mesh.size > 1:
-            if _is_explicit(sharding) or not (explicit or traced):
-                found[name] = sharding
+        if not isinstance(sharding, NamedSharding) or sharding.mesh.size == 1:
+            continue
+        if _is_explicit(sharding) or not (explicit or traced):
+            found[name] = sharding
     return found
 
 

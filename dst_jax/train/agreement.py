@@ -14,7 +14,13 @@ __all__ = ["agreed", "anywhere", "by_first_process", "is_lost", "locked"]
 
 T = TypeVar("T")
 
-_LOST = ("Gloo", "UNAVAILABLE", "DEADLINE_EXCEEDED", "heartbeat", "coordination service")
+_LOST = (
+    "Gloo",
+    "UNAVAILABLE",
+    "DEADLINE_EXCEEDED",
+    "heartbeat",
+    "coordination service",
+)
 """What errors of JAX hold when another process is gone."""
 
 
@@ -96,7 +102,7 @@ def anywhere(flags: np.ndarray) -> np.ndarray:
     """
     if jax.process_count() == 1:
         return flags
-    return np.asarray(multihost_utils.process_allgather(flags)).any(0)
+    return np.any(multihost_utils.process_allgather(flags), axis=0)
 
 
 def is_lost(error: BaseException | None) -> bool:
