@@ -185,7 +185,7 @@ class _StageRun:
         self.context.run.keep_metrics(keep)
 
 
-def _read(batches: grain.DatasetIterator[Any]) -> Iterator[Any]:
+def _read(batches: Iterator[Any]) -> Iterator[Any]:
     """The batches; a process of the loader that is gone is an error of the data."""
     while True:
         try:
