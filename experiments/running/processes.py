@@ -5,7 +5,11 @@ import sys
 import threading
 from typing import NoReturn
 
+from experiments.running import last_words
+
 __all__ = ["give_up_waiting", "join", "leave_if_lost", "leave_soon"]
+
+_CONTINUE = "the same command in all of them continues"
 
 _GRACE = 10.0
 """Seconds that a process which fails waits for the others to end as it does."""
@@ -31,6 +35,7 @@ def join(
     """
     import jax
 
+    last_words.speak_for(f"error: another process is gone; {_CONTINUE}")
     where = coordinator or os.environ.get("JAX_COORDINATOR_ADDRESS")
     # JAX would end the process by itself, after longer, with a C++ stack trace.
     line = _missing(where, process_id, timeout)
@@ -43,7 +48,7 @@ def join(
         )
     except (ValueError, RuntimeError) as error:
         raise ValueError(
-            f"--run.multihost: {error}. On a cluster that JAX does not know give"
+            f"--run.multihost: {str(error).rstrip('.')}. On a cluster that JAX does not know give"
             " --run.coordinator HOST:PORT, --run.processes and --run.process-id"
         ) from error
     finally:
@@ -77,7 +82,7 @@ def leave_if_lost(error: Exception) -> None:
         reason = str(error).splitlines()[0][:200]
         _end(
             f"error: one of the {jax.process_count()} processes is gone ({reason});"
-            " the same command on all of them continues"
+            f" {_CONTINUE}"
         )
 
 

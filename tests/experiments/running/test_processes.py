@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 
+import jax
 import pytest
 
 from experiments import accelerators, background, export, thresholds
@@ -12,7 +13,7 @@ from experiments.grid.launch import main as compare
 from experiments.grid.methods.options import MethodGrid
 from experiments.grid.penalties.options import PenaltyGrid
 from experiments.options import Config, RunOptions
-from experiments.running import processes
+from experiments.running import last_words, processes
 
 
 def _python(program):
@@ -41,9 +42,12 @@ def test_who_does_not_come_is_said_in_one_line(process, said):
 
 
 def test_without_a_cluster_the_options_are_named(monkeypatch):
-    for name in ("SLURM_JOB_ID", "JAX_COORDINATOR_ADDRESS", "OMPI_MCA_orte_hnp_uri"):
-        monkeypatch.delenv(name, raising=False)
-    with pytest.raises(ValueError, match=r"give --run\.coordinator HOST:PORT"):
+    def initialize(*_, **__):
+        raise ValueError("coordinator_address should be defined.")
+
+    monkeypatch.setattr(last_words, "speak_for", lambda line: None)
+    monkeypatch.setattr(jax.distributed, "initialize", initialize)
+    with pytest.raises(ValueError, match=r"defined\. .* give --run\.coordinator HOST"):
         processes.join(coordinator=None, processes=None, process_id=None, timeout=60)
 
 
@@ -103,3 +107,39 @@ def test_a_command_gives_the_handler_back():
     before = signal.getsignal(signal.SIGINT)
     status(lambda: None, lambda _: None)
     assert signal.getsignal(signal.SIGINT) is before
+
+
+SERVICE = [
+    b"W1126 00:31:20.441387 3240 preemption_sync_manager.cc:147] Failed to retrieve\n",
+    b"=== Source Location Trace: ===\n",
+]
+FATAL = [
+    b"F1126 00:31:20.441482 3240 client.h:86] Terminating process because\n",
+    b"*** Check failure stack trace: ***\n",
+]
+
+
+@pytest.mark.parametrize(
+    ("lines", "left"),
+    [
+        ([b"a\n", *SERVICE, b"b\n"], [b"a\n", *SERVICE, b"b\n"]),
+        ([b"a\n", *SERVICE, *FATAL], [b"a\n", b"gone\n"]),
+        ([*SERVICE, b"error: full\n", *FATAL], [b"error: full\n"]),
+        ([b"W1126 00:31:20.4 1 preemption_notifier.cc:94] SIGTERM\n", b"a\n"],) * 2,
+    ],
+)
+def test_an_abort_of_jax_is_one_line(lines, left):
+    assert list(last_words.filtered(lines, b"gone\n")) == left
+
+
+def test_standard_error_ends_with_the_line_if_the_process_is_ended():
+    done = _python(
+        "import os, sys\n"
+        "from experiments.running import last_words\n"
+        "last_words.speak_for('error: gone')\n"
+        "print('here', file=sys.stderr)\n"
+        f"os.write(2, {FATAL[0]!r})\n"
+        "os.abort()"
+    )
+    assert done.returncode == -signal.SIGABRT
+    assert done.stderr.splitlines() == ["here", "error: gone"]
