@@ -47,8 +47,9 @@ def join(
             coordinator, processes, process_id, initialization_timeout=timeout + 60
         )
     except (ValueError, RuntimeError) as error:
+        reason = str(error).rstrip(".")
         raise ValueError(
-            f"--run.multihost: {str(error).rstrip('.')}. On a cluster that JAX does not know give"
+            f"--run.multihost: {reason}. On a cluster that JAX does not know give"
             " --run.coordinator HOST:PORT, --run.processes and --run.process-id"
         ) from error
     finally:
