@@ -123,7 +123,7 @@ def _show(stage: str, record: Mapping[str, Any], quality: "Quality") -> None:
 
     rows = [
         (
-            split,
+            {"holdout": "hold-out"}.get(split, split),
             when,
             quality.text(quality(row)),
             percent(row["activation_sparsity"]["element"]),
@@ -133,7 +133,7 @@ def _show(stage: str, record: Mapping[str, Any], quality: "Quality") -> None:
         for when, row in record.get(split, {}).items()
     ]
     shares = ("activation sparsity %", "FLOPs drop %")
-    headings = ("", "thresholds", quality.metric.heading, *shares)
+    headings = ("images", "thresholds", quality.metric.heading, *shares)
     show(Table(stage, headings, tuple(rows), words=2))
     for name, t in record["thresholds"].items():
         print(f"  {name}: {t:.4g}")

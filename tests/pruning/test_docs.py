@@ -4,12 +4,14 @@ import re
 from pathlib import Path
 
 import jax.numpy as jnp
+import pytest
 
 from dst_jax import pruning
 
 TEXT = (Path(__file__).parents[2] / "docs" / "pruning.md").read_text()
 
 
+@pytest.mark.slow
 def test_the_code_runs(capsys):
     names = {}
     for block in re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL):

@@ -25,6 +25,7 @@ def pruned(lenet):
 EXAMPLE = jnp.zeros((1, 28, 28, 1))
 
 
+@pytest.mark.slow
 def test_the_l0_penalty_is_the_count_of_multiplications(lenet, pruned):
     """Where no pooling lies between, a nonzero costs exactly its products."""
     term = flops_aware(Term(penalties.l0, 1.0), pruned, EXAMPLE)

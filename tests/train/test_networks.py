@@ -248,6 +248,7 @@ def test_any_function_is_a_model(context_for, optimizer, tmp_path):
         train.train(context, [stage], config={})
 
 
+@pytest.mark.slow
 def test_a_function_equals_the_module_that_it_replays(make_setup, optimizer, tmp_path):
     module = models.create("mlp", num_classes=10, hidden=(HIDDEN,))
     stage = Stage(name="trained", epochs=1, optimizer=optimizer)

@@ -107,6 +107,7 @@ def test_a_step_sees_the_value_at_the_steps_done_before_it():
     assert step._cache_size() == 1
 
 
+@pytest.mark.slow
 def test_phases_of_a_module_follow_and_are_handed_on(make_setup, optimizer, tmp_path):
     context = make_setup(tmp_path, model=Phased())
     first = Stage(
@@ -137,6 +138,7 @@ class Sharpened:
         return self(trained, state)
 
 
+@pytest.mark.slow
 def test_a_parametrisation_reads_scheduled_values(make_setup, tmp_path):
     context = make_setup(
         tmp_path, model=models.create("mlp", num_classes=10, hidden=(8,))

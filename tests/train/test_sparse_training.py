@@ -127,6 +127,7 @@ def test_the_masks_are_on_record(finished):
             assert rates[-1] > lines[0]["layers"][name]["density"]
 
 
+@pytest.mark.slow
 def test_a_method_may_come_after_the_activation_stage(setup_for, optimizer, tmp_path):
     context = setup_for(tmp_path)
     method = replace(
@@ -165,6 +166,7 @@ def test_an_interrupted_stage_ends_bit_identical(
     assert context.run.read_masks()[-1] == whole.run.read_masks()[-1]
 
 
+@pytest.mark.slow
 def test_seeds_choose_other_masks_with_the_same_program(setup_for, tmp_path):
     context = setup_for(tmp_path / "0")
     stage = _stage(pruning.random, sparsity=0.8)
@@ -181,6 +183,7 @@ def test_seeds_choose_other_masks_with_the_same_program(setup_for, tmp_path):
     assert step._cache_size() == 1
 
 
+@pytest.mark.slow
 def test_dense_weights_follow_gradients_at_the_sparse_ones():
     model = models.create("mlp", num_classes=3, hidden=(4,))
     images = jax.random.normal(jax.random.key(0), (8, 5, 5, 1))
@@ -219,6 +222,7 @@ def test_what_does_not_fit_is_refused_before_anything_is_trained(
     assert not context.run.checkpoints.exists()
 
 
+@pytest.mark.slow
 def test_an_adaptive_strength_survives_an_interruption(
     setup_for, optimizer, tmp_path, monkeypatch
 ):

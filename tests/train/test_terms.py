@@ -125,6 +125,7 @@ def test_several_strengths_adapt_themselves(model, network, batch):
     assert float(metrics["strength_2"]) == pytest.approx(1e-2)
 
 
+@pytest.mark.slow
 def test_several_strengths_are_restored(make_setup, model, optimizer, tmp_path):
     target = Target(0.9, max_loss=10.0, gain=1.0)
     terms = (
