@@ -253,7 +253,7 @@ def _limited(size: int) -> Callable[[], None]:
 
 
 @contextmanager
-def small_disk(directory: Path, size: int) -> Iterator[Callable[[], None] | None]:
+def small_disk(directory: Path, size: int) -> Iterator[Callable[[], object] | None]:
     """A file system of that size, and what gives it room; None without one."""
 
     def mount(*options: str) -> bool:
@@ -264,7 +264,7 @@ def small_disk(directory: Path, size: int) -> Iterator[Callable[[], None] | None
         yield None
         return
     try:
-        yield lambda: mount("-o", f"remount,size={ROOM}") and None
+        yield lambda: mount("-o", f"remount,size={ROOM}")
     finally:
         subprocess.run(["umount", str(directory)], check=True)
 
@@ -295,7 +295,7 @@ def table(bench: Bench) -> str:
 
 def main() -> None:
     """Runs what is missing, and prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     for name in ("kills", "flips", "zeroed", "disk-full", "seed"):
         parser.add_argument(f"--{name}", type=int, default=0)
     parser.add_argument("--dir", type=Path, default=Path("runs/endurance"))

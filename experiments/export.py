@@ -72,7 +72,7 @@ def write(options: Options) -> list[Path]:
     from dst_jax import train
     from dst_jax.models import export
     from dst_jax.runs import Run, to_json, write_text
-    from experiments.running.config_record import options_of
+    from experiments.running.config_record import nested, options_of
 
     run = Run(options.run_dir, writer=False)
     record, stage = _records(run, options.stage)
@@ -96,7 +96,7 @@ def write(options: Options) -> list[Path]:
         files.append(out / "model.stablehlo")
         files[-1].write_bytes(program.serialize())
     card = export.model_card(
-        record,
+        {"command": None, **record, "config": nested(config) | record["config"]},
         stage,
         num_classes=data["num_classes"],
         input=_input(data),

@@ -3,6 +3,8 @@
 import hashlib
 from typing import Any
 
+import numpy as np
+
 from dst_jax.data.datasets import Dataset, Split
 from dst_jax.data.records import DecodedRecords
 
@@ -49,6 +51,6 @@ def _pixels(splits: list[Split]) -> str | None:
     for split in splits:
         if not isinstance(split.records, DecodedRecords):
             return None
-        digest.update(split.records.images.data)
-        digest.update(split.records.labels.data)
+        digest.update(np.ascontiguousarray(split.records.images).data)
+        digest.update(np.ascontiguousarray(split.records.labels).data)
     return digest.hexdigest()

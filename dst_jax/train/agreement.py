@@ -43,7 +43,7 @@ def by_first_process(what: str, work: Callable[[], T]) -> T | None:
     if jax.process_index() == 0:
         try:
             found = work()
-        except (OSError, ValueError) as error:
+        except Exception as error:  # whatever it is, the others wait to hear of it
             failure = error
     if jax.process_count() > 1:
         failed = multihost_utils.broadcast_one_to_all(np.array(failure is not None))

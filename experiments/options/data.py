@@ -37,7 +37,7 @@ class DataOptions:
     """Subtract the set's mean and divide by its deviation; otherwise black is 0."""
     threads: Annotated[int | None, FREE] = None
     """Loader threads; one per core if not given."""
-    workers: Annotated[int, NOT_NEGATIVE] = 0
+    workers: Annotated[int, NOT_NEGATIVE, FREE] = 0
     """Loader processes, for hosts with many cores; 0 uses threads."""
 
     def load(self) -> "Dataset":

@@ -74,7 +74,8 @@ def _same(made: ModelOptions, found: Mapping[str, Any]) -> bool:
 
     classes = found["options"].get("num_classes", 2)
     again = descriptions.model(as_model(made.create(num_classes=classes)))
-    return all(again[entry] == found[entry] for entry in ("name", "options"))
+    options = [{**x["options"], "dtype": None} for x in (again, found)]
+    return again["name"] == found["name"] and options[0] == options[1]
 
 
 def _task(found: Mapping[str, Any]) -> TaskOptions:
