@@ -6,7 +6,6 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Any, NamedTuple
 
 import jax
@@ -116,14 +115,9 @@ class Checkpoints:
     def __enter__(self) -> "Checkpoints":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: Any) -> None:
         try:
-            if is_lost(error):
+            if is_lost(error[1]):
                 return  # a save would wait for the process that is gone
             with self._writing():
                 self._manager.close()
@@ -284,11 +278,7 @@ class Checkpoints:
 
 
 class _Manager(ocp.CheckpointManager):
-    """Orbax's, without its questions to JAX's preemption service.
-
-    `Interrupt` asks, and counts: a step of a stage in between would set the count back,
-    and the processes would pass by the step that they agreed to stop at.
-    """
+    """Asks JAX's preemption service nothing: `Interrupt` does, by its own count."""
 
     def reached_preemption(self, step: int) -> bool:
         del step
