@@ -31,6 +31,7 @@ from rich.console import Console
 from rich.table import Table
 
 DEVICES = 4
+_WIDTH = 120
 RUN = (
     *("--preset", "demo", "--model.name", "mlp", "--data.batch-size", "64"),
     *("--data.eval-batch-size", "120", "--pretrain.epochs", "3"),
@@ -92,8 +93,10 @@ def main(counts: tuple[int, ...] = (1, 2, 4), cases: tuple[int, ...] = ()) -> No
         for heading in ("signal", *headings):
             table.add_column(heading)
         for case in [CASES[i] for i in cases] or CASES:
-            table.add_row(case.name, *_stopped(scratch, case, whole))
-        Console().print(table)
+            row = _stopped(scratch, case, whole)
+            table.add_row(case.name, *row)
+            print(f"{case.name}: {' | '.join(row)}".replace("\n", ", "), flush=True)
+        Console(width=_WIDTH).print(table)
 
 
 def _whole(scratch: Path, count: int) -> str:
@@ -111,7 +114,7 @@ def _show_whole(whole: dict[int, str]) -> None:
         table.add_column(heading)
     for n, digest in whole.items():
         table.add_row(f"{n} x {DEVICES // n}", digest[:16])
-    Console().print(table)
+    Console(width=_WIDTH).print(table)
 
 
 def _stopped(scratch: Path, case: Case, whole: dict[int, str]) -> tuple[str, ...]:
