@@ -19,6 +19,7 @@ from dst_jax.kernels import Kernels
 from dst_jax.models.linen import as_model
 from dst_jax.runs import Run
 from dst_jax.train import tasks, traces
+from dst_jax.train.agreement import anywhere
 from dst_jax.train.console import Console
 from dst_jax.train.evaluate import Evaluation, evaluate
 from dst_jax.train.saved_network import is_without_model
@@ -253,6 +254,7 @@ class Context:
             process_index=jax.process_index(),
             process_count=jax.process_count(),
             threads=self.threads,
+            anywhere=anywhere,
         )
         return evaluate(
             self._eval_step(network, count=count),

@@ -200,6 +200,22 @@ def test_packing_round_trips(shape):
     np.testing.assert_array_equal(found["m"], mask)
 
 
+@pytest.mark.parametrize(
+    ("shape", "bits"),
+    [
+        ((16, 3), (2, 3)),
+        ((3, 16), (3, 2)),
+        ((8, 16), (8, 2)),
+        ((3, 3, 64, 24), (3, 3, 8, 24)),
+    ],
+)
+def test_a_packed_leaf_keeps_its_axes(shape, bits):
+    mask = np.random.default_rng(0).random(shape) < 0.5
+    packed = packing.pack({"m": jnp.asarray(mask)})
+    assert packed["m"].bits.shape == bits
+    np.testing.assert_array_equal(packing.unpack(packed)["m"], mask)
+
+
 def test_apply_mask_may_be_packed():
     mask = {"w": jnp.arange(24).reshape(4, 6) % 3 == 0, "b": None}
     results = []
