@@ -37,7 +37,8 @@ def leaf_units(traced: TracedFunction) -> LeafUnits:
     """Fresh units on every axis longer than 1 of every leaf of the weights.
 
     >>> from dst_jax.jaxprs.traced_function import traced
-    >>> leaf_units(traced(lambda w, x: w * x, (np.ones((1, 3)), 2.0), {}, [0])).axes
+    >>> function = traced(lambda w: 2 * w, (np.ones((1, 3)),), {}, [0])
+    >>> leaf_units(function).axes
     {('', 1): array([1, 2, 3])}
     """
     inputs: list[AxisUnits] = []

@@ -8,6 +8,7 @@ import jax
 
 from dst_jax import trees
 from dst_jax.jaxprs.calls import Called, opened
+from dst_jax.jaxprs.tracing import arrays_apart
 
 __all__ = ["TracedFunction", "is_array", "traced"]
 
@@ -19,18 +20,20 @@ class TracedFunction:
     Attributes:
       program: the jaxpr and its constants.
       paths: by number of an input, the path of the leaf of the weights that it is.
+      leaves: paths of all leaves of the weights, arrays or not.
       results: what the function returns: arrays as `jax.ShapeDtypeStruct`s, and what is
         no array.
     """
 
     program: Called
     paths: Mapping[int, str]
+    leaves: tuple[str, ...]
     results: Any
 
     def returned(self, arrays: Sequence[Any]) -> Any:
         """What the function returns, from the results of the program.
 
-        >>> found = traced(lambda x: {"y": x, "name": "a"}, (1.0,), {}, ())
+        >>> found = traced(lambda x: {"y": x, "name": "a"}, (np.ones(2),), {}, ())
         >>> found.returned([2.0])
         {'name': 'a', 'y': 2.0}
         """
@@ -60,38 +63,32 @@ def traced(
     >>> found.paths, found.results.shape
     ({0: 'fc'}, (2, 2))
     """
-    flat, structure = jax.tree.flatten((tuple(args), dict(kwargs)))
-    arrays = {i: leaf for i, leaf in enumerate(flat) if is_array(leaf)}
+    arrays, filled = arrays_apart(tuple(args), dict(kwargs))
     returned: list[Any] = []
 
     def of_arrays(*given: Any) -> list[Any]:
-        filled = dict(enumerate(flat)) | dict(zip(arrays, given, strict=True))
-        args, kwargs = jax.tree.unflatten(structure, filled.values())
+        args, kwargs = filled(given)
         result = fn(*args, **kwargs)
         returned.append(jax.tree.map(_abstract, result))
         return list(filter(is_array, jax.tree.leaves(result)))
 
     program = opened(jax.make_jaxpr(of_arrays)(*arrays.values()))
     named = _paths(args, weights)
-    numbers = {at: number for number, at in enumerate(arrays)}
-    paths = {numbers[at]: path for at, path in named.items() if at in numbers}
-    return TracedFunction(program, paths, returned[-1])
+    paths = {number: named[at] for number, at in enumerate(arrays) if at in named}
+    return TracedFunction(program, paths, tuple(named.values()), returned[-1])
 
 
 def is_array(leaf: Any) -> bool:
     """Whether a leaf is an array, or says the shape and the type of one.
 
     >>> is_array(jax.ShapeDtypeStruct((2,), float)), is_array(print), is_array(2.0)
-    (True, False, True)
+    (True, False, False)
     """
-    number = isinstance(leaf, float | int | complex) and not isinstance(leaf, bool)
-    return number or (hasattr(leaf, "shape") and hasattr(leaf, "dtype"))
+    return hasattr(leaf, "shape") and hasattr(leaf, "dtype")
 
 
 def _abstract(leaf: Any) -> Any:
-    if not hasattr(leaf, "shape"):
-        return leaf
-    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) if is_array(leaf) else leaf
 
 
 def _paths(args: Sequence[Any], positions: Sequence[int]) -> dict[int, str]:
@@ -103,10 +100,9 @@ def _paths(args: Sequence[Any], positions: Sequence[int]) -> dict[int, str]:
     paths: dict[int, str] = {}
     start = 0
     for position, arg in enumerate(args):
-        leaves = jax.tree_util.tree_leaves_with_path(arg)
         if position in positions:
             front = [str(position)] if len(positions) > 1 else []
-            names = [[*front, trees.path_name(path)] for path, _ in leaves]
+            names = [[*front, name] for name in trees.named_leaves(arg)]
             paths |= {start + i: "/".join(filter(None, n)) for i, n in enumerate(names)}
-        start += len(leaves)
+        start += len(jax.tree.leaves(arg))
     return paths
