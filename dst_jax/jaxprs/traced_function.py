@@ -35,7 +35,7 @@ class TracedFunction:
 
         >>> found = traced(lambda x: {"y": x, "name": "a"}, (np.ones(2),), {}, ())
         >>> found.returned([2.0])
-        {'name': 'a', 'y': 2.0}
+        {'y': 2.0, 'name': 'a'}
         """
         leaves, structure = jax.tree.flatten(self.results)
         rest = iter(arrays)
