@@ -33,9 +33,10 @@ class TracedFunction:
     def returned(self, arrays: Sequence[Any]) -> Any:
         """What the function returns, from the results of the program.
 
-        >>> found = traced(lambda x: {"y": x, "name": "a"}, (np.ones(2),), {}, ())
+        >>> import jax.numpy as jnp
+        >>> found = traced(lambda x: {"y": x, "name": "a"}, (jnp.ones(2),), {}, ())
         >>> found.returned([2.0])
-        {'y': 2.0, 'name': 'a'}
+        {'name': 'a', 'y': 2.0}
         """
         leaves, structure = jax.tree.flatten(self.results)
         rest = iter(arrays)
