@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dst_jax.channels.kept_counts import KeptCounts, largest
+from dst_jax.channels.allowed_counts import AllowedCounts, largest
 
-__all__ = ["BudgetSearch", "Kept", "Solver"]
+__all__ = ["BudgetSearch", "KeptUnits", "Solver"]
 
-Kept = dict[str, np.ndarray]
+KeptUnits = dict[str, np.ndarray]
 """By name of a group, for every unit whether it is kept."""
 
 Solver = Callable[..., "Sequence[int] | np.ndarray"]
@@ -30,11 +30,11 @@ class BudgetSearch:
     """
 
     scores: Mapping[str, np.ndarray]
-    counts: Mapping[str, KeptCounts]
-    cost: Callable[[Kept], float]
+    counts: Mapping[str, AllowedCounts]
+    cost: Callable[[KeptUnits], float]
     budget: float
 
-    def solved(self, solver: Solver | None) -> Kept:
+    def solved(self, solver: Solver | None) -> KeptUnits:
         """What is kept: the cost fits, and one step more in any group would not.
 
         Args:
@@ -119,7 +119,7 @@ class BudgetSearch:
     def _cost(self, at: Sequence[int]) -> float:
         return float(self.cost(self._kept(at)))
 
-    def _kept(self, at: Sequence[int]) -> Kept:
+    def _kept(self, at: Sequence[int]) -> KeptUnits:
         return {
             name: largest(own, self.counts[name].allowed[option])
             for (name, own), option in zip(self.scores.items(), at, strict=True)

@@ -12,7 +12,7 @@ from dst_jax.channels.labelling import Labelling
 from dst_jax.channels.leaf_units import leaf_units
 from dst_jax.channels.partition import Group, Partition
 from dst_jax.channels.reasons import Reason
-from dst_jax.channels.relations import Split
+from dst_jax.channels.relations import SplitSide
 from dst_jax.jaxprs.dataflow import followed
 from dst_jax.jaxprs.traced_function import TracedFunction, is_array, traced
 from dst_jax.jaxprs.tracing import argument_positions, check_weights
@@ -41,13 +41,13 @@ class Groups(dict[str, Group]):
         shapes: Mapping[str, tuple[int, ...]],
         fixed: Mapping[tuple[str, int], tuple[Reason, ...]],
         aux: Mapping[str, tuple[tuple[tuple[str | None, int], ...], ...]],
-        split: Split = "outer",
+        split: SplitSide = "outer",
     ):
         super().__init__(found)
         self.shapes = dict(shapes)
         self.fixed = dict(fixed)
         self.aux = dict(aux)
-        self.split: Split = split
+        self.split: SplitSide = split
 
     def explain(self) -> str:
         """Every group with its members, and what cannot be removed and why.
@@ -78,7 +78,7 @@ def groups(
     *,
     weights: int | tuple[int, ...] = 0,
     has_aux: bool = False,
-    split: Split = "outer",
+    split: SplitSide = "outer",
 ) -> Callable[..., Groups]:
     """A function that finds what shrinks together in `fn`; see `Groups`.
 
@@ -118,7 +118,7 @@ def groups(
     return found
 
 
-def _grouped(function: TracedFunction, *, has_aux: bool, split: Split) -> Groups:
+def _grouped(function: TracedFunction, *, has_aux: bool, split: SplitSide) -> Groups:
     start = leaf_units(function)
     labelling = Labelling(first=start.size, split=split)
     relations = labelling.relations

@@ -16,10 +16,10 @@ from dst_jax.channels.axis_units import (
     made,
     new,
 )
-from dst_jax.channels.relations import Relations, Split
+from dst_jax.channels.relations import Relations, SplitSide
 from dst_jax.channels.rules.elementwise import aligned
 from dst_jax.channels.rules.equation import Equation, Product
-from dst_jax.channels.rules.table import apply
+from dst_jax.channels.rules.rule_table import apply
 from dst_jax.jaxprs.dataflow import Domain, NameStacks
 from dst_jax.jaxprs.module_paths import path_of
 
@@ -38,7 +38,7 @@ class Labelling(Domain[AxisUnits]):
       products: the matrix products and convolutions, in order of execution.
     """
 
-    def __init__(self, *, first: int = 1, split: Split = "outer") -> None:
+    def __init__(self, *, first: int = 1, split: SplitSide = "outer") -> None:
         self.relations = Relations(first=first, split=split)
         self.products: list[Product] = []
         self._times: int | None = 1

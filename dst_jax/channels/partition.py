@@ -13,9 +13,9 @@ from dst_jax.channels.reasons import Reason
 from dst_jax.channels.relations import Relations
 from dst_jax.kernels.kernel import COLLECTIONS
 
-__all__ = ["Axis", "Group", "Partition"]
+__all__ = ["Group", "LeafAxis", "Partition"]
 
-Axis = tuple[str, int]
+LeafAxis = tuple[str, int]
 """Path and number of an axis of a leaf."""
 
 TIED = Reason("input", "", "it is tied to an input or a constant")
@@ -64,22 +64,30 @@ class Partition:
     """
 
     groups: Mapping[str, Group]
-    axes: Mapping[Axis, Ints]
+    axes: Mapping[LeafAxis, Ints]
     relations: Relations
     components: Components
     place: Mapping[int, tuple[str, int]]
 
     @classmethod
     def of(
-        cls, axes: Mapping[Axis, Ints], relations: Relations, components: Components
+        cls, axes: Mapping[LeafAxis, Ints], relations: Relations, components: Components
     ) -> "Partition":
-        """Groups all components that can be removed and are read."""
-        touched: dict[int, list[Axis]] = defaultdict(list)
+        """Groups all components that can be removed and are read.
+
+        >>> relations = Relations()
+        >>> axes = {("a", 1): relations.fresh(2), ("b", 0): relations.fresh(2)}
+        >>> relations.unite(*axes.values())
+        >>> relations.use(axes["b", 0])
+        >>> list(Partition.of(axes, relations, relations.components()).groups)
+        ['a']
+        """
+        touched: dict[int, list[LeafAxis]] = defaultdict(list)
         for axis, units in axes.items():
             found = np.unique(components.of(units))
             for component in found[(found > 0) & components.used[found]].tolist():
                 touched[component].append(axis)
-        together: dict[tuple[Axis, ...], list[int]] = defaultdict(list)
+        together: dict[tuple[LeafAxis, ...], list[int]] = defaultdict(list)
         for component, where in touched.items():
             together[tuple(where)].append(component)
         roles = _Roles.of(axes, relations, components)
@@ -124,14 +132,14 @@ class Partition:
                 found |= {axis: (nowhere,) * size for axis, size in sizes}
         return tuple(found[axis] for axis in range(len(found)))
 
-    def reasons(self) -> dict[Axis, tuple[Reason, ...]]:
+    def reasons(self) -> dict[LeafAxis, tuple[Reason, ...]]:
         """By axis that has positions that cannot be removed, why."""
         linked = self.relations.linked()
         causes = {
             reason: np.unique(linked[np.concatenate(units)])
             for reason, units in self.relations.fixed.items()
         }
-        found: dict[Axis, tuple[Reason, ...]] = {}
+        found: dict[LeafAxis, tuple[Reason, ...]] = {}
         for axis, units in self.axes.items():
             components = self.components.of(units)
             fixed = np.unique(linked[units[components == 0]])
@@ -150,19 +158,19 @@ class Partition:
 class _Roles:
     """What leaves do with units, from the operations in their order."""
 
-    role: Mapping[Axis, str]
+    role: Mapping[LeafAxis, str]
     first: Mapping[int, tuple[int, int]]
 
     @classmethod
     def of(
-        cls, axes: Mapping[Axis, Ints], relations: Relations, components: Components
+        cls, axes: Mapping[LeafAxis, Ints], relations: Relations, components: Components
     ) -> "_Roles":
         size = 1 + max((int(units[-1]) for units in axes.values()), default=0)
-        owner: list[Axis] = list(axes)
+        owner: list[LeafAxis] = list(axes)
         axis_of = np.full(size, -1)
         for i, units in enumerate(axes.values()):
             axis_of[units] = i
-        role: dict[Axis, str] = {}
+        role: dict[LeafAxis, str] = {}
         first: dict[int, tuple[int, int]] = {}
         for event, (units, name) in enumerate(relations.roles):
             own = np.unique(units[(units > 0) & (units < size)])
@@ -187,7 +195,7 @@ class _Roles:
         """When a component is produced first, and by which unit."""
         return self.first[component]
 
-    def of_axis(self, axis: Axis) -> str:
+    def of_axis(self, axis: LeafAxis) -> str:
         """What a leaf does along one of its axes."""
         return self.role.get(axis) or _statistic(axis[0]) or "shifts"
 
@@ -212,7 +220,7 @@ def _why_inexact(
     )
 
 
-def _owner(axes: Mapping[Axis, Ints], unit: int) -> str:
+def _owner(axes: Mapping[LeafAxis, Ints], unit: int) -> str:
     """The path of the leaf that a unit was made for."""
     return next(
         path for (path, _), units in axes.items() if units[0] <= unit <= units[-1]

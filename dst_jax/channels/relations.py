@@ -12,9 +12,9 @@ from dst_jax.channels.axis_units import FREE, Block, Ints
 from dst_jax.channels.choices import Choice, Components, forced, preferred
 from dst_jax.channels.reasons import Reason
 
-__all__ = ["Relations", "Split"]
+__all__ = ["Relations", "SplitSide"]
 
-Split = Literal["outer", "inner"]
+SplitSide = Literal["outer", "inner"]
 
 
 class Relations:
@@ -33,8 +33,8 @@ class Relations:
     [[1, 2], [1, 2]]
     """
 
-    def __init__(self, *, first: int = 1, split: Split = "outer") -> None:
-        self.split: Split = split
+    def __init__(self, *, first: int = 1, split: SplitSide = "outer") -> None:
+        self.split: SplitSide = split
         self._next = first
         self._pairs: list[tuple[Ints, Ints]] = []
         self._used: list[Ints] = []

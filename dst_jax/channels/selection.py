@@ -4,12 +4,12 @@ import math
 from collections.abc import Callable, Mapping
 
 import numpy as np
-from jax.typing import ArrayLike
+from numpy.typing import ArrayLike
 
 from dst_jax import checks
-from dst_jax.channels.budget_search import BudgetSearch, Kept, Solver
+from dst_jax.channels.allowed_counts import AllowedCounts, largest
+from dst_jax.channels.budget_search import BudgetSearch, KeptUnits, Solver
 from dst_jax.channels.groups import Groups
-from dst_jax.channels.kept_counts import KeptCounts, largest
 
 __all__ = ["select"]
 
@@ -21,12 +21,12 @@ def select(
     ratio: float | None = None,
     threshold: float | None = None,
     budget: float | None = None,
-    cost: Callable[[Kept], float] | None = None,
+    cost: Callable[[KeptUnits], float] | None = None,
     solver: Solver | None = None,
     scope: str = "global",
     floor: int | float | Mapping[str, int] = 1,
     multiple_of: int = 1,
-) -> Kept:
+) -> KeptUnits:
     """The units to keep, those with the highest scores.
 
     Exactly one of `ratio`, `threshold` and `budget` says how many. A group is never
@@ -76,7 +76,7 @@ def select(
         raise ValueError(f"multiple_of must be at least 1, got {multiple_of}")
     values = _checked(scores, groups)
     counts = {
-        name: KeptCounts.of(
+        name: AllowedCounts.of(
             x, floor=_floor(floor, name, x.size), multiple_of=multiple_of
         )
         for name, x in values.items()

@@ -13,7 +13,7 @@ from dst_jax.channels.groups import Groups
 from dst_jax.channels.leaf_units import leaf_units
 from dst_jax.channels.removal import Keep, kept_positions
 from dst_jax.channels.replay import Replay
-from dst_jax.channels.replay.layouts import Small
+from dst_jax.channels.replay.held_positions import Small
 from dst_jax.jaxprs.traced_function import TracedFunction, is_array, traced
 from dst_jax.jaxprs.tracing import argument_positions
 
@@ -102,7 +102,7 @@ def _whole(arg: Any, groups: Groups, prefix: str) -> Any:
 
 def _check(function: TracedFunction, inputs: Sequence[Small], replay: Replay) -> None:
     for number, value in enumerate(inputs):
-        shape = tuple(int(mask.sum()) for mask in replay.layout(value.units))
+        shape = tuple(int(mask.sum()) for mask in replay.held(value.units))
         if value.array.shape != shape:
             path = function.paths.get(number, f"input {number}")
             raise ValueError(f"{path} must have shape {shape}, got {value.array.shape}")
@@ -110,7 +110,7 @@ def _check(function: TracedFunction, inputs: Sequence[Small], replay: Replay) ->
 
 def _outputs_whole(results: Sequence[Small], replay: Replay) -> None:
     for value in results:
-        if not all(mask.all() for mask in replay.layout(value.units)):
+        if not all(mask.all() for mask in replay.held(value.units)):
             raise ValueError(
                 "the output must not shrink: name what may with has_aux=True, got an"
                 f" output of shape {value.array.shape}"

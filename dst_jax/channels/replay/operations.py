@@ -9,18 +9,24 @@ from jax.extend import core
 from jaxtyping import Array
 
 from dst_jax.channels.axis_units import Bools
-from dst_jax.channels.replay.layouts import Layout, full, relaid, taken
+from dst_jax.channels.replay.held_positions import Held, full, relaid, taken
 from dst_jax.channels.rules.elementwise import ELEMENTWISE
 from dst_jax.jaxprs.axis_moves import matched
 
 __all__ = ["bind", "cut", "replayed", "typed"]
 
 Arrays = Sequence[Array]
-Layouts = Sequence[Layout]
+AllHeld = Sequence[Held]
 
 
 def bind(eqn: core.JaxprEqn, arrays: Arrays, **changed: Any) -> list[Array]:
-    """The results of an equation, with some of its parameters changed."""
+    """The results of an equation, with some of its parameters changed.
+
+    >>> import jax
+    >>> program = jax.make_jaxpr(lambda x: x.reshape(2, 2))(jnp.ones(4))
+    >>> bind(program.eqns[0], [jnp.ones(2)], new_sizes=(1, 2))[0].shape
+    (1, 2)
+    """
     bound = eqn.primitive.get_bind_params(dict(eqn.params) | changed)
     functions, params = bound if isinstance(bound, tuple) else ((), bound)
     with eqn.ctx.manager:
@@ -29,20 +35,33 @@ def bind(eqn: core.JaxprEqn, arrays: Arrays, **changed: Any) -> list[Array]:
 
 
 def typed(literal: Any) -> Array:
-    """The array of a literal."""
+    """The array of a literal.
+
+    >>> import jax
+    >>> program = jax.make_jaxpr(lambda x: x + 1)(jnp.ones(4))
+    >>> typed(program.eqns[0].invars[1]).dtype.name
+    'float32'
+    """
     return jnp.asarray(literal.val, literal.aval.dtype)
 
 
 def replayed(
-    eqn: core.JaxprEqn, arrays: Arrays, have: Layouts, want: Layouts
+    eqn: core.JaxprEqn, arrays: Arrays, have: AllHeld, want: AllHeld
 ) -> list[Array]:
     """The results of an equation on the positions that are kept.
 
     Args:
       eqn: the equation, no call, loop or branch.
       arrays: what the operands hold.
-      have: layouts of the operands.
-      want: layouts of the results.
+      have: positions that are held of the operands.
+      want: positions that are held of the results.
+
+    >>> import jax
+    >>> program = jax.make_jaxpr(lambda x: x.reshape(2, 2))(jnp.ones(4))
+    >>> have = [np.array([True, False, True, False])], [np.ones(2, bool)]
+    >>> want = (np.ones(2, bool), np.array([True, False]))
+    >>> replayed(program.eqns[0], [jnp.ones(2)], [tuple(have[0])], [want])[0].shape
+    (2, 1)
     """
     name = eqn.primitive.name
     if name in ELEMENTWISE:
@@ -54,7 +73,7 @@ def replayed(
 
 
 def _expanded(
-    eqn: core.JaxprEqn, arrays: Arrays, have: Layouts, want: Layouts
+    eqn: core.JaxprEqn, arrays: Arrays, have: AllHeld, want: AllHeld
 ) -> list[Array]:
     """On all positions, with zeros for what is removed: right, but no smaller."""
     pairs = zip(arrays, have, strict=True)
@@ -63,31 +82,35 @@ def _expanded(
     return [cut(a, w) for a, w in zip(results, want, strict=True)]
 
 
-def cut(array: Array, want: Layout) -> Array:
-    """The positions of a whole array that are kept."""
+def cut(array: Array, want: Held) -> Array:
+    """The positions of a whole array that are kept.
+
+    >>> cut(jnp.arange(3), (np.array([True, False, True]),)).tolist()
+    [0, 2]
+    """
     return relaid(array, full(array.shape), want)
 
 
-def _shape(layout: Layout) -> tuple[int, ...]:
-    return tuple(int(mask.sum()) for mask in layout)
+def _shape(has: Held) -> tuple[int, ...]:
+    return tuple(int(mask.sum()) for mask in has)
 
 
 def _elementwise(
-    eqn: core.JaxprEqn, arrays: Arrays, have: Layouts, want: Layouts
+    eqn: core.JaxprEqn, arrays: Arrays, have: AllHeld, want: AllHeld
 ) -> list[Array]:
     (result,) = want
     operands = []
-    for array, layout in zip(arrays, have, strict=True):
+    for array, has in zip(arrays, have, strict=True):
         fitting = tuple(
             own if own.size != other.size else other
-            for own, other in zip(layout, result, strict=bool(layout))
+            for own, other in zip(has, result, strict=bool(has))
         )
-        operands.append(relaid(array, layout, fitting))
+        operands.append(relaid(array, has, fitting))
     return bind(eqn, operands)
 
 
 def _same(
-    eqn: core.JaxprEqn, arrays: Arrays, have: Layouts, want: Layouts
+    eqn: core.JaxprEqn, arrays: Arrays, have: AllHeld, want: AllHeld
 ) -> list[Array]:
     """Operations whose parameters do not depend on the sizes of axes that shrink."""
     del have, want
@@ -95,18 +118,18 @@ def _same(
 
 
 def _broadcast_in_dim(
-    eqn: core.JaxprEqn, arrays: Arrays, have: Layouts, want: Layouts
+    eqn: core.JaxprEqn, arrays: Arrays, have: AllHeld, want: AllHeld
 ) -> list[Array]:
     del have
     return bind(eqn, arrays, shape=_shape(want[0]))
 
 
 def _reshape(
-    eqn: core.JaxprEqn, arrays: Arrays, have: Layouts, want: Layouts
+    eqn: core.JaxprEqn, arrays: Arrays, have: AllHeld, want: AllHeld
 ) -> list[Array]:
     """As it stands where the runs of merged and split axes hold the same positions."""
     before, after = have[0], want[0]
-    sizes = [[mask.size for mask in layout] for layout in (before, after)]
+    sizes = [[mask.size for mask in has] for has in (before, after)]
     for old, new in matched(*sizes):
         if not np.array_equal(_outer(before[old]), _outer(after[new])):
             return _expanded(eqn, arrays, have, want)
@@ -122,13 +145,13 @@ def _outer(masks: Sequence[Bools]) -> Bools:
 
 
 def _slice(
-    eqn: core.JaxprEqn, arrays: Arrays, have: Layouts, want: Layouts
+    eqn: core.JaxprEqn, arrays: Arrays, have: AllHeld, want: AllHeld
 ) -> list[Array]:
-    (x,), (layout,) = arrays, have
+    (x,), (has,) = arrays, have
     starts, limits = eqn.params["start_indices"], eqn.params["limit_indices"]
-    strides = eqn.params["strides"] or (1,) * len(layout)
+    strides = eqn.params["strides"] or (1,) * len(has)
     for axis, along in enumerate(zip(starts, limits, strides, strict=True)):
-        x = _picked(x, axis, layout[axis], np.arange(*along), want[0][axis])
+        x = _picked(x, axis, has[axis], np.arange(*along), want[0][axis])
     return [x]
 
 
@@ -139,10 +162,10 @@ def _picked(x: Array, axis: int, has: Bools, at: Any, wants: Bools) -> Array:
 
 
 def _split(
-    eqn: core.JaxprEqn, arrays: Arrays, have: Layouts, want: Layouts
+    eqn: core.JaxprEqn, arrays: Arrays, have: AllHeld, want: AllHeld
 ) -> list[Array]:
     axis = eqn.params["axis"]
-    held = [int(layout[axis].sum()) for layout in want]
+    held = [int(has[axis].sum()) for has in want]
     whole = have[0][axis]
     if sum(held) != whole.sum():
         return _expanded(eqn, arrays, have, want)
@@ -150,20 +173,20 @@ def _split(
 
 
 def _concatenate(
-    eqn: core.JaxprEqn, arrays: Arrays, have: Layouts, want: Layouts
+    eqn: core.JaxprEqn, arrays: Arrays, have: AllHeld, want: AllHeld
 ) -> list[Array]:
     axis, (result,) = eqn.params["dimension"], want
-    ends = np.cumsum([layout[axis].size for layout in have])
+    ends = np.cumsum([has[axis].size for has in have])
     parts = []
-    for array, layout, end in zip(arrays, have, ends, strict=True):
-        own = result[axis][end - layout[axis].size : end]
+    for array, has, end in zip(arrays, have, ends, strict=True):
+        own = result[axis][end - has[axis].size : end]
         target = tuple(own if i == axis else mask for i, mask in enumerate(result))
-        parts.append(relaid(array, layout, target))
+        parts.append(relaid(array, has, target))
     return bind(eqn, parts)
 
 
 def _stack(
-    eqn: core.JaxprEqn, arrays: Arrays, have: Layouts, want: Layouts
+    eqn: core.JaxprEqn, arrays: Arrays, have: AllHeld, want: AllHeld
 ) -> list[Array]:
     axis, (result,) = eqn.params["axis"], want
     target = (*result[:axis], *result[axis + 1 :])
@@ -171,7 +194,7 @@ def _stack(
 
 
 def _pad(
-    eqn: core.JaxprEqn, arrays: Arrays, have: Layouts, want: Layouts
+    eqn: core.JaxprEqn, arrays: Arrays, have: AllHeld, want: AllHeld
 ) -> list[Array]:
     """Edges stay as wide as they are; cut or widened axes must hold all positions."""
     for mask, (low, high, inside) in zip(
@@ -183,7 +206,7 @@ def _pad(
 
 
 def _gather(
-    eqn: core.JaxprEqn, arrays: Arrays, have: Layouts, want: Layouts
+    eqn: core.JaxprEqn, arrays: Arrays, have: AllHeld, want: AllHeld
 ) -> list[Array]:
     del want
     sizes = tuple(
@@ -194,14 +217,14 @@ def _gather(
 
 
 def _dynamic_slice(
-    eqn: core.JaxprEqn, arrays: Arrays, have: Layouts, want: Layouts
+    eqn: core.JaxprEqn, arrays: Arrays, have: AllHeld, want: AllHeld
 ) -> list[Array]:
     del have
     return bind(eqn, arrays, slice_sizes=_shape(want[0]))
 
 
 def _dynamic_update_slice(
-    eqn: core.JaxprEqn, arrays: Arrays, have: Layouts, want: Layouts
+    eqn: core.JaxprEqn, arrays: Arrays, have: AllHeld, want: AllHeld
 ) -> list[Array]:
     x, update, *starts = arrays
     (result,) = want
@@ -214,24 +237,24 @@ def _dynamic_update_slice(
 
 
 def _dot_general(
-    eqn: core.JaxprEqn, arrays: Arrays, have: Layouts, want: Layouts
+    eqn: core.JaxprEqn, arrays: Arrays, have: AllHeld, want: AllHeld
 ) -> list[Array]:
     """Pairs of axes hold the positions that both of them hold."""
     del want
     contracted, batch = eqn.params["dimension_numbers"]
-    targets = [list(layout) for layout in have]
+    targets = [list(has) for has in have]
     for left, right in (contracted, batch):
         for i, j in zip(left, right, strict=True):
             targets[0][i] = targets[1][j] = have[0][i] & have[1][j]
     operands = [
-        relaid(array, layout, tuple(target))
-        for array, layout, target in zip(arrays, have, targets, strict=True)
+        relaid(array, has, tuple(target))
+        for array, has, target in zip(arrays, have, targets, strict=True)
     ]
     return bind(eqn, operands)
 
 
 def _convolution(
-    eqn: core.JaxprEqn, arrays: Arrays, have: Layouts, want: Layouts
+    eqn: core.JaxprEqn, arrays: Arrays, have: AllHeld, want: AllHeld
 ) -> list[Array]:
     numbers = eqn.params["dimension_numbers"]
     groups = eqn.params["feature_group_count"]
@@ -253,7 +276,7 @@ def _convolution(
     return bind(eqn, [x, kernel], feature_group_count=groups)
 
 
-RULES: dict[str, Callable[[core.JaxprEqn, Arrays, Layouts, Layouts], list[Array]]] = {
+RULES: dict[str, Callable[[core.JaxprEqn, Arrays, AllHeld, AllHeld], list[Array]]] = {
     "broadcast_in_dim": _broadcast_in_dim,
     "concatenate": _concatenate,
     "conv_general_dilated": _convolution,

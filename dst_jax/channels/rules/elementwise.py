@@ -50,7 +50,18 @@ SPLIT = "an axis split into several is used whole along all but one of them"
 
 
 def elementwise(equation: Equation, operands: Sequence[AxisUnits]) -> list[AxisUnits]:
-    """The results of an elementwise operation: the same positions are united."""
+    """The results of an elementwise operation: the same positions are united.
+
+    >>> from dst_jax.channels.axis_units import FIXED, new
+    >>> from dst_jax.channels.relations import Relations
+    >>> relations = Relations()
+    >>> units = relations.fresh(3)
+    >>> leaf = made([Block((0,), units, np.ones(3, bool))])
+    >>> equation = Equation("add", "", relations, shapes=[(3,)])
+    >>> _ = elementwise(equation, [leaf, new((3,), FIXED)])
+    >>> relations.components().of(units).tolist()
+    [0, 0, 0]
+    """
     shape = equation.shapes[0]
     spread = [_spread(operand, shape) for operand in operands]
     blocks = aligned(equation, [x.blocks for x in spread])
@@ -65,7 +76,14 @@ def elementwise(equation: Equation, operands: Sequence[AxisUnits]) -> list[AxisU
 
 
 def hand_on(equation: Equation, operands: Sequence[AxisUnits]) -> list[AxisUnits]:
-    """The results of an operation that hands on each operand."""
+    """The results of an operation that hands on each operand.
+
+    >>> from dst_jax.channels.axis_units import FIXED, new
+    >>> from dst_jax.channels.relations import Relations
+    >>> equation = Equation("optimization_barrier", "", Relations())
+    >>> len(hand_on(equation, [new((3,), FIXED)] * 2))
+    2
+    """
     del equation
     return list(operands)
 
@@ -73,7 +91,14 @@ def hand_on(equation: Equation, operands: Sequence[AxisUnits]) -> list[AxisUnits
 def aligned(
     equation: Equation, values: Sequence[Sequence[Block]]
 ) -> list[tuple[np.ndarray, list[Block]]]:
-    """The united units of values of one shape, and their blocks of these axes."""
+    """The united units of values of one shape, and their blocks of these axes.
+
+    >>> from dst_jax.channels.relations import Relations
+    >>> equation = Equation("add", "", Relations())
+    >>> ((units, same),) = aligned(equation, [[free_block(0, 2)], [fixed_block(0, 2)]])
+    >>> units.tolist(), len(same)
+    ([0, 0], 2)
+    """
     joint = _partition(values)
     found = []
     parts = [_cut(equation, blocks, joint) for blocks in values]

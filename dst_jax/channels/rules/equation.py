@@ -65,7 +65,13 @@ class Equation:
 
     @classmethod
     def of(cls, eqn: core.JaxprEqn, path: str, relations: Relations) -> "Equation":
-        """What the rules see of an equation of a jaxpr."""
+        """What the rules see of an equation of a jaxpr.
+
+        >>> import jax
+        >>> program = jax.make_jaxpr(lambda x: x.sum())(np.ones((2, 3)))
+        >>> Equation.of(program.eqns[0], "", Relations()).given
+        [(2, 3)]
+        """
         return cls(
             eqn.primitive.name,
             path,
@@ -76,27 +82,54 @@ class Equation:
         )
 
     def reason(self, why: str) -> Reason:
-        """Why the equation does something to units."""
+        """Why the equation does something to units.
+
+        >>> print(Equation("sort", "head", Relations()).reason("it sorts"))
+        it sorts (sort in head)
+        """
         return Reason(self.name, self.path, why)
 
     def note_product(self, dense: int, axes: Sequence[Ints]) -> None:
-        """Notes the multiplications of a product, and its axes that may shrink."""
+        """Notes the multiplications of a product, and its axes that may shrink.
+
+        >>> equation = Equation("dot_general", "fc", Relations())
+        >>> equation.note_product(6, [np.array([1, 2]), np.array([0])])
+        >>> equation.products[0].dense, len(equation.products[0].axes)
+        (6, 1)
+        """
         live = tuple(units.ravel() for units in axes if (units > 0).any())
         self.products.append(Product(self.path, dense, live))
 
     def fix(self, blocks: Sequence[Block], why: str) -> None:
-        """Says that no position of blocks can be removed."""
+        """Says that no position of blocks can be removed.
+
+        >>> relations = Relations()
+        >>> block = Block((0,), relations.fresh(2), np.ones(2, bool))
+        >>> Equation("sort", "", relations).fix([block], "it sorts")
+        >>> relations.components().of(block.units).tolist()
+        [0, 0]
+        """
         for block in blocks:
             self.relations.fix(block.units, self.reason(why))
 
     def fixed(self, operands: Sequence[AxisUnits], why: str) -> list[AxisUnits]:
-        """The results if nothing can be removed along any axis of the operands."""
+        """The results if nothing can be removed along any axis of the operands.
+
+        >>> equation = Equation("lu", "", Relations(), shapes=[(2, 2)])
+        >>> equation.fixed([new((2, 2), FREE)], "it mixes")[0].live
+        False
+        """
         for operand in operands:
             self.fix(operand.blocks, why)
         return [new(shape, FIXED) for shape in self.shapes]
 
     def free(self) -> list[AxisUnits]:
-        """The results if they go along with anything."""
+        """The results if they go along with anything.
+
+        >>> equation = Equation("random_bits", "", Relations(), shapes=[(2,)])
+        >>> equation.free()[0].blocks[0].free
+        True
+        """
         return [new(shape, FREE) for shape in self.shapes]
 
     def whole(self, value: AxisUnits, axes: Sequence[int], why: str) -> AxisUnits:
@@ -104,6 +137,12 @@ class Equation:
 
         A joint block is made the same along the axis; the only axis of a block is
         fixed.
+
+        >>> relations = Relations()
+        >>> block = Block((0, 1), relations.fresh(2, 2), np.ones((2, 2), bool))
+        >>> kept = Equation("conv", "", relations).whole(made([block]), [0], "window")
+        >>> relations.components().of(kept.block(1).units).tolist()
+        [1, 2]
         """
         blocks: list[Block] = []
         for block in value.blocks:

@@ -12,13 +12,23 @@ __all__ = ["size_of", "taken", "united", "without_axis"]
 
 
 def size_of(x: AxisUnits, axis: int) -> int:
-    """The number of positions of an axis."""
+    """The number of positions of an axis.
+
+    >>> from dst_jax.channels.axis_units import new
+    >>> size_of(new((2, 3), FREE), 1)
+    3
+    """
     block = x.block(axis)
     return block.units.shape[block.axes.index(axis)]
 
 
 def taken(x: AxisUnits, axis: int, at: Ints, *, zero: bool = False) -> AxisUnits:
-    """A value with these positions of an axis; -1 is padding."""
+    """A value with these positions of an axis; -1 is padding.
+
+    >>> value = made([Block((0,), np.array([7, 8]), np.ones(2, bool))])
+    >>> taken(value, 0, np.array([1, -1])).blocks[0].units.tolist()
+    [8, -1]
+    """
     block = x.block(axis)
     i = block.axes.index(axis)
     if block.units.shape[i]:
@@ -35,7 +45,14 @@ def taken(x: AxisUnits, axis: int, at: Ints, *, zero: bool = False) -> AxisUnits
 
 
 def united(e: Equation, values: Sequence[Sequence[Block]]) -> list[Block]:
-    """Blocks of the same axes of several values, united."""
+    """Blocks of the same axes of several values, united.
+
+    >>> from dst_jax.channels.axis_units import fixed_block, free_block
+    >>> from dst_jax.channels.relations import Relations
+    >>> values = [[free_block(1, 2)], [fixed_block(1, 2)]]
+    >>> united(Equation("stack", "", Relations()), values)[0].units.tolist()
+    [0, 0]
+    """
     axes = sorted(axis for block in values[0] for axis in block.axes)
     number = {axis: i for i, axis in enumerate(axes)}
     packed = [[b.on([number[a] for a in b.axes]) for b in blocks] for blocks in values]
@@ -47,5 +64,10 @@ def united(e: Equation, values: Sequence[Sequence[Block]]) -> list[Block]:
 
 
 def without_axis(x: AxisUnits, axis: int) -> list[Block]:
-    """The blocks of all other axes."""
+    """The blocks of all other axes.
+
+    >>> from dst_jax.channels.axis_units import new
+    >>> [block.axes for block in without_axis(new((2, 3), FREE), 1)]
+    [(0,)]
+    """
     return [block for block in x.blocks if block.axes != (axis,)]

@@ -21,7 +21,18 @@ MERGED = "axes of which several could lose positions are merged into one"
 
 
 def reshape(e: Equation, operands: Sequence[AxisUnits]) -> list[AxisUnits]:
-    """The results of a reshape: runs of axes are merged and split."""
+    """The results of a reshape: runs of axes are merged and split.
+
+    >>> from dst_jax.channels.relations import Relations
+    >>> relations = Relations()
+    >>> leaf = made([Block((0,), relations.fresh(6), np.ones(6, bool))])
+    >>> equation = Equation(
+    ...     "reshape", "", relations, {"dimensions": None}, [(6,)], [(2, 3)]
+    ... )
+    >>> (block,) = reshape(equation, [leaf])[0].blocks
+    >>> block.units.tolist()
+    [[1, 2, 3], [4, 5, 6]]
+    """
     (shape,), x = e.shapes, operands[0]
     if e.params["dimensions"] is not None:
         return e.fixed(operands, "it reshapes in an order of its own")

@@ -3,18 +3,18 @@
 from collections.abc import Callable, Sequence
 
 from dst_jax.channels.axis_units import AxisUnits
+from dst_jax.channels.rules.contractions import PRODUCTS
 from dst_jax.channels.rules.elementwise import ELEMENTWISE, elementwise, hand_on
 from dst_jax.channels.rules.equation import Equation
 from dst_jax.channels.rules.indexing import INDEXING
 from dst_jax.channels.rules.moves import MOVES
-from dst_jax.channels.rules.products import PRODUCTS
 from dst_jax.channels.rules.reductions import REDUCTIONS
 
 __all__ = ["apply"]
 
-Rule = Callable[[Equation, Sequence[AxisUnits]], list[AxisUnits]]
+UnitRule = Callable[[Equation, Sequence[AxisUnits]], list[AxisUnits]]
 
-RULES: dict[str, Rule] = {
+RULES: dict[str, UnitRule] = {
     **dict.fromkeys(ELEMENTWISE, elementwise),
     **INDEXING,
     **MOVES,
@@ -31,6 +31,12 @@ def apply(equation: Equation, operands: Sequence[AxisUnits]) -> list[AxisUnits]:
 
     An operation without a rule fixes all its operands and says so. What depends on no
     unit needs no rule: its results are fixed, or free if all operands are.
+
+    >>> from dst_jax.channels.axis_units import FREE, new
+    >>> from dst_jax.channels.relations import Relations
+    >>> equation = Equation("iota", "", Relations(), shapes=[(2,)])
+    >>> apply(equation, [])[0].blocks[0].units.tolist()
+    [0, 0]
     """
     if equation.name.startswith(RANDOM):
         return equation.free()

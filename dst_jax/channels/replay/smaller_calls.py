@@ -10,7 +10,7 @@ from jax.extend import core
 from jaxtyping import Array
 
 from dst_jax.channels.axis_units import AxisUnits
-from dst_jax.channels.replay.layouts import Small
+from dst_jax.channels.replay.held_positions import Small
 from dst_jax.channels.replay.operations import bind
 from dst_jax.jaxprs.calls import CALLS as CALLED
 from dst_jax.jaxprs.calls import Called, called, opened, scan_parts, while_parts
@@ -21,7 +21,7 @@ __all__ = ["CALLS", "Player"]
 
 @runtime_checkable
 class Player(Protocol):
-    """What replays a program, see `program.Replay`."""
+    """What replays a program, see `interpreter.Replay`."""
 
     def run(
         self, program: Called, inputs: Sequence[Small], scope: NameStacks = ()

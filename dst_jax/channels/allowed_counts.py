@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
-__all__ = ["KeptCounts", "largest"]
+__all__ = ["AllowedCounts", "largest"]
 
 
 @dataclass(frozen=True)
-class KeptCounts:
+class AllowedCounts:
     """The numbers of units that a group may keep.
 
     Attributes:
@@ -23,11 +23,11 @@ class KeptCounts:
     @classmethod
     def of(
         cls, scores: Float[np.ndarray, " units"], *, floor: int, multiple_of: int
-    ) -> "KeptCounts":
+    ) -> "AllowedCounts":
         """Multiples that are not below a floor, and the whole group.
 
-        >>> KeptCounts.of(np.array([1.0, 2.0, 4.0]), floor=1, multiple_of=2)
-        KeptCounts(allowed=(2, 3), loss=(1.0, 0.0))
+        >>> AllowedCounts.of(np.array([1.0, 2.0, 4.0]), floor=1, multiple_of=2)
+        AllowedCounts(allowed=(2, 3), loss=(1.0, 0.0))
         """
         size = scores.size
         multiples = range(multiple_of, size, multiple_of)
@@ -38,7 +38,7 @@ class KeptCounts:
     def up(self, number: int) -> int:
         """The smallest number that is allowed and not below another.
 
-        >>> KeptCounts((8, 16, 20), (2.0, 1.0, 0.0)).up(9)
+        >>> AllowedCounts((8, 16, 20), (2.0, 1.0, 0.0)).up(9)
         16
         """
         return next(n for n in self.allowed if n >= min(number, self.allowed[-1]))

@@ -10,9 +10,9 @@ from jaxtyping import Array
 
 from dst_jax.channels.axis_units import AxisUnits, Block, Bools, Ints
 
-__all__ = ["Layout", "Small", "full", "layout_of", "relaid", "taken"]
+__all__ = ["Held", "Small", "full", "held_of", "relaid", "taken"]
 
-Layout = tuple[Bools, ...]
+Held = tuple[Bools, ...]
 """For every axis of the original value, which of its positions the array holds."""
 
 
@@ -23,7 +23,7 @@ class Small(NamedTuple):
     units: AxisUnits
 
 
-def layout_of(units: AxisUnits, kept: Bools, components: Any) -> Layout:
+def held_of(units: AxisUnits, kept: Bools, components: Any) -> Held:
     """The positions that are kept along every axis.
 
     A joint block whose kept positions are no product of its axes is held whole, with
@@ -32,7 +32,14 @@ def layout_of(units: AxisUnits, kept: Bools, components: Any) -> Layout:
     Args:
       units: units of the value.
       kept: by component, whether it is kept.
-      components: numbers of the components, see `relations.Components`.
+      components: numbers of the components, see `choices.Components`.
+
+    >>> from dst_jax.channels.axis_units import Block, made
+    >>> from dst_jax.channels.choices import Components
+    >>> units = made([Block((0,), np.array([1, 2]), np.ones(2, bool))])
+    >>> found = Components(np.arange(3), np.ones(3, bool))
+    >>> held_of(units, np.array([True, False, True]), found)[0].tolist()
+    [False, True]
     """
     masks: dict[int, Bools] = {}
     for block in units.blocks:
@@ -57,8 +64,8 @@ def _factors(block: Block, held: Bools) -> list[Bools]:
     return [np.ones(size, bool) for size in block.units.shape]
 
 
-def full(shape: Sequence[int]) -> Layout:
-    """The layout of an array that holds all positions.
+def full(shape: Sequence[int]) -> Held:
+    """All positions.
 
     >>> full((2,))[0].tolist()
     [True, True]
@@ -66,7 +73,7 @@ def full(shape: Sequence[int]) -> Layout:
     return tuple(np.ones(size, bool) for size in shape)
 
 
-def relaid(array: Array, have: Layout, want: Layout) -> Array:
+def relaid(array: Array, have: Held, want: Held) -> Array:
     """An array that holds other positions: fewer, or more, which are 0.
 
     >>> array = jnp.array([1.0, 2.0])

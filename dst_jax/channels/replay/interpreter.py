@@ -12,9 +12,9 @@ from jaxtyping import Array
 from dst_jax.channels.axis_units import AxisUnits, Bools
 from dst_jax.channels.choices import Components
 from dst_jax.channels.labelling import Labelling
-from dst_jax.channels.relations import Split
-from dst_jax.channels.replay import calls, operations
-from dst_jax.channels.replay.layouts import Layout, Small, layout_of, relaid
+from dst_jax.channels.relations import SplitSide
+from dst_jax.channels.replay import operations, smaller_calls
+from dst_jax.channels.replay.held_positions import Held, Small, held_of, relaid
 from dst_jax.jaxprs.calls import Called
 from dst_jax.jaxprs.dataflow import NameStacks, followed, results_of
 
@@ -42,7 +42,7 @@ class Replay:
         inputs: Sequence[AxisUnits],
         kept: Bools,
         *,
-        split: Split = "outer",
+        split: SplitSide = "outer",
     ) -> "Replay":
         """What replays a program.
 
@@ -54,6 +54,16 @@ class Replay:
 
         Raises:
           ValueError: the program ties units that are removed to others that are not.
+
+        >>> from dst_jax.channels.axis_units import Block, made
+        >>> from dst_jax.jaxprs.calls import opened
+        >>> program = opened(jax.make_jaxpr(lambda x: 2 * x)(np.ones(3)))
+        >>> units = made([Block((0,), np.array([1, 2, 3]), np.ones(3, bool))])
+        >>> kept = np.array([True, True, False, True])
+        >>> replay = Replay.of(program, [units], kept)
+        >>> (doubled,) = replay.run(program, [Small(jax.numpy.ones(2), units)])
+        >>> doubled.array.tolist()
+        [2.0, 2.0]
         """
         labelling = Labelling(first=len(kept), split=split)
         followed(program, inputs, labelling)
@@ -66,13 +76,13 @@ class Replay:
             raise ValueError(_torn(labelling, components, of_components))
         return cls(labelling, components, of_components)
 
-    def layout(self, units: AxisUnits) -> Layout:
+    def held(self, units: AxisUnits) -> Held:
         """The positions that an array with these units holds."""
-        return layout_of(units, self.kept, self.components)
+        return held_of(units, self.kept, self.components)
 
     def relaid(self, value: Small, units: AxisUnits) -> Array:
         """The array of a value, with the positions that other units keep."""
-        return relaid(value.array, self.layout(value.units), self.layout(units))
+        return relaid(value.array, self.held(value.units), self.held(units))
 
     def run(
         self, program: Called, inputs: Sequence[Small], scope: NameStacks = ()
@@ -105,17 +115,17 @@ class Replay:
         self, eqn: core.JaxprEqn, operands: Sequence[Small], scope: NameStacks
     ) -> list[Small]:
         units = results_of(eqn, [x.units for x in operands], self.labelling, scope)
-        if all(mask.all() for x in operands for mask in self.layout(x.units)):
+        if all(mask.all() for x in operands for mask in self.held(x.units)):
             arrays = operations.bind(eqn, [x.array for x in operands])
             pairs = zip(arrays, units, strict=True)
-            return [Small(operations.cut(a, self.layout(u)), u) for a, u in pairs]
+            return [Small(operations.cut(a, self.held(u)), u) for a, u in pairs]
         name = eqn.primitive.name
-        if name in calls.CALLS:
+        if name in smaller_calls.CALLS:
             inner = (*scope, eqn.source_info.name_stack)
-            arrays = calls.CALLS[name](self, eqn, operands, units, inner)
+            arrays = smaller_calls.CALLS[name](self, eqn, operands, units, inner)
         else:
-            have = [self.layout(x.units) for x in operands]
-            want = [self.layout(x) for x in units]
+            have = [self.held(x.units) for x in operands]
+            want = [self.held(x) for x in units]
             arrays = operations.replayed(eqn, [x.array for x in operands], have, want)
         return [Small(a, u) for a, u in zip(arrays, units, strict=True)]
 
