@@ -32,7 +32,12 @@ class Domain(abc.ABC, Generic[Fact]):
 
     @abc.abstractmethod
     def constant(self, aval: Any) -> Fact:
-        """The fact about a literal, or a constant of a jaxpr."""
+        """The fact about a constant of a jaxpr."""
+
+    def literal(self, aval: Any, value: Any) -> Fact:
+        """The fact about a number that is written into a jaxpr."""
+        del value
+        return self.constant(aval)
 
     @abc.abstractmethod
     def either(self, a: Fact, b: Fact) -> Fact:
@@ -80,6 +85,11 @@ class Domain(abc.ABC, Generic[Fact]):
         """The domain for a loop's body before all facts about its carry are known."""
         return self
 
+    def inside(self, eqn: core.JaxprEqn) -> "Domain[Fact]":
+        """The domain for what a loop or a branch holds."""
+        del eqn
+        return self
+
 
 def followed(
     program: Called,
@@ -110,8 +120,9 @@ def followed(
     known |= {var: domain.constant(var.aval) for var in jaxpr.constvars}
 
     def fact(atom: Any) -> Fact:
-        literal = isinstance(atom, core.Literal)
-        return domain.constant(atom.aval) if literal else known[atom]
+        if isinstance(atom, core.Literal):
+            return domain.literal(atom.aval, atom.val)
+        return known[atom]
 
     for eqn in jaxpr.eqns:
         operands = [fact(atom) for atom in eqn.invars]
@@ -151,7 +162,8 @@ def results_of(
             return _while(eqn, operands, domain, scope)
         case "cond":
             branches = (opened(branch) for branch in eqn.params["branches"])
-            found = [followed(b, operands[1:], domain, scope) for b in branches]
+            inner = domain.inside(eqn)
+            found = [followed(b, operands[1:], inner, scope) for b in branches]
             return _alternatives(found, domain)
         case "shard_map":
             return _shard_map(eqn, operands, domain, scope)
@@ -178,7 +190,7 @@ def _scan(
         return once(carry, domain.tentative())[:n_carry]
 
     carry = _fixpoint(step, operands[n_consts : n_consts + n_carry], domain)
-    ys = once(carry, domain)[n_carry:]
+    ys = once(carry, domain.inside(eqn))[n_carry:]
     return [*carry, *(domain.stacked(y, eqn) for y in ys)]
 
 
@@ -197,8 +209,8 @@ def _while(
         return followed(loop.body, [*consts, *carry], domain.tentative(), scope)
 
     carry = _fixpoint(step, operands[n_consts:], domain)
-    followed(loop.test, [*test_consts, *carry], domain, scope)
-    followed(loop.body, [*consts, *carry], domain, scope)
+    followed(loop.test, [*test_consts, *carry], domain.inside(eqn), scope)
+    followed(loop.body, [*consts, *carry], domain.inside(eqn), scope)
     return carry
 
 
