@@ -98,7 +98,7 @@ def check_order(stages: Sequence[Stage]) -> None:
     >>> sparse = Stage(name="sparse", epochs=1, optimizer=print, start="danse")
     >>> check_order([dense, sparse])
     Traceback (most recent call last):
-    ValueError: stage sparse: start must be one of ('dense',), got 'danse'
+    ValueError: stage sparse: start must be one of ('dense',), got 'danse'; did you ...
     """
     before: list[Stage] = []
     for stage in stages:

@@ -74,7 +74,7 @@ class SparseMethod:
         """What the method declares.
 
         >>> SparseMethod("rigl", {}).description.ends
-        ('end',)
+        ('start', 'end')
         """
         from dst_jax import pruning
 
