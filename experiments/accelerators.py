@@ -54,7 +54,6 @@ def main(argv: list[str] | None = None) -> int:
 
 def estimate_stages(
     context: "train.Context",
-    stages: "Sequence[train.Stage]",
     names: Sequence[str],
     *,
     examples: int = Options.examples,
@@ -63,17 +62,15 @@ def estimate_stages(
 
     Args:
       context: context of the run that trained them.
-      stages: all phases, in order.
       names: names of accelerators.
       examples: number of test images.
     """
     from dst_jax import train
     from experiments.running import finished_run
 
-    last = {stage.name: stage for stage in stages}
-    for name, stage in last.items():
+    for name in finished_run.stage_names(context.run):
         context.console.say(f"{name}: estimating {len(names)} accelerator(s)")
-        network = finished_run.network_of(context, stage)
+        network = finished_run.network_at_end(context, name)
         found = train.estimate(context, network, names, examples=examples)
         context.run.write_accelerators(name, found)
 
@@ -94,8 +91,9 @@ def _estimate(options: Options, names: Sequence[str]) -> None:
     from dst_jax import report
     from experiments.running import finished_run
 
-    context, stages = finished_run.reopen(options.run_dir, data_dir=options.data_dir)
-    estimate_stages(context, stages, names, examples=options.examples)
+    context = finished_run.reopen(options.run_dir, data_dir=options.data_dir)
+    with context.run.lock():
+        estimate_stages(context, names, examples=options.examples)
     report.show([options.run_dir])
     print(f"report: {report.write(options.run_dir)}")
 

@@ -6,18 +6,17 @@ COMMAND
 
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import tyro
-
-from experiments.running.command_line import status
+from experiments.running.command_line import parse, status
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["draw", "main"]
+__all__ = ["Options", "draw", "main"]
 
 _SHAPES: Mapping[str, tuple[str, tuple[float, ...]]] = {
     "lp": ("p", (0.25, 0.5, 0.75)),
@@ -43,14 +42,22 @@ _VECTORS = (
 _LARGEST = 3.0
 
 
-def main(path: Path = Path("docs/figures/penalties.png")) -> int:
+@dataclass(frozen=True)
+class Options:
+    """Where the figure goes."""
+
+    path: Path = Path("docs/figures/penalties.png")
+    """File that it is written to."""
+
+
+def main(path: Path = Options.path) -> int:
     """Writes the figure; returns the exit status.
 
     Args:
       path: file that it is written to.
 
     >>> main(Path("/dev/null/penalties.png"))
-    1
+    2
     """
     return status(lambda: path, _write)
 
@@ -129,5 +136,5 @@ def _of_entry(name: str, options: Mapping[str, float]) -> Callable:
 
 
 if __name__ == "__main__":
-    prog = "python -m experiments.draw_penalties"
-    sys.exit(tyro.cli(main, prog=prog, description=__doc__))
+    chosen = parse(Options, None, name="draw_penalties", doc=__doc__)
+    sys.exit(main(chosen.path))

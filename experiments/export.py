@@ -11,7 +11,6 @@ Writes into DIR:
 """
 
 import hashlib
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +52,7 @@ def main(argv: list[str] | None = None) -> int:
       argv: the arguments; the command line's by default.
 
     >>> main(["runs/none"])
-    1
+    2
     """
     options = parse(Options, argv, name="export", doc=__doc__)
     return status(lambda: options, _print_sizes)
@@ -72,12 +71,12 @@ def write(options: Options) -> list[Path]:
     """
     from dst_jax import train
     from dst_jax.models import export
-    from dst_jax.runs import Run
-    from experiments.running.config_record import from_nested
+    from dst_jax.runs import Run, to_json, write_text
+    from experiments.running.config_record import nested, options_of
 
     run = Run(options.run_dir, writer=False)
     record, stage = _records(run, options.stage)
-    config = from_nested(record["config"])
+    config = options_of(run)
     data = config.data.summary()
     network = _network(run, stage, config, num_classes=data["num_classes"])
     out = run.path / "export" if options.out is None else Path(options.out)
@@ -97,14 +96,14 @@ def write(options: Options) -> list[Path]:
         files.append(out / "model.stablehlo")
         files[-1].write_bytes(program.serialize())
     card = export.model_card(
-        record,
+        {"command": None, **record, "config": nested(config) | record["config"]},
         stage,
         num_classes=data["num_classes"],
         input=_input(data),
         params_sha256=train.records.params_sha256(network.params),
         files=[_described(path) for path in files],
     )
-    (out / "card.json").write_text(json.dumps(card, indent=2) + "\n")
+    write_text(out / "card.json", to_json(card, indent=2) + "\n")
     return [*files, out / "card.json"]
 
 
@@ -115,12 +114,17 @@ def _print_sizes(options: Options) -> None:
 
 def _records(run: "Run", stage: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
     """config.json and the record of one stage."""
+    from dst_jax import checks
+
     record = run.read_config()
     if record is None:
         raise ValueError(f"{run.path} is not a run: it has no config.json")
     name = stage or record["stages"][-1]
     if name not in record["stages"]:
-        raise ValueError(f"--stage must be one of {record['stages']}, got {name!r}")
+        raise ValueError(
+            f"--stage must be one of {record['stages']}, got {name!r}"
+            f"{checks.suggestion(name, record['stages'])}"
+        )
     found = run.read_stage(name)
     if found is None:
         raise ValueError(f"{run.path} has not finished its stage {name}")
@@ -134,9 +138,10 @@ def _network(
     import numpy as np
 
     from dst_jax import train
+    from dst_jax.train.stage_order import directory_of
     from dst_jax.trees import named_leaves
 
-    last = _last_phase(run, stage["name"], config)
+    last = directory_of(run, stage["name"])
     network = train.load_weights(
         last,
         sharding=train.replicated(train.make_mesh()),
@@ -151,21 +156,6 @@ def _network(
                 " was evaluated: it is not the network that the card would describe"
             )
     return network
-
-
-def _last_phase(run: "Run", name: str, config: "Config") -> Path:
-    """The checkpoints of a stage's last phase; the options know the order."""
-    found = {p.name: p for p in run.checkpoints.iterdir() if p.is_dir()}
-    phases = [stage.path for stage in config.stages() if stage.name == name]
-    if phases and phases[-1] in found:
-        return found[phases[-1]]
-    own = [path for path in found.values() if path.name.partition(".")[0] == name]
-    if len(own) != 1:
-        raise ValueError(
-            f"{run.checkpoints} must hold one checkpoint of the stage {name}, it holds"
-            f" {sorted(path.name for path in own)}"
-        )
-    return own[0]
 
 
 def _input(data: dict[str, Any]) -> dict[str, Any]:

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from experiments.options.annotations import AT_LEAST_1, Range, check_ranges
+from experiments.options.annotations import AT_LEAST_1, Range, at_most, check_ranges
 from experiments.running.command_line import parse, status
 
 if TYPE_CHECKING:
-    from dst_jax.train import Context, Stage
+    from dst_jax.train import Context
     from dst_jax.typing import Network
     from experiments.running.quality import Quality
 
@@ -42,7 +42,7 @@ class Options:
     """Points of hold-out accuracy that may be lost, over all layers."""
     kind: Literal["hard", "soft"] = "hard"
     """FATReLU, or the ReLU shifted by the threshold."""
-    bisections: Annotated[int, AT_LEAST_1] = 6
+    bisections: Annotated[int, AT_LEAST_1, at_most(30)] = 6
     """Evaluations of the hold-out per layer."""
     percentile: Annotated[float, Range("in (0, 100)", lambda x: 0 < x < 100)] = 99.0
     """Percentile of a layer's entries on one hold-out batch: the largest threshold
@@ -70,19 +70,21 @@ def _search(options: Options) -> None:
     from experiments.running import finished_run
     from experiments.running.quality import quality_of
 
-    context, stages = finished_run.reopen(options.run_dir, data_dir=options.data_dir)
-    stage = _stage(options, stages)
-    record = _record(context, finished_run.network_of(context, stage), options)
-    context.run.write_thresholds(stage.name, record)
-    _show(stage.name, record, quality_of(context.task))
+    context = finished_run.reopen(options.run_dir, data_dir=options.data_dir)
+    stage = _stage(options, finished_run.stage_names(context.run))
+    with context.run.lock():
+        network = finished_run.network_at_end(context, stage)
+        record = _record(context, network, options)
+        context.run.write_thresholds(stage, record)
+    _show(stage, record, quality_of(context.task))
 
 
-def _stage(options: Options, stages: "Sequence[Stage]") -> "Stage":
-    last = {stage.name: stage for stage in stages}
-    name = list(last)[-1] if options.stage is None else options.stage
-    if name not in last:
-        raise ValueError(f"--stage must be one of {tuple(last)}, got {name!r}")
-    return last[name]
+def _stage(options: Options, names: Sequence[str]) -> str:
+    from dst_jax import checks
+
+    name = names[-1] if options.stage is None else options.stage
+    checks.one_of("--stage", name, names)
+    return name
 
 
 def _record(context: "Context", network: "Network", options: Options) -> dict[str, Any]:
@@ -122,7 +124,7 @@ def _show(stage: str, record: Mapping[str, Any], quality: "Quality") -> None:
 
     rows = [
         (
-            split,
+            {"holdout": "hold-out"}.get(split, split),
             when,
             quality.text(quality(row)),
             percent(row["activation_sparsity"]["element"]),
@@ -132,7 +134,7 @@ def _show(stage: str, record: Mapping[str, Any], quality: "Quality") -> None:
         for when, row in record.get(split, {}).items()
     ]
     shares = ("activation sparsity %", "FLOPs drop %")
-    headings = ("", "thresholds", quality.metric.heading, *shares)
+    headings = ("images", "thresholds", quality.metric.heading, *shares)
     show(Table(stage, headings, tuple(rows), words=2))
     for name, t in record["thresholds"].items():
         print(f"  {name}: {t:.4g}")

@@ -12,6 +12,7 @@ from dst_jax.data import augments
 from dst_jax.data.corrupt import CorruptLog, CorruptRecord
 from dst_jax.data.datasets import Dataset, Split, load
 from dst_jax.data.evaluation import EvalBatch, eval_batches
+from dst_jax.data.fingerprint import fingerprint
 from dst_jax.data.loader import steps_per_epoch, train_iterator
 from dst_jax.data.recipes import names
 from dst_jax.data.transforms import normalise
@@ -24,6 +25,7 @@ __all__ = [
     "Split",
     "augments",
     "eval_batches",
+    "fingerprint",
     "load",
     "names",
     "normalise",

@@ -1,7 +1,8 @@
 """Endless shuffled batches for training, with Grain.
 
 Threads read by default. They start at once, and any number of them gives the same
-batches. The state of an iterator is `{"next_index": batches taken}`.
+batches. The place in the data is a number of global batches, which does not depend on
+processes, threads or workers.
 """
 
 from functools import partial
@@ -13,9 +14,18 @@ from absl import flags
 
 from dst_jax.data.corrupt import CorruptRecord
 from dst_jax.data.datasets import Split
-from dst_jax.data.options import check_processes, check_range, choose_threads
+from dst_jax.data.options import (
+    MOST_WORKERS,
+    check_processes,
+    check_range,
+    choose_threads,
+)
 
 __all__ = ["steps_per_epoch", "train_iterator"]
+
+_ENDLESS = 2**62
+"""Examples before the end of an endless order: Grain divides the number by the batch
+size in floats, and what is rounded up must still be the length of something."""
 
 
 def steps_per_epoch(split: Split, batch_size: int) -> int:
@@ -38,13 +48,15 @@ def train_iterator(
     threads: int | None = None,
     workers: int = 0,
     prefetch: int = 4,
+    start: int = 0,
 ) -> grain.DatasetIterator[Any]:
     """This process's share of endless shuffled, augmented batches.
 
     Every epoch is a new permutation of the split. A batch may span the end of an epoch,
-    so no record is dropped. The records of a global batch and their augmentation depend
-    on `seed` alone, not on processes, threads or workers. A corrupt record is replaced
-    by the next readable one of the split.
+    so no record is dropped. The records of a global batch, their order and augmentation
+    depend on `seed` alone, not on processes, threads or workers: each process has
+    contiguous rows of it. A corrupt record is replaced by the next readable one of the
+    split.
 
     Args:
       split: split to draw from.
@@ -56,15 +68,16 @@ def train_iterator(
       threads: number of batches read at the same time, per worker; by default one per
         core, at most 16.
       workers: number of processes that read, for hosts where one interpreter is too
-        slow; 0 reads in this process. A saved state is valid for this number only. With
-        workers, the program needs `if __name__ == "__main__"` and must `close()` the
-        iterator; each worker counts and limits corrupt records by itself.
+        slow; 0 reads in this process. With workers, the program needs
+        `if __name__ == "__main__"` and must `close()` the iterator; each worker counts
+        and limits corrupt records by itself.
       prefetch: number of batches kept ready, at least 1; never fewer than `threads`.
+      start: number of global batches that are left out, at least 0: where a training
+        goes on.
 
     Returns:
       An iterator over `{"image": uint8[b, h, w, c], "label": int32[b]}` with
-      `b = batch_size // process_count`. `get_state()` and `set_state()`, or
-      `grain.checkpoint.CheckpointSave`, save and restore it.
+      `b = batch_size // process_count`.
 
     Raises:
       ValueError: an argument is out of range. While iterating: more records are
@@ -79,7 +92,9 @@ def train_iterator(
     check_processes(batch_size, process_index, process_count)
     check_range("seed", seed, 0, 2**32 - 1)
     check_range("workers", workers, 0)
+    check_range("workers", workers, 0, MOST_WORKERS)
     check_range("prefetch", prefetch, 1)
+    check_range("start", start, 0)
     if batch_size > len(split):
         raise ValueError(
             f"batch_size must be at most the {len(split)} examples of {split.name}, "
@@ -95,7 +110,9 @@ def train_iterator(
         .repeat()
         .random_map(partial(_training_example, split))
     )
-    batches = examples[process_index::process_count].batch(batch_size // process_count)
+    # An endless order of examples, cut where it still has a length.
+    shares = examples[:_ENDLESS].batch(batch_size // process_count)
+    batches = shares[start * process_count + process_index :: process_count]
     # The buffer counts batches, and bounds how many threads can be busy.
     reading = grain.ReadOptions(threads, max(prefetch, threads))
     dataset = batches.to_iter_dataset(reading)

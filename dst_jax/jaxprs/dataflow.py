@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 from jax.extend import core
 
 from dst_jax.jaxprs.calls import Called, called, opened, scan_parts, while_parts
+from dst_jax.jaxprs.mutable_loops import is_mutable
 
 __all__ = ["Domain", "NameStacks", "followed", "results_of"]
 
@@ -64,6 +65,17 @@ class Domain(abc.ABC, Generic[Fact]):
         del aval
         return fact
 
+    def written(self, fact: Fact, operands: Sequence[Fact]) -> Fact:
+        """The fact about a mutable array after an equation that may write to it."""
+        for operand in operands:
+            fact = self.either(fact, operand)
+        return fact
+
+    def is_whole(self, eqn: core.JaxprEqn) -> bool:
+        """Whether the body of an equation is not followed."""
+        del eqn
+        return False
+
     def tentative(self) -> "Domain[Fact]":
         """The domain for a loop's body before all facts about its carry are known."""
         return self
@@ -102,8 +114,12 @@ def followed(
         return domain.constant(atom.aval) if literal else known[atom]
 
     for eqn in jaxpr.eqns:
-        results = results_of(eqn, [fact(atom) for atom in eqn.invars], domain, scope)
+        operands = [fact(atom) for atom in eqn.invars]
+        results = results_of(eqn, operands, domain, scope)
         known.update(zip(eqn.outvars, results, strict=True))
+        for atom in eqn.invars:
+            if is_mutable(atom.aval):
+                known[atom] = domain.written(fact(atom), operands)
     return [fact(atom) for atom in jaxpr.outvars]
 
 
@@ -126,6 +142,8 @@ def results_of(
     [<Role.WEIGHT: 1>, <Role.WEIGHT|DATA: 3>]
     """
     scope = (*scope, eqn.source_info.name_stack)
+    if domain.is_whole(eqn):
+        return domain.results(eqn, operands, scope)
     match eqn.primitive.name:
         case "scan":
             return _scan(eqn, operands, domain, scope)

@@ -15,7 +15,11 @@ from dst_jax.jaxprs.calls import opened
 from dst_jax.jaxprs.dataflow import followed
 from dst_jax.jaxprs.operand_roles import Role
 from dst_jax.jaxprs.product_axes import Meaning
-from dst_jax.jaxprs.tracing import argument_positions, check_weights
+from dst_jax.jaxprs.tracing import (
+    argument_positions,
+    arrays_apart,
+    check_weights,
+)
 from dst_jax.jaxprs.weight_labels import Label, View
 from dst_jax.jaxprs.weight_uses import Use, WeightUses
 from dst_jax.kernels.kernel import Kernel, Kernels
@@ -83,16 +87,16 @@ def by_use(
     @functools.wraps(fn)
     def found(*args: Any, **kwargs: Any) -> Kernels:
         check_weights(positions, args)
-        flat, structure = jax.tree.flatten((args, kwargs))
-        arrays = {i: leaf for i, leaf in enumerate(flat) if _is_array(leaf)}
+        arrays, filled = arrays_apart(args, kwargs)
 
         def of_arrays(*given: Any) -> list[Any]:
-            filled = dict(enumerate(flat)) | dict(zip(arrays, given, strict=True))
-            args, kwargs = jax.tree.unflatten(structure, filled.values())
-            return list(filter(_is_array, jax.tree.leaves(fn(*args, **kwargs))))
+            args, kwargs = filled(given)
+            returned, _ = arrays_apart((fn(*args, **kwargs),), {})
+            return list(returned.values())
 
         program = opened(jax.make_jaxpr(of_arrays)(*arrays.values()))
         named = _paths(args, positions)
+        flat = jax.tree.leaves(args)
         paths, leaves = list(named.values()), [flat[at] for at in named]
         uses = WeightUses(paths, [conventional(path) for path in paths])
         numbers = {at: number for number, at in enumerate(named)}
@@ -103,10 +107,6 @@ def by_use(
         return Kernels(kernels, leaves=paths, conflicts=conflicts, positions=several)
 
     return found
-
-
-def _is_array(leaf: Any) -> bool:
-    return hasattr(leaf, "shape") and hasattr(leaf, "dtype")
 
 
 def _paths(args: tuple[Any, ...], positions: tuple[int, ...]) -> dict[int, str]:

@@ -9,7 +9,7 @@ import optax
 
 from dst_jax import trees
 from dst_jax.kernels import Kernel
-from dst_jax.pruning import masks, packing
+from dst_jax.pruning import masks, packing, state_sharding
 from dst_jax.pruning.held_masks import held, holders, unpacked
 from dst_jax.pruning.layer_layout import layout_of
 from dst_jax.pruning.mask_state import DenseMaskState, MaskState
@@ -80,7 +80,7 @@ def apply_mask(
             raise ValueError(f"mask must hold bool arrays or None, got {leaf!r}")
 
     def init(params: optax.Params) -> Any:
-        fitting = fit_mask(mask, params)
+        fitting = state_sharding.placed(fit_mask(mask, params), params)
         stored = packing.pack(fitting) if packed else fitting
         return MaskState(stored, layout_of(params, fitting, kernels))
 
@@ -95,11 +95,18 @@ def apply_mask(
             raise ValueError(
                 "apply_mask needs params: call update(grads, state, params)"
             )
-        current = trees.like(packing.unpack(state.mask), updates, names=_UPDATES)
-        params = trees.like(params, updates, names=("params", "the updates"))
-        return hold(current, updates, params), state
+        return state_sharding.like_inputs(_held, updates, state, params)
 
     return optax.GradientTransformationExtraArgs(init, update)
+
+
+def _held(
+    updates: optax.Updates, state: MaskState, params: Params
+) -> tuple[optax.Updates, MaskState]:
+    """Updates that keep pruned weights at 0, and the state as it is."""
+    mask = trees.like(packing.unpack(state.mask), updates, names=_UPDATES)
+    params = trees.like(params, updates, names=("params", "the updates"))
+    return hold(mask, updates, params), state
 
 
 def hold(mask: Mask, updates: optax.Updates, params: Params) -> optax.Updates:

@@ -1,6 +1,5 @@
 """Reads a run directory, or raises an error that names the file and what it lacks."""
 
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -11,7 +10,7 @@ from dst_jax.report.accelerator_records import AcceleratorRecord, accelerator_re
 from dst_jax.report.run_results import Drift, Products, RunResults, StageResults, Zeros
 from dst_jax.report.task_records import TaskRecord, task_record
 from dst_jax.report.training_phases import phases
-from dst_jax.runs import Run
+from dst_jax.runs import Run, Unreadable
 
 __all__ = ["load"]
 
@@ -107,8 +106,8 @@ def _read(path: Path, read: Callable[[], Any], parse: Callable[[Any], T]) -> T |
     try:
         record = read()
         return None if record is None else parse(record)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is not JSON: {error}") from None
+    except Unreadable:
+        raise  # it names the file
     except KeyError as error:
         raise ValueError(f"{path} has no entry {error.args[0]!r}") from None
     except (AttributeError, TypeError, ValueError) as error:

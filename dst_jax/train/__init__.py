@@ -5,8 +5,8 @@ from dst_jax.train.console import Console
 from dst_jax.train.context import Context
 from dst_jax.train.estimates import EXAMPLES, estimate
 from dst_jax.train.evaluate import Evaluation, evaluate
+from dst_jax.train.finite import NonFiniteLoss, NonFiniteNetwork
 from dst_jax.train.interrupt import Interrupt, Interrupted
-from dst_jax.train.loop import NonFiniteLoss
 from dst_jax.train.objective import Objective
 from dst_jax.train.optimizer import chain, learning_rate
 from dst_jax.train.pipeline import rehearse, train
@@ -27,6 +27,7 @@ __all__ = [
     "Interrupt",
     "Interrupted",
     "NonFiniteLoss",
+    "NonFiniteNetwork",
     "Objective",
     "Stage",
     "Target",

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import grain
 import jax
 
 from dst_jax import pruning
@@ -11,6 +10,7 @@ from dst_jax.train import tasks
 from dst_jax.train.checkpoint import Checkpoints
 from dst_jax.train.context import Context
 from dst_jax.train.evaluate import Evaluation
+from dst_jax.train.finite import NonFiniteNetwork, check_tree
 from dst_jax.train.loop import Interval
 from dst_jax.train.stage import Stage
 from dst_jax.train.state import TrainState, has_method
@@ -30,7 +30,6 @@ class Callbacks:
       steps: steps in the stage.
       network_at: the network in a state; in the last one, what the stage hands on.
       checkpoints: the stage's checkpoints.
-      batches: the Grain iterator, or None for a stage without steps.
       events: where scalars go besides metrics.jsonl.
     """
 
@@ -42,7 +41,6 @@ class Callbacks:
         steps: int,
         network_at: Callable[[TrainState, int], Network],
         checkpoints: Checkpoints,
-        batches: grain.DatasetIterator[Any] | None,
         events: TensorBoard,
     ):
         self._context = context
@@ -50,7 +48,6 @@ class Callbacks:
         self._steps = steps
         self._network_at = network_at
         self._checkpoints = checkpoints
-        self._batches = batches
         self._events = events
         self._status = ""
         self._emptied: set[str] = set()
@@ -65,7 +62,12 @@ class Callbacks:
         )
 
     def log(self, interval: Interval, state: TrainState) -> None:
-        """Logs an interval of steps, and the masks if a method chooses them."""
+        """Logs an interval of steps, and the masks if a method chooses them.
+
+        Raises:
+          NonFiniteNetwork: what is trained is not finite.
+        """
+        check_tree(state.params, self._context.mesh, step=interval.step)
         values = dict(interval.metrics)
         if interval.steps:
             images = interval.steps * self._context.batch_size
@@ -84,19 +86,29 @@ class Callbacks:
 
         Returns:
           The network that is saved.
+
+        Raises:
+          NonFiniteNetwork: it is not finite, or its evaluation is not; it is not saved.
         """
         network = self.saved = self._network_at(state, step)
+        check_tree(dict(network.variables), self._context.mesh, step=step)
         per_epoch = self._context.steps_per_epoch
         due = step % (self._context.eval_every * per_epoch) == 0
         holdout = self._context.dataset.holdout
         metrics = None
         if holdout is not None and self._steps and (due or step == self._steps):
-            found = self._context.evaluate(network, holdout, count=False)
+            try:
+                found = self._context.evaluate(network, holdout, count=False)
+            except NonFiniteNetwork as error:
+                raise error.placed("", step=step) from None
             metrics = _eval_metrics(found)
             self._log("eval", step, metrics)
         if self._steps and (step % per_epoch == 0 or step == self._steps):
             self._say_epoch(step, metrics)
-        self._checkpoints.save(state, network, self._batches, metrics=metrics)
+        self._context.run.sync()
+        path = self._stage.path
+        position = self._context.position(path, step) if self._steps else None
+        self._checkpoints.save(state, network, position, metrics=metrics)
         return network
 
     def last_good(self) -> str:

@@ -23,8 +23,9 @@ def plan(stages: Sequence[Stage], task: Task, start: Network) -> dict[str, Any]:
       start: the network that the first stage starts from; shapes will do.
 
     Returns:
-      `stages`, the rows' names in order; `titles`, what reports call them; `task` (see
-      `tasks.record`); `model` (see `model`) with the `shapes` of its variables.
+      `stages`, the rows' names in order; `checkpoints`, by row the directories of its
+      phases in order; `titles`, what reports call them; `task` (see `tasks.record`);
+      `model` (see `model`) with the `shapes` of its variables.
 
     >>> import numpy as np
     >>> from dst_jax import train
@@ -37,6 +38,7 @@ def plan(stages: Sequence[Stage], task: Task, start: Network) -> dict[str, Any]:
     last = {stage.name: stage for stage in stages}
     return {
         "stages": list(last),
+        "checkpoints": {n: [s.path for s in stages if s.name == n] for n in last},
         "titles": {name: stage.title for name, stage in last.items()},
         "task": tasks.record(task),
         "model": model(start.model) | {"shapes": _shapes(start)},

@@ -10,6 +10,7 @@ from jax.sharding import Mesh
 
 from dst_jax import cost, data, pruning
 from dst_jax.kernels import Kernel
+from dst_jax.train.finite import check_metrics, check_tree
 from dst_jax.train.sharding import put_batch
 from dst_jax.train.step import EvalStep
 from dst_jax.train.tasks import Task, classification
@@ -102,6 +103,7 @@ def evaluate(
 
     Raises:
       ValueError: there are no batches, or the task's summary lacks its best metric.
+      NonFiniteNetwork: the network, its loss or its best metric is not finite.
 
     >>> from dst_jax.train.sharding import make_mesh
     >>> network = Network(print, {"params": {}})
@@ -110,6 +112,7 @@ def evaluate(
     ValueError: batches is empty: there is nothing to evaluate on
     """
     task = classification() if task is None else task
+    check_tree(dict(network.variables), mesh)
     parts: list[dict[str, Any]] = []
     for batch in batches:
         check()
@@ -147,6 +150,7 @@ def _metrics(task: Task, sums: Mapping[str, Any]) -> dict[str, float]:
             f"task.best must be a metric of its summary, {tuple(metrics)}, got"
             f" {task.best[0]!r}"
         )
+    check_metrics(metrics, ("loss", task.best[0]))
     return metrics
 
 

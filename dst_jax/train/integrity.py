@@ -1,91 +1,120 @@
 """Whether a checkpoint's files are all there, whole: files, not arrays."""
 
 import json
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
-import jax
-from jax.experimental import multihost_utils
+from dst_jax.train.manifest import (
+    AT_COMMIT,
+    MANIFEST,
+    ListedFile,
+    digests,
+    has_digests,
+    read_manifest,
+    seal,
+)
 
 __all__ = [
+    "Damage",
+    "discard",
     "find_fault",
     "numbered",
     "set_aside",
     "set_aside_damaged",
-    "synchronise",
-    "write_manifest",
 ]
 
-_MANIFEST = "manifest.json"
-_COMMITTED = "commit_success.txt"
-_GROWS_ON_COMMIT = "_CHECKPOINT_METADATA"
+_REQUIRED = (
+    *AT_COMMIT,
+    *("weights/manifest.ocdbt", "weights/_METADATA"),
+    *("training/manifest.ocdbt", "training/_METADATA"),
+)
+"""What every checkpoint has and a restore needs."""
+_SMALL = 1 << 16
+"""Bytes up to which a file of a checkpoint that is not about to be read is digested."""
+_STEP = re.compile(r"0|[1-9][0-9]*")
+_DISCARDED = ".deleted"
 
 
-def write_manifest(checkpoint: Path) -> None:
-    """Lists the files of a checkpoint, with their sizes in bytes.
+class Damage(NamedTuple):
+    """What was found in a stage's checkpoints before any of them is read.
 
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     _ = (Path(folder) / "array").write_bytes(b"1234")
-    ...     write_manifest(Path(folder))
-    ...     json.loads((Path(folder) / "manifest.json").read_text())
-    {'array': 4}
+    Attributes:
+      problems: a line for every checkpoint that was set aside.
+      notes: a line for what is worth saying of those that are used.
     """
-    files = {
-        str(path.relative_to(checkpoint)): path.stat().st_size
-        for path in sorted(checkpoint.rglob("*"))
-        if path.is_file()
-    }
-    (checkpoint / _MANIFEST).write_text(json.dumps(files, indent=1))
+
+    problems: list[str]
+    notes: list[str]
 
 
-def find_fault(checkpoint: Path) -> str | None:
+def find_fault(checkpoint: Path, *, thorough: bool = True) -> str | None:
     """What is wrong with the files of a checkpoint, or None if all are there whole.
+
+    Args:
+      checkpoint: directory of the checkpoint.
+      thorough: whether the digests of large files are compared, too.
+
+    Raises:
+      OSError: a file cannot be read, which says nothing of its contents.
 
     >>> find_fault(Path("/nowhere"))
     'has no readable manifest.json'
     """
-    try:
-        manifest = json.loads((checkpoint / _MANIFEST).read_text())
-    except (OSError, json.JSONDecodeError):
-        return f"has no readable {_MANIFEST}"
-    for name, size in {**manifest, _COMMITTED: None}.items():
-        path = checkpoint / name
-        if not path.is_file():
+    files = read_manifest(checkpoint)
+    if files is None:
+        return f"has no readable {MANIFEST}"
+    for name in (*files, *_REQUIRED):
+        if not (checkpoint / name).is_file():
             return f"has lost its file {name}"
-        if not _is_whole(path, size):
+    lacking = [name for name in _REQUIRED if name not in (*files, *AT_COMMIT)]
+    if lacking:
+        return f"was written without its file {lacking[0]}"
+    for name in AT_COMMIT:
+        if not _was_committed(checkpoint / name):
             return f"has a damaged file {name}"
+    for name in _damaged(checkpoint, files, thorough):
+        return f"has a damaged file {name}"
     return None
 
 
-def _is_whole(path: Path, size: int | None) -> bool:
-    found = path.stat().st_size
-    if path.name == _GROWS_ON_COMMIT:  # Orbax adds the time of the commit
-        try:
-            return bool(json.loads(path.read_text()))
-        except (UnicodeDecodeError, json.JSONDecodeError):
-            return False
-    return found > 0 if size is None else found == size
+def set_aside_damaged(directory: Path) -> Damage:
+    """Renames the damaged checkpoints in a directory.
 
+    The newest that is left has all its digests right. Of those before it the large
+    files are only measured: they are looked at again before they are used.
 
-def set_aside_damaged(directory: Path) -> list[str]:
-    """Renames damaged checkpoints and says what was wrong with them (process 0).
+    Raises:
+      OSError: a file cannot be read; nothing of its checkpoint is changed.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     (Path(folder) / "8").mkdir()
-    ...     problems = set_aside_damaged(Path(folder))
+    ...     problems, _ = set_aside_damaged(Path(folder))
     ...     print(problems[0].split("/")[-1], [p.name for p in Path(folder).iterdir()])
     8 has no readable manifest.json ['8.damaged']
     """
-    problems = []
-    if jax.process_index() == 0:
-        for checkpoint in numbered(directory):
-            fault = find_fault(checkpoint)
-            if fault is not None:
-                problems.append(f"checkpoint {checkpoint} {fault}")
-                set_aside(checkpoint)
-    synchronise(f"looked through {directory}")
-    return problems
+    for leftover in directory.glob(f"*{_DISCARDED}"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    found = Damage([], [])
+    newest = True
+    for checkpoint in numbered(directory):
+        fault = find_fault(checkpoint, thorough=newest)
+        if fault is not None:
+            found.problems.append(f"checkpoint {checkpoint} {fault}")
+            set_aside(checkpoint)
+            continue
+        if newest and not has_digests(checkpoint):
+            found.notes.append(
+                f"checkpoint {checkpoint} is of an earlier version, without digests:"
+                " only the sizes of its files could be compared"
+            )
+        newest = False
+        seal(checkpoint)
+    return found
 
 
 def set_aside(checkpoint: Path) -> None:
@@ -106,27 +135,62 @@ def set_aside(checkpoint: Path) -> None:
     checkpoint.rename(target)
 
 
+def discard(checkpoint: Path) -> None:
+    """Deletes a checkpoint; a kill in between leaves nothing that looks like one.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     (Path(folder) / "8").mkdir()
+    ...     discard(Path(folder) / "8")
+    ...     list(Path(folder).iterdir())
+    []
+    """
+    target = checkpoint.with_name(f"{checkpoint.name}{_DISCARDED}")
+    checkpoint.rename(target)
+    shutil.rmtree(target)
+
+
 def numbered(directory: Path) -> list[Path]:
     """The checkpoints in a stage's directory, newest first.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     for name in ("8", "16", "24.damaged"):
+    ...     for name in ("8", "16", "24.damaged", "³"):
     ...         (Path(folder) / name).mkdir()
     ...     [path.name for path in numbered(Path(folder))]
     ['16', '8']
     """
-    found = [path for path in directory.glob("*") if path.name.isdigit()]
-    return sorted(found, key=lambda path: int(path.name), reverse=True)
+    with suppress(FileNotFoundError):
+        every = list(directory.iterdir())
+        found = [p for p in every if _STEP.fullmatch(p.name) and p.is_dir()]
+        return sorted(found, key=lambda path: int(path.name), reverse=True)
+    return []
 
 
-def synchronise(what: str) -> None:
-    """Waits until every process has come here.
+def _damaged(
+    checkpoint: Path, files: Mapping[str, ListedFile], thorough: bool
+) -> Iterator[str]:
+    """The files that are not as they are listed."""
+    compared = []
+    for name, file in files.items():
+        if file.sha256 is None and name == AT_COMMIT[0]:
+            continue  # it has grown since its size was taken
+        if (checkpoint / name).stat().st_size != file.bytes:
+            yield name
+        elif file.sha256 is not None and (thorough or file.bytes <= _SMALL):
+            compared.append(name)
+    for name, digest in zip(compared, digests(checkpoint, compared), strict=True):
+        if digest != files[name].sha256:
+            yield name
 
-    Args:
-      what: name of the place, the same in every process.
 
-    >>> synchronise("a single process does not wait")
-    """
-    if jax.process_count() > 1:
-        multihost_utils.sync_global_devices(what)
+def _was_committed(path: Path) -> bool:
+    """Whether a file says what it is there to say: for one that has no digest yet."""
+    content = path.read_bytes()
+    if path.name != AT_COMMIT[0]:
+        return bool(content)
+    try:
+        found = json.loads(content)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and bool(found)

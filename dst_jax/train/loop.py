@@ -7,25 +7,13 @@ from typing import Any, NamedTuple
 
 import jax
 
+from dst_jax.train.finite import NonFiniteLoss
 from dst_jax.train.interrupt import Interrupted
 from dst_jax.train.objective import Objective
 from dst_jax.train.state import TrainState
 from dst_jax.train.step import TrainStep
 
-__all__ = ["Interval", "NonFiniteLoss", "fit"]
-
-
-class NonFiniteLoss(ArithmeticError):
-    """The loss became NaN or infinite at `step`.
-
-    >>> print(NonFiniteLoss(12, float("nan"), "no checkpoint yet"))
-    the loss is nan at step 12. no checkpoint yet
-    """
-
-    def __init__(self, step: int, loss: float, where: str = ""):
-        super().__init__(f"the loss is {loss} at step {step}. {where}".rstrip(". "))
-        self.step = step
-        self.loss = loss
+__all__ = ["Interval", "fit"]
 
 
 class Interval(NamedTuple):

@@ -4,10 +4,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 
+from dst_jax import data
 from dst_jax.train import descriptions, records, tasks
+from dst_jax.train.agreement import agreed, locked
 from dst_jax.train.context import Context
+from dst_jax.train.finite import NonFiniteLoss
 from dst_jax.train.interrupt import Interrupt
 from dst_jax.train.sharding import abstract_like
 from dst_jax.train.stage import Stage, check_order
@@ -31,6 +35,9 @@ def train(
 ) -> dict[str, Any]:
     """Trains and evaluates all stages that are not finished, then writes summary.json.
 
+    The run directory is locked meanwhile. A change of libraries or data since the run
+    began is said.
+
     The test set is read once per row, after the row's last phase.
 
     Args:
@@ -44,6 +51,8 @@ def train(
 
     Raises:
       ValueError: a stage does not fit the network; before anything is trained.
+      InUse: another process writes in the run directory.
+      CannotRestore: an intact checkpoint does not fit; nothing is changed.
       Interrupted: on SIGTERM or Ctrl-C, once the state is saved.
       NonFiniteLoss: naming the stage, the step and the last good checkpoint.
 
@@ -63,6 +72,17 @@ def train(
     ['dense baseline']
     """
     check_order(stages)
+    with locked(context.run):
+        return _train(context, stages, config=config, init=init)
+
+
+def _train(
+    context: Context,
+    stages: Sequence[Stage],
+    *,
+    config: dict[str, Any],
+    init: Network | None,
+) -> dict[str, Any]:
     network = context.fresh_weights() if init is None else context.with_model(init)
     rehearse(context, stages, network)
     _write_plan(context, stages, network, config)
@@ -83,9 +103,9 @@ def train(
                     baseline = ends[stages[0].name] if rows else None
                     row = None if trained else context.run.read_stage(stage.name)
                     phases = [s for s in stages if s.name == stage.name]
-                    rows.append(
-                        row or _row(context, phases, network, baseline, interrupt)
-                    )
+                    if not agreed(row is not None):
+                        row = _row(context, phases, network, baseline, interrupt)
+                    rows.append(row or {})
     finally:
         context.console.finish()
         events.close()
@@ -154,15 +174,28 @@ def _rehearse(context: Context, stage: Stage, start: Network) -> Network | None:
 def _write_plan(
     context: Context, stages: Sequence[Stage], start: Network, config: dict[str, Any]
 ) -> None:
-    """Adds to config.json what the stages, the task and the model say of themselves."""
+    """Adds to config.json what the stages, the task and the model say of themselves.
+
+    Where that is done, says what is no longer as it was.
+    """
     earlier = context.run.read_config() or {}
+    now = records.provenance() | {"data": data.fingerprint(context.dataset)}
     if "task" in earlier:
+        for line in records.changes(earlier, now):
+            context.console.say(line)
         return
-    made = {"config": config, "seed": context.seed}
-    if not earlier:
-        made |= records.provenance()
+    made = {"config": config, "seed": context.seed, **now, "feeding": _feeding(context)}
     plan = descriptions.plan(stages, context.task, start)
     context.run.write_config(made | plan | earlier)
+
+
+def _feeding(context: Context) -> dict[str, Any]:
+    """How examples reach the network: a finished run is opened again with this."""
+    return {
+        "batch_size": context.batch_size,
+        "eval_batch_size": context.eval_batch_size,
+        "dtype": jnp.dtype(context.dtype).name,
+    }
 
 
 def _row(
@@ -174,9 +207,13 @@ def _row(
 ) -> dict[str, Any]:
     """Evaluates the end of a stage's last phase and writes the stage's record."""
     name = phases[-1].name
-    test = context.evaluate(
-        network, context.dataset.test, count=True, check=interrupt.check
-    )
+    try:
+        test = context.evaluate(
+            network, context.dataset.test, count=True, check=interrupt.check
+        )
+    except NonFiniteLoss as error:
+        path = context.run.checkpoints / phases[-1].path
+        raise error.placed(f"{name}: on the test set, with {path}") from None
     metrics = context.run.read_metrics()
     own = [m for m in metrics if m["kind"] == "eval" and m["stage"] == name]
     last = own[-1] if own else None

@@ -17,12 +17,16 @@ from dst_jax.trees import named_leaves
 from dst_jax.typing import Params
 
 __all__ = [
+    "changes",
     "drift",
     "params_sha256",
     "provenance",
     "row",
     "throughput",
 ]
+
+_SHA256 = 64
+"""Characters of a digest."""
 
 _PACKAGES = (
     "dst_jax",
@@ -152,6 +156,34 @@ def provenance() -> dict[str, Any]:
             "platform": platform.platform(),
         },
     }
+
+
+def changes(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What is no longer as a run recorded it: a line for each library and data fact.
+
+    Args:
+      earlier: config.json; what it does not record cannot have changed.
+      now: the same entries, `versions` and `data`.
+
+    >>> changes({"versions": {"jax": "0.10.1"}}, {"versions": {"jax": "0.10.2"}})
+    ['jax was 0.10.1 when this run began, now it is 0.10.2']
+    """
+    lines = []
+    for part, prefix in (("versions", ""), ("data", "the data set's ")):
+        then, found = earlier.get(part) or {}, now.get(part) or {}
+        for name in then:
+            if then[name] != found.get(name):
+                what = f"{prefix}{name}"
+                lines.append(
+                    f"{what} was {_short(then[name])} when this run began, now it is"
+                    f" {_short(found.get(name))}"
+                )
+    return lines
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return f"{text[:12]}..." if len(text) == _SHA256 else text
 
 
 def _git(directory: Path) -> dict[str, Any] | None:

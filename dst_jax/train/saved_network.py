@@ -1,6 +1,8 @@
 """The network in a checkpoint, without what only training needs."""
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +12,66 @@ from jax.sharding import Sharding
 from jaxtyping import Array
 
 from dst_jax.models.linen import as_model
+from dst_jax.runs import Run
 from dst_jax.train import integrity
 from dst_jax.train.sharding import abstract_like
+from dst_jax.train.stage_order import directory_of
+from dst_jax.trees import named_leaves
 from dst_jax.typing import Model, Network, Variables
 
 __all__ = [
+    "CannotRestore",
+    "differences",
     "is_without_model",
     "load_weights",
+    "restoring",
     "shapes_on_disk",
     "weights_item",
 ]
+
+_logger = logging.getLogger(__name__)
+_SHOWN = 3
+"""How many of several differences a message names."""
+
+
+class CannotRestore(ValueError):
+    """A checkpoint whose files are whole, or seem so, cannot be restored.
+
+    >>> print(CannotRestore(Path("/runs/a/checkpoints/dense/8"), "no such optimizer"))
+    checkpoint /runs/a/checkpoints/dense/8 cannot be restored: no such optimizer. ...
+    """
+
+    def __init__(self, path: Path, reason: str):
+        super().__init__(
+            f"checkpoint {path} cannot be restored: {reason}. Nothing was changed; go"
+            " on with the options and versions that it was written with, choose another"
+            " run directory, or remove the checkpoint to start from the one before it"
+        )
+
+
+@contextmanager
+def restoring(path: Path) -> Iterator[None]:
+    """Turns any error inside into one that names the checkpoint.
+
+    Args:
+      path: directory of the checkpoint, or of several.
+
+    Raises:
+      CannotRestore: in place of whatever a reader raises.
+
+    >>> with restoring(Path("/runs/a/8")):
+    ...     raise RuntimeError("no such array")
+    Traceback (most recent call last):
+    dst_jax.train.saved_network.CannotRestore: checkpoint /runs/a/8 cannot be ...
+    """
+    # Orbax and TensorStore raise ValueError, OSError, KeyError and bare Exception.
+    try:
+        yield
+    except CannotRestore:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise CannotRestore(path, f"{type(error).__name__}: {reason[:400]}") from error
 
 
 def load_weights(
@@ -31,13 +83,17 @@ def load_weights(
 
     Args:
       path: a checkpoint (`.../checkpoints/STAGE/STEP`), a stage's directory (its
-        newest intact checkpoint) or a run directory (its last stage's).
+        newest intact checkpoint) or a run directory (that of its last stage, in the
+        order that config.json has).
       sharding: where the arrays go.
       model: the network's function, or a Linen module. Without it the network can be
         read, but not called; a run gives it its own model.
 
     Raises:
-      ValueError: there is no intact checkpoint at `path`.
+      ValueError: there is no intact checkpoint at `path`, or the run does not say which
+        stage is the last.
+      CannotRestore: an intact one cannot be read.
+      OSError: a file cannot be read.
 
     >>> from dst_jax.train.sharding import make_mesh, replicated
     >>> load_weights("/nowhere", sharding=replicated(make_mesh()))
@@ -45,8 +101,11 @@ def load_weights(
     ValueError: no intact checkpoint at /nowhere; give a run directory, ...
     """
     step = _find_checkpoint(Path(path).absolute())
-    shapes = shapes_on_disk(step, sharding)
-    with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as reader:
+    with (
+        restoring(step),
+        ocp.Checkpointer(ocp.StandardCheckpointHandler()) as reader,
+    ):
+        shapes = shapes_on_disk(step, sharding)
         found = reader.restore(step / "weights", args=ocp.args.StandardRestore(shapes))
     variables = {"params": found["params"], **found["model_state"]}
     own = _unknown if model is None else as_model(model)
@@ -92,24 +151,59 @@ def shapes_on_disk(checkpoint: Path, sharding: Sharding) -> dict[str, Any]:
       checkpoint: directory of one checkpoint.
       sharding: sharding that its arrays will have.
     """
+    return abstract_like(_metadata(checkpoint / "weights"), sharding)
+
+
+def differences(item: Path, template: Any) -> list[str]:
+    """What keeps arrays on disk from being restored as asked for.
+
+    Args:
+      item: directory of an item of a checkpoint.
+      template: arrays, or their shapes and dtypes, as asked for.
+
+    Returns:
+      A line for each of the first differences: a name that is missing or unexpected,
+      another shape, another dtype.
+    """
+    want = {name: _kind(x) for name, x in named_leaves(template).items()}
+    have = {name: _kind(x) for name, x in named_leaves(_metadata(item)).items()}
+    lines = [
+        f"{name} is {have.get(name, 'missing')} there,"
+        f" {want.get(name, 'not asked for')} now"
+        for name in sorted(want.keys() | have.keys())
+        if want.get(name) != have.get(name) and not _is_key(want, have, name)
+    ]
+    more = len(lines) - _SHOWN
+    return lines[:_SHOWN] + ([f"and {more} more"] if more > 0 else [])
+
+
+def _metadata(item: Path) -> dict[str, Any]:
     with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as reader:
-        metadata = reader.metadata(checkpoint / "weights").item_metadata
-    return abstract_like(dict(metadata), sharding)
+        return dict(reader.metadata(item).item_metadata)
+
+
+def _kind(array: Any) -> str:
+    return f"{array.dtype}{list(array.shape)}"
+
+
+def _is_key(want: Mapping[str, str], have: Mapping[str, str], name: str) -> bool:
+    """Whether a random key is asked for: on disk it is its numbers."""
+    return want.get(name, "").startswith("key<") and "uint32" in have.get(name, "")
 
 
 def _find_checkpoint(path: Path) -> Path:
-    if (path / "checkpoints").is_dir():
-        stages = [p for p in (path / "checkpoints").iterdir() if p.is_dir()]
-        stages = sorted(stages, key=lambda p: p.stat().st_mtime, reverse=True)
+    """The newest intact checkpoint of a run, of a stage, or the checkpoint itself."""
+    if (path / "weights").is_dir():
+        candidates = [path]
+    elif (path / "checkpoints").is_dir():
+        candidates = integrity.numbered(directory_of(Run(path, writer=False)))
     else:
-        stages = [path]
-    for stage in stages:
-        candidates = (
-            [stage] if (stage / "weights").is_dir() else integrity.numbered(stage)
-        )
-        for candidate in candidates:
-            if integrity.find_fault(candidate) is None:
-                return candidate
+        candidates = integrity.numbered(path)
+    for candidate in candidates:
+        fault = integrity.find_fault(candidate)
+        if fault is None:
+            return candidate
+        _logger.warning("checkpoint %s %s; looking before it", candidate, fault)
     raise ValueError(
         f"no intact checkpoint at {path}; give a run directory, a stage's directory"
         " (RUN/checkpoints/STAGE) or one checkpoint (RUN/checkpoints/STAGE/STEP)"

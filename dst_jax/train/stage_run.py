@@ -1,5 +1,7 @@
 """One stage: restored or entered, trained, saved."""
 
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,8 +11,9 @@ import jax
 from dst_jax.train.callbacks import Callbacks
 from dst_jax.train.checkpoint import Checkpoints
 from dst_jax.train.context import Context
+from dst_jax.train.finite import NonFiniteLoss
 from dst_jax.train.interrupt import Interrupt
-from dst_jax.train.loop import NonFiniteLoss, fit
+from dst_jax.train.loop import fit
 from dst_jax.train.sharding import put_batch
 from dst_jax.train.stage import Stage
 from dst_jax.train.stage_plan import (
@@ -53,21 +56,16 @@ def run_stage(
     """
     entered = apply_hook(stage.on_entry, context.with_model(start), context)
     plan = plan_stage(context, stage, entered)
-    batches = context.train_batches(stage.path) if plan.steps else None
     directory = context.run.checkpoints / stage.path
     best = context.task.best
-    try:
-        with Checkpoints(directory, best=best, apart=plan.apart) as checkpoints:
-            run = _StageRun(context, stage, plan, entered, checkpoints, batches)
-            state = run.restore()
-            if state is not None and int(state.step) == plan.steps:
-                return run.network_at(state, plan.steps), False
-            if state is None:
-                state = run.enter()
-            return run.train(state, interrupt, events), True
-    finally:
-        if batches is not None:
-            batches.close()
+    with Checkpoints(directory, best=best, apart=plan.apart) as checkpoints:
+        run = _StageRun(context, stage, plan, entered, checkpoints)
+        state = run.restore()
+        if state is not None and int(state.step) == plan.steps:
+            return run.network_at(state, plan.steps), False
+        if state is None:
+            state = run.enter()
+        return run.train(state, interrupt, events), True
 
 
 @dataclass(frozen=True)
@@ -79,7 +77,6 @@ class _StageRun:
     plan: Plan
     entered: Network
     checkpoints: Checkpoints
-    batches: grain.DatasetIterator[Any] | None
 
     def network_at(self, state: TrainState, step: int) -> Network:
         """The network in a state; in the last one, what the stage hands on."""
@@ -89,13 +86,21 @@ class _StageRun:
         return apply_hook(self.stage.on_exit, network, self.context)
 
     def restore(self) -> TrainState | None:
-        """The state in the newest intact checkpoint; None if there is none."""
-        template = self.plan.state, self.plan.trained
-        state, problems = self.checkpoints.restore(template, self.batches)
+        """The state in the newest intact checkpoint; None if there is none.
+
+        Raises:
+          ValueError: it was trained with other batches.
+        """
+        found = self.checkpoints.restore((self.plan.state, self.plan.trained))
+        state = found.state
         instead = "using the one before" if state is not None else "starting over"
         say, path = self.context.console.say, self.stage.path
-        for problem in problems:
+        for problem in found.problems:
             say(f"{path}: {problem}; {instead}")
+        for note in found.notes:
+            say(f"{path}: {note}")
+        if state is not None:
+            self._check_position(int(state.step))
         if state is not None and int(state.step) < self.plan.steps:
             say(f"{path}: resuming at step {state.step}/{self.plan.steps}")
         return state
@@ -117,20 +122,19 @@ class _StageRun:
             steps=self.plan.steps,
             network_at=self.network_at,
             checkpoints=self.checkpoints,
-            batches=self.batches,
             events=events,
         )
-        if self.batches is None:
-            return callbacks.save(state, 0)
-        self.context.console.start(
-            self.stage.path, step=int(state.step), steps=self.plan.steps
-        )
+        step = int(state.step)
+        self.context.console.start(self.stage.path, step=step, steps=self.plan.steps)
         try:
-            self._fit(state, self.batches, callbacks, interrupt)
+            if self.plan.steps == 0:
+                return callbacks.save(state, 0)
+            batches = self.context.train_batches(self.stage.path, start=step)
+            with closing(batches):
+                self._fit(state, batches, callbacks, interrupt)
         except NonFiniteLoss as error:
-            raise NonFiniteLoss(
-                error.step, error.loss, f"{self.stage.path}: {callbacks.last_good()}"
-            ) from None
+            where = f"{self.stage.path}: {callbacks.last_good()}"
+            raise error.placed(where) from None
         assert callbacks.saved is not None  # the last step is always saved
         return callbacks.saved
 
@@ -145,7 +149,7 @@ class _StageRun:
         objective = objective_of(context, self.stage, self.entered)
         fit(
             state,
-            batches,
+            _read(batches),
             train_step=train_step(context, self.stage, self.plan),
             objective=objective.of(context.task),
             put=lambda batch: put_batch(batch, context.mesh),
@@ -157,6 +161,19 @@ class _StageRun:
             stop=interrupt.requested,
         )
 
+    def _check_position(self, step: int) -> None:
+        """Refuses to go on with batches that do not follow those before."""
+        own = self.context.position(self.stage.path, step)
+        found = self.checkpoints.position(step) or own
+        wrong = [k for k in own if found.get(k) != own[k]]
+        if wrong:
+            named = ", ".join(f"{k} {found.get(k)}, now {own[k]}" for k in wrong)
+            raise ValueError(
+                f"checkpoint {self.checkpoints.path(step)} was trained with {named}:"
+                " its place in the data cannot be found again. Give what it was trained"
+                " with, or another run directory"
+            )
+
     def _forget_metrics_after(self, step: int) -> None:
         """Drops lines past the checkpoint that the stage goes on from."""
         stage = self.stage
@@ -166,3 +183,17 @@ class _StageRun:
             return not own or line["step"] <= step
 
         self.context.run.keep_metrics(keep)
+
+
+def _read(batches: Iterator[Any]) -> Iterator[Any]:
+    """The batches; a process of the loader that is gone is an error of the data."""
+    while True:
+        try:
+            batch = next(batches)
+        except RuntimeError as error:
+            reason = str(error).partition(". ")[0]
+            raise OSError(
+                f"the data loader stopped: {reason}. The same command continues; if"
+                " memory ran out, with fewer workers"
+            ) from error
+        yield batch

@@ -76,10 +76,18 @@ def run(
       command: the command line, for the record.
 
     Raises:
-      ValueError: the directory holds another comparison, or a cell does not fit.
+      ValueError: the directory holds another comparison, another process writes in it,
+        or a cell does not fit.
       Interrupted, NonFiniteLoss: as in `train_cells`.
     """
     record = Run(directory)
+    with record.lock():
+        _run(options, comparison, record, command=command)
+
+
+def _run(
+    options: GridOptions, comparison: Comparison, record: Run, *, command: str
+) -> None:
     resumed = refuse_another(options, record)
     console = train.Console()
     base = options.base()
@@ -89,8 +97,8 @@ def run(
     if not resumed:
         made = {"config": nested(options), "command": command}
         record.write_config(made | train.records.provenance())
-    records = CellRecords(directory / "cells.jsonl")
-    tests = CellRecords(directory / "test.jsonl")
+    records = CellRecords(record.path / "cells.jsonl")
+    tests = CellRecords(record.path / "test.jsonl")
     seeds = options.seeds
     train_cells(context, comparison, seeds, records, init=init)
     found = records.of(_names(comparison.cells), seeds)

@@ -1,6 +1,5 @@
 """The table of a comparison: a line of JSON for every finished cell and seed."""
 
-import json
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +7,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from dst_jax.report.tables.table import percent
-from dst_jax.runs import read_lines
+from dst_jax.runs import Unreadable, append_line, read_lines, sync
 
 __all__ = ["CellRecords", "Record", "Spread", "matching", "spread"]
 
@@ -20,9 +19,10 @@ class CellRecords:
 
     def __init__(self, path: Path):
         self.path = path
-        self._records = {(r["cell"], r["seed"]): r for r in read_lines(path)}
-        text = path.read_text() if path.exists() else ""
-        self._before = "\n" if text and not text.endswith("\n") else ""
+        try:
+            self._records = {(r["cell"], r["seed"]): r for r in read_lines(path)}
+        except KeyError as error:
+            raise Unreadable(f"{path} has a line without {error}") from None
 
     def get(self, cell: str, seed: int) -> Record | None:
         """The record of a cell, or None while it is not finished.
@@ -59,10 +59,8 @@ class CellRecords:
         ...     CellRecords(path).all()
         [{'cell': 'baseline', 'seed': 0}]
         """
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a") as file:
-            file.write(f"{self._before}{json.dumps(record)}\n")
-        self._before = ""
+        append_line(self.path, record)
+        sync(self.path)
         self._records[record["cell"], record["seed"]] = record
         return record
 

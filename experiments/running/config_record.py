@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from experiments.options import Config
 from experiments.options.annotations import free_options
+from experiments.running import recorded_names
 
 if TYPE_CHECKING:
     from dst_jax.runs import Run
 
-__all__ = ["differences", "from_nested", "nested", "refuse_another"]
+__all__ = ["differences", "from_nested", "nested", "options_of", "refuse_another"]
 
 T = TypeVar("T")
 
@@ -56,6 +57,37 @@ def _built(kind: Any, record: Mapping[str, Any], prefix: str) -> Any:
     return kind(**values)
 
 
+def options_of(run: "Run") -> Config:
+    """The options of a run, which one that was started from Python does not record.
+
+    Of such a run they say what its model and its data are, and nothing of its stages.
+
+    Args:
+      run: the run directory.
+
+    Raises:
+      ValueError: it is no run, its options are unknown, or its model or data cannot be
+        made from their names; names what.
+
+    >>> from dst_jax.runs import Run
+    >>> options_of(Run("runs/none"))
+    Traceback (most recent call last):
+    ValueError: ...runs/none is not a run: it has no config.json
+    """
+    record = run.read_config()
+    path = run.path / "config.json"
+    if record is None:
+        raise ValueError(f"{run.path} is not a run: it has no config.json")
+    try:
+        if {"data", "model"} <= record["config"].keys():
+            return from_nested(record["config"])
+        return recorded_names.options(record)
+    except KeyError as error:
+        raise ValueError(f"{path} has no entry {error.args[0]!r}") from None
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
 def differences(options: Any, earlier: Mapping[str, Any]) -> list[str]:
     """The options that would make a resumed run another run than it was.
 
@@ -98,6 +130,8 @@ def refuse_another(options: object, run: "Run") -> bool:
     earlier = run.read_config()
     if earlier is None:
         return False
+    if not isinstance(earlier.get("config"), dict):
+        raise ValueError(f"{run.path / 'config.json'} has no options, 'config'")
     changed = differences(options, earlier["config"])
     if changed:
         raise ValueError(

@@ -4,16 +4,15 @@ from dataclasses import replace
 
 from dst_jax import train
 from dst_jax.runs import Run
+from dst_jax.train.stage_order import directory_of
 from dst_jax.typing import Network
-from experiments.running.config_record import from_nested
+from experiments.running.config_record import options_of
 
-__all__ = ["network_of", "reopen"]
+__all__ = ["network_at_end", "network_of", "reopen", "stage_names"]
 
 
-def reopen(
-    run_dir: str, *, data_dir: str | None = None
-) -> tuple[train.Context, list[train.Stage]]:
-    """Data, model and devices of a finished run, and its stages.
+def reopen(run_dir: str, *, data_dir: str | None = None) -> train.Context:
+    """Data, model and devices of a finished run, whether a command or Python ran it.
 
     Args:
       run_dir: directory of the run.
@@ -27,17 +26,32 @@ def reopen(
     ValueError: ...runs/none is not a run: it has no config.json
     """
     run = Run(run_dir)
-    record = run.read_config()
-    if record is None:
-        raise ValueError(f"{run.path} is not a run: it has no config.json")
-    if not record["config"]:
-        raise ValueError(f"{run.path} was not made by a command: it has no options")
+    config = options_of(run)
     if run.read_summary() is None:
         raise ValueError(f"{run.path} is not finished: the same command resumes it")
-    config = from_nested(record["config"])
     if data_dir is not None:
         config = replace(config, data=replace(config.data, dir=data_dir))
-    return config.context(run, train.Console()), config.stages()
+    return config.context(run, train.Console())
+
+
+def stage_names(run: Run) -> tuple[str, ...]:
+    """The stages of a run in order, by its record.
+
+    >>> stage_names(Run("runs/none"))
+    ()
+    """
+    return tuple((run.read_config() or {}).get("stages", ()))
+
+
+def network_at_end(context: train.Context, stage: str) -> Network:
+    """The network at the end of a stage of a run, from its checkpoint.
+
+    Args:
+      context: context of the run.
+      stage: name of the stage.
+    """
+    path = directory_of(context.run, stage)
+    return context.with_model(train.load_weights(path, sharding=context.sharding))
 
 
 def network_of(context: train.Context, stage: train.Stage) -> Network:

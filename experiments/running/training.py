@@ -1,12 +1,14 @@
 """A run: trained where it is not finished, and reported."""
 
 import datetime
+import os
 import shlex
 
 import jax
 
 from dst_jax import report, train
 from dst_jax.runs import Run
+from dst_jax.train import agreement
 from experiments.accelerators import estimate_stages
 from experiments.options import Config
 from experiments.running.config_record import nested, refuse_another
@@ -24,22 +26,35 @@ def run(name: str, config: Config, stages: list[train.Stage], argv: list[str]) -
       argv: the command line's arguments, for the record.
 
     Raises:
-      ValueError: the run directory holds another run, or an option does not fit the
-        data.
+      ValueError: the run directory holds another run, another process writes in it, or
+        an option does not fit the data.
       Interrupted, NonFiniteLoss: as in `train.train`.
     """
     config.run.set_up_jax()
+    if config.data.workers:
+        # Python frees what a killed worker leaves in shared memory, and warns of it.
+        quiet = [os.environ.get("PYTHONWARNINGS"), "ignore:resource_tracker"]
+        os.environ["PYTHONWARNINGS"] = ",".join(filter(None, quiet))
     first = jax.process_index() == 0
     console = train.Console(quiet=not first)
     directory = Run(str(config.run.dir), writer=first)
     refuse_another(config, directory)
-    if directory.read_summary() is None:
-        _train(name, config, stages, argv, directory, console)
+    if not agreement.agreed(directory.read_summary() is not None):
+        with agreement.locked(directory):
+            _train(name, config, stages, argv, directory, console)
     else:
         console.say(f"{directory.path} is finished; this is its result")
     if first:
         report.show([directory.path])
+        _write_report(directory, console)
+
+
+def _write_report(directory: Run, console: train.Console) -> None:
+    """Writes the report; says so if it cannot be written, as on a disk that is full."""
+    try:
         console.say(f"report: {report.write(directory.path)}")
+    except OSError as error:
+        console.say(f"the report cannot be written: {error}")
 
 
 def _train(
@@ -56,8 +71,8 @@ def _train(
         directory.write_config(_record(name, config, argv))
     console.say(_headline(context))
     train.train(context, stages, config=nested(config), init=init)
-    if config.run.accelerators and directory.writer:
-        estimate_stages(context, stages, config.run.accelerators)
+    if config.run.accelerators:  # every process: networks are restored together
+        estimate_stages(context, config.run.accelerators)
 
 
 def _record(name: str, config: Config, argv: list[str]) -> dict[str, object]:

@@ -14,6 +14,7 @@ from dst_jax import data, models, pruning, train
 from dst_jax.models import export as model_export
 from dst_jax.models.torch import importer as torch_import
 from dst_jax.runs import Run
+from dst_jax.train.stage_order import directory_of
 from experiments import export
 from experiments.running.config_record import from_nested
 
@@ -103,9 +104,9 @@ def test_an_earlier_stage_is_dense_and_lands_in_the_run(run_dir):
 @pytest.mark.slow
 def test_what_cannot_be_exported_is_refused(run_dir, tmp_path, capsys):
     out = ["--out", str(tmp_path / "out")]
-    assert export.main([str(tmp_path), *out]) == 1
+    assert export.main([str(tmp_path), *out]) == 2
     assert "is not a run" in capsys.readouterr().err
-    assert export.main([str(run_dir), *out, "--stage", "control"]) == 1
+    assert export.main([str(run_dir), *out, "--stage", "control"]) == 2
     assert "--stage must be one of ['pretrain'" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
@@ -123,6 +124,6 @@ def test_another_network_than_was_evaluated_is_refused(run_dir):
 def test_the_last_phase_is_not_the_newest_directory(run_dir):
     """Copies and notes change times: the order is that of the stages."""
     run = Run(run_dir, writer=False)
-    (run.checkpoints / "sparsify_weights.induce").mkdir()
-    found = export._last_phase(run, "sparsify_weights", from_nested(CONFIG))
+    (run.checkpoints / "sparsify_weights.induce" / "note").mkdir(parents=True)
+    found = directory_of(run, "sparsify_weights")
     assert found.name == "sparsify_weights.finetune"

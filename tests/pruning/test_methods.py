@@ -328,3 +328,17 @@ def test_what_does_not_fit_the_network_is_refused_at_init(name, options, message
     tx = pruning.create(name, optax.sgd(0.1), **{"sparsity": 0.5, **options})
     with pytest.raises(ValueError, match=message):
         tx.init(_params())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"interval": 2**31}, "interval must be below 2.*31 in size, got 2147483648"),
+        ({"end": 2**64}, r"end must be below 2\*\*31 in size"),
+        ({"seed": 2**32}, r"seed must be in \[0, 2\*\*32\), got 4294967296"),
+        ({"seed": -1}, r"seed must be in \[0, 2\*\*32\), got -1"),
+    ],
+)
+def test_a_number_that_a_device_cannot_hold_is_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        pruning.rigl(optax.sgd(0.1), **({"sparsity": 0.9, "end": 10} | options))

@@ -116,14 +116,14 @@ def constrained_l0(
     _check(sparsity, end, scope, dual_rate, dropped)
     rule = _Rule(
         end=end,
-        wanted=1 - jnp.asarray(sparsity, jnp.float32),
+        sparsity=sparsity,
         scope=scope,
         units=(structure or unstructured()).units,
         gates=gates,
         dual_rate=dual_rate,
         restarts=restarts,
-        phi=jnp.log((1 - jnp.asarray(dropped, jnp.float32)) / dropped),
-        scale=1 / (1 - jnp.asarray(dropped, jnp.float32)) if rescaled else 1.0,
+        dropped=dropped,
+        rescaled=rescaled,
     )
     return Method(
         first=lambda params, key: _open(params, rule.start(params, None)),
@@ -141,29 +141,31 @@ class _Rule:
     """How gates begin and learn."""
 
     end: Any
-    wanted: Array
+    sparsity: Any
     scope: LayerOrGlobal
     units: Callable[[tuple[int, ...]], tuple[int, ...]]
     gates: optax.GradientTransformation
     dual_rate: Any
     restarts: bool
-    phi: Array
-    scale: Any
+    dropped: Any
+    rescaled: bool
 
     def start(self, params: Params, mask: Mask) -> Gates:
         """The gates at their medians."""
         del mask
-        value = jax.tree.map(lambda w: jnp.full(self.units(w.shape), self.phi), params)
+        active = 1 - jnp.asarray(self.dropped, jnp.float32)
+        phi = jnp.log(active / self.dropped)
+        value = jax.tree.map(lambda w: jnp.full(self.units(w.shape), phi), params)
         return Gates(
             learned(self.gates, value),
             jax.tree.map(hard_concrete.gate, value),
             jax.tree.map(lambda _: jnp.zeros((), jnp.float32), params),
-            jnp.asarray(self.scale, jnp.float32),
+            1 / active if self.rescaled else jnp.ones((), jnp.float32),
         )
 
     def learn(self, step: Step) -> Gates:
         """The gates after a step, drawn for the next one."""
-        now = step.memory
+        now, wanted = step.memory, 1 - jnp.asarray(self.sparsity, jnp.float32)
         phi, shares = now.log_alpha.value, _shares(step.params, self.scope)
         slopes = jax.tree.map(
             partial(_slope, scale=now.scale),
@@ -173,7 +175,7 @@ class _Rule:
         bound = hard_concrete.BOUND
         clipped = jax.tree.map(lambda a: jnp.clip(a, -bound, bound), after.value)
         multiplier = jax.tree.map(
-            lambda mu, d: _ascended(mu, d - self.wanted, self.dual_rate, self.restarts),
+            lambda mu, d: _ascended(mu, d - wanted, self.dual_rate, self.restarts),
             *(now.multiplier, _density(phi, shares, self.scope)),
         )
         sample = self._drawn(clipped, step)

@@ -1,13 +1,12 @@
 """Methods of sparse training: their cells, what is measured, and what is reported."""
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from dst_jax.models import summary
-from dst_jax.runs import Run
+from dst_jax.runs import Run, to_json, write_text
 from dst_jax.train import Context, Stage
 from dst_jax.typing import Network
 from experiments.grid import report
@@ -100,8 +99,8 @@ class MethodComparison(Comparison):
         """Writes report.md and table.jsonl, and prints the table."""
         names = [cell.name for cell in self.cells]
         rows = tables.rows(names, records, tests, self.quality)
-        lines = "".join(json.dumps(row) + "\n" for row in rows)
-        (run.path / "table.jsonl").write_text(lines)
+        lines = "".join(to_json(row) + "\n" for row in rows)
+        write_text(run.path / "table.jsonl", lines)
         title = "Methods of sparse training compared"
         return report.write(run.path, title, [tables.table(rows, self.quality)])
 

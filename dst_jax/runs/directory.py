@@ -1,40 +1,22 @@
-"""A run directory on disk: train writes it, report reads it.
+"""The files of one run directory, read and written."""
 
-    RUN_DIR/
-      config.json             config (nested), seed, command, versions, git, machine;
-                              what is planned: stages, titles, task, model
-      metrics.jsonl           one JSON object per line: {"kind": ..., "stage": ..., ...}
-      masks.jsonl             likewise, where a method of sparse training chose masks
-      stages/NAME.json        what the evaluation at the end of one stage found
-      accelerators/NAME.json  what modelled accelerators make of it, if asked for
-      thresholds/NAME.json    the FATReLUs found for it, if asked for
-      summary.json            config, stages in order, params_sha256
-      checkpoints/STAGE/      Orbax
-      report.html, figures/
-
-Lines of metrics.jsonl carry `kind`: "train" (a log interval: step, epoch, loss,
-penalty terms, images_per_second, waiting) or "eval" (an epoch's end on the
-hold-out: step, epoch, the task's metrics, activation_sparsity, weight_sparsity).
-`step` counts from the stage's start, `epoch` is a float. Lines of masks.jsonl carry
-`stage`, `phase`, `step`, `epoch` and `layers`: by layer, what `pruning.statistics`
-says.
-
-config.json and stages/NAME.json hold the task's `name`, the `titles` of its metrics,
-the `best` one as [metric, "max" or "min"] and the `shares` among them, which are shown
-in percent (`task`). config.json holds the original network (`model`): its `name` as
-`module:attribute`, its `options` and the `shapes` of its variables by path. A stage
-may hand on a smaller one: stages/NAME.json holds the `shapes` at its end and the
-`plans` of removal, in order and in coordinates of the original (`network`), from which
-the smaller network is made again. There are none until something is removed.
-"""
-
-import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["FIRST_TASK", "Run", "read_lines"]
+from dst_jax.runs.json_files import (
+    append_line,
+    read_lines,
+    read_object,
+    sync,
+    to_json,
+    write_text,
+)
+from dst_jax.runs.lock import check_path, hold
+
+__all__ = ["FIRST_TASK", "Run"]
 
 FIRST_TASK: dict[str, Any] = {
     "name": "classification",
@@ -46,28 +28,7 @@ FIRST_TASK: dict[str, Any] = {
 """The task of the first run directories, which do not record it."""
 
 
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The records of a file of JSON lines; a line cut short by a kill is left out.
-
-    Args:
-      path: the file; without it there are no records.
-
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     path = Path(folder) / "metrics.jsonl"
-    ...     _ = path.write_text('{"step": 1}\\n{"st')
-    ...     read_lines(path)
-    [{'step': 1}]
-    """
-    if not path.exists():
-        return []
-    records = []
-    for line in path.read_text().splitlines():
-        try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
-    return records
+_LINES = ("metrics.jsonl", "masks.jsonl")
 
 
 class Run:
@@ -84,6 +45,33 @@ class Run:
     def __init__(self, directory: str | os.PathLike[str], *, writer: bool = True):
         self.path = Path(directory).absolute()
         self.writer = writer
+        self._held = False
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """A context in which this object alone writes; it may be entered again.
+
+        Raises:
+          InUse: another process writes, or another object of this one; names it.
+          ValueError: checkpoints could not be read back from this path.
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     run = Run(folder)
+        ...     with run.lock(), run.lock():
+        ...         print([path.name for path in run.path.iterdir()])
+        ['lock.json']
+        """
+        if not self.writer or self._held:
+            yield
+            return
+        check_path(self.path)
+        with hold(self.path):
+            self._held = True
+            try:
+                yield
+            finally:
+                self._held = False
 
     @property
     def checkpoints(self) -> Path:
@@ -173,8 +161,8 @@ class Run:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     Run(folder).write_thresholds("dense", {"relu1": 0.25})
-        ...     json.loads((Path(folder) / "thresholds" / "dense.json").read_text())
-        {'relu1': 0.25}
+        ...     (Path(folder) / "thresholds" / "dense.json").exists()
+        True
         """
         self._write(f"thresholds/{name}.json", record)
 
@@ -189,7 +177,7 @@ class Run:
         self._write("summary.json", record)
 
     def read_summary(self) -> dict[str, Any] | None:
-        """summary.json, or None while the run is not finished.
+        """summary.json, or None while the run is not finished: it lists the stages.
 
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
@@ -198,7 +186,8 @@ class Run:
         ...     run.read_summary()
         {'stages': ['dense']}
         """
-        return self._read("summary.json")
+        found = self._read("summary.json")
+        return found if found and "stages" in found else None
 
     def log(self, record: Mapping[str, Any]) -> None:
         """Appends one line to metrics.jsonl.
@@ -267,34 +256,30 @@ class Run:
         ...     run.read_metrics()
         [{'step': 10}, {'step': 20}]
         """
-        for name in ("metrics.jsonl", "masks.jsonl"):
+        for name in _LINES:
             if self.writer and (self.path / name).exists():
-                lines = [
-                    json.dumps(r) + "\n" for r in self._read_lines(name) if keep(r)
-                ]
-                self._replace(name, "".join(lines))
+                kept = [r for r in self._read_lines(name) if keep(r)]
+                text = "".join(to_json(r) + "\n" for r in kept)
+                write_text(self.path / name, text)
+
+    def sync(self) -> None:
+        """Returns once the lines logged so far are on the disk.
+
+        >>> Run("nowhere").sync()
+        """
+        for name in _LINES if self.writer else ():
+            sync(self.path / name)
 
     def _append(self, name: str, record: Mapping[str, Any]) -> None:
-        if not self.writer:
-            return
-        self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / name).open("a") as file:
-            file.write(json.dumps(record, allow_nan=True) + "\n")
+        if self.writer:
+            append_line(self.path / name, record)
 
     def _read_lines(self, name: str) -> list[dict[str, Any]]:
         return read_lines(self.path / name)
 
     def _write(self, name: str, record: Mapping[str, Any]) -> None:
         if self.writer:
-            self._replace(name, json.dumps(record, indent=2) + "\n")
-
-    def _replace(self, name: str, text: str) -> None:
-        path = self.path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        scratch = path.with_name(path.name + ".tmp")
-        scratch.write_text(text)
-        scratch.replace(path)
+            write_text(self.path / name, to_json(record, indent=2) + "\n")
 
     def _read(self, name: str) -> dict[str, Any] | None:
-        path = self.path / name
-        return json.loads(path.read_text()) if path.exists() else None
+        return read_object(self.path / name)
