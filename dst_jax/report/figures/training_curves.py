@@ -88,7 +88,9 @@ def _curve(
     """One line per phase, so that no line is drawn across a boundary."""
     for phase in phases:
         epochs, values = phase.curve(kind, quantity)
-        look: dict[str, Any] = {"marker": "."} if kind == "eval" else {"linewidth": 0.8}
+        dots = kind == "eval" or len(values) == 1
+        look: dict[str, Any] = {"marker": "." if dots else None}
+        look["linewidth"] = None if kind == "eval" else 0.8
         if values:
             shown = [scale * value for value in values]
             axes.plot(epochs, shown, color=colour, label=label, **look)
