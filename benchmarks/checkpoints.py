@@ -10,6 +10,7 @@ Measures for a ResNet18 with SGD and momentum, in one process and in turns:
 - the look at all weights, which is done where metrics are logged / nothing.
 """
 
+import dataclasses
 import shutil
 import tempfile
 import time
@@ -51,7 +52,7 @@ def main(width: float = 1.0, rounds: int = 9) -> None:
     state = enter(weights, optimizer, jax.random.key(0))
     # As after training: zeros would be compressed to nothing.
     moved = optimizer.update(weights.params, state.opt_state, weights.params)[1]
-    state = state.replace(opt_state=moved)
+    state = dataclasses.replace(state, opt_state=moved)
     state = jax.device_put(state, replicated(make_mesh()))
     network = network_of(state, model)
     seconds: dict[str, list[float]] = defaultdict(list)

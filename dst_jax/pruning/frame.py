@@ -2,17 +2,18 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array
 
 from dst_jax import trees
 from dst_jax.kernels import Kernel
-from dst_jax.pruning import masks, packing
+from dst_jax.pruning import masks, packing, state_sharding
 from dst_jax.pruning.apply_mask import fit_mask, hold
+from dst_jax.pruning.held_masks import refuse_inside
 from dst_jax.pruning.integer_shares import check_sizes
 from dst_jax.pruning.layer_layout import LayerLayout, layout_of
 from dst_jax.pruning.mask_state import DenseMaskState, MaskState
@@ -39,11 +40,30 @@ class Frame:
 
     def init(self, params: optax.Params) -> SparseState:
         """The state before the first step."""
+        given = self._given(params)
+        layout = self._layout(params, given)
+        state = state_sharding.like_params(
+            partial(self._start, layout), params, given, kernels=dict(layout.kernels)
+        )
+        masks.warn_of_emptied(layout.apart(packing.unpack(state.held.mask)))
+        return state
+
+    def _start(self, layout: LayerLayout, params: Params, given: Mask) -> SparseState:
+        """`init`, for parameters wherever they are."""
         key = jax.random.key(self.seed)
-        layers, first, layout = self._first(params, key)
-        mask = masks.assemble(first, layout, params)
+        if given is None:
+            weights = masks.prunable(params, self.rules, kernels=self.kernels)
+        else:
+            weights = trees.only(given, params)
+        layers = layout.apart(weights)
+        check_sizes(layers)
+        if given is None:
+            first = self.method.first(layers, jax.random.fold_in(key, 0))
+        else:
+            first = layout.apart(given)
+        mask = state_sharding.tied(layout.together(first, params), params)
         inner = self.inner.init(params)
-        _refuse_multi_steps(inner)
+        refuse_inside(params, inner)
         held = MaskState if self.method.holds else DenseMaskState
         return SparseState(
             step=jnp.zeros((), jnp.int32),
@@ -65,11 +85,17 @@ class Frame:
         """One step, and a new mask if one is due."""
         if params is None:
             raise ValueError("params are needed: call update(grads, state, params)")
-        mask = packing.unpack(state.held.mask)
-        grads = trees.like(updates, mask, names=("the updates", "the mask"))
-        params = trees.like(params, mask, names=("params", "the mask"))
-        moves, state = self._step(mask, grads, state, params, extra_args)
-        return trees.like(moves, updates), state
+
+        def step(
+            updates: optax.Updates, state: Any, params: Params, **extra_args: Any
+        ) -> tuple[optax.Updates, SparseState]:
+            mask = packing.unpack(state.held.mask)
+            grads = trees.like(updates, mask, names=("the updates", "the mask"))
+            weights = trees.like(params, mask, names=("params", "the mask"))
+            moves, state = self._step(mask, grads, state, weights, extra_args)
+            return trees.like(moves, updates), state
+
+        return state_sharding.like_inputs(step, updates, state, params, **extra_args)
 
     def _step(
         self,
@@ -105,20 +131,18 @@ class Frame:
             moves = hold(new, hold(mask, moves, params), params)
         return moves, state._replace(inner=inner)
 
-    def _first(self, params: Params, key: Array) -> tuple[Params, Mask, LayerLayout]:
-        """The prunable layers, their first mask, and the layout of both."""
+    def _given(self, params: Params) -> Mask:
+        """The first mask in place of the method's, if there is one."""
         if self.mask is None:
-            layers, layout = masks.prunable_layers(
-                params, self.rules, kernels=self.kernels
-            )
-            check_sizes(layers)
-            return layers, self.method.first(layers, jax.random.fold_in(key, 0)), layout
-        mask = fit_mask(self.mask, params)
-        mask = jax.tree.map(lambda m: m if m.size else None, mask)
-        layout = layout_of(params, mask, self.kernels)
-        layers = layout.apart(trees.only(mask, params))
-        check_sizes(layers)
-        return layers, layout.apart(mask), layout
+            return None
+        fitting = fit_mask(self.mask, params)
+        return jax.tree.map(lambda m: m if m.size else None, fitting)
+
+    def _layout(self, params: Params, given: Mask) -> LayerLayout:
+        if given is not None:
+            return layout_of(params, given, self.kernels)
+        shapes = jax.tree.map(state_sharding.abstract, params)
+        return masks.prunable_layers(shapes, self.rules, kernels=self.kernels)[1]
 
     def _advance(
         self,
@@ -244,11 +268,3 @@ def _zeros(mask: Mask) -> Any:
 def _active(mask: Mask) -> Any:
     """How many elements of every leaf are true, int32."""
     return jax.tree.map(lambda m: m.sum(dtype=jnp.int32), mask)
-
-
-def _refuse_multi_steps(state: optax.OptState) -> None:
-    if trees.instances(state, optax.MultiStepsState):
-        raise ValueError(
-            "inner must not hold optax.MultiSteps, whose small steps would be counted:"
-            " wrap MultiSteps around the whole transform"
-        )

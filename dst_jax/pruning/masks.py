@@ -23,6 +23,7 @@ __all__ = [
     "prunable_layers",
     "sparsity",
     "threshold",
+    "warn_of_emptied",
 ]
 
 _log = logging.getLogger(__name__)
@@ -201,13 +202,24 @@ def assemble(mask: Mask, layout: LayerLayout, params: Params) -> Mask:
     >>> mask["weight"].shape, assemble(mask, layout, params)["weight"].shape
     ((2, 3), (3, 2))
     """
+    warn_of_emptied(mask)
+    return layout.together(mask, params)
+
+
+def warn_of_emptied(mask: Mask) -> None:
+    """Names the layers that a mask prunes whole in a warning of `logging`.
+
+    Args:
+      mask: mask of the layers.
+
+    >>> warn_of_emptied({"a": jnp.array([True])})
+    """
     gone = emptied(mask)
     if gone:
         _log.warning(
             "pruned whole: %s; layer_floor keeps a share of every layer",
             ", ".join(gone),
         )
-    return layout.together(mask, params)
 
 
 def emptied(mask: Mask) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ Every score is `(params, *, ...) -> scores`, and with the other arguments bound 
 refused.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,6 +29,9 @@ __all__ = [
     "taylor",
     "wanda",
 ]
+
+
+_LARGE = 2**16
 
 
 def magnitude(params: Params) -> Params:
@@ -54,11 +58,7 @@ def random(params: Params, *, key: jax.Array) -> Params:
     """
     leaves, treedef = jax.tree.flatten(params)
     keys = [jax.random.fold_in(key, i) for i in range(len(leaves))]
-    # Drawn flat: XLA:CPU takes ten times as long to compile a draw with four axes.
-    drawn = [
-        jax.random.uniform(k, (w.size,), jnp.float32).reshape(w.shape)
-        for k, w in zip(keys, leaves, strict=True)
-    ]
+    drawn = [_uniform(k, w.shape) for k, w in zip(keys, leaves, strict=True)]
     return jax.tree.unflatten(treedef, drawn)
 
 
@@ -199,6 +199,17 @@ def input_norms(x: Float[Array, "..."], *, inputs: int = 1) -> Float[Array, "...
     """
     squares = jnp.square(x.astype(jnp.float32))
     return jnp.sqrt(squares.sum(tuple(range(x.ndim - inputs))))
+
+
+def _uniform(key: jax.Array, shape: tuple[int, ...]) -> Array:
+    """Uniform random numbers, the same whichever axes they are drawn with."""
+    if math.prod(shape) < _LARGE or len(shape) < 2:
+        # XLA:CPU takes longer to compile a draw the more axes it has.
+        drawn = (math.prod(shape),)
+    else:
+        # A flat draw would be made whole on every device that has a part of the leaf.
+        drawn = (math.prod(shape[:-2]), *shape[-2:])
+    return jax.random.uniform(key, drawn, jnp.float32).reshape(shape)
 
 
 def _wide(x: Any) -> Array:

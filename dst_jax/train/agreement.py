@@ -1,4 +1,4 @@
-"""What one process does for all of them, and all of them learn the outcome of."""
+"""What processes do alike: what one does for all of them, and what they agree on."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -10,9 +10,18 @@ from jax.experimental import multihost_utils
 
 from dst_jax.runs import Run
 
-__all__ = ["by_first_process", "locked"]
+__all__ = ["agreed", "anywhere", "by_first_process", "is_lost", "locked"]
 
 T = TypeVar("T")
+
+_LOST = (
+    "Gloo",
+    "UNAVAILABLE",
+    "DEADLINE_EXCEEDED",
+    "heartbeat",
+    "coordination service",
+)
+"""What errors of JAX hold when another process is gone."""
 
 
 def by_first_process(what: str, work: Callable[[], T]) -> T | None:
@@ -63,3 +72,45 @@ def locked(run: Run) -> Iterator[None]:
             f"lock {run.path}", lambda: held.enter_context(run.lock()) and None
         )
         yield
+
+
+def agreed(answer: bool) -> bool:
+    """The first process's answer, in every process; all of them must ask.
+
+    What depends on files is decided once: a file may be there on one host and not yet
+    on another, and then one would enter a computation that the other does not.
+
+    Args:
+      answer: answer of this process.
+
+    >>> agreed(True)
+    True
+    """
+    if jax.process_count() == 1:
+        return answer
+    return bool(multihost_utils.broadcast_one_to_all(np.array(answer)))
+
+
+def anywhere(flags: np.ndarray) -> np.ndarray:
+    """Whether a flag is true in any process, for every flag; all of them must ask.
+
+    Args:
+      flags: bool array, of one shape in every process.
+
+    >>> anywhere(np.array([True, False])).tolist()
+    [True, False]
+    """
+    if jax.process_count() == 1:
+        return flags
+    return np.any(multihost_utils.process_allgather(flags), axis=0)
+
+
+def is_lost(error: BaseException | None) -> bool:
+    """Whether an error says that another process is gone, which nothing can wait for.
+
+    >>> is_lost(ValueError("Gloo all-reduce failed"))  # a single process has no other
+    False
+    """
+    if error is None or not any(text in str(error) for text in _LOST):
+        return False
+    return jax.process_count() > 1

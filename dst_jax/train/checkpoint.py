@@ -14,7 +14,7 @@ import orbax.checkpoint as ocp
 from dst_jax.penalties.adaptive import Adaptive
 from dst_jax.runs import check_path
 from dst_jax.train import integrity
-from dst_jax.train.agreement import by_first_process
+from dst_jax.train.agreement import by_first_process, is_lost
 from dst_jax.train.manifest import seal, write_manifest
 from dst_jax.train.saved_network import (
     CannotRestore,
@@ -101,7 +101,7 @@ class Checkpoints:
         logging.getLogger("absl").addFilter(self._quiet)
         there = bool(integrity.numbered(self.directory))
         with restoring(self.directory) if there else nullcontext():
-            self._manager = ocp.CheckpointManager(
+            self._manager = _Manager(
                 self.directory,
                 options=ocp.CheckpointManagerOptions(
                     best_fn=quality,
@@ -115,8 +115,10 @@ class Checkpoints:
     def __enter__(self) -> "Checkpoints":
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, *error: Any) -> None:
         try:
+            if is_lost(error[1]):
+                return  # a save would wait for the process that is gone
             with self._writing():
                 self._manager.close()
             self._tidy_up()
@@ -271,6 +273,14 @@ class Checkpoints:
         for path in found:
             if path.name not in kept:
                 integrity.discard(path)
+
+
+class _Manager(ocp.CheckpointManager):
+    """Asks JAX's preemption service nothing: `Interrupt` does, by its own count."""
+
+    def reached_preemption(self, step: int) -> bool:
+        del step
+        return False
 
 
 class _Quiet(logging.Filter):

@@ -9,7 +9,7 @@ import optax
 
 from dst_jax import data
 from dst_jax.train import descriptions, records, tasks
-from dst_jax.train.agreement import locked
+from dst_jax.train.agreement import agreed, locked
 from dst_jax.train.context import Context
 from dst_jax.train.finite import NonFiniteLoss
 from dst_jax.train.interrupt import Interrupt
@@ -103,9 +103,9 @@ def _train(
                     baseline = ends[stages[0].name] if rows else None
                     row = None if trained else context.run.read_stage(stage.name)
                     phases = [s for s in stages if s.name == stage.name]
-                    rows.append(
-                        row or _row(context, phases, network, baseline, interrupt)
-                    )
+                    if not agreed(row is not None):
+                        row = _row(context, phases, network, baseline, interrupt)
+                    rows.append(row or {})
     finally:
         context.console.finish()
         events.close()

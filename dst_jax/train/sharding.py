@@ -8,7 +8,13 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec, Sharding
 from jaxtyping import Array
 
-__all__ = ["abstract_like", "check_batch", "make_mesh", "put_batch", "replicated"]
+__all__ = [
+    "abstract_like",
+    "check_batch",
+    "make_mesh",
+    "put_batch",
+    "replicated",
+]
 
 
 def make_mesh(devices: list[Any] | None = None) -> Mesh:

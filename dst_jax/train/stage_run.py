@@ -1,5 +1,6 @@
 """One stage: restored or entered, trained, saved."""
 
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -148,7 +149,7 @@ class _StageRun:
         objective = objective_of(context, self.stage, self.entered)
         fit(
             state,
-            batches,
+            _read(batches),
             train_step=train_step(context, self.stage, self.plan),
             objective=objective.of(context.task),
             put=lambda batch: put_batch(batch, context.mesh),
@@ -182,3 +183,17 @@ class _StageRun:
             return not own or line["step"] <= step
 
         self.context.run.keep_metrics(keep)
+
+
+def _read(batches: Iterator[Any]) -> Iterator[Any]:
+    """The batches; a process of the loader that is gone is an error of the data."""
+    while True:
+        try:
+            batch = next(batches)
+        except RuntimeError as error:
+            reason = str(error).partition(". ")[0]
+            raise OSError(
+                f"the data loader stopped: {reason}. The same command continues; if"
+                " memory ran out, with fewer workers"
+            ) from error
+        yield batch

@@ -208,10 +208,22 @@ def _ranks(keys: list[Array], groups: tuple[int, ...]) -> list[UInt32[Array, "..
         left[group] += key.size
     ranks = []
     for key, group in zip(keys, groups, strict=True):
-        place = jax.lax.iota(jnp.uint32, key.size).reshape(key.shape)
+        place = _places(key.shape)
         ranks.append(jnp.uint32(max(left[group] - 1, 0)) - place)
         left[group] -= key.size
     return ranks
+
+
+def _places(shape: tuple[int, ...]) -> UInt32[Array, "..."]:
+    """The place of every element in the flattened array, without a reshape.
+
+    Reshaped, it would be whole on every device that has a part of the array.
+    """
+    place, step = jnp.zeros(shape, jnp.uint32), 1
+    for axis in reversed(range(len(shape))):
+        place += jnp.uint32(step) * jax.lax.broadcasted_iota(jnp.uint32, shape, axis)
+        step *= shape[axis]
+    return place
 
 
 def _clip(k: Any, size: int) -> Int[Array, ""]:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from experiments.options.annotations import AT_LEAST_1, FREE, NOT_NEGATIVE
+from experiments.options.annotations import AT_LEAST_1, FREE, NOT_NEGATIVE, SEED
 from experiments.options.stage_names import is_from_outside, makers
-from experiments.options.texts import about
+from experiments.options.texts import about, suggestion
 
 if TYPE_CHECKING:
     from experiments.options.config import Config
@@ -28,7 +28,8 @@ def _stage_names() -> Any:
         for text in texts:
             if text not in names and not is_from_outside(text):
                 raise ValueError(
-                    f"must be of {names} or MODULE:ATTRIBUTE, got {text!r}"
+                    f"must be of {names} or MODULE:ATTRIBUTE, got"
+                    f" {text!r}{suggestion(text, names)}"
                 )
         return tuple(texts)
 
@@ -59,7 +60,7 @@ class RunOptions:
 
     dir: Annotated[str | None, FREE] = None
     """Run directory; the same command again resumes. Default: runs/NAME-PRESET."""
-    seed: Annotated[int, NOT_NEGATIVE] = 0
+    seed: Annotated[int, SEED] = 0
     """Seed of initialisation, data order and augmentation."""
     stages: _StageNames = ("pretrain", "sparsify_weights", "sparsify_activations")
     """Which stages, in which order; sparsify_jointly is both of the others in one."""
@@ -76,8 +77,17 @@ class RunOptions:
     MODULE:ATTRIBUTE."""
     compilation_cache: Annotated[str | None, FREE] = None
     """Directory of XLA's persistent compilation cache."""
-    multihost: bool = False
-    """Call jax.distributed.initialize() first; start the same command on every host."""
+    multihost: Annotated[bool, FREE] = False
+    """Train with several processes; start the same command in each of them. SLURM, MPI
+    and TPU pods say what the next three options are."""
+    coordinator: Annotated[str | None, FREE] = None
+    """Address of process 0, HOST:PORT, if no cluster says it."""
+    processes: Annotated[int | None, AT_LEAST_1, FREE] = None
+    """Number of processes, if no cluster says it."""
+    process_id: Annotated[int | None, NOT_NEGATIVE, FREE] = None
+    """Number of this process, from 0, if no cluster says it."""
+    coordinator_timeout: Annotated[int, AT_LEAST_1, FREE] = 300
+    """Seconds to wait for the other processes at the start."""
 
     def check(self, config: "Config") -> None:
         """Refuses stages that do not go together.
@@ -88,6 +98,7 @@ class RunOptions:
         ValueError: --run.stages: pretrain comes first, got ('sparsify_weights', ...
         """
         del config
+        self._check_processes()
         stages = self.stages
         if len(set(stages)) != len(stages):
             raise ValueError(f"--run.stages must name stages once each, got {stages}")
@@ -98,6 +109,26 @@ class RunOptions:
             raise ValueError(
                 "--run.stages: sparsify_jointly takes the place of the other two, got"
                 f" {stages}"
+            )
+
+    def _check_processes(self) -> None:
+        given = {
+            "--run.coordinator": self.coordinator,
+            "--run.processes": self.processes,
+            "--run.process-id": self.process_id,
+        }
+        named = [name for name, value in given.items() if value is not None]
+        if named and not self.multihost:
+            raise ValueError(f"{named[0]} needs --run.multihost")
+        host, _, port = (self.coordinator or "host:1").rpartition(":")
+        if not host or not port.isdigit() or not 0 < int(port) < 2**16:
+            raise ValueError(
+                f"--run.coordinator must be HOST:PORT, got {self.coordinator!r}"
+            )
+        if self.processes is not None and (self.process_id or 0) >= self.processes:
+            raise ValueError(
+                f"--run.process-id must be below --run.processes {self.processes}, got"
+                f" {self.process_id}"
             )
 
     def rehearse(self, config: "Config") -> None:
@@ -122,8 +153,15 @@ class RunOptions:
         """
         import jax
 
+        from experiments.running import processes
+
         if self.multihost:
-            jax.distributed.initialize()
+            processes.join(
+                coordinator=self.coordinator,
+                processes=self.processes,
+                process_id=self.process_id,
+                timeout=self.coordinator_timeout,
+            )
         if self.compilation_cache is not None:
             cache = str(Path(self.compilation_cache).absolute())
             jax.config.update("jax_compilation_cache_dir", cache)

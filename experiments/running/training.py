@@ -1,6 +1,7 @@
 """A run: trained where it is not finished, and reported."""
 
 import datetime
+import os
 import shlex
 
 import jax
@@ -30,11 +31,15 @@ def run(name: str, config: Config, stages: list[train.Stage], argv: list[str]) -
       Interrupted, NonFiniteLoss: as in `train.train`.
     """
     config.run.set_up_jax()
+    if config.data.workers:
+        # Python frees what a killed worker leaves in shared memory, and warns of it.
+        quiet = [os.environ.get("PYTHONWARNINGS"), "ignore:resource_tracker"]
+        os.environ["PYTHONWARNINGS"] = ",".join(filter(None, quiet))
     first = jax.process_index() == 0
     console = train.Console(quiet=not first)
     directory = Run(str(config.run.dir), writer=first)
     refuse_another(config, directory)
-    if directory.read_summary() is None:
+    if not agreement.agreed(directory.read_summary() is not None):
         with agreement.locked(directory):
             _train(name, config, stages, argv, directory, console)
     else:
@@ -66,7 +71,7 @@ def _train(
         directory.write_config(_record(name, config, argv))
     console.say(_headline(context))
     train.train(context, stages, config=nested(config), init=init)
-    if config.run.accelerators and directory.writer:
+    if config.run.accelerators:  # every process: networks are restored together
         estimate_stages(context, config.run.accelerators)
 
 

@@ -69,6 +69,26 @@ def test_several_processes_cannot_leave_records_out(sets):
         next(batches)
 
 
+def test_several_processes_leave_out_what_one_of_them_finds(sets):
+    sets.mnist(damage={1: {"image": b"junk"}})
+    split = data.load("mnist", holdout=0.0).train
+    alone = list(data.eval_batches(split, batch_size=4))
+
+    def anywhere(flags):
+        return flags | (np.arange(len(flags)) == 1) if first else flags
+
+    for i in range(2):
+        batches = data.eval_batches(
+            split, batch_size=4, process_index=i, process_count=2, anywhere=anywhere
+        )
+        first = True
+        batch = next(batches)
+        assert not batch.sharded
+        np.testing.assert_array_equal(batch.image, alone[0].image)
+        first = False
+        assert next(batches).sharded
+
+
 def test_too_many_corrupt_records_are_an_error(sets):
     sets.imagenette(damage={i: {"image": b"junk"} for i in (1, 4)})
     split = data.load("imagenette", image_size=8, holdout=0.0, corrupt_limit=1).train

@@ -158,3 +158,11 @@ def test_complex_weights_are_refused(score):
     given = {"snip": {"grads": w}, "movement": {"accumulated": w}}.get(score, {})
     with pytest.raises(ValueError, match="scores are those of real weights, got compl"):
         getattr(scores, score)(w, **given)
+
+
+@pytest.mark.parametrize("shape", [(300, 301), (2, 3, 130, 90)])
+def test_large_leaves_are_drawn_as_small_ones_are(shape):
+    key = jax.random.key(3)
+    drawn = scores.random({"w": jnp.zeros(shape)}, key=key)["w"]
+    flat = jax.random.uniform(jax.random.fold_in(key, 0), (drawn.size,))
+    np.testing.assert_array_equal(drawn, flat.reshape(shape))

@@ -1,9 +1,15 @@
-"""Two processes of two devices each do what one process of four devices does."""
+"""Two processes of two devices each do what one process of four devices does.
+
+Also if they are stopped in between, by a signal to one of them.
+"""
 
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +22,7 @@ OPTIONS = [
     *("--run.log-every", "1", "--pretrain.epochs", "2", "--prune.induce-epochs", "1"),
     *("--prune.finetune-epochs", "1", "--activation.epochs", "1", "--run.no-control"),
     *("--run.stages", "pretrain", "sparsify_weights", "sparsify_activations"),
+    *("--run.accelerators", "dense"),
 ]
 
 
@@ -38,22 +45,15 @@ def _finish(*processes):
     return said
 
 
-def _losses(directory):
-    lines = (directory / "metrics.jsonl").read_text().splitlines()
-    return [m["loss"] for m in map(json.loads, lines) if m["kind"] == "train"]
-
-
-@pytest.mark.slow
-def test_two_processes_equal_one(tmp_path):
-    _finish(_start(tmp_path / "one", devices=4))
+def _start_two(directory):
     slurm = {  # what jax.distributed.initialize() finds on a cluster
         "SLURM_JOB_ID": str(os.getpid()),
         "SLURM_STEP_NODELIST": "localhost",
         "SLURM_NTASKS": "2",
     }
-    both = [
+    return [
         _start(
-            tmp_path / "two",
+            directory,
             "--run.multihost",
             devices=2,
             **slurm,
@@ -62,13 +62,39 @@ def test_two_processes_equal_one(tmp_path):
         )
         for i in range(2)
     ]
-    said = _finish(*both)
+
+
+def _wait_for_lines(directory, count):
+    path, deadline = directory / "metrics.jsonl", time.monotonic() + 300
+    while not path.exists() or len(path.read_text().splitlines()) < count:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def _losses(directory):
+    lines = (directory / "metrics.jsonl").read_text().splitlines()
+    return [m["loss"] for m in map(json.loads, lines) if m["kind"] == "train"]
+
+
+@pytest.mark.slow
+def test_two_processes_equal_one(tmp_path):
+    _finish(_start(tmp_path / "one", devices=4))
+    both = _start_two(tmp_path / "two")
+    _wait_for_lines(tmp_path / "two", 3)
+    both[1].send_signal(signal.SIGTERM)
+    stopped = [re.search(r"interrupted at step \d+", text) for text in _finish(*both)]
+    assert stopped[0] is not None
+    assert stopped[1] is not None
+    assert stopped[0][0] == stopped[1][0]
+    said = _finish(*_start_two(tmp_path / "two"))
     assert "dual sparse" in said[0]
     assert "dual sparse" not in said[1]
     one, two = (
         json.loads((tmp_path / name / "summary.json").read_text())
         for name in ("one", "two")
     )
+    for name in ("pretrain", "sparsify_weights", "sparsify_activations"):
+        assert (tmp_path / "two" / "accelerators" / f"{name}.json").exists()
     for a, b in zip(one["stages"], two["stages"], strict=True):
         assert a["examples"] == b["examples"] == 599
         assert a["weight_sparsity"] == b["weight_sparsity"]

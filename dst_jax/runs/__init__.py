@@ -1,0 +1,59 @@
+"""A run directory on disk: train writes it, report reads it.
+
+    RUN_DIR/
+      config.json             config (nested), seed, command, versions, git, machine;
+                              what is planned: stages, their directories in
+                              checkpoints/, titles, task, model; the data set
+      metrics.jsonl           one JSON object per line: {"kind": ..., "stage": ..., ...}
+      masks.jsonl             likewise, where a method of sparse training chose masks
+      stages/NAME.json        what the evaluation at the end of one stage found
+      accelerators/NAME.json  what modelled accelerators make of it, if asked for
+      thresholds/NAME.json    the FATReLUs found for it, if asked for
+      summary.json            config, stages in order, params_sha256
+      checkpoints/STAGE/      Orbax
+      lock.json               while a process writes: which, on which host, since when
+      report.html, figures/
+
+Lines of metrics.jsonl carry `kind`: "train" (a log interval: step, epoch, loss,
+penalty terms, images_per_second, waiting) or "eval" (an epoch's end on the
+hold-out: step, epoch, the task's metrics, activation_sparsity, weight_sparsity).
+`step` counts from the stage's start, `epoch` is a float. Lines of masks.jsonl carry
+`stage`, `phase`, `step`, `epoch` and `layers`: by layer, what `pruning.statistics`
+says.
+
+config.json and stages/NAME.json hold the task's `name`, the `titles` of its metrics,
+the `best` one as [metric, "max" or "min"] and the `shares` among them, which are shown
+in percent (`task`). config.json holds the original network (`model`): its `name` as
+`module:attribute`, its `options` and the `shapes` of its variables by path. A stage
+may hand on a smaller one: stages/NAME.json holds the `shapes` at its end and the
+`plans` of removal, in order and in coordinates of the original (`network`), from which
+the smaller network is made again. There are none until something is removed.
+
+The files are JSON that any reader accepts: numbers that are not finite are the strings
+"NaN", "Infinity" and "-Infinity".
+"""
+
+from dst_jax.runs.directory import FIRST_TASK, Run
+from dst_jax.runs.json_files import (
+    Unreadable,
+    append_line,
+    read_lines,
+    sync,
+    to_json,
+    write_text,
+)
+from dst_jax.runs.lock import InUse, check_path, hold
+
+__all__ = [
+    "FIRST_TASK",
+    "InUse",
+    "Run",
+    "Unreadable",
+    "append_line",
+    "check_path",
+    "hold",
+    "read_lines",
+    "sync",
+    "to_json",
+    "write_text",
+]
