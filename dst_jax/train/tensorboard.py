@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from dst_jax.runs import naming
+
 __all__ = ["TensorBoard"]
 
 _FLUSH = 30.0
@@ -28,6 +30,7 @@ class TensorBoard:
 
     def __init__(self, directory: str, *, enabled: bool = True):
         self._writer: Any = None
+        self._path = Path(directory)
         self._flushed = time.monotonic()
         if enabled:
             try:
@@ -36,7 +39,8 @@ class TensorBoard:
                 return
             Path(directory).mkdir(parents=True, exist_ok=True)
             name = f"events.out.tfevents.{int(time.time())}.{socket.gethostname()}"
-            self._writer = RecordWriter(str(Path(directory) / name))
+            self._path = Path(directory) / name
+            self._writer = RecordWriter(str(self._path))
             self._write(file_version="brain.Event:2")
 
     def scalars(self, prefix: str, values: Mapping[str, Any], step: int) -> None:
@@ -49,16 +53,19 @@ class TensorBoard:
             if isinstance(value, int | float):
                 self._write(step=step, summary=scalar(f"{prefix}/{name}", value))
         if time.monotonic() - self._flushed > _FLUSH:
-            self._writer.flush()
+            with naming(self._path):
+                self._writer.flush()
             self._flushed = time.monotonic()
 
     def close(self) -> None:
         """Writes what is pending."""
         if self._writer is not None:
-            self._writer.close()
+            with naming(self._path):
+                self._writer.close()
 
     def _write(self, **entries: Any) -> None:
         from tensorboardX.proto.event_pb2 import Event  # pyright: ignore
 
         event = Event(wall_time=time.time(), **entries)
-        self._writer.write(event.SerializeToString())
+        with naming(self._path):
+            self._writer.write(event.SerializeToString())
