@@ -45,7 +45,12 @@ class Frame:
         state = state_sharding.like_params(
             partial(self._start, layout), params, given, kernels=dict(layout.kernels)
         )
-        masks.warn_of_emptied(layout.apart(packing.unpack(state.held.mask)))
+        masks.warn_of_emptied(
+            state_sharding.reduced(
+                lambda mask: jax.tree.map(jnp.any, layout.apart(packing.unpack(mask))),
+                state.held.mask,
+            )
+        )
         return state
 
     def _start(self, layout: LayerLayout, params: Params, given: Mask) -> SparseState:

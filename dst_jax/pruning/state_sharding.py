@@ -18,7 +18,15 @@ from dst_jax.kernels import Kernel
 from dst_jax.pruning.packing import PackedLeaf
 from dst_jax.typing import Mask, Params, is_traced
 
-__all__ = ["abstract", "in_place", "like_inputs", "like_params", "placed", "tied"]
+__all__ = [
+    "abstract",
+    "in_place",
+    "like_inputs",
+    "like_params",
+    "placed",
+    "reduced",
+    "tied",
+]
 
 _Owners = dict[str, list[tuple[tuple[int, ...], Any]]]
 """By path: shapes of a parameter or its layers, and something that is known of it."""
@@ -115,6 +123,29 @@ def in_place(fn: Callable[..., Any], shardings: Any) -> Callable[..., Any]:
     if not any(map(_is_explicit, jax.tree.leaves(shardings))):
         return fn
     return jax.sharding.auto_axes(fn, out_sharding=shardings)
+
+
+def reduced(fn: Callable[[Any], Any], tree: Any) -> Any:
+    """`fn(tree)`, small enough to be whole on every device, on any axes.
+
+    Args:
+      fn: function of a tree of arrays.
+      tree: pytree of arrays.
+
+    >>> reduced(lambda tree: tree["w"].any(), {"w": jnp.array([False, True])})
+    Array(True, dtype=bool)
+    """
+    known = _known(trees.named_leaves(tree), explicit=True)
+    if not known:
+        return fn(tree)
+    whole = next(iter(known.values())).update(spec=PartitionSpec())
+    shapes = jax.eval_shape(fn, jax.tree.map(abstract, tree))
+    made = in_place(fn, jax.tree.map(lambda _: whole, shapes))
+    return (
+        made(tree)
+        if any(map(is_traced, jax.tree.leaves(tree)))
+        else jax.jit(made)(tree)
+    )
 
 
 def placed(tree: Mask, params: Params) -> Mask:
