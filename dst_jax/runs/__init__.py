@@ -37,6 +37,7 @@ from dst_jax.runs.directory import FIRST_TASK, Run
 from dst_jax.runs.json_files import (
     Unreadable,
     append_line,
+    naming,
     read_lines,
     sync,
     to_json,
@@ -52,6 +53,7 @@ __all__ = [
     "append_line",
     "check_path",
     "hold",
+    "naming",
     "read_lines",
     "sync",
     "to_json",

@@ -8,13 +8,15 @@ import errno
 import json
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 __all__ = [
     "Unreadable",
     "append_line",
+    "naming",
     "read_lines",
     "read_object",
     "sync",
@@ -113,7 +115,7 @@ def append_line(path: Path, record: Mapping[str, Any]) -> None:
     '{"step": 1}\\n{"step": 2}\\n'
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _naming(path), path.open("ab+") as file:
+    with naming(path), path.open("ab+") as file:
         file.write(_ending(file) + to_json(record).encode() + b"\n")
 
 
@@ -129,7 +131,7 @@ def write_text(path: Path, text: str) -> None:
     made = not path.parent.is_dir()
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_name(path.name + ".tmp")
-    with _naming(path):
+    with naming(path):
         try:
             with scratch.open("w") as file:
                 file.write(text)
@@ -166,18 +168,24 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-class _naming:
-    """Makes an error of a write name the file, which a full disk's does not."""
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Makes an error of a write name the file, which a full disk's does not.
 
-    def __init__(self, path: Path):
-        self.path = path
+    Args:
+      path: the file.
 
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: object, traceback: object) -> None:
-        if isinstance(error, OSError) and error.filename is None:
-            raise OSError(error.errno, error.strerror, str(self.path)) from None
+    >>> with naming(Path("runs/a/metrics.jsonl")):
+    ...     raise OSError(28, "No space left on device")
+    Traceback (most recent call last):
+    OSError: [Errno 28] No space left on device: 'runs/a/metrics.jsonl'
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 def _parsed(content: bytes, name: str) -> dict[str, Any]:

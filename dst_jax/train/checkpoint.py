@@ -246,13 +246,11 @@ class Checkpoints:
             yield
         except Exception as error:
             text = " ".join(str(error).split())
-            if code := _OS_ERROR.search(text):
-                number = int(code[1])
-                raise OSError(
-                    number, os.strerror(number), str(self.directory)
-                ) from error
-            if isinstance(error, OSError):
-                raise
+            code = _OS_ERROR.search(text)
+            number = int(code[1]) if code else getattr(error, "errno", None)
+            if number is not None:
+                where = getattr(error, "filename", None) or str(self.directory)
+                raise OSError(number, os.strerror(number), where) from error
             raise OSError(
                 f"a checkpoint in {self.directory} cannot be written: {text[:400]}"
             ) from error
