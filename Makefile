@@ -9,6 +9,8 @@ endif
 VERSION := $(shell $(PYTHON) -c 'import platform; print(platform.python_version())')
 MADE := $(VENV)/.python-$(VERSION)
 INSTALLED := $(VENV)/.installed
+# With LOCKED=1 what is installed has the versions and the hashes of the lock file.
+LOCK := requirements/ci-$(basename $(VERSION)).txt
 WORKERS := 2
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 # For Linux PyPI offers a CUDA build of several GB; PyTorch's own index has CPU builds.
@@ -16,7 +18,7 @@ TORCH := torch==2.13.0
 # A shell that starts `make` with its own PYTHONPATH would hide what is installed here.
 unexport PYTHONPATH
 
-.PHONY: help demo test test-fast test-torch check clean
+.PHONY: help demo test test-fast test-torch check lock clean
 
 help:
 	@echo 'make demo        a narrow ResNet18 on digits through all stages, and its report'
@@ -24,6 +26,7 @@ help:
 	@echo 'make test-fast   the tests that take at most 5 seconds, in at most 3 minutes'
 	@echo 'make test-torch  install PyTorch; the fast tests and those that need it'
 	@echo 'make check       format, lint, types'
+	@echo 'make lock        resolve the lock files in requirements/ anew'
 	@echo 'make clean       remove the environment, the runs and the caches'
 	@echo 'make PYTHON=python3.12 ... chooses the Python; now $(PYTHON), $(VERSION)'
 
@@ -46,6 +49,18 @@ check: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
+# A lock file for each Python, which the workflow installs from. It has PyPI's hashes and
+# names no index. PyTorch is left out: its builds differ between indexes.
+lock: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet uv
+	for version in 3.11 3.12 3.13; do \
+	$(BIN)/uv pip compile --quiet --upgrade --python-version $$version \
+		--python-platform x86_64-unknown-linux-gnu --generate-hashes \
+		--no-emit-index-url --no-emit-find-links --no-annotate --extra dev \
+		--custom-compile-command 'make lock' \
+		--output-file requirements/ci-$$version.txt \
+		pyproject.toml requirements/build.in || exit 1; done
+
 # Another Python makes the environment anew; another pyproject.toml installs into it.
 $(MADE):
 	@$(PYTHON) -m ensurepip --version
@@ -53,8 +68,13 @@ $(MADE):
 	$(PYTHON) -m venv $(VENV)
 	touch $@
 
-$(INSTALLED): pyproject.toml $(MADE)
+$(INSTALLED): pyproject.toml $(MADE) $(if $(LOCKED),$(LOCK))
+ifdef LOCKED
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement $(LOCK)
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+else
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+endif
 	touch $@
 
 clean:

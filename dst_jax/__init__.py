@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dst_jax import (
         activations,
+        allocation,
+        channels,
         checks,
         cost,
         data,
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 __all__ = [
     "__version__",
     "activations",
+    "allocation",
+    "channels",
     "checks",
     "cost",
     "data",

@@ -14,8 +14,10 @@ __all__ = [
     "known_options",
     "lookup",
     "one_of",
+    "positive",
     "resolve",
     "share",
+    "suggestion",
 ]
 
 Member = TypeVar("Member")
@@ -78,6 +80,24 @@ def at_least(name: str, value: Any, least: Any) -> None:
         raise ValueError(f"{name} must be a finite number >= {least}, got {value}")
 
 
+def positive(name: str, value: Any) -> None:
+    """Refuses a number that is not above 0 and finite; a traced value passes.
+
+    Args:
+      name: the argument, for the message.
+      value: its value.
+
+    Raises:
+      ValueError: the value is out of range or NaN.
+
+    >>> positive("clip", -1)
+    Traceback (most recent call last):
+    ValueError: clip must be > 0 and finite, got -1
+    """
+    if not is_traced(value) and not 0 < value < float("inf"):
+        raise ValueError(f"{name} must be > 0 and finite, got {value}")
+
+
 def one_of(name: str, value: Any, known: Collection[str]) -> None:
     """Refuses a word that is not in `known`, and suggests the nearest one.
 
@@ -95,7 +115,7 @@ def one_of(name: str, value: Any, known: Collection[str]) -> None:
     """
     if value not in known:
         allowed = f"{name} must be one of {tuple(known)}"
-        raise ValueError(f"{allowed}, got {value!r}{_nearest(value, known)}")
+        raise ValueError(f"{allowed}, got {value!r}{suggestion(value, known)}")
 
 
 def lookup(name: str, value: str, known: Mapping[str, Member]) -> Member:
@@ -122,7 +142,7 @@ def lookup(name: str, value: str, known: Mapping[str, Member]) -> Member:
     if ":" in value:
         return resolve(value, argument=name)
     raise ValueError(
-        f"{name} must be one of {tuple(known)}, got {value!r}{_nearest(value, known)}"
+        f"{name} must be one of {tuple(known)}, got {value!r}{suggestion(value, known)}"
         " (a module:attribute is taken too)"
     )
 
@@ -185,7 +205,7 @@ def resolve(text: str, *, argument: str = "name") -> Any:
         if not hasattr(found, part):
             raise ValueError(
                 f"{argument} {text!r}: {where} has no attribute"
-                f" {part!r}{_nearest(part, dir(found))}"
+                f" {part!r}{suggestion(part, dir(found))}"
             )
         found, where = getattr(found, part), part
     return found
@@ -210,11 +230,19 @@ def known_options(owner: str, given: Collection[str], known: Collection[str]) ->
     if unknown:
         raise ValueError(
             f"{owner} has no option {unknown}; it takes"
-            f" {list(known)}{_nearest(unknown[0], known)}"
+            f" {list(known)}{suggestion(unknown[0], known)}"
         )
 
 
-def _nearest(value: Any, known: Collection[str]) -> str:
-    """The end of a message: the known word that looks most like `value`, if any."""
+def suggestion(value: Any, known: Collection[str]) -> str:
+    """The end of a message: the known word that looks most like a value, if any.
+
+    Args:
+      value: what is not in `known`.
+      known: all words that are allowed.
+
+    >>> "mnits is unknown" + suggestion("mnits", ["digits", "mnist"])
+    "mnits is unknown; did you mean 'mnist'?"
+    """
     close = difflib.get_close_matches(str(value), known, n=1)
     return f"; did you mean {close[0]!r}?" if close else ""

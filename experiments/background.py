@@ -51,7 +51,7 @@ def main(argv: list[str] | None = None) -> int:
       argv: the arguments; the command line's by default.
 
     >>> main(["runs/none"])
-    1
+    2
     """
     options = parse(Options, argv, name="background", doc=__doc__)
     return status(lambda: options, _print)

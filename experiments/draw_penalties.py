@@ -6,18 +6,17 @@ COMMAND
 
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import tyro
-
-from experiments.running.command_line import status
+from experiments.running.command_line import parse, status
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["draw", "main"]
+__all__ = ["Options", "draw", "main"]
 
 _SHAPES: Mapping[str, tuple[str, tuple[float, ...]]] = {
     "lp": ("p", (0.25, 0.5, 0.75)),
@@ -43,14 +42,22 @@ _VECTORS = (
 _LARGEST = 3.0
 
 
-def main(path: Path = Path("docs/figures/penalties.png")) -> int:
+@dataclass(frozen=True)
+class Options:
+    """Where the figure goes."""
+
+    path: Path = Path("docs/figures/penalties.png")
+    """File that it is written to."""
+
+
+def main(path: Path = Options.path) -> int:
     """Writes the figure; returns the exit status.
 
     Args:
       path: file that it is written to.
 
     >>> main(Path("/dev/null/penalties.png"))
-    1
+    2
     """
     return status(lambda: path, _write)
 
@@ -98,14 +105,22 @@ def _panel(axes: "Axes", name: str) -> None:
     s = jnp.linspace(0, _LARGEST, 601)[1:]  # the slope just above 0, not the one at 0
     for i, value in enumerate(values):
         of_entry = _of_entry(name, {option: value} if option else {})
-        label = f"{option} = {value:g}" if option else None
+        label = f"{value:g}" if i else f"{option} = {value:g}"
         axes.plot(s, jax.vmap(of_entry)(s), color=colour(i), label=label)
         slope = jax.vmap(jax.grad(of_entry))(s)
         axes.plot(s, slope, "--", color=colour(i), linewidth=1.0)
     axes.set_title(f"{name} of (s, 1)" if name in _VECTORS else name)
     axes.set_ylim(-0.75, 4.0)
-    if option:
-        axes.legend(fontsize=7, loc="upper right")
+    if option:  # next to the title, so that no curve is under it
+        axes.legend(
+            fontsize=7,
+            loc="lower right",
+            bbox_to_anchor=(1.02, 0.98),
+            ncols=len(values),
+            handlelength=0.8,
+            handletextpad=0.4,
+            columnspacing=0.7,
+        )
 
 
 def _of_entry(name: str, options: Mapping[str, float]) -> Callable:
@@ -121,5 +136,5 @@ def _of_entry(name: str, options: Mapping[str, float]) -> Callable:
 
 
 if __name__ == "__main__":
-    prog = "python -m experiments.draw_penalties"
-    sys.exit(tyro.cli(main, prog=prog, description=__doc__))
+    chosen = parse(Options, None, name="draw_penalties", doc=__doc__)
+    sys.exit(main(chosen.path))

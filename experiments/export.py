@@ -52,7 +52,7 @@ def main(argv: list[str] | None = None) -> int:
       argv: the arguments; the command line's by default.
 
     >>> main(["runs/none"])
-    1
+    2
     """
     options = parse(Options, argv, name="export", doc=__doc__)
     return status(lambda: options, _print_sizes)
@@ -114,12 +114,17 @@ def _print_sizes(options: Options) -> None:
 
 def _records(run: "Run", stage: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
     """config.json and the record of one stage."""
+    from dst_jax import checks
+
     record = run.read_config()
     if record is None:
         raise ValueError(f"{run.path} is not a run: it has no config.json")
     name = stage or record["stages"][-1]
     if name not in record["stages"]:
-        raise ValueError(f"--stage must be one of {record['stages']}, got {name!r}")
+        raise ValueError(
+            f"--stage must be one of {record['stages']}, got {name!r}"
+            f"{checks.suggestion(name, record['stages'])}"
+        )
     found = run.read_stage(name)
     if found is None:
         raise ValueError(f"{run.path} has not finished its stage {name}")

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from experiments.options.annotations import AT_LEAST_1, Range, check_ranges
+from experiments.options.annotations import AT_LEAST_1, Range, at_most, check_ranges
 from experiments.running.command_line import parse, status
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Options:
     """Points of hold-out accuracy that may be lost, over all layers."""
     kind: Literal["hard", "soft"] = "hard"
     """FATReLU, or the ReLU shifted by the threshold."""
-    bisections: Annotated[int, AT_LEAST_1] = 6
+    bisections: Annotated[int, AT_LEAST_1, at_most(30)] = 6
     """Evaluations of the hold-out per layer."""
     percentile: Annotated[float, Range("in (0, 100)", lambda x: 0 < x < 100)] = 99.0
     """Percentile of a layer's entries on one hold-out batch: the largest threshold
@@ -80,9 +80,10 @@ def _search(options: Options) -> None:
 
 
 def _stage(options: Options, names: Sequence[str]) -> str:
+    from dst_jax import checks
+
     name = names[-1] if options.stage is None else options.stage
-    if name not in names:
-        raise ValueError(f"--stage must be one of {names}, got {name!r}")
+    checks.one_of("--stage", name, names)
     return name
 
 

@@ -1,16 +1,27 @@
 """Runs a model and returns its tapped activation maps."""
 
 from collections import OrderedDict
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 from flax.traverse_util import flatten_dict
 from jaxtyping import Array
 
-from dst_jax.activations.tap import COLLECTION
+from dst_jax import checks
+from dst_jax.activations.stacked import unstacked
+from dst_jax.activations.tap import COLLECTION, KINDS, THRESHOLDS, Tap
+from dst_jax.activations.threshold_variables import thresholds_of
 
 __all__ = ["apply_with_activations"]
+
+
+class _Seen(NamedTuple):
+    """What a tap saw of its input and its variables."""
+
+    shape: tuple[int, ...]
+    has_threshold: bool
 
 
 def apply_with_activations(
@@ -22,6 +33,11 @@ def apply_with_activations(
 ) -> tuple[Any, OrderedDict[str, Array], dict[str, Any]]:
     """`model.apply` that also returns the map at every `Tap`.
 
+    A tap inside `nn.scan` or `nn.vmap` has a map for each layer: `layers/relu/0`,
+    `layers/relu/1`, ... The collection must be stacked along the first axis, with
+    `variable_axes={"activations": 0}`. Where the batch is on such a map is found by
+    tracing the model with one example more. A `vmap` over the examples stacks none.
+
     Args:
       model: Linen module with taps.
       variables: variables of the model.
@@ -31,7 +47,13 @@ def apply_with_activations(
 
     Returns:
       `(output, activations, updated_collections)`: `activations` maps module paths
-      such as `layer1/0/relu1` to arrays (batch, ...), in order of execution.
+      such as `layer1/0/relu1` to arrays (batch, ...), in order of execution, the layers
+      of a stack one after another.
+
+    Raises:
+      ValueError: the maps of a tap are not collected, or their batch axis is not known;
+        or the variables have a threshold for a tap that there is not, or that does not
+        read it.
 
     >>> import jax, jax.numpy as jnp
     >>> from dst_jax.activations.tap import Tap
@@ -43,14 +65,70 @@ def apply_with_activations(
     """
     collections = [mutable] if isinstance(mutable, str) else list(mutable)
     fresh = {name: tree for name, tree in variables.items() if name != COLLECTION}
-    output, updated = model.apply(
-        fresh, *args, mutable=[*collections, COLLECTION], **kwargs
-    )
-    updated = dict(updated)
-    sown = updated.pop(COLLECTION, {})
-    # Flax keeps the order of execution; jit would sort a plain dict by key.
-    maps: OrderedDict[str, Any] = OrderedDict(
-        (name.removesuffix("/map"), x)
-        for name, x in flatten_dict(sown, sep="/").items()
-    )
-    return output, maps, updated
+
+    def applied(*args: Any, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
+        output, updated = model.apply(
+            fresh, *args, mutable=[*collections, COLLECTION], **kwargs
+        )
+        return output, dict(updated)
+
+    with _watched() as seen:
+        output, updated = applied(*args, **kwargs)
+    maps = _maps(updated.pop(COLLECTION, {}))
+    _check_collected(maps, seen)
+    if "method" not in kwargs:  # which may run a part of the model
+        _check_thresholds(variables, seen)
+
+    def traced(*args: Any, **kwargs: Any) -> Any:
+        with _watched() as seen:
+            _, updated = applied(*args, **kwargs)
+        return _maps(updated[COLLECTION]), {name: x.shape for name, x in seen.items()}
+
+    shapes = {name: tap.shape for name, tap in seen.items()}
+    return output, unstacked(maps, shapes, traced, args, kwargs), updated
+
+
+def _maps(sown: Mapping[str, Any]) -> OrderedDict[str, Array]:
+    """Maps by path. Flax keeps the order of execution; jit would sort a plain dict."""
+    flat: Any = flatten_dict(dict(sown), sep="/")
+    return OrderedDict((name.removesuffix("/map"), x) for name, x in flat.items())
+
+
+@contextmanager
+def _watched() -> Iterator[dict[str, _Seen]]:
+    """Records what every tap sees: in a scan, one layer."""
+    seen: dict[str, _Seen] = {}
+
+    def watch(
+        next_call: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        context: nn.module.InterceptorContext,
+    ) -> Any:
+        tap = context.module
+        if isinstance(tap, Tap) and context.method_name == "__call__":
+            has_threshold = any(tap.has_variable(THRESHOLDS, kind) for kind in KINDS)
+            seen["/".join(tap.path)] = _Seen(args[0].shape, has_threshold)
+        return next_call(*args, **kwargs)
+
+    with nn.intercept_methods(watch):
+        yield seen
+
+
+def _check_collected(maps: Mapping[str, Array], seen: Mapping[str, _Seen]) -> None:
+    lost = sorted(seen.keys() - maps.keys())
+    if lost:
+        raise ValueError(
+            f"the maps of {lost} were not collected: nn.scan and nn.vmap around a tap "
+            "need variable_axes={'activations': 0} next to their other collections"
+        )
+
+
+def _check_thresholds(variables: Mapping[str, Any], seen: Mapping[str, _Seen]) -> None:
+    for name in thresholds_of(variables):
+        checks.one_of("the map of a threshold", name, sorted(seen))
+        if not seen[name].has_threshold:
+            raise ValueError(
+                f"the threshold of {name} does not reach its tap: nn.scan and nn.vmap "
+                "around it need variable_broadcast='thresholds'"
+            )

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-__all__ = ["Sparsity", "counts", "sparsity"]
+__all__ = ["Sparsity", "check_filled", "counts", "sparsity"]
 
 
 class Sparsity(NamedTuple):
@@ -31,13 +31,32 @@ def counts(activations: Mapping[str, Array]) -> OrderedDict[str, Int[Array, "bat
     Returns:
       int32 arrays (batch,) by name. Negative zero is a zero, NaN is not.
 
+    Raises:
+      ValueError: a map is empty.
+
     >>> counts({"relu": jnp.array([[0.0, 1.0], [0.0, 0.0]])})["relu"].tolist()
     [1, 2]
     """
+    check_filled(activations)
     return OrderedDict(
         (name, (x == 0).sum(range(1, x.ndim), dtype=jnp.int32))
         for name, x in activations.items()
     )
+
+
+def check_filled(activations: Mapping[str, Array]) -> None:
+    """Refuses maps without elements: no share of their zeros is defined.
+
+    Raises:
+      ValueError: a map is empty.
+
+    >>> check_filled({"relu": jnp.ones((0, 3))})
+    Traceback (most recent call last):
+    ValueError: the map relu is empty: its shape is (0, 3)
+    """
+    for name, x in activations.items():
+        if not x.size:
+            raise ValueError(f"the map {name} is empty: its shape is {x.shape}")
 
 
 def sparsity(activations: Mapping[str, Array]) -> Sparsity:
@@ -53,7 +72,7 @@ def sparsity(activations: Mapping[str, Array]) -> Sparsity:
       Float32 fractions. For exact counts over a set, sum `counts`.
 
     Raises:
-      ValueError: there are no maps.
+      ValueError: there are no maps, or a map is empty.
 
     >>> maps = {"a": jnp.array([[0.0, 1.0]]), "b": jnp.array([[0.0] * 6])}
     >>> found = sparsity(maps)

@@ -7,9 +7,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from dst_jax import trees
+from dst_jax.activations.statistics import check_filled
 from dst_jax.typing import Rules, is_traced
 
 __all__ = ["fat_relu", "hard_threshold", "percentile_thresholds", "soft_threshold"]
@@ -20,7 +22,7 @@ def fat_relu(
 ) -> Float[Array, "*shape"]:
     """The forced-activation-threshold ReLU, which zeroes entries below `t`.
 
-        x if x >= t and x > 0, else 0
+        x if x >= t and x > 0, else 0; NaN stays NaN
 
     The gradient is 1 where `x` is kept and 0 elsewhere; `t` has no gradient.
 
@@ -41,7 +43,7 @@ def fat_relu(
     >>> fat_relu(jnp.array([-1.0, 0.1, 0.5]), 0.2).tolist()
     [0.0, 0.0, 0.5]
     """
-    return jnp.where((x >= _threshold(x, t)) & (x > 0), x, 0)
+    return jnp.where((x < _threshold(x, t)) | (x <= 0), 0, x)
 
 
 def hard_threshold(
@@ -49,7 +51,7 @@ def hard_threshold(
 ) -> Float[Array, "*shape"]:
     """Zeroes the entries of magnitude up to `t`, on maps of either sign.
 
-        x if |x| > t, else 0
+        x if |x| > t, else 0; NaN stays NaN
 
     The gradient is 1 where `x` is kept and 0 elsewhere; `t` has no gradient.
 
@@ -71,7 +73,7 @@ def hard_threshold(
     >>> hard_threshold(jnp.array([-1.0, 0.1, 0.2]), 0.2).tolist()
     [-1.0, 0.0, 0.0]
     """
-    return jnp.where(jnp.abs(x) > _threshold(x, t), x, 0)
+    return jnp.where(jnp.abs(x) <= _threshold(x, t), 0, x)
 
 
 def soft_threshold(
@@ -79,7 +81,7 @@ def soft_threshold(
 ) -> Float[Array, "*shape"]:
     """The proximal activation of l1, which moves entries towards 0 by up to `t`.
 
-        sign(x) max(|x| - t, 0)
+        sign(x) max(|x| - t, 0); NaN stays NaN
 
     After a ReLU it is `relu(x - t)`, the shifted ReLU.
 
@@ -98,7 +100,7 @@ def soft_threshold(
     [-0.5, 0.0, 1.0]
     """
     t = _threshold(x, t)
-    return jnp.where(jnp.abs(x) > t, x - jnp.sign(x) * t, 0)
+    return jnp.where(jnp.abs(x) <= t, 0, x - jnp.sign(x) * t)
 
 
 def percentile_thresholds(
@@ -119,7 +121,8 @@ def percentile_thresholds(
       has that many zeros.
 
     Raises:
-      ValueError: a sparsity is out of range, or a regex matches no map.
+      ValueError: a sparsity is out of range, a regex matches no map, or a map is empty
+        or holds NaN.
 
     Reference:
       CATS (arXiv 2404.08763) and TEAL (arXiv 2408.14690).
@@ -140,6 +143,9 @@ def percentile_thresholds(
 def _percentile(name: str, x: Array, sparsity: float) -> Float[Array, ""]:
     if not 0 <= sparsity < 1:
         raise ValueError(f"sparsity of {name} must be in [0, 1), got {sparsity}")
+    check_filled({name: x})
+    if not is_traced(x) and np.isnan(np.asarray(x, np.float32)).any():
+        raise ValueError(f"the map {name} holds NaN, which has no rank")
     rank = math.ceil(sparsity * x.size - 1e-9)  # 0.7 * 10 is a little over 7
     if rank == 0:
         return jnp.zeros((), x.dtype)
@@ -148,7 +154,8 @@ def _percentile(name: str, x: Array, sparsity: float) -> Float[Array, ""]:
 
 def _threshold(x: Array, t: Any) -> Array:
     """`t` checked, in the dtype of `x` and with its rank."""
-    if not is_traced(t) and not bool(((jnp.asarray(t) >= 0) & jnp.isfinite(t)).all()):
+    # NumPy: inside a traced function, JAX would trace the check of a constant too.
+    if not is_traced(t) and not ((np.asarray(t) >= 0) & np.isfinite(t)).all():
         raise ValueError(f"t must be finite and >= 0, got {t}")
     t = jnp.asarray(t, x.dtype)
     return t.reshape((1,) * (x.ndim - t.ndim) + t.shape)

@@ -1,5 +1,6 @@
 """The search for thresholds within a budget of accuracy, on the host."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -35,21 +36,22 @@ def search_thresholds(
     Args:
       evaluate: function from `{layer: threshold}`, with all layers, to a metric that is
         better when larger, such as accuracy on a hold-out. It is called about
-        `log2(upper / precision) + 1` times per layer. NaN counts as over budget.
+        `log2(upper / precision) + 1` times per layer, and at least once.
       layers: names in the order of the search; earlier layers get larger thresholds.
       budget: loss of the metric that is allowed, >= 0, in the metric's own unit.
       per_layer: Whether each layer may lose `budget` from where its search began, as in
         the authors' code; otherwise the budget is for all layers together.
       upper: largest threshold tried, > 0, for all layers or by name, for instance the
         99th percentile of the layer's maps.
-      precision: width at which the bisection stops, > 0.
+      precision: width at which the bisection stops, > 0; `upper` itself is tried at
+        any width.
 
     Returns:
       The thresholds, and the metric with and without them.
 
     Raises:
-      ValueError: an option is out of range, `layers` names one twice, or `upper` does
-        not name all layers.
+      ValueError: an option is out of range, `layers` names one twice, `upper` does not
+        name all layers, or the metric is NaN.
 
     Reference:
       Kurtz et al. 2020 (PMLR 119:5533-5543), in the form of neuralmagic/sparseml's
@@ -64,12 +66,12 @@ def search_thresholds(
     tops = dict(upper) if isinstance(upper, Mapping) else dict.fromkeys(layers, upper)
     _check(layers, budget, tops, precision)
     thresholds = dict.fromkeys(layers, 0.0)
-    start = metric = float(evaluate(dict(thresholds)))
+    start = metric = _measured(evaluate, thresholds)
     for layer in layers:
         floor = (metric if per_layer else start) - budget
         low, high, trial = 0.0, float(tops[layer]), float(tops[layer])
-        while high - low > precision:
-            found = float(evaluate(thresholds | {layer: trial}))
+        while high - low > precision or trial == tops[layer] > low:
+            found = _measured(evaluate, thresholds | {layer: trial})
             if found >= floor:
                 low, metric = trial, found
             else:
@@ -77,6 +79,18 @@ def search_thresholds(
             trial = (low + high) / 2
         thresholds[layer] = low
     return FoundThresholds(thresholds, metric, start)
+
+
+def _measured(
+    evaluate: Callable[[dict[str, float]], float], thresholds: Mapping[str, float]
+) -> float:
+    metric = float(evaluate(dict(thresholds)))
+    if math.isnan(metric):
+        raise ValueError(
+            f"the metric is NaN at the thresholds {dict(thresholds)}: a network that "
+            "is not finite has none"
+        )
+    return metric
 
 
 def _check(

@@ -27,8 +27,11 @@ def with_thresholds(
 
     Args:
       variables: variables of a model with taps; they are not changed.
-      thresholds: thresholds >= 0 by name of the map, as `apply_with_activations` names
-        it; a number, or one per channel. Other maps have no threshold.
+      thresholds: thresholds >= 0 by path of the tap, which names its map in
+        `apply_with_activations`; a number, or one per channel. Other maps have no
+        threshold. `apply_with_activations` refuses a name that no tap has. The taps
+        inside `nn.scan` or `nn.vmap` share a threshold, and read it if these have
+        `variable_broadcast="thresholds"`.
       kind: kind of the thresholds: entries above them stay ("hard") or shrink by the
         threshold ("soft").
 

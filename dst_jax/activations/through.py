@@ -30,7 +30,8 @@ def through(functions: Mapping[str, Callable[[Array], Array]]) -> Iterator[None]
 
     Raises:
       ValueError: on entry, an invalid regex; in the network, a function that changes
-        the shape or the dtype of a map.
+        the shape or the dtype of a map; on exit, a regex that matches none of the taps
+        of the networks that were traced.
 
     >>> import jax.numpy as jnp
     >>> model = nn.Sequential([nn.relu, Tap()])
@@ -39,6 +40,7 @@ def through(functions: Mapping[str, Callable[[Array], Array]]) -> Iterator[None]
     [0.0, 6.0]
     """
     rules = [(_compiled(pattern), function) for pattern, function in functions.items()]
+    seen: dict[str, None] = {}
 
     def intercept(
         next_call: Callable[..., Any],
@@ -48,6 +50,7 @@ def through(functions: Mapping[str, Callable[[Array], Array]]) -> Iterator[None]
     ) -> Any:
         if isinstance(context.module, Tap) and context.method_name == "__call__":
             name = "/".join(context.module.path)
+            seen[name] = None
             for pattern, function in rules:
                 if pattern.search(name):
                     args = (_checked(name, args[0], function(args[0])),)
@@ -56,6 +59,9 @@ def through(functions: Mapping[str, Callable[[Array], Array]]) -> Iterator[None]
 
     with nn.intercept_methods(intercept):
         yield
+    unknown = [r.pattern for r, _ in rules if not any(map(r.search, seen))]
+    if seen and unknown:
+        raise ValueError(f"functions for {unknown} match none of: {', '.join(seen)}")
 
 
 def _compiled(pattern: str) -> re.Pattern[str]:

@@ -18,8 +18,8 @@ def keep_top_k(
     """Keeps the `k` entries of largest magnitude of every example, zeroes the others.
 
     Each example is ranked alone, so the result does not depend on the batch. A tie goes
-    to the first entry: there are never more than `k` nonzeros. The gradient is 1 where
-    an entry is kept and 0 elsewhere.
+    to the first entry: there are never more than `k` nonzeros. NaN stays NaN. The
+    gradient is 1 where an entry is kept and 0 elsewhere.
 
     Args:
       x: maps, batch first.
@@ -35,7 +35,8 @@ def keep_top_k(
     [[0.0, -3.0, 0.0], [0.0, 0.0, 0.5]]
     """
     scores = jax.lax.stop_gradient(jnp.abs(x))
-    return jnp.where(jax.vmap(lambda row: trees.top_k(row, k))(scores), x, 0)
+    kept = jax.vmap(lambda row: trees.top_k(row, k))(scores)
+    return jnp.where(kept | jnp.isnan(x), x, 0)
 
 
 def sparsify_saved(

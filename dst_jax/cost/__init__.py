@@ -6,6 +6,7 @@
     cost.estimate(profiles, accelerator)     cycles, traffic and energy
     cost.surrogate(fn)(params, batch)        multiplications as a differentiable loss
     cost.sensitivity(fn)(params, batch)      cost of one nonzero element of each map
+    cost.register(primitive, rule)           what a primitive of your own computes
 
 The rooms of this wing:
 
@@ -31,7 +32,9 @@ from dst_jax.cost.gradients.sensitivity import sensitivity
 from dst_jax.cost.gradients.surrogate import soft_indicator, surrogate
 from dst_jax.cost.storage import formats
 from dst_jax.cost.storage.format_table import storage, table
+from dst_jax.jaxprs.calls import register
 from dst_jax.jaxprs.exact_integers import Count
+from dst_jax.jaxprs.values import Uncounted
 
 __all__ = [
     "Count",
@@ -40,6 +43,7 @@ __all__ = [
     "OpCounts",
     "OpEstimate",
     "OpProfile",
+    "Uncounted",
     "accelerators",
     "accumulate",
     "as_dict",
@@ -50,6 +54,7 @@ __all__ = [
     "formats",
     "input_sensitivity",
     "profile",
+    "register",
     "sensitivity",
     "soft_indicator",
     "storage",

@@ -11,7 +11,7 @@ __all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command line and returns its exit status: 0, or 1 with a reason.
+    """Runs the command line and returns its exit status: 0, or 2 with a reason.
 
     >>> main(["prepare", "digits"])
     digits needs no preparation: it comes with scikit-learn
@@ -22,9 +22,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folder = prepare(
             options.name, data_dir=options.data_dir, manual_dir=options.manual_dir
         )
-    except (FileNotFoundError, ModuleNotFoundError, ValueError) as error:
+    except (OSError, ModuleNotFoundError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return 1
+        return 2
     if folder is None:
         print(f"{options.name} needs no preparation: it comes with scikit-learn")
     else:

@@ -7,6 +7,8 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from dst_jax import checks
+
 __all__ = ["Augment", "affine", "by_names", "flip", "names", "pad_crop"]
 
 Augment = Callable[[np.ndarray, np.random.Generator], np.ndarray]
@@ -116,5 +118,8 @@ def by_names(wanted: Sequence[str]) -> tuple[Augment, ...]:
     """
     for name in wanted:
         if name not in _AUGMENTS:
-            raise ValueError(f"augment {name!r} is not one of: {', '.join(names())}")
+            raise ValueError(
+                f"augment {name!r} is not one of: {', '.join(names())}"
+                f"{checks.suggestion(name, _AUGMENTS)}"
+            )
     return tuple(_AUGMENTS[name] for name in wanted)

@@ -13,6 +13,7 @@ from dst_jax import checks
 from dst_jax.data import augments, sources
 from dst_jax.data.corrupt import CorruptLog, CorruptRecord
 from dst_jax.data.digits import load_digits
+from dst_jax.data.images import MAX_PIXELS
 from dst_jax.data.options import check_range
 from dst_jax.data.recipes import Recipe, find, recipe_of
 from dst_jax.data.records import EncodedRecords, Example, Records, decode_all
@@ -96,6 +97,7 @@ def load(
     augment: Sequence[str] | None = None,
     standardise: bool = True,
     corrupt_limit: int = 100,
+    max_pixels: int = MAX_PIXELS,
 ) -> Dataset:
     """Opens a data set; small images are decoded into memory.
 
@@ -114,11 +116,14 @@ def load(
         1, and black stays 0.
       corrupt_limit: number of distinct corrupt records that are left out, at least 0;
         one more is an error.
+      max_pixels: the largest number of pixels of an image in a set of TFDS, at least 1;
+        an image that has more is a corrupt record, and is not decoded.
 
     Raises:
       FileNotFoundError: the set is not prepared; the message gives the command.
-      ValueError: an argument is out of range, or the set does not support it; or more
-        than `corrupt_limit` records are corrupt.
+      ValueError: an argument is out of range, or the set does not support it; the set
+        is damaged, or a split of it is empty; or more than `corrupt_limit` records are
+        corrupt.
 
     >>> dataset = load("digits", holdout=0.25)
     >>> len(dataset.train), len(dataset.holdout), len(dataset.test)
@@ -143,8 +148,9 @@ def load(
     size = recipe.image_size if image_size is None else image_size
     fraction = recipe.holdout if holdout is None else holdout
     _check_options(size, fraction, corrupt_limit)
+    check_range("max_pixels", max_pixels, 1)
     log = CorruptLog(corrupt_limit)
-    train, test, origin = _open(name, recipe, data_dir, size, log)
+    train, test, origin = _open(name, recipe, data_dir, size, log, max_pixels)
     kept, apart = _hold_out(len(train), fraction)
     return Dataset(
         name=name,
@@ -192,6 +198,9 @@ def _from_outside(name: str, found: Any, options: Mapping[str, Any]) -> Dataset:
     dataset = found(**given) if callable(found) else found
     if not isinstance(dataset, Dataset):
         raise ValueError(f"data set {name!r} must be a Dataset, got {dataset!r}")
+    for split in (dataset.train, dataset.test):
+        if not len(split):
+            raise ValueError(f"data set {name!r}: the split {split.name!r} is empty")
     return dataset
 
 
@@ -207,6 +216,7 @@ def _open(
     data_dir: str | os.PathLike[str] | None,
     size: int,
     log: CorruptLog,
+    max_pixels: int,
 ) -> tuple[Records, Records, dict[str, str]]:
     """The records of the training and the test split, and where they come from."""
     if recipe.tfds is None:
@@ -222,9 +232,16 @@ def _open(
         label = f"{name} {split}"
         if recipe.photographs:
             return EncodedRecords(
-                label, source, recipe.num_classes, size, recipe.augment
+                label, source, recipe.num_classes, size, recipe.augment, max_pixels
             )
-        return decode_all(source, name=label, recipe=recipe, size=size, log=log)
+        return decode_all(
+            source,
+            name=label,
+            recipe=recipe,
+            size=size,
+            log=log,
+            max_pixels=max_pixels,
+        )
 
     train, test = records(recipe.train_split), records(recipe.test_split)
     return train, test, sources.origin(builder)

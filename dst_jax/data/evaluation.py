@@ -63,8 +63,9 @@ def eval_batches(
 
     Raises:
       ValueError: an argument is out of range. While iterating: more records are
-        corrupt than the data set's `corrupt_limit`; or one is corrupt and there are
-        several processes, which without `anywhere` do not know it of each other.
+        corrupt than the data set's `corrupt_limit`, or all of them; or one is corrupt
+        and there are several processes, which without `anywhere` do not know it of each
+        other.
 
     >>> from dst_jax import data
     >>> batches = eval_batches(data.load("digits").test, batch_size=256)
@@ -76,7 +77,8 @@ def eval_batches(
     plan = _evaluation_plan(len(split), batch_size, process_index, process_count)
     known = process_count == 1 or anywhere is not None
     read = partial(_evaluation_example, split, known=known)
-    return _read_in_order(plan, read, threads, anywhere or (lambda flags: flags))
+    batches = _read_in_order(plan, read, threads, anywhere or (lambda flags: flags))
+    return _some(batches, split)
 
 
 def _evaluation_example(split: Split, position: int, *, known: bool) -> Example | None:
@@ -137,6 +139,16 @@ def _read_in_order(
                 yield from next_batch()
         while ahead:
             yield from next_batch()
+
+
+def _some(batches: Iterator[EvalBatch], split: Split) -> Iterator[EvalBatch]:
+    """The batches; an error at the end if all records were corrupt."""
+    found = False
+    for batch in batches:
+        found = True
+        yield batch
+    if not found and len(split):
+        raise ValueError(f"no record of {split.name} is readable")
 
 
 def _batch(

@@ -14,9 +14,18 @@ from absl import flags
 
 from dst_jax.data.corrupt import CorruptRecord
 from dst_jax.data.datasets import Split
-from dst_jax.data.options import check_processes, check_range, choose_threads
+from dst_jax.data.options import (
+    MOST_WORKERS,
+    check_processes,
+    check_range,
+    choose_threads,
+)
 
 __all__ = ["steps_per_epoch", "train_iterator"]
+
+_ENDLESS = 2**62
+"""Examples before the end of an endless order: Grain divides the number by the batch
+size in floats, and what is rounded up must still be the length of something."""
 
 
 def steps_per_epoch(split: Split, batch_size: int) -> int:
@@ -83,6 +92,7 @@ def train_iterator(
     check_processes(batch_size, process_index, process_count)
     check_range("seed", seed, 0, 2**32 - 1)
     check_range("workers", workers, 0)
+    check_range("workers", workers, 0, MOST_WORKERS)
     check_range("prefetch", prefetch, 1)
     check_range("start", start, 0)
     if batch_size > len(split):
@@ -100,7 +110,8 @@ def train_iterator(
         .repeat()
         .random_map(partial(_training_example, split))
     )
-    shares = examples.batch(batch_size // process_count)
+    # An endless order of examples, cut where it still has a length.
+    shares = examples[:_ENDLESS].batch(batch_size // process_count)
     batches = shares[start * process_count + process_index :: process_count]
     # The buffer counts batches, and bounds how many threads can be busy.
     reading = grain.ReadOptions(threads, max(prefetch, threads))

@@ -2,7 +2,10 @@
 
 import os
 
-__all__ = ["check_processes", "check_range", "choose_threads"]
+__all__ = ["MOST_WORKERS", "check_processes", "check_range", "choose_threads"]
+
+MOST_WORKERS = 1024
+"""Threads, and processes, that may be asked for: hosts have fewer cores."""
 
 _MOST_THREADS = 16
 """Default limit: more threads wait for the interpreter lock, each with a batch."""
@@ -16,6 +19,7 @@ def choose_threads(threads: int | None, *, workers: int = 0) -> int:
     """
     if threads is not None:
         check_range("threads", threads, 1)
+        check_range("threads", threads, 1, MOST_WORKERS)
         return threads
     affinity = getattr(
         os, "sched_getaffinity", None

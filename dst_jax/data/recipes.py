@@ -158,7 +158,10 @@ def recipe_of(name: str) -> Recipe:
     100
     """
     if name not in _RECIPES:
-        raise ValueError(f"data set {name!r} is not one of: {', '.join(names())}")
+        raise ValueError(
+            f"data set {name!r} is not one of: {', '.join(names())}"
+            f"{checks.suggestion(name, _RECIPES)}"
+        )
     return _RECIPES[name]
 
 

@@ -96,6 +96,8 @@ class EncodedRecords:
       size: side of the square images returned.
       augment: augmentations, applied in order in training, after the random-resized
         crop.
+      max_pixels: the largest number of pixels of a photograph; one that has more is a
+        corrupt record.
     """
 
     name: str
@@ -103,6 +105,7 @@ class EncodedRecords:
     num_classes: int
     size: int
     augment: tuple[Augment, ...]
+    max_pixels: int = images.MAX_PIXELS
 
     def __len__(self) -> int:
         return len(self.source)
@@ -119,12 +122,19 @@ class EncodedRecords:
                 else partial(random_crop_box, rng=rng),
                 size=self.size,
                 draft=rng is not None,
+                max_pixels=self.max_pixels,
             )
         return Example(_augmented(image, self.augment, rng), label)
 
 
 def decode_all(
-    source: TfdsSource, *, name: str, recipe: Recipe, size: int, log: CorruptLog
+    source: TfdsSource,
+    *,
+    name: str,
+    recipe: Recipe,
+    size: int,
+    log: CorruptLog,
+    max_pixels: int = images.MAX_PIXELS,
 ) -> DecodedRecords:
     """All records of a split, decoded and resized to `size x size`.
 
@@ -134,6 +144,8 @@ def decode_all(
       recipe: recipe with the stored image size, the channels and the number of classes.
       size: side of the result's images in pixels.
       log: log of corrupt records.
+      max_pixels: the largest number of pixels of an image; one that has more is a
+        corrupt record.
 
     Raises:
       ValueError: more records are corrupt than `log` allows.
@@ -165,7 +177,7 @@ def decode_all(
                 record = record or _read(source, index, name)
                 with reading(_key(name, index, record)):
                     labels[index] = _label(record, recipe.num_classes)
-                    pixels[index] = _small_image(record, recipe, size)
+                    pixels[index] = _small_image(record, recipe, size, max_pixels)
             except CorruptRecord as error:
                 log.add(error)
                 # A fresh exception, without the traceback that keeps frames alive.
@@ -203,8 +215,12 @@ def _label(record: Mapping[str, Any], num_classes: int) -> int:
     return label
 
 
-def _small_image(record: Mapping[str, Any], recipe: Recipe, size: int) -> np.ndarray:
-    image = images.decode(record["image"], channels=recipe.channels)
+def _small_image(
+    record: Mapping[str, Any], recipe: Recipe, size: int, max_pixels: int
+) -> np.ndarray:
+    image = images.decode(
+        record["image"], channels=recipe.channels, max_pixels=max_pixels
+    )
     stored = (recipe.image_size, recipe.image_size, recipe.channels)
     if image.shape != stored:
         raise ValueError(f"image shape {image.shape} is not {stored}")

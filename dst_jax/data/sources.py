@@ -3,10 +3,12 @@
 import hashlib
 import os
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import tensorflow_datasets as tfds
+from array_record.python.array_record_module import ArrayRecordReader
 
 from dst_jax.data.recipes import Recipe
 
@@ -14,6 +16,8 @@ __all__ = ["data_directory", "find", "open_split", "origin", "prepared_versions"
 
 _FORMAT = tfds.core.FileFormat.ARRAY_RECORD
 _VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")
+_THREADS = 16
+"""Files that are opened at the same time: ImageNet has more than a thousand."""
 
 
 def data_directory(data_dir: str | os.PathLike[str] | None = None) -> Path:
@@ -43,7 +47,9 @@ def find(
     Raises:
       FileNotFoundError: the set is not prepared, or only in part; the message names the
         directory and gives the command that prepares it.
-      ValueError: the set is prepared in another format, or is another data set.
+      ValueError: the set is prepared in another format, or is another data set; its
+        description cannot be read; a split is empty, or a file of it does not hold as
+        many records as the description says.
 
     >>> from dst_jax.data.recipes import recipe_of
     >>> find("mnist", recipe_of("mnist"), "nowhere")
@@ -61,14 +67,12 @@ def find(
             f" Prepare it with: {remedy}"
         )
     builder = _open(name, versions[-1], remedy)
-    for split in (recipe.train_split, recipe.test_split):
-        _check_split(name, builder, split, remedy)
-    classes = builder.info.features["label"].num_classes
-    if classes != recipe.num_classes:
-        raise ValueError(
-            f"data set {name!r} in {builder.data_dir} has {classes} classes, not"
-            f" {recipe.num_classes}"
-        )
+    splits = (recipe.train_split, recipe.test_split)
+    for split in splits:
+        _check_files(name, builder, split, remedy)
+    _check_features(name, builder, recipe)
+    for split in splits:
+        _check_records(name, builder, split, remedy)
     return builder
 
 
@@ -116,8 +120,16 @@ def _open(name: str, folder: Path, remedy: str) -> Any:
     for file in ("dataset_info.json", "features.json"):
         if not (folder / file).is_file():
             raise _incomplete(name, folder / file, remedy)
-    builder: Any = tfds.builder_from_directory(folder)
-    formats = builder.info.available_file_formats()
+    try:
+        builder: Any = tfds.builder_from_directory(folder)
+        formats = builder.info.available_file_formats()
+        _ = builder.info.splits, builder.info.features  # read on demand
+    except Exception as error:  # TFDS raises what its readers of JSON raise
+        raise ValueError(
+            f"data set {name!r}: dataset_info.json and features.json in {folder} cannot"
+            f" be read ({type(error).__name__}: {_first_line(error)})."
+            f" {_prepare_anew(folder, remedy)}"
+        ) from None
     if _FORMAT not in formats:
         there = ", ".join(sorted(f.value for f in formats))
         raise ValueError(
@@ -128,7 +140,7 @@ def _open(name: str, folder: Path, remedy: str) -> Any:
     return tfds.builder_from_directory(folder, file_format=_FORMAT)
 
 
-def _check_split(name: str, builder: Any, split: str, remedy: str) -> None:
+def _check_files(name: str, builder: Any, split: str, remedy: str) -> None:
     if split not in builder.info.splits:
         raise ValueError(
             f"data set {name!r} in {builder.data_dir} has no split {split!r}, only:"
@@ -139,8 +151,68 @@ def _check_split(name: str, builder: Any, split: str, remedy: str) -> None:
             raise _incomplete(name, path, remedy)
 
 
+def _check_features(name: str, builder: Any, recipe: Recipe) -> None:
+    where = f"data set {name!r} in {builder.data_dir}"
+    features = builder.info.features
+    known: dict[str, Any] = {}
+    if isinstance(features, tfds.features.FeaturesDict):
+        known = dict(features)
+    for feature, kind in (
+        ("image", tfds.features.Image),
+        ("label", tfds.features.ClassLabel),
+    ):
+        if not isinstance(known.get(feature), kind):
+            raise ValueError(
+                f"{where}: the feature {feature!r} must be a {kind.__name__}, got"
+                f" {known.get(feature)}"
+            )
+    classes = known["label"].num_classes
+    if classes != recipe.num_classes:
+        raise ValueError(f"{where} has {classes} classes, not {recipe.num_classes}")
+
+
+def _check_records(name: str, builder: Any, split: str, remedy: str) -> None:
+    """Refuses an empty split, and files that hold another number of records."""
+    info, folder = builder.info.splits[split], Path(builder.data_dir)
+    where = f"data set {name!r} in {folder}, split {split!r}"
+    if not info.num_examples:
+        raise ValueError(f"{where}: it is empty. {_prepare_anew(folder, remedy)}")
+    paths, first = list(map(Path, info.filepaths)), 0
+    with ThreadPoolExecutor(_THREADS) as pool:
+        counts = pool.map(_counted, paths)
+        for path, said, (found, reason) in zip(
+            paths, info.shard_lengths, counts, strict=True
+        ):
+            if said != found:
+                raise ValueError(
+                    f"{where}: dataset_info.json says that {path.name} holds {said}"
+                    f" records, from {name} {split}[{first}]: {reason}."
+                    f" {_prepare_anew(folder, remedy)}"
+                )
+            first += said
+
+
+def _counted(path: Path) -> tuple[int, str]:
+    """How many records a file holds, and that in words, or why it cannot be read."""
+    reader = ArrayRecordReader(str(path))
+    found = reader.num_records()
+    try:
+        reader.close()
+    except RuntimeError as error:  # now it says that it could not open the file
+        return found, f"RuntimeError: {error}"
+    return found, f"it holds {found}"
+
+
 def _incomplete(name: str, missing: Path, remedy: str) -> FileNotFoundError:
     return FileNotFoundError(
-        f"data set {name!r} is prepared only in part: {missing} is missing. Remove"
-        f" {missing.parent} and run: {remedy}"
+        f"data set {name!r} is prepared only in part: {missing} is missing."
+        f" {_prepare_anew(missing.parent, remedy)}"
     )
+
+
+def _prepare_anew(folder: Path, remedy: str) -> str:
+    return f"Remove {folder} and run: {remedy}"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [""])[0]

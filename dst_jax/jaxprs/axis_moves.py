@@ -17,7 +17,7 @@ from dst_jax.jaxprs.axis_pieces import (
     single,
 )
 
-__all__ = ["moves"]
+__all__ = ["matched", "moves"]
 
 
 def moves(eqn: core.JaxprEqn, operand: int) -> list[Callable[[Axes], Axes]] | None:
@@ -97,7 +97,7 @@ def _reshaped(axes: Axes, params: dict[str, Any], shape: Sequence[int]) -> Axes:
     order = params["dimensions"]
     axes = axes if order is None else tuple(axes[i] for i in order)
     result: list[tuple[Piece, ...]] = []
-    for before, after in _matched([extent(axis) for axis in axes], shape):
+    for before, after in matched([extent(axis) for axis in axes], shape):
         pieces = [piece for axis in axes[before] for piece in axis]
         result += _distributed(pieces, shape[after])
     return tuple(result)
@@ -126,12 +126,12 @@ RULES |= {
 }
 
 
-def _matched(
+def matched(
     before: Sequence[int], after: Sequence[int]
 ) -> Iterator[tuple[slice, slice]]:
     """The shortest runs of axes of two shapes that hold equally many elements.
 
-    >>> list(_matched((2, 3, 4), (6, 2, 2)))
+    >>> list(matched((2, 3, 4), (6, 2, 2)))
     [(slice(0, 2, None), slice(0, 1, None)), (slice(2, 3, None), slice(1, 3, None))]
     """
     i = j = 0

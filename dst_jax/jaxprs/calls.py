@@ -1,15 +1,23 @@
 """Equations that hold jaxprs: calls, loops and branches, in any version of JAX."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
 from jax.extend import core
+
+from dst_jax.jaxprs.mutable_loops import HIJAX, is_mutable, without_mutable
 
 __all__ = [
     "Called",
     "Scan",
     "While",
+    "bodies",
     "called",
+    "has_rule",
+    "name_of",
     "opened",
+    "register",
     "scan_parts",
     "while_parts",
 ]
@@ -21,6 +29,8 @@ CALLS = {
     "checkpoint": "jaxpr",
     "remat": "jaxpr",
     "remat2": "jaxpr",
+    "composite": "jaxpr",
+    "eval_jaxpr": "call_jaxpr",
     "closed_call": "call_jaxpr",
     "core_call": "call_jaxpr",
     "core_closed_call": "call_jaxpr",
@@ -29,6 +39,8 @@ CALLS = {
     "custom_vjp_call": "call_jaxpr",
     "custom_vjp_call_jaxpr": "fun_jaxpr",
 }
+
+_RULES: dict[core.Primitive, Callable[..., Any]] = {}
 
 
 class Called(NamedTuple):
@@ -55,6 +67,42 @@ class While(NamedTuple):
     body_consts: int
 
 
+def register(primitive: core.Primitive, rule: Callable[..., Any]) -> None:
+    """Says what a primitive computes, so that its multiplications are counted.
+
+    The rule holds for every analysis: `cost.count`, `cost.profile`, `cost.surrogate`,
+    `cost.sensitivity`, `kernels.by_use`. It is evaluated in the place of the primitive.
+
+    Args:
+      primitive: primitive that JAX does not define, or that is refused by name; its
+        last rule holds.
+      rule: function `(*operands, **params) -> results` in operations that are counted;
+        a list or tuple of results if the primitive has several.
+
+    Raises:
+      TypeError: `primitive` is no primitive, or `rule` no function.
+
+    >>> from jax.extend.core import Primitive
+    >>> register(Primitive("my_product"), lambda x, w: x @ w)
+    """
+    if not isinstance(primitive, core.Primitive):
+        raise TypeError(
+            f"primitive must be a jax.extend.core.Primitive, got {primitive!r}"
+        )
+    if not callable(rule):
+        raise TypeError(f"rule of {primitive.name} must be a function, got {rule!r}")
+    _RULES[primitive] = rule
+
+
+def has_rule(primitive: core.Primitive) -> bool:
+    """Whether `register` was called for a primitive.
+
+    >>> has_rule(core.Primitive("unknown"))
+    False
+    """
+    return primitive in _RULES
+
+
 def called(eqn: core.JaxprEqn) -> Called | None:
     """The jaxpr that an equation calls once; None if the equation is no such call.
 
@@ -63,8 +111,41 @@ def called(eqn: core.JaxprEqn) -> Called | None:
     >>> len(called(program.eqns[0]).jaxpr.eqns)
     1
     """
+    if has_rule(eqn.primitive):
+        return _by_rule(eqn)
+    if eqn.primitive.name == HIJAX:
+        return _expanded(eqn)
     param = CALLS.get(eqn.primitive.name)
     return None if param is None else opened(eqn.params[param])
+
+
+def bodies(eqn: core.JaxprEqn) -> list[core.Jaxpr]:
+    """The jaxprs that an equation holds, whatever it does with them.
+
+    >>> import jax
+    >>> program = jax.make_jaxpr(lambda x: jax.lax.cond(x > 0, abs, abs, x))(1.0)
+    >>> len(bodies(program.eqns[-1]))
+    2
+    """
+    inner = called(eqn)
+    if inner is not None:
+        return [inner.jaxpr]
+    params = eqn.params
+    if eqn.primitive.name == HIJAX:
+        params = params["_prim"].params
+    return [opened(jaxpr).jaxpr for jaxpr in core.jaxprs_in_params(params)]
+
+
+def name_of(eqn: core.JaxprEqn) -> str:
+    """The name of an equation's primitive, for messages and keys.
+
+    >>> import jax
+    >>> name_of(jax.make_jaxpr(lambda x: x + 1)(1.0).eqns[0])
+    'add'
+    """
+    if eqn.primitive.name == HIJAX:
+        return type(eqn.params["_prim"]).__name__
+    return eqn.primitive.name
 
 
 def scan_parts(eqn: core.JaxprEqn) -> Scan:
@@ -107,6 +188,8 @@ def while_parts(eqn: core.JaxprEqn) -> While:
 def opened(jaxpr: object) -> Called:
     """A jaxpr apart from its constants, whether it came closed over them or not.
 
+    Its loops over mutable arrays are scans, see `mutable_loops`.
+
     Args:
       jaxpr: a jaxpr, closed or not: JAX 0.12 has one type where 0.10 has two.
 
@@ -115,4 +198,44 @@ def opened(jaxpr: object) -> Called:
     1
     """
     inner: Any = getattr(jaxpr, "jaxpr", jaxpr)
-    return Called(inner, list(getattr(jaxpr, "consts", ())))
+    return Called(without_mutable(inner), list(getattr(jaxpr, "consts", ())))
+
+
+def _by_rule(eqn: core.JaxprEqn) -> Called:
+    """The registered rule of a primitive, traced for the operands of an equation."""
+
+    def rule(*operands: Any) -> list[Any]:
+        results = _RULES[eqn.primitive](*operands, **eqn.params)
+        return list(results) if eqn.primitive.multiple_results else [results]
+
+    program = jax.make_jaxpr(rule)(*[atom.aval for atom in eqn.invars])
+    found: list[Any] = list(program.out_avals)
+    wanted: list[Any] = [var.aval for var in eqn.outvars]
+    if [(x.shape, x.dtype) for x in found] != [(x.shape, x.dtype) for x in wanted]:
+        raise ValueError(
+            f"the rule registered for {eqn.primitive.name!r} must return "
+            f"{[x.str_short() for x in wanted]}, got {[x.str_short() for x in found]}"
+        )
+    return opened(program)
+
+
+def _expanded(eqn: core.JaxprEqn) -> Called | None:
+    """What a primitive of hijax expands to; None if it has other operands than arrays.
+
+    A mutable array is none: other equations see what the primitive writes to it.
+    """
+    primitive = eqn.params["_prim"]
+    avals: list[Any] = [atom.aval for atom in eqn.invars]
+    if any(is_mutable(aval) or not hasattr(aval, "shape") for aval in avals):
+        return None
+
+    def expand(*operands: Any) -> list[Any]:
+        result = primitive.expand(*primitive.in_tree.unflatten(operands))
+        return primitive.out_tree.flatten_up_to(result)
+
+    try:
+        program = opened(jax.make_jaxpr(expand)(*avals))
+    except NotImplementedError:
+        return None
+    mutable = any(is_mutable(var.aval) for e in program.jaxpr.eqns for var in e.outvars)
+    return None if mutable else program

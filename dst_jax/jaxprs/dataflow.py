@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 from jax.extend import core
 
 from dst_jax.jaxprs.calls import Called, called, opened, scan_parts, while_parts
+from dst_jax.jaxprs.mutable_loops import is_mutable
 
 __all__ = ["Domain", "NameStacks", "followed", "results_of"]
 
@@ -31,7 +32,12 @@ class Domain(abc.ABC, Generic[Fact]):
 
     @abc.abstractmethod
     def constant(self, aval: Any) -> Fact:
-        """The fact about a literal, or a constant of a jaxpr."""
+        """The fact about a constant of a jaxpr."""
+
+    def literal(self, aval: Any, value: Any) -> Fact:
+        """The fact about a number that is written into a jaxpr."""
+        del value
+        return self.constant(aval)
 
     @abc.abstractmethod
     def either(self, a: Fact, b: Fact) -> Fact:
@@ -64,8 +70,24 @@ class Domain(abc.ABC, Generic[Fact]):
         del aval
         return fact
 
+    def written(self, fact: Fact, operands: Sequence[Fact]) -> Fact:
+        """The fact about a mutable array after an equation that may write to it."""
+        for operand in operands:
+            fact = self.either(fact, operand)
+        return fact
+
+    def is_whole(self, eqn: core.JaxprEqn) -> bool:
+        """Whether the body of an equation is not followed."""
+        del eqn
+        return False
+
     def tentative(self) -> "Domain[Fact]":
         """The domain for a loop's body before all facts about its carry are known."""
+        return self
+
+    def inside(self, eqn: core.JaxprEqn) -> "Domain[Fact]":
+        """The domain for what a loop or a branch holds."""
+        del eqn
         return self
 
 
@@ -98,12 +120,17 @@ def followed(
     known |= {var: domain.constant(var.aval) for var in jaxpr.constvars}
 
     def fact(atom: Any) -> Fact:
-        literal = isinstance(atom, core.Literal)
-        return domain.constant(atom.aval) if literal else known[atom]
+        if isinstance(atom, core.Literal):
+            return domain.literal(atom.aval, atom.val)
+        return known[atom]
 
     for eqn in jaxpr.eqns:
-        results = results_of(eqn, [fact(atom) for atom in eqn.invars], domain, scope)
+        operands = [fact(atom) for atom in eqn.invars]
+        results = results_of(eqn, operands, domain, scope)
         known.update(zip(eqn.outvars, results, strict=True))
+        for atom in eqn.invars:
+            if is_mutable(atom.aval):
+                known[atom] = domain.written(fact(atom), operands)
     return [fact(atom) for atom in jaxpr.outvars]
 
 
@@ -126,6 +153,8 @@ def results_of(
     [<Role.WEIGHT: 1>, <Role.WEIGHT|DATA: 3>]
     """
     scope = (*scope, eqn.source_info.name_stack)
+    if domain.is_whole(eqn):
+        return domain.results(eqn, operands, scope)
     match eqn.primitive.name:
         case "scan":
             return _scan(eqn, operands, domain, scope)
@@ -133,7 +162,8 @@ def results_of(
             return _while(eqn, operands, domain, scope)
         case "cond":
             branches = (opened(branch) for branch in eqn.params["branches"])
-            found = [followed(b, operands[1:], domain, scope) for b in branches]
+            inner = domain.inside(eqn)
+            found = [followed(b, operands[1:], inner, scope) for b in branches]
             return _alternatives(found, domain)
         case "shard_map":
             return _shard_map(eqn, operands, domain, scope)
@@ -160,7 +190,7 @@ def _scan(
         return once(carry, domain.tentative())[:n_carry]
 
     carry = _fixpoint(step, operands[n_consts : n_consts + n_carry], domain)
-    ys = once(carry, domain)[n_carry:]
+    ys = once(carry, domain.inside(eqn))[n_carry:]
     return [*carry, *(domain.stacked(y, eqn) for y in ys)]
 
 
@@ -179,8 +209,8 @@ def _while(
         return followed(loop.body, [*consts, *carry], domain.tentative(), scope)
 
     carry = _fixpoint(step, operands[n_consts:], domain)
-    followed(loop.test, [*test_consts, *carry], domain, scope)
-    followed(loop.body, [*consts, *carry], domain, scope)
+    followed(loop.test, [*test_consts, *carry], domain.inside(eqn), scope)
+    followed(loop.body, [*consts, *carry], domain.inside(eqn), scope)
     return carry
 
 

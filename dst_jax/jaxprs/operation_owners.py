@@ -8,8 +8,8 @@ from jax.extend import core
 
 from dst_jax.jaxprs.calls import Called
 from dst_jax.jaxprs.dataflow import Domain, NameStacks, followed
+from dst_jax.jaxprs.hidden_products import PRODUCTS, is_hidden
 from dst_jax.jaxprs.module_paths import Path
-from dst_jax.jaxprs.walker import PRODUCTS
 
 __all__ = ["owners"]
 
@@ -29,8 +29,9 @@ def owners(program: Called, modules: Sequence[Path | None]) -> list[Path]:
         if it is no weight.
 
     Returns:
-      A path for every product in order of execution; `()` where neither operand
-      derives from the leaves of one module alone, or both do.
+      A path for every product, and for every operation whose products are hidden, in
+      order of execution; `()` where neither operand derives from the leaves of one
+      module alone, or several do.
 
     >>> import jax
     >>> from dst_jax.jaxprs.calls import opened
@@ -64,11 +65,15 @@ class _Owners(Domain[Origins]):
         other._settled = False
         return other
 
+    def is_whole(self, eqn: core.JaxprEqn) -> bool:
+        """Whether the products of an equation are hidden."""
+        return eqn.primitive.name not in PRODUCTS and is_hidden(eqn)
+
     def results(
         self, eqn: core.JaxprEqn, operands: Sequence[Origins], scope: NameStacks
     ) -> list[Origins]:
         del scope
-        if self._settled and eqn.primitive.name in PRODUCTS:
+        if self._settled and (eqn.primitive.name in PRODUCTS or is_hidden(eqn)):
             found = [path for path in map(self._module, operands) if path]
             self.paths.append(found[0] if len(found) == 1 else ())
         return [frozenset().union(*operands)] * len(eqn.outvars)

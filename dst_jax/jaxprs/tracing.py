@@ -2,22 +2,23 @@
 
 import functools
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from dst_jax import trees
+from dst_jax import checks, trees
 from dst_jax.jaxprs import module_paths as naming
 from dst_jax.jaxprs.calls import opened
 from dst_jax.jaxprs.control_flow import SUMMED, Control
+from dst_jax.jaxprs.hidden_products import refuse_hidden
 from dst_jax.jaxprs.operand_roles import Role
 from dst_jax.jaxprs.operation_owners import owners
 from dst_jax.jaxprs.values import Value
 from dst_jax.jaxprs.walker import Visit, evaluate
 
-__all__ = ["argument_positions", "check_weights", "visited"]
+__all__ = ["argument_positions", "arrays_apart", "check_weights", "visited"]
 
 
 def visited(
@@ -26,15 +27,19 @@ def visited(
     *,
     weights: int | tuple[int, ...],
     with_output: bool = False,
+    opaque: str = "raise",
     control: Mapping[str, Control] = SUMMED,
 ) -> Callable[..., Any]:
     """A function of the arguments of `fn` that returns what a visitor finds in it.
 
     Args:
-      fn: a function of arrays, or pytrees of arrays.
+      fn: a function of arrays, or pytrees of arrays. Leaves that are no arrays, such as
+        functions and flags, stay as they are.
       visit: called at every operation, see `walker.Visit`.
       weights: positions of the arguments that hold the weights.
       with_output: whether to return the output of `fn` as well.
+      opaque: whether operations that cannot be counted are refused, "raise", or are
+        among those found as `Uncounted`, "list".
       control: how to evaluate loops, branches and the like with operations inside.
 
     Returns:
@@ -43,8 +48,8 @@ def visited(
 
     Raises:
       TypeError: `weights` is no integer, nor integers.
-      ValueError: `weights` names no argument, or one without arrays, or an operation
-        cannot be counted.
+      ValueError: `weights` names no argument, or one without arrays, `opaque` is
+        unknown, or an operation cannot be counted.
 
     >>> def shape(eqn, args, results):
     ...     return jnp.array(results[0].array.shape)
@@ -53,17 +58,32 @@ def visited(
     [5, 3]
     """
     positions = argument_positions(weights)
+    checks.one_of("opaque", opaque, ("raise", "list"))
 
     @functools.wraps(fn)
     def found(*args: Any, **kwargs: Any) -> Any:
         check_weights(positions, args)
-        closed, out = jax.make_jaxpr(fn, return_shape=True)(*args, **kwargs)
-        inputs = _values(args, kwargs, positions)
+        arrays, filled = arrays_apart(args, kwargs)
+
+        def of_arrays(*given: Any) -> Any:
+            args, kwargs = filled(given)
+            return fn(*args, **kwargs)
+
+        closed, out = jax.make_jaxpr(of_arrays, return_shape=True)(*arrays.values())
         program = opened(closed)
+        if opaque == "raise":
+            refuse_hidden(program.jaxpr)
+        modules = _modules(arrays, args, positions)
+        roles = [Role.DATA if module is None else Role.WEIGHT for module in modules]
+        inputs = [
+            Value(jnp.asarray(array), role)
+            for array, role in zip(arrays.values(), roles, strict=True)
+        ]
         values, operations = evaluate(program, inputs, visit=visit, control=control)
         keys = naming.keys(
             [(op.path, op.primitive) for op in operations],
-            owners(program, _modules(args, kwargs, positions)),
+            owners(program, modules),
+            modules=naming.modules_of(modules),
         )
         named = OrderedDict(
             (key, op.counts) for key, op in zip(keys, operations, strict=True)
@@ -114,12 +134,50 @@ def check_weights(positions: tuple[int, ...], args: tuple[Any, ...]) -> None:
             )
 
 
-def _modules(
-    args: tuple[Any, ...], kwargs: dict[str, Any], weights: tuple[int, ...]
-) -> list[naming.Path | None]:
-    """The path of the module of every leaf; None if it is no weight.
+def arrays_apart(
+    args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[dict[int, Any], Callable[[Sequence[Any]], Any]]:
+    """The arrays among the leaves of arguments, and a function that replaces them.
 
-    >>> _modules(({"fc": {"kernel": 1.0}}, 2.0), {}, (0,))
+    Equinox keeps functions and flags among the leaves of a module.
+
+    Args:
+      args: positional arguments.
+      kwargs: keyword arguments.
+
+    Returns:
+      The arrays by the number of the leaf, and a function from as many values to
+      `(args, kwargs)` with these values in the place of the arrays.
+
+    >>> arrays, filled = arrays_apart((jnp.ones(2), jnp.sin), {"train": True})
+    >>> list(arrays), filled([3.0])
+    ([0], ((3.0, <...>), {'train': True}))
+    """
+    leaves, structure = jax.tree.flatten((args, kwargs))
+    arrays = {
+        i: leaf
+        for i, leaf in enumerate(leaves)
+        if hasattr(leaf, "shape") and hasattr(leaf, "dtype")
+    }
+
+    def filled(given: Sequence[Any]) -> Any:
+        values = dict(enumerate(leaves)) | dict(zip(arrays, given, strict=True))
+        return jax.tree.unflatten(structure, values.values())
+
+    return arrays, filled
+
+
+def _modules(
+    arrays: Iterable[int], args: tuple[Any, ...], weights: tuple[int, ...]
+) -> list[naming.Path | None]:
+    """The path of the module of every array; None if it is no weight.
+
+    Args:
+      arrays: numbers of the leaves that are arrays.
+      args: positional arguments.
+      weights: positions of those that hold weights.
+
+    >>> _modules([0, 1], ({"fc": {"kernel": 1.0}}, 2.0), (0,))
     [('fc',), None]
     """
     modules: list[naming.Path | None] = []
@@ -127,18 +185,4 @@ def _modules(
         for path, _ in jax.tree_util.tree_leaves_with_path(arg):
             module = tuple(trees.path_name(path).split("/")[:-1])
             modules.append(module if i in weights else None)
-    return modules + [None] * len(jax.tree.leaves(kwargs))
-
-
-def _values(
-    args: tuple[Any, ...], kwargs: dict[str, Any], weights: tuple[int, ...]
-) -> list[Value]:
-    """The arguments' leaves in the order of the jaxpr's invars."""
-
-    def leaves(tree: Any, role: Role) -> list[Value]:
-        return [Value(jnp.asarray(leaf), role) for leaf in jax.tree.leaves(tree)]
-
-    values: list[Value] = []
-    for i, arg in enumerate(args):
-        values += leaves(arg, Role.WEIGHT if i in weights else Role.DATA)
-    return values + leaves(kwargs, Role.DATA)
+    return [modules[i] if i < len(modules) else None for i in arrays]

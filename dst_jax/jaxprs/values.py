@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from dst_jax.jaxprs.calls import Called
+from dst_jax.jaxprs.exact_integers import Count
 from dst_jax.jaxprs.module_paths import Path
 from dst_jax.jaxprs.operand_roles import Role
 
@@ -15,6 +16,7 @@ __all__ = [
     "Evaluate",
     "Evaluated",
     "Operation",
+    "Uncounted",
     "Value",
     "arrays_of",
     "typed",
@@ -50,6 +52,24 @@ class Operation:
     split: frozenset[str] = dataclasses.field(
         default=frozenset(), metadata={"static": True}
     )
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Uncounted:
+    """An operation whose multiplications cannot be counted.
+
+    Attributes:
+      primitive: name of the primitive.
+      executions: number of times that it is executed: `Count` on the device, int on
+        the host.
+
+    >>> Uncounted("cholesky", Count.of(2))
+    Uncounted(primitive='cholesky', executions=Count(2))
+    """
+
+    primitive: str = dataclasses.field(metadata={"static": True})
+    executions: Count | int
 
 
 # The results of a jaxpr, and its operations in the order of execution.

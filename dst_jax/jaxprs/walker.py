@@ -5,42 +5,24 @@ from typing import Any
 
 from jax.extend import core
 
-from dst_jax.jaxprs.calls import Called, called
+from dst_jax.jaxprs.calls import Called, called, name_of
 from dst_jax.jaxprs.control_flow import SUMMED, Control
+from dst_jax.jaxprs.exact_integers import Count
+from dst_jax.jaxprs.hidden_products import PRODUCTS, is_hidden, multiplies
 from dst_jax.jaxprs.module_paths import Path, path_of
-from dst_jax.jaxprs.operand_roles import Role, equation_roles
+from dst_jax.jaxprs.mutable_loops import is_mutable, is_rewritten
+from dst_jax.jaxprs.operand_roles import Role, equation_roles, joined
 from dst_jax.jaxprs.operation_sums import split_of, varying
-from dst_jax.jaxprs.values import Evaluated, Operation, Value, arrays_of, typed
-
-__all__ = ["OPAQUE", "PRODUCTS", "Visit", "bind", "evaluate", "multiplies"]
-
-PRODUCTS = frozenset({"conv_general_dilated", "dot_general"})
-"""Primitives that a visitor is shown."""
-
-# These multiply matrices out of sight: to pass over them would undercount.
-OPAQUE = frozenset(
-    {
-        "bcoo_dot_general",
-        "bcoo_dot_general_sampled",
-        "bcoo_spdot_general",
-        "bcsr_dot_general",
-        "cudnn_fusion",
-        "dot_product_attention_bwd",
-        "dot_product_attention_fp8_bwd",
-        "dot_product_attention_fp8_fwd",
-        "dot_product_attention_fwd",
-        "ffi_call",
-        "mosaic_gpu_p",
-        "pallas_call",
-        "ragged_dot",
-        "ragged_dot_general",
-        "scaled_dot",
-        "scaled_matmul",
-        "scaled_matmul_wrapper",
-        "tpu_custom_call",
-    }
+from dst_jax.jaxprs.values import (
+    Evaluated,
+    Operation,
+    Uncounted,
+    Value,
+    arrays_of,
+    typed,
 )
 
+__all__ = ["Visit", "bind", "evaluate"]
 
 # Takes the equation of an operation, its operands and its results, and returns a tree
 # of arrays and `Count`s, which are added where the operation is executed repeatedly.
@@ -57,15 +39,14 @@ def evaluate(
 ) -> Evaluated:
     """The results of a jaxpr, and its operations in the order of execution.
 
+    What is found at an operation that cannot be counted is an `Uncounted`.
+
     Args:
       program: the jaxpr and its constants.
       args: values of its inputs.
       path: path of the equation that called the jaxpr, in front of those inside it.
       visit: called at every operation.
       control: how to evaluate loops, branches and the like with operations inside.
-
-    Raises:
-      ValueError: an equation multiplies matrices in a way that is not counted.
 
     >>> import jax
     >>> from dst_jax.jaxprs.calls import opened
@@ -91,6 +72,9 @@ def evaluate(
         inputs = [read(atom) for atom in eqn.invars]
         results, found = _step(eqn, inputs, here, visit, control)
         env.update(zip(eqn.outvars, results, strict=True))
+        for atom in eqn.invars:
+            if is_mutable(atom.aval):  # what the equation may have written to it
+                env[atom] = Value(read(atom).array, joined(x.role for x in inputs))
         operations += found
     return [read(atom) for atom in jaxpr.outvars], operations
 
@@ -103,12 +87,16 @@ def _step(
     control: Mapping[str, Control],
 ) -> Evaluated:
     name = eqn.primitive.name
-    if name in PRODUCTS:
+    if name in PRODUCTS or is_hidden(eqn):
         results = bind(eqn, args)
-        split = split_of(arrays_of(args))
-        operation = Operation(path, name, visit(eqn, args, results))
-        return results, [varying(operation, split)]
-    if name not in OPAQUE and not multiplies(eqn):
+        seen = (
+            visit(eqn, args, results)
+            if name in PRODUCTS
+            else Uncounted(name_of(eqn), Count.of(1))
+        )
+        operation = Operation(path, name_of(eqn), seen)
+        return results, [varying(operation, split_of(arrays_of(args)))]
+    if not multiplies(eqn) and not is_rewritten(eqn):
         return bind(eqn, args), []
 
     def run(inner: Called, inputs: Sequence[Value]) -> Evaluated:
@@ -121,8 +109,7 @@ def _step(
         ]
         return control[name](eqn, typed_args, run)
     inner = called(eqn)
-    if inner is None:
-        raise ValueError(_unsupported(eqn, path))
+    assert inner is not None  # or it were hidden
     return run(inner, args)
 
 
@@ -135,6 +122,8 @@ def bind(eqn: core.JaxprEqn, args: list[Value]) -> list[Value]:
     >>> float(bind(program.eqns[0], [two, one])[0].array)
     3.0
     """
+    if is_rewritten(eqn):
+        return _step(eqn, args, (), lambda *seen: (), SUMMED)[0]
     bound = eqn.primitive.get_bind_params(eqn.params)
     # jax 0.10 also returns functions that are bound ahead of the operands.
     functions, params = bound if isinstance(bound, tuple) else ((), bound)
@@ -143,29 +132,3 @@ def bind(eqn: core.JaxprEqn, args: list[Value]) -> list[Value]:
     outs = out if eqn.primitive.multiple_results else [out]
     roles = equation_roles(eqn, [arg.role for arg in args])
     return [Value(array, role) for array, role in zip(outs, roles, strict=True)]
-
-
-def multiplies(eqn: core.JaxprEqn) -> bool:
-    """Whether anything in the jaxprs of an equation has to be counted.
-
-    >>> import jax
-    >>> program = jax.make_jaxpr(jax.jit(lambda x: x @ x))(jax.numpy.eye(2))
-    >>> multiplies(program.eqns[0])
-    True
-    """
-    return any(
-        inner.primitive.name in PRODUCTS
-        or inner.primitive.name in OPAQUE
-        or multiplies(inner)
-        for jaxpr in core.jaxprs_in_params(eqn.params)
-        for inner in jaxpr.eqns
-    )
-
-
-def _unsupported(eqn: core.JaxprEqn, path: Path) -> str:
-    name, where = eqn.primitive.name, f" in {'/'.join(path)}" if path else ""
-    return (
-        f"cost.count cannot count the multiplications of {name!r}{where}: it counts "
-        f"{' and '.join(sorted(PRODUCTS))}, also inside jit, remat, custom "
-        "derivatives, loops, branches and shard_map"
-    )

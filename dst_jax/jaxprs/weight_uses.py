@@ -12,11 +12,17 @@ from typing import Any, NamedTuple
 from jax.extend import core
 
 from dst_jax.jaxprs.axis_pieces import missing, resized, whole
+from dst_jax.jaxprs.calls import name_of
 from dst_jax.jaxprs.dataflow import Domain, NameStacks
+from dst_jax.jaxprs.hidden_products import (
+    PRODUCTS,
+    is_opaque,
+    multiplies,
+    reads_mutable,
+)
 from dst_jax.jaxprs.module_paths import path_of
 from dst_jax.jaxprs.operand_roles import Role, activation_side, joined
 from dst_jax.jaxprs.product_axes import Meaning, meaning
-from dst_jax.jaxprs.walker import OPAQUE, PRODUCTS, multiplies
 from dst_jax.jaxprs.weight_labels import (
     Label,
     View,
@@ -28,6 +34,9 @@ from dst_jax.jaxprs.weight_labels import (
 )
 
 __all__ = ["Use", "WeightUses"]
+
+# What a function on the host makes of a leaf is not the leaf.
+CALLBACKS = frozenset({"io_callback", "pure_callback"})
 
 
 class Use(NamedTuple):
@@ -128,8 +137,8 @@ class WeightUses(Domain[Label]):
         if name in PRODUCTS:
             return [self._product(eqn, operands, scope)]
         leaves = {view.leaf for label in operands for view in label.views}
-        if leaves and (name in OPAQUE or multiplies(eqn)):
-            raise ValueError(self._unsupported(name, leaves, scope))
+        if leaves and name not in CALLBACKS and _is_hidden(eqn):
+            raise ValueError(self._unsupported(name_of(eqn), leaves, scope))
         if self._settled and _reads(eqn, operands):
             self.read |= {view.leaf for view in operands[0].views}
         role = joined(label.role for label in operands)
@@ -197,6 +206,11 @@ def _meaning(eqn: core.JaxprEqn, side: int, view: View) -> Meaning:
     if bound and found.inputs:
         return found._replace(outputs=(*found.outputs, *bound))
     return found._replace(inputs=bound) if bound else found
+
+
+def _is_hidden(eqn: core.JaxprEqn) -> bool:
+    """Whether an equation may multiply its operands, or hand them on, out of sight."""
+    return is_opaque(eqn) or multiplies(eqn) or reads_mutable(eqn)
 
 
 def _reads(eqn: core.JaxprEqn, operands: Sequence[Label]) -> bool:

@@ -7,16 +7,13 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import jax
-
-from dst_jax import trees
 from dst_jax.jaxprs.axis_pieces import whole
-from dst_jax.jaxprs.calls import opened
 from dst_jax.jaxprs.dataflow import followed
 from dst_jax.jaxprs.operand_roles import Role
 from dst_jax.jaxprs.product_axes import Meaning
+from dst_jax.jaxprs.traced_function import traced
 from dst_jax.jaxprs.tracing import argument_positions, check_weights
-from dst_jax.jaxprs.weight_labels import Label, View
+from dst_jax.jaxprs.weight_labels import Label, View, shape_of
 from dst_jax.jaxprs.weight_uses import Use, WeightUses
 from dst_jax.kernels.kernel import Kernel, Kernels
 from dst_jax.kernels.kernel_names import conventional, may_be_kernel
@@ -83,47 +80,20 @@ def by_use(
     @functools.wraps(fn)
     def found(*args: Any, **kwargs: Any) -> Kernels:
         check_weights(positions, args)
-        flat, structure = jax.tree.flatten((args, kwargs))
-        arrays = {i: leaf for i, leaf in enumerate(flat) if _is_array(leaf)}
-
-        def of_arrays(*given: Any) -> list[Any]:
-            filled = dict(enumerate(flat)) | dict(zip(arrays, given, strict=True))
-            args, kwargs = jax.tree.unflatten(structure, filled.values())
-            return list(filter(_is_array, jax.tree.leaves(fn(*args, **kwargs))))
-
-        program = opened(jax.make_jaxpr(of_arrays)(*arrays.values()))
-        named = _paths(args, positions)
-        paths, leaves = list(named.values()), [flat[at] for at in named]
+        function = traced(fn, args, kwargs, positions)
+        invars, paths = function.program.jaxpr.invars, list(function.paths.values())
+        leaves = [invars[i].aval for i in function.paths]
         uses = WeightUses(paths, [conventional(path) for path in paths])
-        numbers = {at: number for number, at in enumerate(named)}
-        labels = [_label(numbers.get(i), leaf.shape) for i, leaf in arrays.items()]
-        followed(program, labels, uses)
+        numbers = {at: number for number, at in enumerate(function.paths)}
+        labels = [_label(numbers.get(i), shape_of(x)) for i, x in enumerate(invars)]
+        followed(function.program, labels, uses)
         kernels, conflicts = _kernels(paths, leaves, uses)
         several = len(positions) > 1
-        return Kernels(kernels, leaves=paths, conflicts=conflicts, positions=several)
+        return Kernels(
+            kernels, leaves=function.leaves, conflicts=conflicts, positions=several
+        )
 
     return found
-
-
-def _is_array(leaf: Any) -> bool:
-    return hasattr(leaf, "shape") and hasattr(leaf, "dtype")
-
-
-def _paths(args: tuple[Any, ...], positions: tuple[int, ...]) -> dict[int, str]:
-    """The paths of the weights' leaves by their number among the leaves of `args`.
-
-    >>> _paths(({"x": 1.0}, {"w": 2.0}), (1,))
-    {1: 'w'}
-    """
-    paths: dict[int, str] = {}
-    start = 0
-    for position, arg in enumerate(args):
-        if position in positions:
-            front = [str(position)] if len(positions) > 1 else []
-            names = [[*front, name] for name in trees.named_leaves(arg)]
-            paths |= {start + i: "/".join(filter(None, n)) for i, n in enumerate(names)}
-        start += len(jax.tree.leaves(arg))
-    return paths
 
 
 def _label(number: int | None, shape: Sequence[int]) -> Label:

@@ -16,11 +16,14 @@ from rich import box
 from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
+from rich.text import Text
 
 from dst_jax.models import registry
 from dst_jax.models.summary import Layer, grouped, layers
 
 __all__ = ["main"]
+
+_LARGEST = {"image_size": 2**14, "num_classes": 2**24, "depth": 100}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,21 +42,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    console = Console()
-    table = _table(rows)
+    console, table = Console(), _table(rows)
     endless = console.options.update(width=10_000)
-    width = max(console.width, Measurement.get(console, endless, table).maximum)
-    console.print(table, width=width, crop=False)
+    console.width = max(console.width, Measurement.get(console, endless, table).maximum)
+    console.print(table)
     return 0
 
 
 def _rows(given: argparse.Namespace, options: dict[str, Any]) -> list[Layer]:
     classes, (height, width, channels) = registry.task(given.name, stem=given.stem)
-    for option in ("image_size", "depth"):
-        value = getattr(given, option)
+    for option, largest in _LARGEST.items():
+        value, name = getattr(given, option), option.replace("_", "-")
         if value is not None and value < 1:
-            name = option.replace("_", "-")
             raise ValueError(f"--{name} must be at least 1, got {value}")
+        if value is not None and value > largest:
+            raise ValueError(f"--{name} must be at most {largest}, got {value}")
     if given.image_size is not None:
         height = width = given.image_size
     if given.num_classes is not None:
@@ -67,17 +70,23 @@ def _table(rows: Sequence[Layer]) -> Table:
     table = Table(
         box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, show_footer=True
     )
+    cells = [_cells(row) for row in rows]
     totals = [sum(values) for values in zip(*map(_numbers, rows), strict=True)]
-    table.add_column("layer", footer="total", no_wrap=True)
-    table.add_column("output", no_wrap=True)
-    headings = ("parameters", "MACs", "activations")
-    for heading, total in zip(headings, totals, strict=True):
-        table.add_column(heading, footer=f"{total:,}", justify="right")
-    for row in rows:
-        numbers = [f"{number:,}" if number else "" for number in _numbers(row)]
-        shape = " x ".join(map(str, row.shape))
-        table.add_row(row.name or "(network)", shape, *numbers)
+    footers = ["total", "", *(f"{total:,}" for total in totals)]
+    headings = ("layer", "output", "parameters", "MACs", "activations")
+    columns = zip(headings, footers, zip(*cells, strict=True), strict=True)
+    for heading, footer, column in columns:
+        width = max(map(len, (heading, footer, *column)))
+        justify = "left" if heading in ("layer", "output") else "right"
+        table.add_column(heading, footer=footer, justify=justify, min_width=width)
+    for row in cells:
+        table.add_row(*map(Text, row))
     return table
+
+
+def _cells(row: Layer) -> list[str]:
+    numbers = [f"{number:,}" if number else "" for number in _numbers(row)]
+    return [row.name or "(network)", " x ".join(map(str, row.shape)), *numbers]
 
 
 def _numbers(row: Layer) -> tuple[int, int, int]:

@@ -1,5 +1,6 @@
 """Networks by name."""
 
+import math
 from collections.abc import Callable
 from functools import partial
 from inspect import signature
@@ -61,14 +62,34 @@ _IMAGES |= {"wide_resnet28_10": (32, 32, 3)}
 
 _CHOICES = {"stem": get_args(Stem), "shortcut": get_args(Shortcut)}
 
-_POSITIVE = (lambda x: x is None or x > 0, "positive")
-_RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "width": (lambda x: 0 < x <= 16, "in (0, 16]"),
-    "dropout": (lambda x: 0 <= x < 1, "in [0, 1)"),
+
+_Allowed = tuple[Callable[[Any], bool], str]
+
+
+def _whole(x: Any) -> bool:
+    return isinstance(x, int) and not isinstance(x, bool)
+
+
+_POSITIVE: tuple[_Allowed, ...] = (
+    (lambda x: x is None or x > 0, "positive"),
+    (lambda x: x is None or x < math.inf, "finite"),
+)
+_RANGES: dict[str, tuple[_Allowed, ...]] = {
+    "width": ((lambda x: 0 < x <= 16, "in (0, 16]"),),
+    "dropout": ((lambda x: 0 <= x < 1, "in [0, 1)"),),
     "bn_eps": _POSITIVE,
     "relu_cap": _POSITIVE,
-    "depth": (lambda x: x >= 1, "at least 1"),
-    "hidden": (lambda x: all(units >= 1 for units in x), "numbers of at least 1"),
+    "depth": (
+        (lambda x: x >= 1, "at least 1"),
+        (lambda x: _whole(x) and x <= 1000, "a whole number up to 1000"),
+    ),
+    "hidden": (
+        (lambda x: all(units >= 1 for units in x), "numbers of at least 1"),
+        (
+            lambda x: all(_whole(units) and units <= 2**24 for units in x),
+            "whole numbers up to 2**24",
+        ),
+    ),
 }
 
 
@@ -153,9 +174,7 @@ def create(name: str, *, num_classes: int, **given: Any) -> nn.Module:
     network, known = _network(name), options(name)
     if num_classes < 1:
         raise ValueError(f"num_classes must be at least 1, got {num_classes}")
-    unknown = sorted(set(given) - set(known))
-    if unknown:
-        raise ValueError(f"{name} has no option {unknown}; it takes {list(known)}")
+    checks.known_options(name, given, known)
     if name in _NETWORKS:
         for option, value in given.items():
             _check(option, value, signature(network).parameters[option].default)
@@ -174,10 +193,9 @@ def _network(name: str) -> Callable[..., nn.Module]:
 def _check(option: str, value: Any, default: Any) -> None:
     if isinstance(default, bool) and not isinstance(value, bool):
         raise ValueError(f"{option} must be True or False, got {value!r}")
-    if option in _CHOICES and value not in _CHOICES[option]:
-        raise ValueError(f"{option} must be one of {_CHOICES[option]}, got {value!r}")
-    if option in _RANGES:
-        holds, allowed = _RANGES[option]
+    if option in _CHOICES:
+        checks.one_of(option, value, _CHOICES[option])
+    for holds, allowed in _RANGES.get(option, ()):
         try:
             inside = holds(value)
         except TypeError:  # a word where a number should be, a number where several

@@ -11,7 +11,6 @@ import jax.numpy as jnp
 
 from dst_jax import cost, trees
 from dst_jax.activations.tap import Tap
-from dst_jax.jaxprs.module_paths import path_of
 from dst_jax.typing import is_traced
 
 __all__ = ["Layer", "grouped", "layers"]
@@ -124,19 +123,16 @@ def _by_module(
 ) -> dict[str, int]:
     """Products by module, from products by the keys of `cost.count`.
 
-    What follows the module in a key is the name of the primitive. A key leaves out a
-    name that follows itself, as in `features/0/0`: of two modules with one key the
-    inner one multiplies.
+    What follows the module in a key is the name of the primitive.
 
     >>> _by_module({"Net/fc/dot_general_1": 3, "Net": 4}, ["", "fc"], scope="Net")
     {'fc': 3, '': 4}
     """
-    named = {"/".join(path_of(name)): name for name in sorted(modules, key=len)}
     macs: dict[str, int] = defaultdict(int)
     for key, number in products.items():
         outermost, _, inner = key.partition("/")
         path = inner if outermost == scope else key
-        while path not in named:
+        while path not in modules:
             path = path.rpartition("/")[0]
-        macs[named[path]] += number
+        macs[path] += number
     return dict(macs)

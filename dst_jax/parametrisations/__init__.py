@@ -2,7 +2,7 @@
 
 from dst_jax.parametrisations.base import Parametrisation, State, finish_mask
 from dst_jax.parametrisations.compose import Composition, Identity, compose, identity
-from dst_jax.parametrisations.gate_members import Group
+from dst_jax.parametrisations.gate_members import GroupLike
 from dst_jax.parametrisations.gated import Gated, fence_sitters, gated
 from dst_jax.parametrisations.shared import Shared, adjusted_density, shared
 from dst_jax.parametrisations.straight_through import StraightThrough, straight_through
@@ -10,7 +10,7 @@ from dst_jax.parametrisations.straight_through import StraightThrough, straight_
 __all__ = [
     "Composition",
     "Gated",
-    "Group",
+    "GroupLike",
     "Identity",
     "Parametrisation",
     "Shared",

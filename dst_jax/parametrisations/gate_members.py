@@ -8,14 +8,14 @@ from dst_jax import checks, trees
 from dst_jax.kernels import COLLECTIONS
 from dst_jax.typing import Params
 
-__all__ = ["GateMembers", "Group", "check_fits", "members_of", "without_collection"]
+__all__ = ["GateMembers", "GroupLike", "check_fits", "members_of", "without_collection"]
 
 # The roles that gates multiply: the first of these that a group has.
 _ROLES = (("reads",), ("scales", "shifts"), ("produces", "shifts"))
 
 
 @runtime_checkable
-class Group(Protocol):
+class GroupLike(Protocol):
     """Channels that are removed together, as `channels.groups` finds them."""
 
     size: int
@@ -35,7 +35,7 @@ class GateMembers:
     members: tuple[tuple[str, int, tuple[int, ...]], ...]
 
 
-def members_of(name: str, group: Group) -> GateMembers:
+def members_of(name: str, group: GroupLike) -> GateMembers:
     """The members of a group that its gates multiply.
 
     Args:

@@ -30,7 +30,7 @@ from dst_jax import checks, trees
 from dst_jax.parametrisations.base import StateLike, replicated
 from dst_jax.parametrisations.gate_members import (
     GateMembers,
-    Group,
+    GroupLike,
     check_fits,
     members_of,
     without_collection,
@@ -209,7 +209,7 @@ class Gated:
 
 
 def gated(
-    groups: Mapping[str, Group],
+    groups: Mapping[str, GroupLike],
     *,
     sharpness: float | Schedule = 5.0,
     prevent_collapse: bool | Collection[str] = False,

@@ -15,14 +15,39 @@ from dst_jax.typing import Axis, Scalar, is_traced
 def upcast(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """`x` in float32 at least: half precision loses small terms of a long sum.
 
+    Gradients and second derivatives return in the dtype of `x`. Those beyond its range
+    become the largest number that it has: a slope of 1e6 is 65504 in float16.
+
     Raises:
       TypeError: `x` is complex.
+      ValueError: `x` is empty.
 
     >>> upcast(jnp.ones(1, jnp.bfloat16)).dtype.name
     'float32'
+    >>> jax.grad(lambda x: 1e6 * upcast(x))(jnp.float16(1)).item()
+    65504.0
     """
     check_real("x", x)
-    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    if not x.size:
+        raise ValueError(f"a penalty needs at least one entry, got shape {x.shape}")
+    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    return wide if wide.dtype == x.dtype else _bounded(wide, jnp.finfo(x.dtype).max)
+
+
+def _bounded(x: Float[Array, "*shape"], most: Any) -> Float[Array, "*shape"]:
+    """`x`, whose derivatives are clipped to `[-most, most]`.
+
+    The system `I x = b`, because it may have another solver for the transposed system,
+    in every order of differentiation and under `vmap`.
+    """
+
+    def same(_: Any, b: Array) -> Array:
+        return b
+
+    def clipped(_: Any, b: Array) -> Array:
+        return jnp.clip(b, -most.astype(b.dtype), most.astype(b.dtype))
+
+    return jax.lax.custom_linear_solve(lambda x: x, x, same, clipped)
 
 
 def check_real(name: str, x: Array) -> None:
@@ -47,6 +72,24 @@ def magnitude(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     return x * jnp.sign(x)
 
 
+@jax.custom_jvp
+def quotient(a: Float[Array, "..."], b: Float[Array, "..."]) -> Float[Array, "..."]:
+    """`a / b`, whose derivatives do not form `b^2`, which may leave float32.
+
+    >>> tiny = jnp.array(2.0**-80)
+    >>> bool(jax.grad(quotient, argnums=1)(tiny, tiny) == -(2.0**80))
+    True
+    """
+    return a / b
+
+
+@quotient.defjvp
+def _quotient_jvp(primals, tangents):
+    (a, b), (a_dot, b_dot) = primals, tangents
+    ratio = quotient(a, b)
+    return ratio, quotient(a_dot - ratio * b_dot, b)
+
+
 def log_one_plus(
     size: Float[Array, "*shape"], unit: Float[Array, "..."], *, power: int
 ) -> Float[Array, "*shape"]:
@@ -58,7 +101,7 @@ def log_one_plus(
     # Selected with `where`: `maximum` would halve the derivatives at size == unit.
     beyond = size > unit
     larger = jnp.where(beyond, size, unit)
-    ratio = jnp.where(beyond, unit, size) / larger
+    ratio = quotient(jnp.where(beyond, unit, size), larger)
     return jnp.log1p(ratio**power) + power * (jnp.log(larger) - jnp.log(unit))
 
 

@@ -10,6 +10,7 @@ from dst_jax.penalties._numerics import (
     axes_of,
     check_positive,
     magnitude,
+    quotient,
     scale_of,
     upcast,
 )
@@ -48,7 +49,7 @@ def hoyer_square(
     2.0
     """
     l1_norm, square_l2_norm = _scaled_norms(x, axis, eps)
-    return (l1_norm * (l1_norm / square_l2_norm)).squeeze(axis)
+    return (l1_norm * quotient(l1_norm, square_l2_norm)).squeeze(axis)
 
 
 def hoyer(
@@ -79,7 +80,7 @@ def hoyer(
     2.0
     """
     l1_norm, square_l2_norm = _scaled_norms(x, axis, eps)
-    return (l1_norm / jnp.sqrt(square_l2_norm)).squeeze(axis)
+    return quotient(l1_norm, jnp.sqrt(square_l2_norm)).squeeze(axis)
 
 
 def hoyer_square_batch(

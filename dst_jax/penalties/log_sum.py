@@ -54,6 +54,9 @@ def prox_log_sum(
 
         x = (|y| - eps) / 2 + sqrt((|y| + eps)^2 / 4 - strength), if that beats 0
 
+    Where `|y| < eps` that is the quotient of `|y| eps - strength` and the other root,
+    which does not cancel at large `eps`.
+
     Args:
       y: array of any shape.
       strength: a number >= 0, may be traced.
@@ -75,7 +78,14 @@ def prox_log_sum(
     real = half > root
     # sqrt(half^2 - strength) in factors, since half^2 may overflow.
     gap = jnp.where(real, half - root, 1)
-    outer = (size - eps) / 2 + jnp.sqrt(gap) * jnp.sqrt(half + root)
+    distance = jnp.sqrt(gap) * jnp.sqrt(half + root)
+    middle = (size - eps) / 2
+    # Below a middle of 0 their sum cancels: there, Vieta's formula.
+    below = middle < 0
+    above = jnp.where(below, 0, middle) + distance
+    unit = jnp.where(below, eps, 1)
+    product, other = size - strength / unit, distance - jnp.where(below, middle, 0)
+    outer = jnp.where(below, product / (other / unit), above)
     candidate = jnp.where(real, jnp.maximum(outer, 0), 0)
     found = best(size, strength, lambda x: log_one_plus(x, eps, power=1), candidate)
     return signed(y, found)

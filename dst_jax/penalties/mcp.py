@@ -93,4 +93,4 @@ def prox_mcp(
 
 def _concave(size: Array, lam: Any, gamma: Any) -> Array:
     rising = jnp.minimum(size, gamma * lam)
-    return lam * rising - jnp.square(rising) / (2 * gamma)
+    return rising * (lam - rising / (2 * gamma))

@@ -97,4 +97,5 @@ def _check(lam: Scalar, a: Scalar) -> None:
 
 def _clipped(size: Array, lam: Any, a: Any) -> Array:
     rising = jnp.minimum(size, a * lam)
-    return lam * rising - jnp.square(jnp.maximum(rising - lam, 0)) / (2 * (a - 1))
+    bent = jnp.maximum(rising - lam, 0)
+    return lam * rising - bent * (bent / (2 * (a - 1)))

@@ -39,8 +39,9 @@ def total(
       A scalar, float32 or wider.
 
     Raises:
-      ValueError: a regex matches no layer, a batched leaf has no batch axis, or an
-        array of weights has another shape than its map.
+      ValueError: the tree has no arrays, a regex matches no layer, a batched leaf is
+        empty or has no batch axis, or an array of weights has another shape than its
+        map. Without the batch, a leaf that is empty adds 0.
 
     Reference:
       Yu & Tian 2024 (arXiv 2405.19652), equations 2 and 3. The paper does not
@@ -56,6 +57,10 @@ def total(
     if not isinstance(rules, list | tuple):
         rules = [("", rules)]
     names = trees.named_leaves(tree)
+    if not names:
+        raise ValueError(
+            "tree has no arrays to penalise: no tap was collected, or no leaf selected"
+        )
     by_layer = trees.named_leaves(trees.select(tree, rules, default=1.0))
     values = [
         _weighted(name, leaf, by_layer[name], penalty, batched=batched)
@@ -69,6 +74,10 @@ def _weighted(
 ) -> Float[Array, ""]:
     if batched and x.ndim == 0:
         raise ValueError(f"{name} is a scalar; batched=True needs shape (batch, ...)")
+    if batched and not x.size:
+        raise ValueError(f"{name} is empty: its shape is {x.shape}")
+    if not x.size:
+        return jnp.zeros(())
     if jnp.ndim(weight) == 0:
         axis = tuple(range(1, x.ndim)) if batched else None
         return weight * penalty(x, axis=axis).mean()
@@ -78,7 +87,6 @@ def _weighted(
             f"weights of {name} must be a number or have shape {expected}, got shape "
             f"{jnp.shape(weight)}"
         )
-    # For an empty batch the mean is NaN either way.
     return (penalty(x, axis=()) * jnp.broadcast_to(weight, x.shape)).sum() / (
         x.shape[0] if batched else 1
     )

@@ -10,7 +10,8 @@ import optax
 from dst_jax import trees
 from dst_jax.kernels import Kernel
 from dst_jax.pruning import explicit_axes, masks, packing, state_sharding
-from dst_jax.pruning.layer_layout import LayerLayout, layout_of
+from dst_jax.pruning.held_masks import held, holders, unpacked
+from dst_jax.pruning.layer_layout import layout_of
 from dst_jax.pruning.mask_state import DenseMaskState, MaskState
 from dst_jax.typing import Mask, Params
 
@@ -19,7 +20,6 @@ __all__ = [
     "apply_mask",
     "fit_mask",
     "get_mask",
-    "held",
     "hold",
     "keeps_dense",
     "sparse_params",
@@ -126,10 +126,12 @@ def get_mask(opt_state: optax.OptState) -> Mask:
     """The mask in an optimizer state, at any depth of the chain.
 
     Args:
-      opt_state: state of any chain with one mask in it.
+      opt_state: state of any chain whose last link holds a mask; those of several
+        methods in an `optax.partition` are put together.
 
     Raises:
-      ValueError: there is no mask in it, or more than one.
+      ValueError: there is no mask in it, two of one leaf, or a wrapper or link around
+        it, such as `optax.lookahead`, would move pruned weights.
 
     >>> tx = optax.chain(optax.adam(0.1), apply_mask({"w": jnp.array([True, False])}))
     >>> get_mask(tx.init({"w": jnp.ones(2)}))["w"].tolist()
@@ -147,25 +149,32 @@ def sparse_params(params: Params, opt_state: optax.OptState) -> Params:
 
     Args:
       params: pytree with the path names of the parameters at `init`.
-      opt_state: state of any chain with one mask in it.
+      opt_state: state of any chain whose last link holds a mask, as for `get_mask`.
 
     Raises:
-      ValueError: there is not one mask in the state, or the path names differ.
+      ValueError: `get_mask` refuses the state, or the path names differ.
 
     >>> tx = apply_mask({"w": jnp.array([True, False])})
     >>> sparse_params({"w": jnp.ones(2)}, tx.init({"w": jnp.ones(2)}))["w"].tolist()
     [1.0, 0.0]
     """
-    mask, layout = held(opt_state)
-    memories = trees.instances(opt_state, Effective)
-    if not memories:
-        return masks.apply(mask, params)
+    mask, _ = held(opt_state)
+    for state in holders(opt_state):
+        memory = getattr(state, "memory", None)
+        if isinstance(memory, Effective):
+            params = _effective(params, state.held, memory)
+    return masks.apply(mask, params)
+
+
+def _effective(params: Params, state: MaskState, memory: Effective) -> Params:
+    """`params` with the weights that a method makes of those under its mask."""
+    mask, layout = unpacked(state), state.layout
     weights = trees.named_leaves(params)
     missing = [name for name in trees.named_leaves(mask) if name not in weights]
     if missing:
         raise ValueError(f"mask is not shaped like the parameters: {missing} differ")
     pruned = trees.map_named(lambda name, _: weights[name], mask)
-    layers = memories[0].effective(layout.apart(mask), layout.apart(pruned))
+    layers = memory.effective(layout.apart(mask), layout.apart(pruned))
     seen = trees.named_leaves(layout.together(layers, pruned))
     return trees.map_named(lambda name, w: seen.get(name, w), params)
 
@@ -215,31 +224,3 @@ def _hold(mask: Any, update: Any, param: Any) -> Any:
     if mask is None or update is None:
         return update
     return jnp.where(mask, update, -param)
-
-
-def held(opt_state: optax.OptState) -> tuple[Mask, LayerLayout]:
-    """The one mask in a state, unpacked, and its layout.
-
-    Args:
-      opt_state: state of any chain with one mask in it.
-
-    Raises:
-      ValueError: there is no mask in it, or more than one.
-
-    >>> held(apply_mask({"w": jnp.array([True])}).init({"w": jnp.ones(1)}))
-    ({'w': Array([ True], dtype=bool)}, LayerLayout(kernels=()))
-    """
-    found = trees.instances(opt_state, MaskState)
-    if len(found) != 1:
-        raise ValueError(f"opt_state must hold one mask, found {len(found)}")
-    mask = jax.tree.map(
-        lambda m: None if _is_elsewhere(m) else m,
-        packing.unpack(found[0].mask),
-        is_leaf=_is_elsewhere,
-    )
-    return mask, found[0].layout
-
-
-def _is_elsewhere(x: object) -> bool:
-    """Whether another part of a `multi_transform` has this leaf."""
-    return isinstance(x, optax.MaskedNode)

@@ -61,6 +61,10 @@ class Description:
                 " its number per group is fixed"
             )
         own = inspect.signature(self.build).parameters
+        for name, value in options.items():
+            # Steps, and what is computed with them, are int32 on a device.
+            if name in own and isinstance(value, int) and not abs(value) < 2**31:
+                raise ValueError(f"{name} must be below 2**31 in size, got {value}")
         return self.build(**{k: v for k, v in options.items() if k in own})
 
     def holds(self, **options: Any) -> bool:

@@ -13,6 +13,7 @@ from dst_jax import trees
 from dst_jax.kernels import Kernel
 from dst_jax.pruning import explicit_axes, masks, packing, state_sharding
 from dst_jax.pruning.apply_mask import fit_mask, hold
+from dst_jax.pruning.held_masks import refuse_inside
 from dst_jax.pruning.integer_shares import check_sizes
 from dst_jax.pruning.layer_layout import LayerLayout, layout_of
 from dst_jax.pruning.mask_state import DenseMaskState, MaskState
@@ -44,7 +45,6 @@ class Frame:
         state = state_sharding.like_params(
             partial(self._start, layout), params, given, kernels=dict(layout.kernels)
         )
-        _refuse_multi_steps(state.inner)
         masks.warn_of_emptied(
             explicit_axes.reduced(
                 lambda mask: jax.tree.map(jnp.any, layout.apart(packing.unpack(mask))),
@@ -68,6 +68,7 @@ class Frame:
             first = layout.apart(given)
         mask = state_sharding.tied(layout.together(first, params), params)
         inner = self.inner.init(params)
+        refuse_inside(params, inner)
         held = MaskState if self.method.holds else DenseMaskState
         return SparseState(
             step=jnp.zeros((), jnp.int32),
@@ -272,11 +273,3 @@ def _zeros(mask: Mask) -> Any:
 def _active(mask: Mask) -> Any:
     """How many elements of every leaf are true, int32."""
     return jax.tree.map(lambda m: m.sum(dtype=jnp.int32), mask)
-
-
-def _refuse_multi_steps(state: optax.OptState) -> None:
-    if trees.instances(state, optax.MultiStepsState):
-        raise ValueError(
-            "inner must not hold optax.MultiSteps, whose small steps would be counted:"
-            " wrap MultiSteps around the whole transform"
-        )

@@ -72,7 +72,7 @@ def describe(name: str) -> Description:
 
     >>> rigl = describe("rigl")
     >>> rigl.lengths, rigl.ends, rigl.structures
-    ({'end': 0.75, 'interval': 0.02}, ('end',), 'units')
+    ({'end': 0.75, 'interval': 0.02}, ('start', 'end'), 'units')
     >>> rigl.dense_gradient_every(100, sparsity=0.9, end=750, interval=10)
     10
     """

@@ -160,10 +160,10 @@ def _owner(name: str, shape: tuple[int, ...], owners: _Owners) -> Any:
     """The shape of the parameter that a leaf belongs to, and what is known of it."""
     parts = name.split("/")
     for start in range(len(parts)):  # the longest ending first
-        for own, known in owners.get("/".join(parts[start:]), ()):
+        for own, value in owners.get("/".join(parts[start:]), ()):
             extra = len(shape) - len(own)
             if extra >= 0 and shape[extra:] == own:
-                return own, known
+                return own, value
     return None
 
 

@@ -8,7 +8,7 @@ from jaxtyping import Array
 
 from dst_jax import trees
 from dst_jax.pruning import packing
-from dst_jax.pruning.apply_mask import held
+from dst_jax.pruning.held_masks import held, holders
 from dst_jax.pruning.integer_shares import check_sizes
 from dst_jax.pruning.protocol import SparseState
 
@@ -19,7 +19,7 @@ def statistics(opt_state: optax.OptState) -> dict[str, dict[str, Array]]:
     """Numbers about every layer's mask, as a pure function of the state.
 
     Args:
-      opt_state: state of any chain with one mask in it.
+      opt_state: state of any chain whose last link holds a mask, as for `get_mask`.
 
     Returns:
       By layer (`block/kernel/0` is the first of a stack), scalars: `weights` and
@@ -30,8 +30,8 @@ def statistics(opt_state: optax.OptState) -> dict[str, dict[str, Array]]:
       were ever active over all (float32).
 
     Raises:
-      ValueError: there is no mask in the state, or more than one, or a layer has more
-        than 2^31 - 1 weights.
+      ValueError: `get_mask` refuses the state, or a layer has more than 2^31 - 1
+        weights.
 
     Reference:
       Liu et al. 2021 (ITOP, arXiv 2102.02887), for the exploration rate.
@@ -45,17 +45,20 @@ def statistics(opt_state: optax.OptState) -> dict[str, dict[str, Array]]:
     layers = layout.apart(mask)
     check_sizes(layers)
     found = {k: _of_mask(m) for k, m in trees.named_leaves(layers).items()}
-    for state in trees.instances(opt_state, SparseState):
+    for state in holders(opt_state):
+        if not isinstance(state, SparseState):
+            continue
         dropped = trees.named_leaves(state.changes.dropped)
         grown = trees.named_leaves(state.changes.grown)
-        for name, layer in found.items():
+        for name in dropped:
+            layer = found[name]
             layer["dropped"], layer["grown"] = dropped[name], grown[name]
             both = layer["active"] - grown[name]
             either = layer["active"] + dropped[name]
             layer["overlap"] = jnp.where(
                 either == 0, 1.0, both / jnp.maximum(either, 1)
             )
-        ever = layout.apart(packing.unpack(state.ever))
+        ever = state.held.layout.apart(packing.unpack(state.ever))
         for name, leaf in trees.named_leaves(ever).items():
             found[name]["exploration"] = _of_mask(leaf)["density"]
     return found

@@ -47,7 +47,10 @@ def sparsify(
       kernels: kernels of the parameters, as in `masks.prunable`: a stack is its layers
         apart, and inputs are the contracted axes. None = by name.
       mask: first mask in place of the method's, `None` leaves are never pruned.
-      seed: seed of the method's random choices; may be traced.
+      seed: seed of the method's random choices, in [0, 2**32); may be traced. The
+        members of an ensemble under `jax.vmap` share all random choices unless the seed
+        is vmapped too: `jax.vmap(lambda p, s: rigl(inner, seed=s, ...).init(p))(params,
+        seeds)`, and likewise around `update`.
       track: whether to remember which weights were ever active (`statistics`).
       packed: whether masks take a bit instead of a byte per weight in the state.
       skip_update: whether a mask update takes the place of the optimizer's step, as in
@@ -71,6 +74,8 @@ def sparsify(
     """
     if not (hasattr(inner, "init") and hasattr(inner, "update")):
         raise TypeError(f"inner must be an Optax transform, got {inner!r}")
+    if isinstance(seed, int) and not 0 <= seed < 2**32:
+        raise ValueError(f"seed must be in [0, 2**32), got {seed}")
     frame = Frame(
         inner=optax.with_extra_args_support(inner),
         method=method,

@@ -19,6 +19,7 @@ __all__ = [
     "Importance",
     "LayerOrGlobal",
     "active",
+    "ceiling",
     "dense_mask",
     "drop_and_grow",
     "floor",
@@ -175,6 +176,7 @@ def drop_and_grow(
     *,
     scope: LayerOrGlobal = "layer",
     structure: Structure | None = None,
+    rounded_up: bool = False,
 ) -> Mask:
     """The mask after dropping the lowest active weights and growing as many.
 
@@ -184,9 +186,10 @@ def drop_and_grow(
       drop_scores: scores of active weights, the lowest dropped first.
       grow_scores: scores of all others, the highest grown first.
       mask: present mask.
-      fraction: fraction of the active weights, rounded down; may be traced.
+      fraction: fraction of the active weights that is dropped; may be traced.
       scope: "layer" keeps every layer's number, "global" only the number of all.
       structure: units of weights that are dropped and grown together.
+      rounded_up: whether the number of dropped weights is rounded up, not down.
 
     Reference:
       Evci et al. 2020 (RigL, arXiv 1911.11134).
@@ -199,7 +202,8 @@ def drop_and_grow(
     checks.one_of("scope", scope, get_args(LayerOrGlobal))
     names = trees.named_leaves(mask) if scope == "layer" else [JOINT]
     before = active(mask, names)
-    kept = {k: n - floor(fraction, n) for k, n in before.items()}
+    whole = ceiling if rounded_up else floor
+    kept = {k: n - whole(fraction, n) for k, n in before.items()}
     remaining = select(drop_scores, kept, structure, among=mask)
     return grow(grow_scores, remaining, before, structure)
 
@@ -234,6 +238,19 @@ def floor(fraction: Any, n: KeptCount) -> Array:
     """
     exact = jnp.asarray(fraction, jnp.float32) * n
     return jnp.floor(exact * (1 + 1e-6)).astype(jnp.int32)
+
+
+def ceiling(fraction: Any, n: KeptCount) -> Array:
+    """`ceil(fraction * n)`, exact where float32 has 0.7 * 10 a little above 7.
+
+    Args:
+      fraction, n: as for `floor`.
+
+    >>> int(ceiling(0.7, 10)), int(ceiling(0.01, 10))
+    (7, 1)
+    """
+    exact = jnp.asarray(fraction, jnp.float32) * n
+    return jnp.ceil(exact * (1 - 1e-6)).astype(jnp.int32)
 
 
 def _shapes(tree: Params) -> dict[str, tuple[int, ...]]:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding
 
-from dst_jax import data
+from dst_jax import checks, data
 from dst_jax.activations.tap import THRESHOLDS
 from dst_jax.kernels import Kernels
 from dst_jax.models.linen import as_model
@@ -48,7 +48,7 @@ class Context:
       batch_size: training examples of a step, over all devices of all hosts.
       eval_batch_size: evaluation examples of a step, likewise.
       task: loss and metrics.
-      seed: seed of initialisation, data order and dropout.
+      seed: seed of initialisation, data order and dropout, in [0, 2**32).
       dtype: compute dtype of the network's input.
       prunable: `((regex, bool), ...)`: which weights count for weight sparsity.
       log_every: steps between lines of metrics.
@@ -90,6 +90,10 @@ class Context:
     def __post_init__(self) -> None:
         object.__setattr__(self, "model", as_model(self.model))
         tasks.check(self.task)
+        for name, least in (("log_every", 1), ("eval_every", 1), ("save_every", 0)):
+            checks.at_least(name, getattr(self, name), least)
+        if not 0 <= self.seed < 2**32:
+            raise ValueError(f"seed must be in [0, 2**32), got {self.seed}")
         check_batch("batch_size", self.batch_size, self.mesh)
         check_batch("eval_batch_size", self.eval_batch_size, self.mesh)
         if self.batch_size > len(self.dataset.train):

@@ -5,7 +5,7 @@ from typing import Literal, Protocol, get_args, runtime_checkable
 
 import optax
 
-from dst_jax import pruning, trees
+from dst_jax import checks, pruning, trees
 from dst_jax.kernels import Kernel, of
 from dst_jax.typing import Mask, Params
 
@@ -57,12 +57,12 @@ def learning_rate(
     """Linear warm-up to `peak`, then a decay to the last step.
 
     Args:
-      peak: the highest learning rate, > 0.
+      peak: the highest learning rate, > 0 and finite.
       steps: updates in all, the warm-up included.
       decay: "cosine" to 0, "step" (times `factor` at each milestone), "constant".
       warmup: updates from 0 to `peak`.
       milestones: shares of `steps` in (0, 1), for "step".
-      factor: factor at each milestone, for "step".
+      factor: factor at each milestone, > 0 and finite, for "step".
 
     Raises:
       ValueError: a value is out of range.
@@ -73,10 +73,9 @@ def learning_rate(
     """
     if not peak > 0:
         raise ValueError(f"peak must be > 0, got {peak}")
-    if decay not in get_args(LearningRateDecay):
-        raise ValueError(
-            f"decay must be one of {get_args(LearningRateDecay)}, got {decay!r}"
-        )
+    checks.positive("peak", peak)
+    checks.positive("factor", factor)
+    checks.one_of("decay", decay, get_args(LearningRateDecay))
     if not 0 <= warmup <= steps:
         raise ValueError(f"warmup must be in [0, steps={steps}], got {warmup}")
     if not all(0 < m < 1 for m in milestones):
@@ -116,11 +115,11 @@ def chain(
       mask: mask that `pruning.apply_mask` holds, or None.
       rule: "sgd" (decay is added to the gradient, as PyTorch does) or "adamw"
         (decoupled).
-      momentum: momentum of SGD.
+      momentum: momentum of SGD, in [0, 1).
       nesterov: whether SGD's momentum is Nesterov's.
-      weight_decay: factor of the decay, on kernels only.
-      clip: the largest global norm of a gradient, or None.
-      accumulate: batches averaged into one update.
+      weight_decay: factor of the decay, at least 0, on kernels only.
+      clip: the largest global norm of a gradient, > 0 and finite, or None.
+      accumulate: batches averaged into one update, at least 1.
       sparsify: a method of `dst_jax.pruning` around all but the accumulation, which
         starts from `mask` if that is not None.
       kernels: kernels of the network, as `kernels.by_use` finds them; by name if None.
@@ -131,10 +130,13 @@ def chain(
     >>> tx = chain(0.1, weight_decay=1e-4)
     >>> _ = tx.init({"kernel": optax.tree.zeros_like(1.0)})
     """
-    if rule not in get_args(Rule):
-        raise ValueError(f"rule must be one of {get_args(Rule)}, got {rule!r}")
-    if accumulate < 1:
+    checks.one_of("rule", rule, get_args(Rule))
+    if not 1 <= accumulate < 2**31:
         raise ValueError(f"accumulate must be at least 1, got {accumulate}")
+    checks.fraction("momentum", momentum)
+    checks.at_least("weight_decay", weight_decay, 0)
+    if clip is not None:
+        checks.positive("clip", clip)
 
     def decayed(params: Params) -> Params:
         own = of(params, kernels)

@@ -1,10 +1,12 @@
 """A stage as a value: what is trained, with which objective, what happens around it."""
 
 import inspect
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from dst_jax import checks
 from dst_jax.parametrisations import Parametrisation
 from dst_jax.train.objective import Objective
 from dst_jax.train.optimizer import Optimizer
@@ -71,8 +73,10 @@ class Stage:
     def __post_init__(self) -> None:
         object.__setattr__(self, "phase", self.phase or self.name)
         object.__setattr__(self, "title", self.title or self.name)
-        if not self.epochs >= 0:
-            raise ValueError(f"{self.name}: epochs must be >= 0, got {self.epochs}")
+        if not 0 <= self.epochs < math.inf:
+            raise ValueError(
+                f"{self.name}: epochs must be >= 0 and finite, got {self.epochs}"
+            )
 
     @property
     def path(self) -> str:
@@ -94,15 +98,13 @@ def check_order(stages: Sequence[Stage]) -> None:
     >>> sparse = Stage(name="sparse", epochs=1, optimizer=print, start="danse")
     >>> check_order([dense, sparse])
     Traceback (most recent call last):
-    ValueError: stage sparse: start must be one of ('dense',), got 'danse'
+    ValueError: stage sparse: start must be one of ('dense',), got 'danse'; did you ...
     """
     before: list[Stage] = []
     for stage in stages:
         names = tuple(dict.fromkeys(other.name for other in before))
-        if stage.start is not None and stage.start not in names:
-            raise ValueError(
-                f"stage {stage.path}: start must be one of {names}, got {stage.start!r}"
-            )
+        if stage.start is not None:
+            checks.one_of(f"stage {stage.path}: start", stage.start, names)
         if stage.path in [other.path for other in before]:
             raise ValueError(f"stage {stage.path} is there twice: give it another name")
         if stage.name in names[:-1]:

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from dst_jax import kernels, parametrisations, pruning
+from dst_jax import kernels, parametrisations, pruning, trees
 from dst_jax.train import scheduled
 from dst_jax.train.context import Context
 from dst_jax.train.flops_aware import flops_aware
@@ -81,8 +81,8 @@ def plan_stage(context: Context, stage: Stage, entered: Network) -> Plan:
     >>> plan.steps, plan.trained.params["fc1"]["kernel"].shape
     (16, (256, 8))
     """
-    _check(stage, entered)
-    steps = round(stage.epochs * context.steps_per_epoch)
+    _check(context, stage, entered)
+    steps = _steps(context, stage)
     entered = abstract_like(entered, context.sharding)
     found = context.kernels_of(entered)
     make = partial(_optimizer, context, stage, steps, found)
@@ -215,9 +215,27 @@ def _apart(stage: Stage, state: TrainState) -> tuple[str, ...]:
     return () if through == parametrisations.identity else ("params",)
 
 
-def _check(stage: Stage, entered: Network) -> None:
+def _steps(context: Context, stage: Stage) -> int:
+    """The batches of a stage."""
+    steps = round(stage.epochs * context.steps_per_epoch)
+    if stage.epochs > 0 and not 1 <= steps < 2**31:
+        raise ValueError(
+            f"epochs must be 0, or 1 to {2**31 - 1} steps long, got {stage.epochs}"
+            f" epochs of {context.steps_per_epoch} steps"
+        )
+    return steps
+
+
+def _check(context: Context, stage: Stage, entered: Network) -> None:
     others = stage.parametrisation is not None
     scheduled.check(stage.schedules, entered.model_state, others=others)
-    over_maps = any(term.over == "maps" for term in stage.objective.terms)
-    if stage.flops_aware and not over_maps:
+    terms = [term for term in stage.objective.terms if term.over == "maps"]
+    if stage.flops_aware and not terms:
         raise ValueError("flops_aware needs a term over maps, got none")
+    names = context.maps_of(entered) if terms else []
+    for term in terms:
+        try:
+            rules = [(pattern, True) for pattern in term.layers]
+            trees.select(dict.fromkeys(names, 0), rules, default=False)
+        except ValueError as error:
+            raise ValueError(f"layers of a term over maps: {error}") from None

@@ -99,6 +99,11 @@ class Term:
         # Sequences are part of a program, which is found again by its hash.
         object.__setattr__(self, "layers", tuple(self.layers))
         object.__setattr__(self, "prunable", tuple(map(tuple, self.prunable)))
+        _refuse_negative("strength", self.strength)
+        _refuse_negative("warmup", self.warmup)
+        if isinstance(self.layer_weights, tuple | list):
+            for weight in self.layer_weights:
+                _refuse_negative("layer_weights", weight)
         checks.one_of("over", self.over, _OVER)
         checks.one_of("ramp", self.ramp, _RAMPS)
         if self.over == "trained" and self.layers:
@@ -154,6 +159,12 @@ class Term:
 
     def _rules(self) -> list[tuple[str, Any]]:
         return list(zip(self.layers, self.layer_weights, strict=True))
+
+
+def _refuse_negative(name: str, value: Any) -> None:
+    """Refuses numbers; arrays, and what JAX puts in place of leaves, are left alone."""
+    if isinstance(value, int | float):
+        checks.at_least(name, value, 0)
 
 
 def _zeros(x: Array, *, axis: Axis = None) -> Float[Array, "..."]:

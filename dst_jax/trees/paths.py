@@ -187,12 +187,12 @@ def like(tree: Any, other: Any, *, names: tuple[str, str] = ("tree", "other")) -
     )
 
 
-def instances(tree: Any, kind: type) -> list[Any]:
+def instances(tree: Any, kind: type | tuple[type, ...]) -> list[Any]:
     """All instances of a type in a tree, such as the states of one Optax transform.
 
     Args:
       tree: any pytree.
-      kind: type of the instances, or a runtime-checkable protocol.
+      kind: type of the instances, several, or a runtime-checkable protocol.
 
     >>> from optax import ScaleByScheduleState
     >>> instances(({"a": ScaleByScheduleState(3)}, ()), ScaleByScheduleState)

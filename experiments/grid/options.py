@@ -12,7 +12,13 @@ from experiments.options import (
     OptimOptions,
     TaskOptions,
 )
-from experiments.options.annotations import FREE, NOT_NEGATIVE, check_ranges
+from experiments.options.annotations import (
+    AT_LEAST_1,
+    FREE,
+    NOT_NEGATIVE,
+    SEED,
+    check_ranges,
+)
 
 if TYPE_CHECKING:
     from experiments.grid.engine import Comparison
@@ -37,11 +43,11 @@ class GridOptions(abc.ABC):
 
     preset: Annotated[Literal["full", "cifar100", "demo"], FREE] = "full"
     """Where the other options start from."""
-    seeds: Annotated[tuple[int, ...], NOT_NEGATIVE, FREE] = (0, 1, 2)
+    seeds: Annotated[tuple[int, ...], NOT_NEGATIVE, SEED, FREE] = (0, 1, 2)
     """Seeds of initialisation, data order, augmentation and random masks."""
     dir: Annotated[str | None, FREE] = None
     """Directory that everything is written to. Default: runs/NAME-PRESET."""
-    eval_every: int = 1
+    eval_every: Annotated[int, AT_LEAST_1] = 1
     """Epochs between evaluations on the hold-out."""
     data: DataOptions = field(default_factory=DataOptions)
     model: ModelOptions = field(default_factory=ModelOptions)

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from experiments.options.annotations import NOT_NEGATIVE, POSITIVE, SHARE
+from experiments.options.annotations import MOST_EPOCHS, NOT_NEGATIVE, POSITIVE, SHARE
 from experiments.options.penalty import check_shape, shape
 from experiments.options.stage_names import makes_stage
-from experiments.options.texts import about, number, pairs
+from experiments.options.texts import about, number, pairs, regex
 
 if TYPE_CHECKING:
     from dst_jax.train import Stage, Target, Term
@@ -39,7 +39,7 @@ class ActivationOptions:
     """With a target: the cross-entropy of training batches may rise to this."""
     gain: Annotated[float, POSITIVE] = 0.05
     """With a target: how fast the strength follows, per step."""
-    warmup_epochs: Annotated[float, NOT_NEGATIVE] = 0.0
+    warmup_epochs: Annotated[float, NOT_NEGATIVE, MOST_EPOCHS] = 0.0
     """Epochs over which the strength rises from 0."""
     ramp: Literal["linear", "sine"] = "linear"
     """How it rises: evenly, or along half a sine as in ProSparse."""
@@ -47,10 +47,10 @@ class ActivationOptions:
     """Entries of every map below it become 0, in training and after it: FATReLU."""
     threshold_kind: Literal["hard", "soft"] = "hard"
     """Entries above it stay as they are, or shrink by it: the proximal activation."""
-    threshold_epochs: Annotated[float | None, NOT_NEGATIVE] = None
+    threshold_epochs: Annotated[float | None, NOT_NEGATIVE, MOST_EPOCHS] = None
     """The threshold acts from the end of `epochs` on, for as many epochs more, as in
     ProSparse; if not given it acts from the beginning."""
-    epochs: Annotated[float, NOT_NEGATIVE] = 20
+    epochs: Annotated[float, NOT_NEGATIVE, MOST_EPOCHS] = 20
     """Length."""
     lr: Annotated[float, POSITIVE] = 0.01
     """Peak learning rate."""
@@ -102,7 +102,9 @@ class ActivationOptions:
 
         options = shape("activation", self.penalty, self.options, self.a)
         with about("--activation.layers"):
-            weighed = [(k, number(x)) for k, x in pairs(self.layers, last=True)]
+            weighed = [
+                (regex(k), _weight(k, x)) for k, x in pairs(self.layers, last=True)
+            ]
         return Term(
             penalty=penalties.get(self.penalty),
             strength=self.strength,
@@ -167,3 +169,10 @@ class ActivationOptions:
         ['sparsify_jointly.induce', 'sparsify_jointly.finetune']
         """
         return config.prune.stages(config, start=start, activation=self.term())
+
+
+def _weight(pattern: str, text: str) -> float:
+    weight = number(text)
+    if weight < 0:
+        raise ValueError(f"the weight of {pattern!r} must be >= 0, got {text}")
+    return weight

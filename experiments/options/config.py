@@ -51,7 +51,7 @@ class Config:
 
         >>> Config(data=DataOptions(workers=-1)).check()
         Traceback (most recent call last):
-        ValueError: --data.workers must be >= 0 and finite, got -1
+        ValueError: --data.workers must be in [0, 1024], got -1
         """
         check_ranges(self)
         for group in groups(self):

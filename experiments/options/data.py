@@ -3,7 +3,13 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
-from experiments.options.annotations import AT_LEAST_1, FREE, NOT_NEGATIVE, SHARE, Range
+from experiments.options.annotations import (
+    AT_LEAST_1,
+    FREE,
+    SHARE,
+    Range,
+    at_most,
+)
 from experiments.options.texts import about
 
 if TYPE_CHECKING:
@@ -11,6 +17,8 @@ if TYPE_CHECKING:
     from experiments.options.config import Config
 
 __all__ = ["DataOptions"]
+
+_SIDE = Range("at least 8", lambda x: x >= 8)
 
 
 @dataclass(frozen=True)
@@ -22,7 +30,7 @@ class DataOptions:
     MODULE:ATTRIBUTE."""
     dir: Annotated[str | None, FREE] = None
     """Directory of prepared sets; else $TFDS_DATA_DIR, else ~/tensorflow_datasets."""
-    image_size: Annotated[int | None, Range("at least 8", lambda x: x >= 8)] = None
+    image_size: Annotated[int | None, _SIDE, at_most(8192)] = None
     """Height and width of the images in pixels; the data set's own if not given."""
     batch_size: Annotated[int, AT_LEAST_1] = 128
     """Training images per step, over all devices of all hosts."""
@@ -35,9 +43,9 @@ class DataOptions:
     none if given without a value."""
     standardise: bool = True
     """Subtract the set's mean and divide by its deviation; otherwise black is 0."""
-    threads: Annotated[int | None, FREE] = None
+    threads: Annotated[int | None, AT_LEAST_1, at_most(1024), FREE] = None
     """Loader threads; one per core if not given."""
-    workers: Annotated[int, NOT_NEGATIVE, FREE] = 0
+    workers: Annotated[int, Range("in [0, 1024]", lambda x: 0 <= x <= 1024), FREE] = 0
     """Loader processes, for hosts with many cores; 0 uses threads."""
 
     def load(self) -> "Dataset":

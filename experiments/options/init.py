@@ -41,8 +41,9 @@ class InitOptions:
                 raise ValueError(
                     f"--run.stages starts with {first}: give --init.from its weights"
                 )
-        elif not source.startswith(_PREFIX) and not Path(source).exists():
-            raise ValueError(f"--init.from: {source} does not exist")
+        elif not source.startswith(_PREFIX) and not _exists(source):
+            named = source if source.isprintable() else repr(source)
+            raise ValueError(f"--init.from: {named} does not exist")
 
     def network(self, config: "Config", context: "Context") -> "Network | None":
         """The network, checked against the model; None if the option is not given.
@@ -64,6 +65,13 @@ class InitOptions:
         return network
 
 
+def _exists(path: str) -> bool:
+    try:
+        return Path(path).exists()
+    except (OSError, ValueError):  # too long for the system, or no text of a path
+        return False
+
+
 def _from_torch(source: str, config: "Config", context: "Context") -> "Network":
     import jax
 
@@ -75,15 +83,18 @@ def _from_torch(source: str, config: "Config", context: "Context") -> "Network":
         "num_classes": context.dataset.num_classes,
         "input_shape": context.dataset.image_shape,
     }
+    mask = None
     try:
         if source.startswith(_PREFIX):
             module = _torchvision(source.removeprefix(_PREFIX))
             variables = importer.variables(name, module, **options)
         else:
             variables = importer.load(name, source, **options)
+            mask = importer.masks(name, source, **options)
     except ModuleNotFoundError as error:
         raise ValueError(f"--init.from {source}: {error}") from None
-    return Network(context.model, jax.device_put(variables, context.sharding))
+    network = Network(context.model, variables, mask)
+    return jax.device_put(network, context.sharding)
 
 
 def _torchvision(name: str) -> Any:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from experiments.options.texts import pairs, value
+from experiments.options.texts import pairs, regex, value
 
 if TYPE_CHECKING:
     import optax
@@ -23,6 +23,9 @@ __all__ = ["Span", "SparseMethod", "parse"]
 
 _OURS = ("kernels", "mask", "rules", "seed", "step_size")
 """Options that a stage gives, and no text."""
+_LONGEST = {"%": 100, "ep": 1_000_000}
+_LARGEST = 2**31  # steps are int32 on a device
+_SMALLEST = 1e-30  # float32 has little below
 _ANY_LENGTH: dict[str, Any] = {"updates": 10**9, "per_epoch": 10**6}
 """Lengths that no number of steps is beyond the end of."""
 
@@ -71,7 +74,7 @@ class SparseMethod:
         """What the method declares.
 
         >>> SparseMethod("rigl", {}).description.ends
-        ('end',)
+        ('start', 'end')
         """
         from dst_jax import pruning
 
@@ -208,6 +211,8 @@ def _check_known(
     """Refuses options that the method does not take, or that no text can give."""
     import optax
 
+    from dst_jax import checks
+
     allowed = [
         option
         for option, parameter in described.options.items()
@@ -216,7 +221,10 @@ def _check_known(
     ]
     for option in options:
         if option not in allowed:
-            raise ValueError(f"{name} has no option {option!r}; it takes {allowed}")
+            raise ValueError(
+                f"{name} has no option {option!r}; it takes"
+                f" {allowed}{checks.suggestion(option, allowed)}"
+            )
 
 
 def _value(option: str, text: str) -> Any:
@@ -227,16 +235,26 @@ def _value(option: str, text: str) -> Any:
         "structure": structures.by_name,
         "penalty": penalties.get,
         "prox": penalties.get_prox,
-        "output": lambda text: tuple(filter(None, text.split(","))),
+        "output": lambda text: tuple(map(regex, filter(None, text.split(",")))),
     }
     if option in by_option:
         return by_option[option](text)
-    for suffix in ("%", "ep"):
+    for suffix, largest in _LONGEST.items():
         number = value(text.removesuffix(suffix))
         if text.endswith(suffix) and isinstance(number, int | float):
             if not 0 <= number < math.inf:
                 raise ValueError(f"{option} must be >= 0 and finite, got {text}")
+            if number > largest:
+                raise ValueError(
+                    f"{option} must be at most {largest}{suffix}, got {text}"
+                )
             if suffix == "%":
                 return Span(number / 100, "share")
             return Span(float(number), "epochs")
-    return value(text)
+    found = value(text)
+    for number in found if isinstance(found, tuple) else (found,):
+        if isinstance(number, int | float) and not abs(number) < _LARGEST:
+            raise ValueError(f"{option} must be a number below 2**31, got {text}")
+        if isinstance(number, float) and 0 < abs(number) < _SMALLEST:
+            raise ValueError(f"{option} must be 0 or at least 1e-30, got {text}")
+    return found

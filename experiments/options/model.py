@@ -1,8 +1,9 @@
 """Options of the network."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from experiments.options.annotations import Range
 from experiments.options.texts import about, pairs, value
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ class ModelOptions:
     describes it."""
     stem: Literal["imagenet", "cifar"] | None = None
     """First layer of a ResNet: 7x7/2 with pooling, or 3x3."""
-    width: float | None = None
+    width: Annotated[float | None, Range("in (0, 16]", lambda x: 0 < x <= 16)] = None
     """Factor on a ResNet's channel counts."""
     relu_logits: bool | None = None
     """LeNet5: a ReLU after the logits, as the original baseline has."""

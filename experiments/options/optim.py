@@ -5,7 +5,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from experiments.options.annotations import AT_LEAST_1, NOT_NEGATIVE, SHARE
+from experiments.options.annotations import (
+    AT_LEAST_1,
+    MOST_EPOCHS,
+    NOT_NEGATIVE,
+    POSITIVE,
+    SHARE,
+    Range,
+    at_most,
+)
 
 if TYPE_CHECKING:
     import optax
@@ -32,16 +40,18 @@ class OptimOptions:
     """Weight decay, of kernels only."""
     decay: Literal["cosine", "step", "constant"] = "cosine"
     """Learning rate over a stage."""
-    milestones: tuple[float, ...] = (0.5, 0.75)
+    milestones: Annotated[
+        tuple[float, ...], Range("in (0, 1)", lambda x: 0 < x < 1)
+    ] = (0.5, 0.75)
     """Shares of a stage at which `step` decay multiplies by `factor`."""
-    factor: float = 0.1
+    factor: Annotated[float, POSITIVE] = 0.1
     """Factor of `step` decay."""
-    warmup_epochs: Annotated[float, NOT_NEGATIVE] = 0.0
+    warmup_epochs: Annotated[float, NOT_NEGATIVE, MOST_EPOCHS] = 0.0
     """Linear warm-up at the start of pre-training."""
-    clip: float | None = None
+    clip: Annotated[float | None, POSITIVE] = None
     """Largest global gradient norm."""
-    accumulate: Annotated[int, AT_LEAST_1] = 1
-    """Batches averaged into one update."""
+    accumulate: Annotated[int, AT_LEAST_1, at_most(1_000_000)] = 1
+    """Batches averaged into one update, at most as many as a stage has steps."""
     label_smoothing: Annotated[float, SHARE] = 0.0
     """Label smoothing of the cross-entropy."""
 
@@ -78,6 +88,11 @@ class OptimOptions:
     ) -> "optax.GradientTransformation":
         from dst_jax import train
 
+        if self.accumulate > steps > 0:
+            raise ValueError(
+                f"--optim.accumulate must be at most the {steps} steps of the stage,"
+                f" got {self.accumulate}: it would never update"
+            )
         updates = max(steps // self.accumulate, 1)
         per_epoch = steps_per_epoch / self.accumulate
         warmup = min(round(warmup_epochs * per_epoch), updates)

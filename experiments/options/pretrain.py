@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
-from experiments.options.annotations import NOT_NEGATIVE, POSITIVE
+from experiments.options.annotations import MOST_EPOCHS, NOT_NEGATIVE, POSITIVE
 from experiments.options.stage_names import makes_stage
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ __all__ = ["PretrainOptions"]
 class PretrainOptions:
     """Stage one: dense training."""
 
-    epochs: Annotated[float, NOT_NEGATIVE] = 90
+    epochs: Annotated[float, NOT_NEGATIVE, MOST_EPOCHS] = 90
     """Length."""
     lr: Annotated[float, POSITIVE] = 0.1
     """Peak learning rate."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from experiments.options.annotations import NOT_NEGATIVE, POSITIVE, SHARE
+from experiments.options.annotations import MOST_EPOCHS, NOT_NEGATIVE, POSITIVE, SHARE
 from experiments.options.methods import Span, SparseMethod, parse
 from experiments.options.penalty import check_shape, shape
 from experiments.options.stage_names import makes_stage
@@ -41,7 +41,7 @@ class PruneOptions:
     """Shape parameter of transformed_l1; 1 if not given."""
     options: tuple[str, ...] = ()
     """The penalty's shape parameters: NAME=NUMBER; its defaults if not given."""
-    induce_epochs: Annotated[float, NOT_NEGATIVE] = 20
+    induce_epochs: Annotated[float, NOT_NEGATIVE, MOST_EPOCHS] = 20
     """Length of the induction; 0 prunes at once."""
     sparsity: Annotated[float | None, SHARE] = 0.6
     """Share of the prunable weights to remove, in [0, 1); or give a threshold."""
@@ -53,7 +53,7 @@ class PruneOptions:
     """Smallest share of its weights that every layer keeps, in [0, 1 - sparsity]."""
     rules: tuple[str, ...] = ()
     """Which leaves are prunable: REGEX=true or REGEX=false, first match wins."""
-    finetune_epochs: Annotated[float, NOT_NEGATIVE] = 20
+    finetune_epochs: Annotated[float, NOT_NEGATIVE, MOST_EPOCHS] = 20
     """Length of the fine-tuning with the mask held."""
     lr: Annotated[float, POSITIVE] = 0.01
     """Peak learning rate of both parts."""

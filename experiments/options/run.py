@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from experiments.options.annotations import AT_LEAST_1, FREE, NOT_NEGATIVE
+from experiments.options.annotations import AT_LEAST_1, FREE, NOT_NEGATIVE, SEED
 from experiments.options.stage_names import is_from_outside, makers
-from experiments.options.texts import about
+from experiments.options.texts import about, suggestion
 
 if TYPE_CHECKING:
     from experiments.options.config import Config
@@ -28,7 +28,8 @@ def _stage_names() -> Any:
         for text in texts:
             if text not in names and not is_from_outside(text):
                 raise ValueError(
-                    f"must be of {names} or MODULE:ATTRIBUTE, got {text!r}"
+                    f"must be of {names} or MODULE:ATTRIBUTE, got"
+                    f" {text!r}{suggestion(text, names)}"
                 )
         return tuple(texts)
 
@@ -59,7 +60,7 @@ class RunOptions:
 
     dir: Annotated[str | None, FREE] = None
     """Run directory; the same command again resumes. Default: runs/NAME-PRESET."""
-    seed: Annotated[int, NOT_NEGATIVE] = 0
+    seed: Annotated[int, SEED] = 0
     """Seed of initialisation, data order and augmentation."""
     stages: _StageNames = ("pretrain", "sparsify_weights", "sparsify_activations")
     """Which stages, in which order; sparsify_jointly is both of the others in one."""

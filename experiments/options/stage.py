@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from inspect import signature
 from typing import TYPE_CHECKING, Annotated, Any
 
-from experiments.options.annotations import NOT_NEGATIVE, POSITIVE
+from experiments.options.annotations import MOST_EPOCHS, NOT_NEGATIVE, POSITIVE
 from experiments.options.stage_names import is_from_outside
 from experiments.options.texts import about, pairs, value
 
@@ -25,7 +25,7 @@ class StageOptions:
     options: tuple[str, ...] = ()
     """Options of the factories: NAME=VALUE. With several factories, each is given the
     options that it has a parameter for."""
-    epochs: Annotated[float, NOT_NEGATIVE] = 20
+    epochs: Annotated[float, NOT_NEGATIVE, MOST_EPOCHS] = 20
     """Length."""
     lr: Annotated[float, POSITIVE] = 0.01
     """Peak learning rate."""

@@ -1,13 +1,26 @@
 """Texts of the command line: `NAME=VALUE`, numbers, and the option that is to blame."""
 
+import difflib
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["about", "file_name", "number", "pairs", "rules", "value"]
+__all__ = [
+    "about",
+    "file_name",
+    "number",
+    "pairs",
+    "regex",
+    "rules",
+    "suggestion",
+    "value",
+]
 
 _WORDS = {"true": True, "false": False, "none": None}
+_LARGEST = float.fromhex("0x1.fffffep127")
+_SMALLEST = 2.0**-126
+"""The largest number of float32, and the smallest that is not rounded to 0."""
 
 
 @contextmanager
@@ -49,15 +62,50 @@ def pairs(texts: Sequence[str], *, last: bool = False) -> list[tuple[str, str]]:
 
 
 def number(text: str) -> float:
-    """The number in a text.
+    """The finite number in a text.
+
+    Raises:
+      ValueError: it is no number, or float32 has no such number.
 
     >>> number("1e-3")
     0.001
     """
     try:
-        return float(text)
+        found = float(text)
     except ValueError:
         raise ValueError(f"{text!r} must be a number") from None
+    if found != 0 and not _SMALLEST <= abs(found) <= _LARGEST:
+        raise ValueError(f"{text!r} must be a finite number that float32 has")
+    return found
+
+
+def regex(text: str) -> str:
+    """The text, if it is a regular expression.
+
+    Raises:
+      ValueError: it is none.
+
+    >>> regex("conv(")
+    Traceback (most recent call last):
+    ValueError: 'conv(' is not a regular expression: missing ), unterminated ...
+    """
+    try:
+        re.compile(text)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise ValueError(f"{text!r} is not a regular expression: {error}") from None
+    return text
+
+
+def suggestion(text: str, known: Sequence[str]) -> str:
+    """The end of a message: the known word that looks most like a text, if any.
+
+    This is `dst_jax.checks.suggestion` for what is read before JAX is imported.
+
+    >>> suggestion("pretrian", ["pretrain"])
+    "; did you mean 'pretrain'?"
+    """
+    close = difflib.get_close_matches(text, known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def value(text: str) -> Any:
@@ -86,7 +134,7 @@ def rules(texts: Sequence[str]) -> tuple[tuple[str, bool], ...]:
     """Texts `REGEX=true` or `REGEX=false` as rules of the library.
 
     Raises:
-      ValueError: a text of another form.
+      ValueError: a text of another form, or the regex is none.
 
     >>> rules(["^conv1/=false"])
     (('^conv1/', False),)
@@ -96,7 +144,7 @@ def rules(texts: Sequence[str]) -> tuple[tuple[str, bool], ...]:
     for pattern, text in found:
         if text not in allowed:
             raise ValueError(f"{pattern}={text} must end in =true or =false")
-    return tuple((pattern, allowed[text]) for pattern, text in found)
+    return tuple((regex(pattern), allowed[text]) for pattern, text in found)
 
 
 def file_name(text: str) -> str:

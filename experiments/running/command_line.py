@@ -16,10 +16,20 @@ from typing import Any, TypeVar
 import tyro
 
 from experiments.running import processes
+from experiments.running.parser_errors import in_one_line
 
 __all__ = ["parse", "parse_preset", "status"]
 
 T = TypeVar("T")
+
+_WRONG_PATH = (
+    FileExistsError,
+    FileNotFoundError,
+    IsADirectoryError,
+    NotADirectoryError,
+    PermissionError,
+)
+"""Errors of the system that another path, given by the user, would mend."""
 
 
 def parse(options: type[T], argv: list[str] | None, *, name: str, doc: str | None) -> T:
@@ -40,7 +50,8 @@ def parse(options: type[T], argv: list[str] | None, *, name: str, doc: str | Non
     """
     _refuse_processes(options, sys.argv[1:] if argv is None else argv, name)
     prog = f"python -m experiments.{name}"
-    return tyro.cli(options, args=argv, prog=prog, description=doc)
+    with in_one_line(sys.argv[1:] if argv is None else argv):
+        return tyro.cli(options, args=argv, prog=prog, description=doc)
 
 
 def parse_preset(
@@ -62,14 +73,15 @@ def parse_preset(
     2
     """
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    first.add_argument("--preset", default="full")
+    first.add_argument("--preset", nargs="?", default="full")
     preset = first.parse_known_args(argv)[0].preset
     default = presets.get(preset, presets["full"])  # tyro refuses an unknown preset
     _refuse_processes(type(default), argv, name)
     prog = f"python -m experiments.{name}"
-    return tyro.cli(
-        type(default), default=default, args=argv, prog=prog, description=doc
-    )
+    with in_one_line(argv):
+        return tyro.cli(
+            type(default), default=default, args=argv, prog=prog, description=doc
+        )
 
 
 def _refuse_processes(options: Any, argv: Sequence[str], name: str) -> None:
@@ -94,9 +106,10 @@ def status(
 
     Args:
       plan: checks the options before any work; its ValueError gives 2.
-      work: is given the plan; its errors of input, files or training give 1. Stopped by
-        a signal, it has saved its state, and the status is 0. Ctrl-C where nothing is
-        unsaved ends the process with 130.
+      work: is given the plan. What it cannot use of what it was given, such as a run
+        that is not there, gives 2 too; errors of disks and of training give 1. Stopped
+        by a signal, it has saved its state, and the status is 0. Ctrl-C where nothing
+        is unsaved ends the process with 130.
       directory: where the same command goes on.
 
     >>> status(lambda: 1, print)
@@ -108,7 +121,8 @@ def status(
         try:
             planned = plan()
         except ValueError as error:
-            print(f"error: {error}", file=sys.stderr)
+            said = str(error).replace("\n", "\\n")  # a value may have lines
+            print(f"error: {said}", file=sys.stderr)
             return 2
         return _worked(work, planned, directory)
 
@@ -124,7 +138,10 @@ def _worked(work: Callable[[T], None], planned: T, directory: Path | None) -> in
     except Exception as error:
         processes.leave_if_lost(error)
         processes.leave_soon()
-        if not isinstance(error, (ValueError, OSError, train.NonFiniteLoss)):
+        if isinstance(error, (ValueError, *_WRONG_PATH)):
+            print(f"error: {error}", file=sys.stderr)
+            return 2
+        if not isinstance(error, (OSError, train.NonFiniteLoss)):
             raise
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -51,3 +51,15 @@ def test_jit_and_bfloat16():
 def test_no_maps_is_an_error():
     with pytest.raises(ValueError, match="the model has no Tap"):
         sparsity({})
+
+
+@pytest.mark.parametrize("statistic", [counts, sparsity])
+@pytest.mark.parametrize("shape", [(0, 3), (4, 0)])
+def test_an_empty_map_is_named(statistic, shape):
+    maps = {"relu1": jnp.ones((2, 3)), "relu2": jnp.ones(shape)}
+    with pytest.raises(ValueError, match="the map relu2 is empty: its shape is"):
+        statistic(maps)
+
+
+def test_the_counts_of_no_maps_are_empty():
+    assert counts({}) == {}

@@ -94,3 +94,20 @@ def test_percentiles_by_rule_for_the_maps_that_one_matches():
 def test_a_bad_threshold_is_named(name, t):
     with pytest.raises(ValueError, match="t must be finite and >= 0"):
         FUNCTIONS[name][0](X, t)
+
+
+@pytest.mark.parametrize("t", [0.0, 0.5])
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_nan_stays_nan(name, t):
+    x = jnp.array([jnp.nan, 1.0, -jnp.nan, 0.0])
+    found = FUNCTIONS[name][0](x, t)
+    assert jnp.isnan(found).tolist() == [True, False, True, False]
+
+
+def test_maps_without_ranks_are_named():
+    for x, message in [
+        (jnp.array([0.0, jnp.nan]), "map relu holds NaN"),
+        (jnp.ones((0, 3)), "map relu is empty"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            percentile_thresholds({"relu": x}, 0.5)

@@ -54,8 +54,25 @@ def test_nothing_is_returned_that_was_not_measured_within_the_budget():
 
     found = search_thresholds(jagged, ["a"], budget=0.0, upper=0.9)
     assert jagged(found.thresholds) == found.metric == 1.0
-    always_nan = search_thresholds(lambda t: float("nan"), ["a"], budget=1.0)
-    assert always_nan.thresholds == {"a": 0.0}
+
+
+@pytest.mark.parametrize("limit", [-1.0, 0.2])  # at once, and at the first trial
+def test_a_metric_that_is_nan_is_an_error(limit):
+    def metric(thresholds):
+        return float("nan") if thresholds["a"] > limit else 1.0
+
+    with pytest.raises(ValueError, match=r"metric is NaN at the thresholds \{'a': "):
+        search_thresholds(metric, ["a"], budget=1.0)
+
+
+def test_the_upper_end_is_measured_at_any_precision():
+    found = search_thresholds(lambda t: 1.0, ["a"], budget=0.0, upper=5e-4)
+    assert found.thresholds == {"a": 5e-4}
+    calls = []
+    found = search_thresholds(
+        lambda t: calls.append(t) or -t["a"], ["a"], budget=0.0, upper=5e-4
+    )
+    assert (found.thresholds, len(calls)) == ({"a": 0.0}, 2)
 
 
 @pytest.mark.parametrize(

@@ -82,3 +82,21 @@ def test_functions_must_keep_the_form(model, variables, x):
         _maps(model, variables, x, {"relu1": lambda x: x[:1]})
     with pytest.raises(ValueError, match=r"'\(' is not a regex"):
         _maps(model, variables, x, {"(": lambda x: x})
+
+
+def test_a_regex_that_matches_no_tap_names_the_taps(model, variables, x):
+    functions = {"relu1$": jnp.abs, "rleu2": jnp.abs}
+    with pytest.raises(ValueError, match=r"\['rleu2'\] match none of: relu1, relu2"):
+        _maps(model, variables, x, functions)
+    with through({"relu": jnp.abs, "relu1": jnp.abs, "2$": jnp.abs}):  # shadowed
+        jax.eval_shape(model.apply, variables, x)
+    with through({"rleu2": jnp.abs}):  # nothing is traced
+        pass
+    with pytest.raises(KeyError):
+        _and_then_fail(model, variables, x)
+
+
+def _and_then_fail(model, variables, x):
+    with through({"rleu2": jnp.abs}):
+        jax.eval_shape(model.apply, variables, x)
+        raise KeyError

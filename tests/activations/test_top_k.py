@@ -87,3 +87,8 @@ def test_in_flax_layers():
         )
         gap = abs(grad[layer]["kernel"] - dense_grad[layer]["kernel"]).max()
         assert gap > 1e-2
+
+
+def test_nan_is_kept():
+    found = keep_top_k(jnp.array([[jnp.nan, 3.0, 2.0]]), 1)
+    assert jnp.isnan(found[0, 0])

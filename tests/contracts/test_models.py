@@ -1,15 +1,15 @@
 """What every network must do. A new one is tested by being in the registry."""
 
 import functools
-import itertools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dst_jax import cost, models, trees
+from dst_jax import cost, models, pruning, trees
 from dst_jax.activations import apply_with_activations
+from dst_jax.kernels import by_name
 from dst_jax.models.summary import layers
 
 CLASSES = 7
@@ -192,10 +192,8 @@ def test_the_summary_has_the_products_that_are_counted(name):
     assert sum(counted.values()) == sum(row.macs for row in rows)
     assert sum(row.parameters for row in rows) == trees.count(variables["params"])
     if name != "vit_tiny":  # whose attention multiplies twice under one name
-        named = {_merged(row.name): row.macs for row in rows if row.macs}
-        assert {_merged(key): count for key, count in counted.items()} == named
-
-
-def _merged(path):
-    """Without repeated names, `b3` for `b3/b3`, which `cost.count` merges."""
-    return "/".join(name for name, _ in itertools.groupby(path.split("/")))
+        assert counted == {row.name: row.macs for row in rows if row.macs}
+    kernels = by_name(variables["params"])
+    modules = dict.fromkeys((path.rpartition("/")[0] for path in kernels), 0.5)
+    training = pruning.training_flops(counted, modules)
+    assert training.forward < sum(counted.values())

@@ -226,6 +226,63 @@ def test_finite_and_correct_at_any_scale(name, scale):
         np.testing.assert_allclose(grad, slope, rtol=1e-4, atol=1e-36)
 
 
+EXTREME = {
+    "transformed_l1": "a",
+    "geman": "gamma",
+    "log_sum": "eps",
+    "laplace": "gamma",
+    "cauchy": "gamma",
+    "lp": "eps",
+    "l_half": "eps",
+    "l_two_thirds": "eps",
+    "hoyer": "eps",
+    "hoyer_square": "eps",
+    "hoyer_square_batch": "eps",
+    "capped_l1": "theta",
+    "mcp": "gamma",
+    "l0": None,
+    "l1": None,
+    "l1_minus_l2": None,
+    "group_lasso": None,
+    "scad": None,
+}
+
+
+def test_every_penalty_is_tested_at_extreme_parameters():
+    assert set(EXTREME) == set(penalties.names())
+
+
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
+@pytest.mark.parametrize("name", EXTREME)
+def test_derivatives_are_finite_at_extreme_parameters(name, dtype):
+    option, penalty = EXTREME[name], penalties.get(name)
+    sizes = np.array([*SCALES, 6e-8, 1e-3, 6e4])
+    sizes = sizes[sizes <= float(jnp.finfo(dtype).max)]
+
+    @jax.jit
+    @partial(jax.vmap, in_axes=(0, None))
+    @partial(jax.vmap, in_axes=(None, 0))
+    def derivatives(x, parameter):
+        options = {option: parameter} if option else {}
+        grad = jax.grad(partial(penalty, **options))
+        return jax.jvp(grad, (x,), (jnp.ones_like(x),))
+
+    x = jnp.asarray(np.outer(sizes, [1.0, -1.0, 0.0, 0.5]), dtype)
+    parameters = jnp.array([1e-18, 1e-12, 1e-6, 1e-3, 1.0, 1e6, 1e18], jnp.float32)
+    for found in derivatives(x, parameters):
+        assert found.dtype == dtype
+        assert jnp.isfinite(found).all()
+
+
+def test_slopes_beyond_half_precision_are_its_largest_number():
+    x = jnp.array([0.0, 6e-8, -6e-8, 1.0], jnp.float16)
+    penalty = partial(penalties.log_sum, eps=1e-6)
+    most = float(jnp.finfo(jnp.float16).max)
+    assert jax.grad(penalty)(x).tolist() == [0.0, most, -most, 1.0]
+    weak = jax.grad(lambda x: 1e-3 * penalty(x))(x)  # a strength comes before
+    np.testing.assert_allclose(weak[1], 1e3 / 1.06, rtol=2e-2)
+
+
 @pytest.mark.parametrize("name", MEMBERS)
 def test_axis_reduces_those_axes(name):
     if not MEMBERS[name].per_example:
@@ -263,6 +320,12 @@ def test_half_precision_accumulates_in_float32(name, dtype):
     assert grad.dtype == dtype
     expected, _ = MEMBERS[name].reference(np.asarray(x, np.float64))
     np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", penalties.names())
+def test_an_empty_array_is_an_error(name):
+    with pytest.raises(ValueError, match=r"at least one entry, got shape \(0, 3\)"):
+        penalties.get(name)(jnp.ones((0, 3)))
 
 
 @pytest.mark.parametrize("name", MEMBERS)

@@ -96,4 +96,6 @@ def test_training_images_are_augmented_as_asked():
 def test_an_unknown_augmentation_lists_the_known():
     with pytest.raises(ValueError, match="'mirror' is not one of: pad_crop, flip"):
         data.load("digits", augment=("mirror",))
+    with pytest.raises(ValueError, match="did you mean 'affine'"):
+        data.load("digits", augment=("afine",))
     assert by_names(names()) == (pad_crop, flip, affine)

@@ -1,10 +1,13 @@
 import io
+import struct
+import zlib
+from functools import partial
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from dst_jax.data.images import decode, decode_crop, resize
 from dst_jax.data.transforms import centre_crop_box
@@ -34,14 +37,95 @@ def test_decode_inverts_png(seed, channels):
     np.testing.assert_array_equal(decode(as_bytes(image), channels=channels), pixels)
 
 
-@pytest.mark.parametrize("mode", ["L", "LA", "P", "RGBA", "CMYK", "1"])
+@pytest.mark.parametrize("mode", ["L", "LA", "P", "RGBA", "1"])
 def test_other_colour_spaces_become_rgb(mode):
     image = smooth(20, 10).convert(mode)
-    kind = "TIFF" if mode == "CMYK" else "PNG"
-    pixels = decode(as_bytes(image, kind), channels=3)
+    pixels = decode(as_bytes(image), channels=3)
     np.testing.assert_array_equal(pixels, np.asarray(image.convert("RGB")))
-    cropped = decode_crop(as_bytes(image, kind), whole, size=8)
+    cropped = decode_crop(as_bytes(image), whole, size=8)
     assert cropped.shape == (8, 8, 3)
+
+
+def png(depth, colour, samples, extra=b""):
+    """A PNG file of one pixel, as the specification has it.
+
+    `samples` are the bytes of the pixel; `extra` are chunks before it.
+    """
+    header = struct.pack(">IIBBBBB", 1, 1, depth, colour, 0, 0, 0)
+    body = (
+        chunk(b"IHDR", header) + extra + chunk(b"IDAT", zlib.compress(b"\0" + samples))
+    )
+    return b"\x89PNG\r\n\x1a\n" + body + chunk(b"IEND", b"")
+
+
+def chunk(kind, content):
+    checked = kind + content
+    size, digest = struct.pack(">I", len(content)), zlib.crc32(checked)
+    return size + checked + struct.pack(">I", digest)
+
+
+PALETTE = chunk(b"PLTE", bytes([1, 2, 3, 64, 128, 255]))
+GREY_64, RGB_64 = [64] * 3, [64, 128, 255]
+
+
+@pytest.mark.parametrize(
+    ("encoded", "pixel"),
+    [
+        (png(1, 0, b"\x80"), [255] * 3),
+        (png(2, 0, b"\x40"), [85] * 3),
+        (png(4, 0, b"\x40"), [68] * 3),
+        (png(8, 0, b"\x40"), GREY_64),
+        (png(8, 0, b"\x40", chunk(b"tRNS", b"\0\x40")), GREY_64),
+        (png(16, 0, b"\x40\0"), GREY_64),
+        (png(16, 0, b"\x40\xff"), GREY_64),
+        (png(16, 0, b"\x40\0", chunk(b"tRNS", b"\x40\0")), GREY_64),
+        (png(8, 4, b"\x40\x80"), GREY_64),
+        (png(16, 4, b"\x40\0\x80\0"), GREY_64),
+        (png(8, 2, bytes(RGB_64)), RGB_64),
+        (png(8, 2, bytes(RGB_64), chunk(b"tRNS", b"\0\x40\0\x80\0\xff")), RGB_64),
+        (png(16, 2, b"\x40\0\x80\0\xff\xff"), RGB_64),
+        (png(8, 6, bytes([*RGB_64, 0])), RGB_64),
+        (png(16, 6, b"\x40\0\x80\0\xff\xff\0\0"), RGB_64),
+        (png(8, 3, b"\x01", PALETTE), RGB_64),
+        (png(1, 3, b"\x80", PALETTE), RGB_64),
+        (png(8, 3, b"\x01", PALETTE + chunk(b"tRNS", b"\x80\x40")), RGB_64),
+    ],
+)
+def test_a_pixel_of_any_kind_of_png(encoded, pixel):
+    assert decode(encoded, channels=3)[0, 0].tolist() == pixel
+    assert decode_crop(encoded, whole, size=1)[0, 0].tolist() == pixel
+    if len(set(pixel)) == 1:
+        assert decode(encoded, channels=1)[0, 0].tolist() == pixel[:1]
+
+
+@pytest.mark.parametrize("kind", ["BMP", "EPS", "GIF", "ICNS", "PPM", "TIFF", "WEBP"])
+def test_other_formats_are_not_opened(kind):
+    encoded = as_bytes(smooth(20, 10), kind)
+    crop = partial(decode_crop, choose_box=whole, size=8)
+    for read in (partial(decode, channels=3), crop):
+        with pytest.raises(UnidentifiedImageError, match="neither PNG nor JPEG"):
+            read(encoded)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_a_large_image_is_not_decoded(kind, monkeypatch):
+    encoded = as_bytes(smooth(20, 10), kind)
+    assert decode(encoded, channels=1, max_pixels=200).shape == (10, 20, 1)
+    monkeypatch.setattr(Image.Image, "load", None)
+    message = "image of 20 x 10 pixels has more than max_pixels=199"
+    with pytest.raises(ValueError, match=message):
+        decode(encoded, channels=1, max_pixels=199)
+    with pytest.raises(ValueError, match=message):
+        decode_crop(encoded, whole, size=8, draft=True, max_pixels=199)
+
+
+@pytest.mark.parametrize("side", [12_000, 20_000])
+def test_a_bomb_is_refused_without_a_warning(side):
+    """Pillow warns of the first and refuses the second, by limits of its own."""
+    header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
+    bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"")
+    with pytest.raises(ValueError, match=f"image of {side} x {side} pixels"):
+        decode(bomb, channels=1)
 
 
 def test_grey_and_cmyk_jpegs_become_rgb():

@@ -22,14 +22,14 @@ def test_digits_need_no_preparation(capsys):
 
 
 def test_an_unknown_name_lists_the_known(capsys):
-    assert main(["prepare", "mnits"]) == 1
+    assert main(["prepare", "mnits"]) == 2
     error = capsys.readouterr().err
     assert "'mnits'" in error
     assert all(name in error for name in data.names())
 
 
 def test_without_tensorflow_the_extra_is_named(tmp_path, capsys, no_tensorflow):
-    assert main(["prepare", "mnist", "--data-dir", str(tmp_path)]) == 1
+    assert main(["prepare", "mnist", "--data-dir", str(tmp_path)]) == 2
     assert "pip install 'dst_jax[prepare]'" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
@@ -41,7 +41,7 @@ def test_archives_are_checked_first(tmp_path, capsys, no_tensorflow, there):
     for name in there:
         (manual / name).touch()
     arguments = ["--data-dir", str(tmp_path), "--manual-dir", str(manual)]
-    assert main(["prepare", "imagenet2012", *arguments]) == 1
+    assert main(["prepare", "imagenet2012", *arguments]) == 2
     error = capsys.readouterr().err
     for name in ARCHIVES:
         assert (name in error) == (name not in there)
@@ -58,7 +58,7 @@ def test_a_prepared_set_is_left_alone(sets, capsys, no_tensorflow):
 def test_a_set_in_another_format_is_an_error(sets, capsys):
     folder = sets.mnist()
     sets.write_info(folder, "mnist", {"train": [], "test": []}, "tfrecord")
-    assert main(["prepare", "mnist"]) == 1
+    assert main(["prepare", "mnist"]) == 2
     assert "prepared as tfrecord" in capsys.readouterr().err
 
 

@@ -16,3 +16,5 @@ def test_every_recipe_is_consistent(name):
 def test_an_unknown_name_lists_the_known():
     with pytest.raises(ValueError, match="'mnits' is not one of: digits, mnist, "):
         data.load("mnits")
+    with pytest.raises(ValueError, match="did you mean 'mnist'"):
+        data.load("mnits")

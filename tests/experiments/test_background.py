@@ -28,5 +28,5 @@ def test_every_seed_has_its_channels(directory, capsys):
 
 
 def test_another_directory_is_refused(tmp_path, capsys):
-    assert background.main([str(tmp_path)]) == 1
+    assert background.main([str(tmp_path)]) == 2
     assert "is not a comparison of compare_penalties" in capsys.readouterr().err

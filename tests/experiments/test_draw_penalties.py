@@ -12,6 +12,13 @@ def test_every_penalty_has_a_panel_with_its_value():
     assert set(panels) == set(penalties.names())
     s, value = panels["transformed_l1"].lines[0].get_data()
     np.testing.assert_allclose(value, 1.1 * s / (0.1 + s), rtol=1e-5)
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        legend = axes.get_legend()
+        if legend is not None:  # above the curves, next to the title
+            box = legend.get_window_extent()
+            assert box.y0 > axes.get_window_extent().y1 - 1, axes.get_title("left")
+            assert box.x0 > axes._left_title.get_window_extent().x1 - 1
 
 
 @pytest.mark.slow

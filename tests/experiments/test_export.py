@@ -104,9 +104,9 @@ def test_an_earlier_stage_is_dense_and_lands_in_the_run(run_dir):
 @pytest.mark.slow
 def test_what_cannot_be_exported_is_refused(run_dir, tmp_path, capsys):
     out = ["--out", str(tmp_path / "out")]
-    assert export.main([str(tmp_path), *out]) == 1
+    assert export.main([str(tmp_path), *out]) == 2
     assert "is not a run" in capsys.readouterr().err
-    assert export.main([str(run_dir), *out, "--stage", "control"]) == 1
+    assert export.main([str(run_dir), *out, "--stage", "control"]) == 2
     assert "--stage must be one of ['pretrain'" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 

@@ -61,7 +61,7 @@ def test_the_test_set_waits_until_it_is_asked_for(run_dir, capsys):
         (("--budget", "-1"), 2, "--budget must be >= 0, got -1"),
         (("--bisections", "0"), 2, "--bisections must be at least 1, got 0"),
         (("--percentile", "100"), 2, "--percentile must be in (0, 100), got 100"),
-        (("--stage", "prune"), 1, "--stage must be one of ('pretrain',), got 'prune'"),
+        (("--stage", "prune"), 2, "--stage must be one of ('pretrain',), got 'prune'"),
     ],
 )
 def test_bad_options_are_refused(run_dir, capsys, options, status, message):

@@ -95,6 +95,57 @@ def test_a_module_called_twice_through_a_method():
     ]
 
 
+class Same(nn.Module):
+    """A module in a module of its name."""
+
+    name_inside: str = "b"
+
+    @nn.compact
+    def __call__(self, x):
+        return nn.Dense(3, name=self.name_inside)(nn.Dense(3, name="a")(x))
+
+
+class Calling(Block):
+    """A module that calls its base class, which Flax writes twice."""
+
+    @nn.compact
+    def __call__(self, x):
+        return super().__call__(x) + x @ self.param("w", nn.initializers.ones, (3, 2))
+
+
+class Repeated(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        x = Same(name="b")(Same(name="a", name_inside="a_")(x))
+        return Calling(name="c")(x) + nn.Embed(2, 3, name="e").attend(x)
+
+
+def test_a_name_that_follows_itself_stays_and_a_call_of_the_base_class_does_not():
+    assert keys(Repeated(), IMAGES) == [
+        "a/a",
+        "a/a_",
+        "b/a",
+        "b/b",
+        "c/conv1",
+        "c/conv2",
+        "c",
+        "e",
+    ]
+    inside = [f"Calling/{name}" for name in ("conv1", "conv2")]
+    assert keys(Calling(), IMAGES) == [*inside, "Calling"]
+
+
+def test_the_scopes_of_plain_functions_stay():
+    def fn(w, x):
+        with jax.named_scope("b"), jax.named_scope("b"):
+            x = matmul(w, x)
+        with jax.named_scope("b"), jax.named_scope("c"):
+            return matmul(w, x)
+
+    w = jnp.eye(2)
+    assert list(cost.count(jax.named_scope("net")(fn))(w, w)) == ["b/b", "b/c"]
+
+
 def matmul(w, x):
     return x @ w
 
@@ -143,6 +194,8 @@ def test_differentiation_keeps_the_paths():
         ("Net/checkpoint/rematted_computation/fc", ("Net", "fc")),
         ("layer1.0/layer1.1", ("layer1.0", "layer1.1")),
         ("my(scope)/fc", ("my(scope)", "fc")),
+        ("Net/features/0/0", ("Net", "features", "0", "0")),
+        ("b/b", ("b", "b")),
         ("Attention/Attention/query", ("Attention", "query")),
     ],
 )

@@ -1,4 +1,7 @@
+import itertools
 import json
+import os
+import stat
 
 import jax
 import jax.numpy as jnp
@@ -167,6 +170,19 @@ def test_what_does_not_fit_is_refused(lenet, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600)])
+def test_files_have_the_permissions_of_new_files(lenet, tmp_path, umask, mode):
+    _, variables, masks = lenet
+    before = os.umask(umask)
+    try:
+        path = tmp_path / "net.safetensors"
+        saved = export.save_safetensors(path, "lenet5", variables, masks=masks)
+    finally:
+        os.umask(before)
+    for path in (saved.path, saved.masks_path):
+        assert stat.S_IMODE(path.stat().st_mode) == mode
+
+
 def test_a_network_brings_its_mask(lenet, tmp_path):
     model, variables, masks = lenet
     network = Network(as_model(model), variables, masks)
@@ -270,7 +286,10 @@ def _half_written(tensors, path, metadata):
         ({"compression": "csr", "compressed": "{"}, "not a sound safetensors"),
         ({"compression": "csr", "compressed": '["w"]'}, "both whole and in parts"),
         ({"compression": "csr", "compressed": '["v"]'}, "v has no part shape"),
+        ({"compression": "csr", "compressed": "[" * 200_000}, "not a sound safet"),
+        ({"compression": "csr", "compressed": '{"a":' * 200_000}, "not a sound safet"),
     ],
+    ids=itertools.count(),
 )
 def test_metadata_that_lies_is_refused(tmp_path, metadata, message):
     save_file({"w": np.ones(2, np.float32)}, tmp_path / "w.safetensors", metadata)

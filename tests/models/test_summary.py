@@ -70,6 +70,14 @@ def test_long_names_are_never_cut(capsys, monkeypatch):
     assert "blocks/11/mlp/fc1" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("columns", ["20", "80"])
+def test_no_number_is_cut_at_any_width(columns, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", columns)
+    assert main(["lenet5", "--image-size", "16384"]) == 0
+    total = capsys.readouterr().out.splitlines()[-1].split()
+    assert total == ["total", "32,165,099,786", "233,236,187,400", "2,681,996,140"]
+
+
 class Own(nn.Module):
     """Multiplies by itself, and has a module of the name of another in it."""
 
@@ -115,7 +123,12 @@ def test_products_in_a_loop_are_refused():
         (["lenet5", "--width", "2"], "lenet5 has no option"),
         (["resnet18", "--image-size", "0"], "--image-size must be at least 1, got 0"),
         (["resnet18", "--depth", "0"], "--depth must be at least 1, got 0"),
-        (["resnet18", "--num-classes", "0"], "num_classes must be at least 1, got 0"),
+        (["resnet18", "--num-classes", "0"], "num-classes must be at least 1, got 0"),
+        (["resnet18", "--image-size", "99999"], "--image-size must be at most 16384"),
+        (["lenet5", "--image-size", "15"], "must be at least 16, got (15, 15)"),
+        (["resnet81"], "did you mean 'resnet18'?"),
+        (["resnet18", "--stem", "cifr"], "did you mean 'cifar'?"),
+        (["resnet18", "--width", "nan"], "width must be in (0, 16], got nan"),
     ],
 )
 def test_bad_arguments_are_named(arguments, message, capsys):

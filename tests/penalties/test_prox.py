@@ -117,6 +117,51 @@ def test_prox_is_the_brute_force_argmin(name, y, strength):
     assert _objective(name, found, y, strength) <= best.min() + 1e-5
 
 
+# Each takes its shape parameter, which may be a column.
+SHAPED = {
+    "transformed_l1": (p.prox_transformed_l1, "a", _transformed_l1),
+    "geman": (p.prox_geman, "gamma", lambda s, g: s / (s + g)),
+    "log_sum": (p.prox_log_sum, "eps", lambda s, e: np.log1p(s / e)),
+    "laplace": (p.prox_laplace, "gamma", lambda s, g: -np.expm1(-s / g)),
+    "cauchy": (p.prox_cauchy, "gamma", lambda s, g: np.log1p((s / g) ** 2)),
+    "mcp": (p.prox_mcp, "gamma", lambda s, g: _mcp(s, 1.0, g)),
+    "scad": (p.prox_scad, "a", lambda s, a: _scad(s, 1.0, 2.1 + a)),
+    "capped_l1": (p.prox_capped_l1, "theta", np.minimum),
+    "l1": (p.prox_l1, None, lambda s, _: s),
+    "l_half": (p.prox_l_half, None, lambda s, _: np.sqrt(s)),
+    "l_two_thirds": (p.prox_l_two_thirds, None, lambda s, _: np.cbrt(s) ** 2),
+}
+
+
+@pytest.mark.parametrize("name", SHAPED)
+def test_prox_is_the_argmin_at_any_ratio_of_size_strength_and_shape(name):
+    prox, option, penalty = SHAPED[name]
+    draws = np.exp(np.random.default_rng(0).uniform(-14, 14, (3, 300)))
+    y, strength, shape = draws.astype(np.float32)
+    options = {option: shape + 2.1 * (name == "scad")} if option else {}
+    found = np.asarray(jax.jit(prox)(y, strength, **options), np.float64)[:, None]
+    y, strength, shape = draws.astype(np.float32).astype(np.float64)[..., None]
+
+    def objective(x):
+        return (x - y) ** 2 / 2 + strength * penalty(x, shape)
+
+    shares = np.concatenate([np.linspace(0, 1, 1001), np.geomspace(1e-9, 1, 1000)])
+    candidates = np.hstack([y * shares, y * (1 - shares), np.minimum(shape, y)])
+    best = objective(candidates).min(1, keepdims=True)
+    rounding = 1e-13 * y**2  # of float32, at a parabola's foot
+    assert (objective(found) <= best * (1 + 1e-5) + rounding).all()
+
+
+@pytest.mark.parametrize(
+    ("y", "strength", "eps", "right"),
+    [(0.3, 0.5, 1e6, 0.2999995), (5e-4, 2.4e-4, 656.0, 4.9963e-4)],
+)
+def test_prox_log_sum_does_not_cancel_at_large_eps(y, strength, eps, right):
+    found, slope = jax.value_and_grad(p.prox_log_sum)(y, strength, eps=eps)
+    assert found == pytest.approx(right, rel=1e-5)
+    assert slope == pytest.approx(1, rel=1e-3)
+
+
 @pytest.mark.parametrize("name", ROWS)
 def test_odd_shrinking_and_the_identity_at_strength_zero(name):
     y = np.random.default_rng(0).normal(scale=2, size=64).astype(np.float32)

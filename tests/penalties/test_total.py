@@ -55,8 +55,21 @@ def test_strength_and_layer_weights_do_not_recompile():
         grad(a, w)
 
 
-def test_empty_tree_is_zero():
-    assert total({}, l1) == 0
+@pytest.mark.parametrize("batched", [True, False])
+@pytest.mark.parametrize("tree", [{}, {"kernel": None}])
+def test_a_tree_without_arrays_is_an_error(tree, batched):
+    with pytest.raises(ValueError, match="tree has no arrays to penalise"):
+        total(tree, l1, batched=batched)
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (4, 0)])
+@pytest.mark.parametrize("penalty", [l1, hoyer_square])
+def test_an_empty_map_is_named_and_an_empty_kernel_adds_nothing(shape, penalty):
+    empty = jnp.ones(shape)
+    with pytest.raises(ValueError, match=r"relu2 is empty: its shape is \("):
+        total({"relu1": jnp.ones((2, 3)), "relu2": empty}, penalty)
+    found = total({"a": jnp.ones(4), "b": empty}, penalty, batched=False)
+    assert found == pytest.approx(4.0)
 
 
 @pytest.mark.parametrize("penalty", [l1, partial(transformed_l1, a=0.5)])

@@ -68,13 +68,19 @@ def _stepper(tx):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("scope", ["layer", "global"])
-@pytest.mark.parametrize("structure", [None, "channel"])
-def test_weights_gates_and_multipliers_follow_the_lagrangian(structure, scope):
-    tx = _tx(structure, scope, end=4)
+@pytest.mark.parametrize(
+    ("structure", "scope", "rescaled"),
+    [(None, "layer", True), (None, "global", False), ("channel", "layer", False),
+     ("channel", "global", True)],
+)  # fmt: skip
+def test_weights_gates_and_multipliers_follow_the_lagrangian(
+    structure, scope, rescaled
+):
+    tx = _tx(structure, scope, end=4, rescaled=rescaled)
     step, params, state = _stepper(tx), START, tx.init(START)
     start = jnp.log(0.7 / 0.3)
-    w = START
+    shrunk = 0.7 if rescaled else 1.0  # the authors divide the first weights by it
+    w = {k: v / shrunk for k, v in START.items()}
     phi = {k: jnp.full(UNITS[structure](v), start) for k, v in w.items()}
     noise = {k: jnp.full(v.shape, 0.5) for k, v in phi.items()}
     multiplier, rose = dict.fromkeys("ab", jnp.zeros(())), False
@@ -95,7 +101,7 @@ def test_weights_gates_and_multipliers_follow_the_lagrangian(structure, scope):
         seen = pruning.sparse_params(params, state)
         for k in "ab":
             gates = state.memory
-            np.testing.assert_allclose(params[k], w[k], rtol=1e-4, atol=1e-5)
+            np.testing.assert_allclose(params[k] / shrunk, w[k], rtol=1e-4, atol=1e-5)
             np.testing.assert_allclose(
                 gates.log_alpha.value[k], phi[k], rtol=1e-4, atol=1e-5
             )
@@ -106,6 +112,16 @@ def test_weights_gates_and_multipliers_follow_the_lagrangian(structure, scope):
         rose |= bool(multiplier["a"] > 0)
     assert rose
     assert not np.allclose(phi["a"], start)
+
+
+def test_the_first_weights_are_divided_by_one_minus_the_dropout_rate():
+    """By default, as in the authors' code; the first gates are at their medians."""
+    first = _gate(jnp.log(0.6 / 0.4), 0.5)
+    for options, scale in (({}, 1 / 0.6), ({"rescaled": False}, 1.0)):
+        tx = _tx(None, "layer", end=2, dropped=0.4, **options)
+        seen = pruning.sparse_params(START, tx.init(START))
+        for k, w in START.items():
+            np.testing.assert_allclose(seen[k], scale * w * first, rtol=1e-5)
 
 
 def test_after_the_end_gates_stay_and_weights_learn():

@@ -290,6 +290,24 @@ def test_donated_states_leave_the_callers_arrays_alone():
     assert not params["w"].is_deleted()
 
 
+@pytest.mark.parametrize("vmapped", [False, True])
+def test_an_ensemble_chooses_alike_unless_its_seeds_are_vmapped(vmapped):
+    members = jax.tree.map(lambda x: jnp.stack([x, x]), _params())
+    grads = jax.tree.map(jnp.ones_like, members)
+
+    def masks(params, grads, seed):
+        """The first mask, and the one after weights were grown at random."""
+        tx = pruning.set_(optax.sgd(0.1), sparsity=0.5, interval=1, seed=seed)
+        first = tx.init(params)
+        _, second = tx.update(grads, first, params)
+        return [pruning.get_mask(state)["w"] for state in (first, second)]
+
+    seeds, axis = (jnp.arange(2), 0) if vmapped else (0, None)
+    for first, second in jit(jax.vmap(masks, (0, 0, axis)))(members, grads, seeds):
+        assert first.sum() == second.sum() == 12
+        assert (first == second).all() != vmapped
+
+
 def test_one_compilation_serves_a_sweep_of_hyperparameters():
     @jax.jit
     def kept(sparsity, fraction, seed):

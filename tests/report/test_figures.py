@@ -1,11 +1,12 @@
 import pkgutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from dst_jax import report
+from dst_jax import penalties, pruning, report
 from dst_jax.report import figures
 from dst_jax.report.figures import (
     OF_A_RUN,
@@ -20,6 +21,8 @@ from dst_jax.report.figures import (
 )
 from dst_jax.report.figures.figure import ReportFigure
 from dst_jax.report.load import load
+from dst_jax.report.run_results import RunResults, StageResults
+from dst_jax.report.training_phases import phases
 
 
 def dots(axes):
@@ -143,6 +146,39 @@ def test_the_papers_stages_keep_their_colours():
     among = style.colours(["rigl", "other", "dual sparse"])
     assert among["dual sparse"] == alone
     assert len(set(among.values())) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "others"),
+    [("rigl", ["set", "dual sparse"]), ("halo", ["ac_dc", "pruned"]),
+     ("l1", ["transformed_l1", "hoyer"]), ("mine:method", ["pruned", "rigl"])],
+)  # fmt: skip
+def test_a_name_has_one_colour_in_all_figures(name, others):
+    among = style.colours([*others, name])
+    assert style.colours([name])[name] == among[name]
+    assert len(set(among.values())) == len(among)
+
+
+def test_every_method_and_penalty_has_a_colour_of_its_own():
+    for names in (pruning.names(), penalties.names()):
+        assert len(set(style.colours(names).values())) == len(names)
+
+
+def test_training_of_a_short_run_fills_the_figure():
+    """One line of the log, at the end of the only epoch."""
+    line = {"stage": "pretrain", "epoch": 1.0, "kind": "train", "accuracy": 0.5}
+    stage = StageResults("pretrain", "dense baseline", {"top1": 0.75}, 8)
+    run = RunResults(Path("run"), (stage,), phases=phases([line]))
+    figure = training_curves.draw(run)
+    figure.draw_without_rendering()  # a warning about the layout would be an error
+    width = figure.get_window_extent().width
+    for axes in figure.axes:
+        box = axes.get_window_extent()
+        assert box.width > 0.9 * width
+        title = axes._left_title.get_window_extent()
+        assert axes.get_legend().get_window_extent().x0 > title.x1
+        for name in axes.texts:
+            assert box.x0 < name.get_window_extent().x0 < box.x1
 
 
 def test_accuracy_against_sparsity_leaves_the_control_off_the_line(make_run):

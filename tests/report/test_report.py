@@ -207,3 +207,13 @@ def test_the_module_runs(make_run):
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.rstrip().endswith("report.html")
     assert done.stderr == ""
+
+
+def test_a_page_prints_what_is_folded_and_keeps_first_columns(make_run):
+    run = make_run()
+    text = report.write(run).read_text()
+    style = text[text.index("<style>") : text.index("</style>")]
+    printed = style[style.index("@media print") :]
+    assert "details::details-content" in printed
+    assert "color-scheme: light" in printed
+    assert re.search(r":first-child {\s*position: sticky; left: 0;", style)

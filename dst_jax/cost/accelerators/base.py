@@ -7,6 +7,8 @@ configurations reduces the masks once.
 
 import abc
 import dataclasses
+import functools
+import inspect
 from dataclasses import field
 from typing import Any, ClassVar
 
@@ -42,7 +44,9 @@ class Accelerator(abc.ABC):
     """An accelerator; `accelerators.create` makes one and checks its numbers.
 
     It is a frozen dataclass and a pytree. Its numbers are leaves, so that `jax.vmap`
-    and `cost.sweep` run over arrays of them; fields marked static set shapes.
+    and `cost.sweep` run over arrays of them; fields marked static set shapes. A
+    subclass is a `dataclasses.dataclass(frozen=True, kw_only=True)`; it is registered
+    with JAX when it is first made, unless its author did.
 
     Attributes:
       clock: clock frequency in Hz.
@@ -69,6 +73,12 @@ class Accelerator(abc.ABC):
 
     stores_weights: ClassVar[bool] = True
     """Whether weights are prepared ahead of time: data-dependent ones run dense."""
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> "Accelerator":
+        """A new instance, of a class that JAX knows."""
+        del args, kwargs
+        _register(cls)
+        return super().__new__(cls)
 
     @property
     @abc.abstractmethod
@@ -165,6 +175,21 @@ class Accelerator(abc.ABC):
         6.0
         """
         return _cycles(self, profile)
+
+
+@functools.cache
+def _register(cls: type[Accelerator]) -> None:
+    """Makes a class a pytree; one that is registered already stays as it is."""
+    if "__dataclass_fields__" not in vars(cls) and inspect.get_annotations(cls):
+        raise TypeError(
+            f"{cls.__name__} has fields of its own, so it must be decorated with "
+            "@dataclasses.dataclass(frozen=True, kw_only=True)"
+        )
+    try:
+        jax.tree_util.register_dataclass(cls)
+    except ValueError as error:
+        if "Duplicate" not in str(error):
+            raise
 
 
 @jax.jit

@@ -1,7 +1,7 @@
 """`count`: a function transformation, like `jax.grad`."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 from jax.extend import core
 
@@ -27,6 +27,7 @@ def count(
     weights: int | tuple[int, ...] = 0,
     with_output: bool = False,
     per_example: bool = False,
+    opaque: Literal["raise", "list"] = "raise",
 ) -> Callable[..., Any]:
     """A function that counts the multiplications of `fn` on its arguments, exactly.
 
@@ -39,8 +40,15 @@ def count(
     backward pass. Inside `shard_map` the devices add up; a product that all devices
     compute counts once. (Called inside `shard_map`, this counts the device's share.)
 
-    Elementwise products and linear solvers are not counted. NaN is nonzero, -0.0 is
-    zero, True is nonzero; a complex product counts as one.
+    Elementwise products are not counted, nor sums and products along an axis. NaN is
+    nonzero, -0.0 is zero, True is nonzero; a complex product counts as one.
+
+    Whatever else may multiply matrices is refused by name, and never passed over:
+    Fourier transforms; decompositions, solvers and inverses of `jnp.linalg` and
+    `jax.scipy.linalg`; sparse matrices of JAX; Pallas and foreign kernels; callbacks;
+    `ragged_dot`, `custom_vmap`, `shard_map(check_vma=False)`; products in loops over
+    mutable arrays; primitives that JAX does not define. `register` takes a rule for a
+    primitive; `opaque="list"` lists what is not counted.
 
     The weight of an operation is the operand that depends on the arguments `weights`
     and on no other. A constant is the weight if the other operand is data. If both
@@ -54,8 +62,8 @@ def count(
     in place: differentiate `fn`, not this.
 
     Args:
-      fn: function of arrays, or pytrees of arrays; bind other options with
-        `functools.partial`. It may be of Linen, NNX, Equinox or plain JAX.
+      fn: function of arrays, or pytrees of arrays, of Linen, NNX, Equinox or plain
+        JAX. Leaves that are no arrays, such as functions and flags, stay as they are.
       weights: positions of the arguments that hold the weights; separate masks are
         weights too.
       with_output: Whether to return the output as well.
@@ -64,6 +72,8 @@ def count(
         to those of the batch if `fn` treats its examples independently, as networks in
         evaluation do (not with BatchNorm in training). The output is that of the
         batches of one, stacked: logits of shape (batch, 1, classes).
+      opaque: Whether operations that cannot be counted are refused, "raise", or are
+        among the results as `Uncounted`, "list".
 
     Returns:
       A function of the arguments of `fn` that returns `dict[str, OpCounts]` in order
@@ -77,9 +87,9 @@ def count(
 
     Raises:
       TypeError: `weights` is neither an integer nor a tuple of them.
-      ValueError: `weights` names no argument, or one without arrays, or, at the call,
-        `fn` multiplies matrices in a way that cannot be counted (Pallas, `ragged_dot`,
-        `custom_vmap`, `custom_linear_solve`, `shard_map(check_vma=False)`, ...).
+      ValueError: `weights` names no argument, or one without arrays, `opaque` is
+        unknown, or, at the call, `fn` multiplies matrices in a way that cannot be
+        counted.
 
     >>> import jax.numpy as jnp
     >>> counts = count(lambda w, x: x @ w)(jnp.eye(2), jnp.ones((3, 2)))
@@ -88,8 +98,12 @@ def count(
     >>> each = count(lambda w, x: x @ w, per_example=True)
     >>> each(jnp.eye(2), jnp.array([[1.0, 1.0], [0.0, 1.0]]))["dot_general"].effectual
     Count([2, 1])
+    >>> dict(count(jnp.linalg.cholesky, opaque="list")(jnp.eye(2)))
+    {'cholesky': Uncounted(primitive='cholesky', executions=Count(1))}
     """
-    counted = visited(fn, exact_counts, weights=weights, with_output=with_output)
+    counted = visited(
+        fn, exact_counts, weights=weights, with_output=with_output, opaque=opaque
+    )
     if not per_example:
         return counted
     return each_example(counted, shared=argument_positions(weights))

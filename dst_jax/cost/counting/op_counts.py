@@ -3,7 +3,9 @@
 from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple, get_args
 
+from dst_jax import checks
 from dst_jax.jaxprs.exact_integers import Count
+from dst_jax.jaxprs.values import Uncounted
 
 __all__ = ["Counts", "OpCounts", "accumulate", "as_dict", "drop", "total"]
 
@@ -40,9 +42,13 @@ Counts = Mapping[str, OpCounts]
 def total(counts: Counts) -> OpCounts:
     """The sum over all operations; on the device if the counts are there.
 
+    Raises:
+      ValueError: an operation is `Uncounted`.
+
     >>> total({"a": OpCounts(4, 4, 2, 3, 1), "b": OpCounts(1, 1, 1, 1, 1)})
     OpCounts(dense=5, valid=5, by_activation=3, by_weight=4, effectual=2)
     """
+    _check_counted(counts)
     return OpCounts(*(sum(field) for field in _columns(counts.values())))
 
 
@@ -61,10 +67,7 @@ def drop(counts: Counts | OpCounts, *, reference: Reference = "dense") -> float:
     ...                         effectual=2)})
     0.75
     """
-    if reference not in get_args(Reference):
-        raise ValueError(
-            f"reference must be one of {get_args(Reference)}, got {reference!r}"
-        )
+    checks.one_of("reference", reference, get_args(Reference))
     summed = counts if isinstance(counts, OpCounts) else total(counts)
     whole = int(getattr(summed, reference))
     if whole == 0:
@@ -82,7 +85,8 @@ def accumulate(batches: Iterable[Counts]) -> dict[str, OpCounts]:
       Counts of Python integers; empty if there are no batches.
 
     Raises:
-      ValueError: a batch names other operations than the first.
+      ValueError: a batch names other operations than the first, or an operation is
+        `Uncounted`.
 
     >>> batch = {"fc": OpCounts(4, 4, 2, 3, 1)}
     >>> accumulate([batch, batch])["fc"].effectual
@@ -90,6 +94,7 @@ def accumulate(batches: Iterable[Counts]) -> dict[str, OpCounts]:
     """
     sums: dict[str, OpCounts] = {}
     for i, batch in enumerate(batches):
+        _check_counted(batch)
         if i == 0:
             sums = {name: OpCounts(0, 0, 0, 0, 0) for name in batch}
         elif sums.keys() != batch.keys():
@@ -102,13 +107,25 @@ def accumulate(batches: Iterable[Counts]) -> dict[str, OpCounts]:
 def as_dict(counts: Counts) -> dict[str, dict[str, int]]:
     """The counts as plain dicts of Python integers, ready for JSON.
 
+    Raises:
+      ValueError: an operation is `Uncounted`.
+
     >>> as_dict({"fc": OpCounts(4, 4, 2, 3, 1)})["fc"]["by_weight"]
     3
     """
+    _check_counted(counts)
     return {
         name: {field: int(n) for field, n in op._asdict().items()}
         for name, op in counts.items()
     }
+
+
+def _check_counted(counts: Counts) -> None:
+    hidden = [name for name, op in counts.items() if isinstance(op, Uncounted)]
+    if hidden:
+        raise ValueError(
+            f"counts of {hidden} are unknown: leave out what is a cost.Uncounted"
+        )
 
 
 def _columns(ops: Iterable[OpCounts]) -> list[list[Count | int]]:

@@ -6,6 +6,8 @@ from typing import Any
 
 import jax
 
+from dst_jax.jaxprs.tracing import arrays_apart
+
 __all__ = ["each_example"]
 
 
@@ -32,20 +34,22 @@ def each_example(
 
     @functools.wraps(fn)
     def apart(*args: Any, **kwargs: Any) -> Any:
-        leaves, tree = jax.tree.flatten((args, kwargs))
+        arrays, filled = arrays_apart(args, kwargs)
         paths = [path for path, _ in jax.tree.leaves_with_path((args, kwargs))]
         axes = [
-            None if _is_shared(path, leaf, shared) else 0
-            for path, leaf in zip(paths, leaves, strict=True)
+            None if _is_shared(paths[i], leaf, shared) else 0
+            for i, leaf in arrays.items()
         ]
+        leaves = list(arrays.values())
         _check_batch([x for x, axis in zip(leaves, axes, strict=True) if axis == 0])
 
         def one(*example: Any) -> Any:
-            batches = [
-                x if axis is None else x[None]
-                for x, axis in zip(example, axes, strict=True)
-            ]
-            args, kwargs = jax.tree.unflatten(tree, batches)
+            args, kwargs = filled(
+                [
+                    x if axis is None else x[None]
+                    for x, axis in zip(example, axes, strict=True)
+                ]
+            )
             return fn(*args, **kwargs)
 
         return jax.vmap(one, in_axes=tuple(axes))(*leaves)

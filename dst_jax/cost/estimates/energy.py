@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 import jax
 from jaxtyping import Array, Float
 
+from dst_jax import checks
+
 __all__ = ["Actions", "Energy", "EnergyTable", "create", "names", "split"]
 
 Number = Any
@@ -165,8 +167,7 @@ def create(name: str, **overrides: Number) -> EnergyTable:
     >>> create("horowitz45", dram=20.0).dram
     20.0
     """
-    if name not in _TABLES:
-        raise ValueError(f"energy table must be one of {names()}, got {name!r}")
+    checks.one_of("energy table", name, names())
     known = [field.name for field in dataclasses.fields(EnergyTable)]
     unknown = sorted(set(overrides) - set(known))
     if unknown:

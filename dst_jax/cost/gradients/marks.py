@@ -17,6 +17,8 @@ from jax import lax
 from jax.extend import core
 from jaxtyping import Array, Float
 
+from dst_jax import checks
+
 __all__ = ["Marked", "Partners", "Which", "carried", "partner_counts"]
 
 Which = Literal["nonzero", "all"]
@@ -45,8 +47,7 @@ def partner_counts(partners: str) -> Partners:
     >>> partner_counts("nonzero")(jnp.array([0.0, 2.0])).tolist()
     [0.0, 1.0]
     """
-    if partners not in get_args(Which):
-        raise ValueError(f"partners must be one of {get_args(Which)}, got {partners!r}")
+    checks.one_of("partners", partners, get_args(Which))
 
     def present(x: Any) -> Array:
         x = jnp.asarray(x)

@@ -17,10 +17,17 @@ from dst_jax.cost.gradients.marks import (
     partner_counts,
 )
 from dst_jax.cost.gradients.products import products
-from dst_jax.jaxprs.calls import Called, called, opened
+from dst_jax.jaxprs.calls import Called, called, name_of, opened
+from dst_jax.jaxprs.hidden_products import (
+    PRODUCTS,
+    is_opaque,
+    multiplies,
+    reads_mutable,
+)
 from dst_jax.jaxprs.operand_roles import Role
+from dst_jax.jaxprs.tracing import arrays_apart
 from dst_jax.jaxprs.values import Value
-from dst_jax.jaxprs.walker import OPAQUE, PRODUCTS, bind, multiplies
+from dst_jax.jaxprs.walker import bind
 
 __all__ = ["sensitivity"]
 
@@ -77,9 +84,15 @@ def sensitivity(
 
     @functools.wraps(fn)
     def costs(*args: Any, **kwargs: Any) -> Any:
-        closed, out = jax.make_jaxpr(fn, return_shape=True)(*args, **kwargs)
+        arrays, filled = arrays_apart(args, kwargs)
+
+        def of_arrays(*given: Any) -> Any:
+            args, kwargs = filled(given)
+            return fn(*args, **kwargs)
+
+        closed, out = jax.make_jaxpr(of_arrays, return_shape=True)(*arrays.values())
         program = opened(closed)
-        inputs = [Marked(jnp.asarray(x)) for x in jax.tree.leaves((args, kwargs))]
+        inputs = [Marked(jnp.asarray(x)) for x in arrays.values()]
         unmarked = [jnp.zeros(leaf.shape) for leaf in jax.tree.leaves(out)]
 
         def multiplied(marks: list[Array]) -> Array:
@@ -173,10 +186,11 @@ def _seeded(value: Marked, seed: Array | None) -> Marked:
 
 
 def _check(eqn: core.JaxprEqn) -> None:
-    name = eqn.primitive.name
-    if name not in PRODUCTS and (name in OPAQUE or multiplies(eqn)):
+    if eqn.primitive.name in PRODUCTS:
+        return
+    if is_opaque(eqn) or multiplies(eqn) or reads_mutable(eqn):
         raise ValueError(
-            f"cost.sensitivity cannot follow a map into {name!r}, where it may be "
-            "multiplied: it follows maps through calls (jit, remat, custom "
-            "derivatives), not through loops, branches and kernels"
+            f"cost.sensitivity cannot follow a map into {name_of(eqn)!r}, where it may "
+            "be multiplied: it follows maps through calls (jit, remat, custom "
+            "derivatives), not through loops, branches, kernels and mutable arrays"
         )

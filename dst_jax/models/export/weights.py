@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import flax.linen as nn
 import numpy as np
 
+from dst_jax import checks
 from dst_jax.models.linen import Linen
 from dst_jax.models.torch import compressed as torch_safetensors
 from dst_jax.models.torch import sparse as torch_sparse
@@ -110,8 +111,7 @@ def save_safetensors(
     path = Path(path)
     if path.suffix != ".safetensors":
         raise ValueError(f"path must end in .safetensors, got {path}")
-    if format not in get_args(Format):
-        raise ValueError(f"format must be one of {get_args(Format)}, got {format!r}")
+    checks.one_of("format", format, get_args(Format))
     found = _fitted(layout_of(model_name, **network), variables)
     tensors = {name: to_torch(array, leaf) for name, (leaf, array) in found.items()}
     if masks is None and isinstance(variables, Network):

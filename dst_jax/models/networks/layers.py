@@ -171,7 +171,8 @@ def classifier(
     """The last step of a network: a `dense` of its input, in float32.
 
     >>> step = partial(classifier, 2, dtype=jnp.bfloat16)
-    >>> y, variables = Chain((step,)).init_with_output(jax.random.key(0), jnp.ones(3))
+    >>> x = jnp.ones((1, 3))
+    >>> y, variables = Chain((step,)).init_with_output(jax.random.key(0), x)
     >>> y.dtype, variables["params"]["0"]["kernel"].shape
     (dtype('float32'), (3, 2))
     """

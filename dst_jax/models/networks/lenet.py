@@ -37,10 +37,18 @@ class LeNet5(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "batch 28 28 1"], *, train: bool = False
+        self, x: Float[Array, "batch height width channels"], *, train: bool = False
     ) -> Float[Array, "batch classes"]:
-        """Logits in float32; `train` changes nothing."""
+        """Logits in float32; `train` changes nothing.
+
+        Raises:
+          ValueError: nothing would be left of such small images.
+        """
         del train
+        if min(x.shape[1:3]) < 16:
+            raise ValueError(
+                f"height and width must be at least 16, got {x.shape[1:3]}"
+            )
         x = biased_conv(x.shape[-1], 6, 5, name="conv1", dtype=self.dtype)(x)
         x = max_pool(tapped_relu(x, name="relu1"), 2, stride=2)
         x = biased_conv(6, 16, 5, name="conv2", dtype=self.dtype)(x)

@@ -50,7 +50,11 @@ def read(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         return _restored(tensors, metadata)
     # AttributeError: a dtype that NumPy has no name for.
-    except (SafetensorError, AttributeError, ValueError, MemoryError) as error:
+    # RecursionError: lists in lists in the names of what is compressed.
+    except (
+        *(SafetensorError, AttributeError, ValueError, MemoryError),
+        RecursionError,
+    ) as error:
         raise ValueError(f"{path} is not a sound safetensors file: {error}") from None
 
 
@@ -60,6 +64,8 @@ def write(
     metadata: Mapping[str, str],
 ) -> int:
     """Writes a file and returns its size in bytes; on an error, an old file stays.
+
+    Its permissions are those of any new file.
 
     Args:
       path: path of the file.
@@ -76,7 +82,10 @@ def write(
     packed = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
     scratch = path.with_name(path.name + ".tmp")
     try:
+        scratch.touch()
+        mode = scratch.stat().st_mode
         save_file(packed, scratch, metadata=dict(metadata))
+        scratch.chmod(mode)  # the library makes files that the owner alone can read
         scratch.replace(path)
     finally:
         scratch.unlink(missing_ok=True)

@@ -3,6 +3,7 @@
     load("resnet18", "resnet18.safetensors")              # needs no PyTorch
     load("resnet18", "cifar.pth", num_classes=10, stem="cifar")
     variables("resnet50", torchvision.models.resnet50(weights="DEFAULT"))
+    masks("resnet18", "pruned.pth", num_classes=10)       # of torch.nn.utils.prune
 
 Networks and layers are the same on both sides: padding, epsilon, momentum, the order in
 which maps are flattened. Only names and axes have to be converted.
@@ -12,18 +13,19 @@ how axes change.
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jax.numpy as jnp
-import numpy as np
 
 from dst_jax.models.torch import files as torch_files
 from dst_jax.models.torch import fit as torch_fit
 from dst_jax.models.torch.layout import Layout, Leaf, from_torch, layout_of
 from dst_jax.models.torch.names import is_counter, translate
+from dst_jax.models.torch.pruned import merged
+from dst_jax.typing import Mask
 
-__all__ = ["load", "variables"]
+__all__ = ["load", "masks", "variables"]
 
 
 def variables(
@@ -38,8 +40,9 @@ def variables(
 
     Every tensor must have a leaf in the network and every leaf a tensor. Only PyTorch's
     `num_batches_tracked` are left out silently: they count batches and change no
-    result. The prefixes `module.` and `_orig_mod.` of `DataParallel` and
-    `torch.compile` are removed if all names have them.
+    result. The prefixes `module.`, `_orig_mod.`, `model.` and `net.` of `DataParallel`,
+    `torch.compile` and Lightning are removed if all names have them. What
+    `torch.nn.utils.prune` has pruned is 0 where its mask is; `masks` returns the masks.
 
     Args:
       model_name: name of the network, from `models.names()`.
@@ -66,6 +69,7 @@ def variables(
         and infinities, and normalisations with other constants. Or a regex of `ignore`
         matches nothing, or an option is wrong.
 
+    >>> import numpy as np
     >>> leaves = layout_of("lenet5").leaves
     >>> theirs = {name: np.ones(leaf.torch_shape) for name, leaf in leaves.items()}
     >>> theirs["fc3.weight"].shape
@@ -117,14 +121,71 @@ def load(
         raise ValueError(f"{os.fspath(path)}: {error}") from None
 
 
+def masks(
+    model_name: str,
+    source: Any,
+    *,
+    ignore: Sequence[str] = (),
+    **network: Any,
+) -> Mask:
+    """The masks of `torch.nn.utils.prune` in a state dict, for `pruning.apply_mask`.
+
+    Args:
+      model_name: name of the network, from `models.names()`.
+      source: path of a file, as in `load`; or a state dict or module, as in
+        `variables`.
+      ignore: regexes of names in the state dict to leave out.
+      **network: options of the network, as in `variables`.
+
+    Returns:
+      A tree like the network's parameters: bool arrays, None where a parameter has no
+      mask; None alone if nothing is pruned.
+
+    Raises:
+      FileNotFoundError, ModuleNotFoundError: as in `load`.
+      ValueError: as in `load`; or a mask is of no parameter of the network.
+
+    >>> import numpy as np
+    >>> theirs = {"fc3.weight_orig": np.ones((10, 84)), "fc3.bias": np.ones(10)}
+    >>> theirs["fc3.weight_mask"] = np.eye(10, 84)
+    >>> int(masks("lenet5", theirs)["fc3"]["kernel"].sum())
+    10
+    """
+    layout = layout_of(model_name, **network)
+    if isinstance(source, str | os.PathLike):
+        source = torch_files.read(source)
+    found = merged(torch_files.arrays_of(source)[0])
+    names = translate(_chosen(found.tensors, ignore), layout.model_name)
+    pruned = {names[name]: mask for name, mask in found.masks.items() if name in names}
+    faults = found.faults + [
+        f"{name}_mask is {mask.shape}, which is no parameter of the network"
+        for name, mask in pruned.items()
+        if name not in layout.leaves or mask.shape != layout.leaves[name].torch_shape
+    ]
+    if faults:
+        text = "\n  ".join(faults)
+        raise ValueError(f"the masks do not fit {layout.model_name}:\n  {text}")
+    if not pruned:
+        return None
+    leaves = [x for x in layout.leaves.values() if x.path.startswith("params/")]
+    return _tree(
+        (leaf, jnp.asarray(from_torch(pruned[leaf.name], leaf)))
+        if leaf.name in pruned
+        else (leaf, None)
+        for leaf in leaves
+    )["params"]
+
+
 def _convert(
     layout: Layout, source: Any, ignore: Sequence[str], allow_non_finite: bool
 ) -> dict[str, Any]:
     """The variables of the network, or one error with all faults."""
     arrays, others = torch_files.arrays_of(source)
-    names = translate(_chosen(arrays, ignore), layout.model_name)
-    tensors = {names[name]: arrays[name] for name in names}
+    found = merged(arrays)
+    names = translate(_chosen(found.tensors, ignore), layout.model_name)
+    tensors = {names[name]: found.tensors[name] for name in names}
     faults = [f"not tensors: {', '.join(others)}"] if others else []
+    faults += found.faults
     faults += torch_fit.tensor_faults(
         layout.leaves,
         tensors,
@@ -136,7 +197,10 @@ def _convert(
     if faults:
         text = "\n  ".join(faults)
         raise ValueError(f"the weights do not fit {layout.model_name}:\n  {text}")
-    return _nested(layout.leaves.values(), tensors)
+    return _tree(
+        (leaf, jnp.asarray(from_torch(torch_fit.as_float32(tensors[leaf.name]), leaf)))
+        for leaf in layout.leaves.values()
+    )
 
 
 def _chosen(names: Iterable[str], ignore: Sequence[str]) -> list[str]:
@@ -156,15 +220,12 @@ def _chosen(names: Iterable[str], ignore: Sequence[str]) -> list[str]:
     ]
 
 
-def _nested(
-    leaves: Iterable[Leaf], tensors: Mapping[str, np.ndarray]
-) -> dict[str, Any]:
+def _tree(arrays: Iterable[tuple[Leaf, Any]]) -> dict[str, Any]:
     tree: dict[str, Any] = {}
-    for leaf in leaves:
+    for leaf, array in arrays:
         *branches, last = leaf.path.split("/")
         place = tree
         for branch in branches:
             place = place.setdefault(branch, {})
-        array = torch_fit.as_float32(tensors[leaf.name])
-        place[last] = jnp.asarray(from_torch(array, leaf))
+        place[last] = array
     return tree

@@ -14,8 +14,9 @@ __all__ = ["is_counter", "translate"]
 Renaming = tuple[str, str | Callable[[re.Match[str]], str]]
 """A regex, and the replacement of its match."""
 
-WRAPPERS = ("module.", "_orig_mod.")
-"""Prefixes that `torch.nn.DataParallel` and `torch.compile` put before every name."""
+WRAPPERS = ("module.", "_orig_mod.", "model.", "net.")
+"""Prefixes that wrappers put before every name: `torch.nn.DataParallel`,
+`torch.compile`, and modules of Lightning that hold a network as `model` or `net`."""
 
 
 def _group(match: re.Match[str]) -> str:

@@ -1,5 +1,7 @@
 """Constrained l0: random gates on weights, under a constraint on their number."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple, get_args
 
@@ -30,14 +32,17 @@ class Gates(NamedTuple):
     """The gates of the next forward pass, in [0, 1]."""
     multiplier: Any
     """A float32 scalar for every layer."""
+    scale: Any
+    """Float32 scalar: the factor that the weights count with."""
 
     def effective(self, mask: Mask, params: Params) -> Params:
-        """The weights `w z`, 0 where `mask` is false."""
+        """The weights `scale w z`, 0 where `mask` is false."""
 
         def gate(m: Any, w: Any, z: Any) -> Any:
             if m is None:
                 return w
-            return jnp.where(m, w * _expand(jnp.asarray(z), w.shape), 0).astype(w.dtype)
+            factor = self.scale * _expand(jnp.asarray(z), w.shape)
+            return jnp.where(m, w * factor, 0).astype(w.dtype)
 
         return jax.tree.map(gate, mask, params, self.sample, is_leaf=trees.is_none)
 
@@ -53,6 +58,7 @@ def constrained_l0(
     dual_rate: Any = 7e-4,
     restarts: bool = True,
     dropped: Any = 0.3,
+    rescaled: bool = True,
 ) -> Method:
     """Constrained l0: learns which weights to keep, as many as expected on average.
 
@@ -73,9 +79,19 @@ def constrained_l0(
     little in 3,000 steps of a small MLP. At high sparsity gates that are off use up
     much of the expectation, 0.047 each, and fewer medians than the target are on.
 
-    Weight decay of the inner optimizer acts on `w`, not on `w z`. `dropped` becomes
-    `phi = log((1 - dropped) / dropped)` as in earlier code on l0, from memory, and
-    without its noise.
+    At first gates are active with a dropout rate of `dropped`, which makes the weights
+    `w z` smaller by `1 - dropped` on average. The authors divide the initial weights by
+    that number. Here the weights count `1 / (1 - dropped)` times for good and their
+    gradients `1 - dropped` times: under SGD, with momentum and weight decay too, this
+    is the same training. Under optimizers that normalise gradients, such as Adam, it is
+    one with a learning rate `1 / (1 - dropped)` times as large.
+
+    Not as in the authors' code: `phi` starts at `log((1 - dropped) / dropped)` without
+    their noise of 0.01; biases have no gates, where the authors gate those of single
+    weights and of convolutions; one `structure` holds for all layers, where theirs has
+    gates on the inputs of linear layers and on the outputs of convolutions; and the
+    weight decay of the inner optimizer acts on `w`, not weighted with the probability
+    that its gate is active.
 
     Args:
       sparsity: target of the expected sparsity, in [0, 0.953): with `phi` clipped to
@@ -88,80 +104,115 @@ def constrained_l0(
         by layer.
       restarts: whether `mu` restarts at 0.
       dropped: initial dropout rate, in (0, 1); 0.05 for ImageNet.
+      rescaled: whether weights count `1 / (1 - dropped)` times.
 
     Reference:
-      Gallego-Posada et al. 2022 (arXiv 2208.04425); gates: Louizos et al. 2018
-      (arXiv 1712.01312).
+      Gallego-Posada et al. 2022 (arXiv 2208.04425) and their code
+      (gallego-posada/constrained_sparsity, sparse/l0_layers.py); gates: Louizos et al.
+      2018 (arXiv 1712.01312).
 
     >>> tx = constrained_l0(optax.sgd(0.1), sparsity=0.5, end=78_000)
     """
     _check(sparsity, end, scope, dual_rate, dropped)
-    units = (structure or unstructured()).units
-
-    def start(params: Params, mask: Mask) -> Gates:
-        del mask
-        phi = jnp.log((1 - jnp.asarray(dropped, jnp.float32)) / dropped)
-        value = jax.tree.map(lambda w: jnp.full(units(w.shape), phi), params)
-        none = jax.tree.map(lambda _: jnp.zeros((), jnp.float32), params)
-        return Gates(
-            learned(gates, value), jax.tree.map(hard_concrete.gate, value), none
-        )
-
-    def observe(step: Step) -> Gates:
-        now, wanted = step.memory, 1 - jnp.asarray(sparsity, jnp.float32)
-        phi, shares = now.log_alpha.value, _shares(step.params, scope)
-        density = _density(phi, shares, scope)
-        slopes = jax.tree.map(
-            _slope, step.params, step.grads, now.sample, phi, now.multiplier, shares
-        )
-        after = descend(gates, now.log_alpha, slopes)
-        clipped = jax.tree.map(
-            lambda a: jnp.clip(a, -hard_concrete.BOUND, hard_concrete.BOUND),
-            after.value,
-        )
-        draws = scores.random(clipped, key=step.key)
-        last = step.step >= end
-        sample = jax.tree.map(
-            lambda a, u: hard_concrete.gate(a, jnp.where(last, 0.5, u)),
-            clipped,
-            draws,
-        )
-        multiplier = jax.tree.map(
-            lambda mu, d: _ascended(mu, d - wanted, dual_rate, restarts),
-            now.multiplier,
-            density,
-        )
-        new = Gates(after._replace(value=clipped), sample, multiplier)
-        done = step.step > end
-        return jax.tree.map(lambda a, b: jnp.where(done, a, b), now, new)
-
-    def gated(step: Step) -> Params:
-        return jax.tree.map(
-            lambda g, z: (g * _expand(z, g.shape)).astype(g.dtype),
-            step.grads,
-            step.memory.sample,
-        )
-
-    def refresh(step: Step) -> tuple[Mask, Any]:
-        return _open(step.params, step.memory), step.memory
-
+    rule = _Rule(
+        end=end,
+        sparsity=sparsity,
+        scope=scope,
+        units=(structure or unstructured()).units,
+        gates=gates,
+        dual_rate=dual_rate,
+        restarts=restarts,
+        dropped=dropped,
+        rescaled=rescaled,
+    )
     return Method(
-        first=lambda params, key: _open(params, start(params, None)),
-        refresh=refresh,
+        first=lambda params, key: _open(params, rule.start(params, None)),
+        refresh=lambda step: (_open(step.params, step.memory), step.memory),
         due=schedules.every(1, end=end, at_end=True),
-        memory=start,
-        observe=observe,
-        gradients=gated,
+        memory=rule.start,
+        observe=rule.learn,
+        gradients=_gated,
         holds=False,
     )
 
 
+@dataclass(frozen=True)
+class _Rule:
+    """How gates begin and learn."""
+
+    end: Any
+    sparsity: Any
+    scope: LayerOrGlobal
+    units: Callable[[tuple[int, ...]], tuple[int, ...]]
+    gates: optax.GradientTransformation
+    dual_rate: Any
+    restarts: bool
+    dropped: Any
+    rescaled: bool
+
+    def start(self, params: Params, mask: Mask) -> Gates:
+        """The gates at their medians."""
+        del mask
+        active = 1 - jnp.asarray(self.dropped, jnp.float32)
+        phi = jnp.log(active / self.dropped)
+        value = jax.tree.map(lambda w: jnp.full(self.units(w.shape), phi), params)
+        return Gates(
+            learned(self.gates, value),
+            jax.tree.map(hard_concrete.gate, value),
+            jax.tree.map(lambda _: jnp.zeros((), jnp.float32), params),
+            1 / active if self.rescaled else jnp.ones((), jnp.float32),
+        )
+
+    def learn(self, step: Step) -> Gates:
+        """The gates after a step, drawn for the next one."""
+        now, wanted = step.memory, 1 - jnp.asarray(self.sparsity, jnp.float32)
+        phi, shares = now.log_alpha.value, _shares(step.params, self.scope)
+        slopes = jax.tree.map(
+            partial(_slope, scale=now.scale),
+            *(step.params, step.grads, now.sample, phi, now.multiplier, shares),
+        )
+        after = descend(self.gates, now.log_alpha, slopes)
+        bound = hard_concrete.BOUND
+        clipped = jax.tree.map(lambda a: jnp.clip(a, -bound, bound), after.value)
+        multiplier = jax.tree.map(
+            lambda mu, d: _ascended(mu, d - wanted, self.dual_rate, self.restarts),
+            *(now.multiplier, _density(phi, shares, self.scope)),
+        )
+        sample = self._drawn(clipped, step)
+        new = Gates(after._replace(value=clipped), sample, multiplier, now.scale)
+        done = step.step > self.end
+        return jax.tree.map(lambda a, b: jnp.where(done, a, b), now, new)
+
+    def _drawn(self, phi: Params, step: Step) -> Params:
+        """Random gates, and medians from the last step on."""
+        last = step.step >= self.end
+        return jax.tree.map(
+            lambda a, u: hard_concrete.gate(a, jnp.where(last, 0.5, u)),
+            *(phi, scores.random(phi, key=step.key)),
+        )
+
+
+def _gated(step: Step) -> Params:
+    """The gradients of `w` as those of `scale w` would be, see `rescaled`."""
+    return jax.tree.map(
+        lambda g, z: (g * _expand(z, g.shape) / step.memory.scale).astype(g.dtype),
+        *(step.grads, step.memory.sample),
+    )
+
+
 def _slope(
-    weight: Array, grad: Array, z: Array, phi: Array, multiplier: Array, share: Array
+    weight: Array,
+    grad: Array,
+    z: Array,
+    phi: Array,
+    multiplier: Array,
+    share: Array,
+    *,
+    scale: Array,
 ) -> Array:
     """The slope of the Lagrangian in `phi`, through the gate and the constraint."""
     expand = partial(_expand, shape=weight.shape)
-    product = weight.astype(jnp.float32) * grad.astype(jnp.float32)
+    product = scale * weight.astype(jnp.float32) * grad.astype(jnp.float32)
     (of_gate,) = jax.vjp(expand, z)[1](product)
     p = hard_concrete.active_probability(phi)
     of_constraint = multiplier * share / z.size * p * (1 - p)

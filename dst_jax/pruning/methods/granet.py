@@ -42,8 +42,12 @@ def granet(
 
     Every update first prunes the smallest weights of all layers to a sparsity of
     `s_f + (s_i - s_f) (1 - p)^3`, then each layer drops a fraction `r` of its smallest
-    weights and grows as many by gradient; `r` falls along a cosine until `end`. That it
-    goes on after `prune_end` is from memory of the authors' code, not verified.
+    weights and grows as many by gradient; `r` falls along a cosine until `end`, as in
+    the authors' code also after `prune_end`.
+
+    Their code for ImageNet prunes for the last time one interval before `prune_end` and
+    so misses the target; here it is met at `prune_end` exactly. Their numbers of
+    dropped weights are rounded up, ours down.
 
     Args:
       sparsity: target sparsity `s_f`, in [0, 1).
@@ -59,7 +63,7 @@ def granet(
       distribution: distribution of the pruning.
 
     Reference:
-      Liu et al. 2021 (GraNet, arXiv 2106.10404).
+      Liu et al. 2021 (GraNet, arXiv 2106.10404), and their code (VITA-Group/GraNet).
 
     >>> import optax
     >>> tx = granet(optax.sgd(0.1), sparsity=0.9, prune_end=31_000, end=62_500)

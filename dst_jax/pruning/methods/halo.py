@@ -42,14 +42,16 @@ def halo(
     with `rules`, as they do.
 
     `lambda` may change its sign, as in the authors' code, which has no safeguards. Here
-    `|lambda|` counts as at least 1e-4, so that gradients stay finite.
+    `|lambda|` counts as at least 1e-4, so that gradients stay finite. Their code can
+    also add a coefficient for every layer, an option that it calls defunct; there is
+    none here.
 
     Args:
       sparsity: sparsity after step `at`, in [0, 1).
       at: step after which the mask is chosen, at least 1.
       xi: strength of the weighted l1 norm, at least 0.
       psi: strength of the penalty on the coefficients' sum, at least 0.
-      budget: sum of `|lambda|` that is not penalised, the paper's `p`.
+      budget: sum of `|lambda|` that is not penalised, at least 0, the paper's `p`.
       coefficients: optimizer of `lambda`; the authors use the hyper-parameters of the
         weights, SGD of 0.1 with weight decay 1e-4.
       distribution: distribution of what is kept between layers.
@@ -63,6 +65,7 @@ def halo(
     checks.at_least("at", at, 1)
     checks.at_least("xi", xi, 0)
     checks.at_least("psi", psi, 0)
+    checks.at_least("budget", budget, 0)
     share_out = by_name(distribution)
 
     def gradients(step: Step) -> Params:
@@ -81,7 +84,7 @@ def halo(
 
         def slope(w: Array, lam: Array) -> Array:
             size = jnp.abs(w).astype(jnp.float32)
-            return outer * jnp.sign(lam) - 2 * xi * size / _bounded(lam) ** 3
+            return outer * jnp.sign(lam) - 2.0 * xi * size / _bounded(lam) ** 3
 
         after = descend(
             coefficients, step.memory, jax.tree.map(slope, step.params, lams)

@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 
 from dst_jax import checks, trees
-from dst_jax.pruning import flops, schedules, updates
+from dst_jax.pruning import flops, schedules, scores, updates
 from dst_jax.pruning.description import method
 from dst_jax.pruning.distributions import Distribution, by_name
 from dst_jax.pruning.protocol import Method, Step
-from dst_jax.typing import Mask, Params
+from dst_jax.typing import Mask, Params, is_traced
 
 __all__ = ["mest"]
 
@@ -28,7 +28,7 @@ def mest(
     bound: Any = 0.05,
     soft: bool = True,
     decay: str = "cosine",
-    gradient_weight: Any = 1.0,
+    gradient_weight: Any = 0.0,
     distribution: str | Distribution = "erk",
     grow: str | updates.Importance = "random",
 ) -> Method:
@@ -42,9 +42,9 @@ def mest(
     trained until the next update decides which of them stay; the density is exactly `d`
     from `end` on. The score is `|w| + gradient_weight |g|`.
 
-    That the score has a weight of 1 and that growth is random is from memory of the
-    paper, not verified; Chase, which takes its soft bound from here, grows by
-    "gradient". The paper's bounds fall in steps; a cosine is Chase's.
+    The authors' released runs leave the weight of `|g|` in the score at 0 and grow at
+    random; Chase, which takes its soft bound from here, grows by "gradient". The
+    authors' bounds fall in steps, by epochs; a cosine is Chase's.
 
     Args:
       sparsity: target sparsity, in [0, 1).
@@ -54,12 +54,12 @@ def mest(
         `d - bound >= 0` if not soft.
       soft: whether memory may exceed the budget for a while.
       decay: decay of the bound, "cosine", "linear" or "constant".
-      gradient_weight: weight of `|g|` in the score, at least 0.
+      gradient_weight: weight of `|g|` in the score, at least 0, the paper's lambda.
       distribution: distribution of the budget between layers, at every density.
       grow: score of what grows, by name or as a function of `Step`.
 
     Reference:
-      Yuan et al. 2021 (arXiv 2110.14032).
+      Yuan et al. 2021 (arXiv 2110.14032), and their code (boone891214/MEST).
 
     >>> import optax
     >>> tx = mest(optax.sgd(0.1), sparsity=0.9, end=60_000)
@@ -80,16 +80,19 @@ def mest(
         slack = jnp.where(step.step >= end, 0, delta(step.step))
         target = jnp.asarray(sparsity, jnp.float32)
         lower, upper = (target, target - slack) if soft else (target + slack, target)
-        importance = jax.tree.map(
-            lambda w, g: (
-                jnp.abs(w).astype(jnp.float32)
-                + gradient_weight * jnp.abs(g).astype(jnp.float32)
-            ),
-            step.params,
-            step.grads,
+        kept = updates.prune(
+            _importance(step, gradient_weight), step.mask, lower, share_out
         )
-        kept = updates.prune(importance, step.mask, lower, share_out)
         shapes = {k: w.shape for k, w in trees.named_leaves(step.params).items()}
         return updates.grow(highest(step), kept, share_out(shapes, upper)), step.memory
 
     return Method(first, refresh, due)
+
+
+def _importance(step: Step, gradient_weight: Any) -> Params:
+    """`|w| + gradient_weight |g|`; `|w|` alone whatever the gradient if that is 0."""
+    size = scores.magnitude(step.params)
+    if not is_traced(gradient_weight) and gradient_weight == 0:
+        return size
+    steep = scores.gradient(step.params, grads=step.grads)
+    return jax.tree.map(lambda w, g: w + gradient_weight * g, size, steep)

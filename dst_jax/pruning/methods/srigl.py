@@ -40,12 +40,22 @@ def srigl(
     """SRigL: RigL with constant fan-in, which removes neurons with few salient weights.
 
     A neuron is an output of a layer. Every active neuron of a layer has
-    `fan_in = floor(kept / active neurons)` weights, at most its inputs. An update drops
-    the layer's smallest active weights; those that stay are salient, and so are the
-    others with the largest gradients, as many as are dropped. A neuron with fewer than
-    `ablation * fan_in` salient weights is removed for good, and the others share its
-    weights. Each neuron keeps the largest that remain to it and grows by gradient up to
-    `fan_in`.
+    `fan_in = floor(kept / active neurons)` weights, at most its inputs. Salient are the
+    layer's largest active weights, all but the share that is dropped, and as many
+    weights as are dropped with the largest gradients; the two may overlap. A neuron
+    with fewer than `max(1, floor(ablation * fan_in))` of them is ablated, where
+    `fan_in` is that of a layer without ablated neurons: its weights are pruned, and the
+    others share them. All neurons are counted again at every update, so that an ablated
+    one may return. Where too few neurons would stay to hold the active weights, the
+    threshold falls to the number of the next neuron. Each neuron keeps the largest of
+    the weights that the layer keeps and grows by gradient up to `fan_in`.
+
+    This is the authors' code with `use_sparse_const_fan_in_for_ablation`; without it
+    `ablation` is a fraction of the inputs. In three points it is not: the largest of a
+    neuron's surplus weights stay, where the code leaves the choice to a sort of
+    booleans; only active weights are kept, where the code fills up with pruned ones;
+    and no step of the optimizer is lost. The code also scales initial weights to the
+    fan-in, which is up to the parameters here.
 
     Args:
       sparsity: sparsity of the prunable weights, in [0, 1).
@@ -55,7 +65,7 @@ def srigl(
       interval: steps between mask updates.
       drop_fraction: fraction of each layer's active weights that is dropped.
       decay: decay of the drop fraction, "cosine", "linear" or "constant".
-      ablation: `gamma`, in [0, 1]; 0 removes no neuron.
+      ablation: `gamma`, in [0, 1]; 0 ablates no neuron.
       distribution: distribution of the weights between layers; not "global".
 
     Raises:
@@ -63,7 +73,8 @@ def srigl(
         keep than neurons, or `output` matches no layer.
 
     Reference:
-      Lasby et al. 2024 (SRigL, arXiv 2305.02299).
+      Lasby et al. 2024 (SRigL, arXiv 2305.02299), and their code
+      (calgaryml/condensed-sparsity, rigl_torch/rigl_constant_fan.py).
 
     >>> import optax
     >>> tx = srigl(optax.sgd(0.1), sparsity=0.9, end=75_000, output=["fc"])
@@ -90,44 +101,63 @@ def srigl(
         before = updates.active(step.mask, names)
         drop = {k: updates.floor(fraction(step.step), n) for k, n in before.items()}
         left = {k: before[k] - drop[k] for k in before}
-        stays = top_k(size, left, among=step.mask)
-        others = jax.tree.map(jnp.logical_not, stays)
-        grows = top_k(steep, drop, among=others)
+        salient = jax.tree.map(
+            jnp.logical_or, top_k(size, left, among=step.mask), top_k(steep, drop)
+        )
 
-        def layer(name: str, *leaves: Array) -> Array:
+        def surviving(name: str, mask: Array, salient: Array) -> Array:
             gamma = 0.0 if any(re.search(p, name) for p in output) else ablation
-            mask, *others = [x.reshape(-1, x.shape[-1]) for x in leaves]
-            new = _per_neuron(mask, *others, budget=budget[name], gamma=gamma)
-            return new.reshape(leaves[0].shape)
+            return _surviving(mask, salient, budget=budget[name], gamma=gamma)
 
-        new = trees.map_named(layer, step.mask, stays, grows, size, steep)
-        return new, step.memory
+        survive = trees.map_named(surviving, step.mask, salient)
+        alive = jax.tree.map(jnp.logical_and, step.mask, survive)
+        stays = top_k(size, left, among=alive)
+
+        def filled(name: str, *leaves: Array) -> Array:
+            return _filled(*leaves, budget=budget[name])
+
+        return trees.map_named(filled, survive, stays, size, steep), step.memory
 
     return Method(first, refresh, schedules.every(interval, end=end))
 
 
-def _per_neuron(
-    mask: Bool[Array, "inputs neurons"],
-    stays: Bool[Array, "inputs neurons"],
-    grows: Bool[Array, "inputs neurons"],
+def _surviving(
+    mask: Bool[Array, "*inputs neurons"],
+    salient: Bool[Array, "*inputs neurons"],
+    *,
+    budget: KeptCount,
+    gamma: Any,
+) -> Bool[Array, "*inputs neurons"]:
+    """All weights of the neurons of a layer that are not ablated."""
+    neurons = mask.shape[-1]
+    inputs = mask.size // max(neurons, 1)
+    counts = salient.reshape(-1, neurons).sum(0, dtype=jnp.int32)
+    least = jnp.maximum(updates.floor(gamma, budget // neurons), 1)
+    # So many full neurons hold the active weights: one more than that always stays.
+    full = -(-mask.sum(dtype=jnp.int32) // inputs)
+    best = trees.top_k_along(counts.astype(jnp.float32), full + 1, axis=0)
+    next_best = jnp.where(best, counts, inputs).min()
+    stay = (counts >= jnp.minimum(least, next_best)) | (jnp.asarray(gamma) == 0)
+    return jnp.broadcast_to(stay, mask.shape)
+
+
+def _filled(
+    survive: Bool[Array, "*inputs neurons"],
+    stays: Bool[Array, "*inputs neurons"],
     size: Array,
     steep: Array,
     *,
     budget: KeptCount,
-    gamma: Any,
-) -> Bool[Array, "inputs neurons"]:
-    """The new mask of a layer: which neurons stay, and the weights of each."""
-    alive = mask.any(0)
-    salient = (stays | grows).sum(0, dtype=jnp.int32)
-    stay = alive & (salient >= gamma * mask.sum(0, dtype=jnp.int32).max())
-    # A layer never dies: its most salient neuron stays in any case.
-    best = jnp.where(alive, salient, -1).argmax()
-    stay = stay | (jax.lax.iota(jnp.int32, stay.size) == best)
-    fan_in = jnp.minimum(budget // stay.sum(dtype=jnp.int32), mask.shape[0])
-    largest = trees.top_k_along(size, fan_in, axis=0, among=stays)
-    steep = jnp.minimum(steep, jnp.finfo(jnp.float32).max)
-    chosen = trees.top_k_along(jnp.where(largest, jnp.inf, steep), fan_in, axis=0)
-    return chosen & stay[None]
+) -> Bool[Array, "*inputs neurons"]:
+    """The new mask of a layer: every surviving neuron with the same fan-in."""
+    alive, kept, sizes, slopes = (
+        x.reshape(-1, x.shape[-1]) for x in (survive, stays, size, steep)
+    )
+    fan_in = jnp.minimum(budget // alive[0].sum(dtype=jnp.int32), len(alive))
+    largest = trees.top_k_along(sizes, fan_in, axis=0, among=kept)
+    slopes = jnp.minimum(slopes, jnp.finfo(jnp.float32).max)
+    chosen = trees.top_k_along(jnp.where(largest, jnp.inf, slopes), fan_in, axis=0)
+    return (chosen & alive).reshape(stays.shape)
 
 
 def _check_layers(

@@ -51,7 +51,7 @@ def draw(run: RunResults) -> Figure:
     right.set(title="Mask updates", xlabel="epochs since the run began", ylabel="%")
     for axes in (left, right):
         axes.set_ylim(bottom=0)
-        axes.legend()
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
     return figure
 
 

@@ -1,6 +1,7 @@
 """How figures look: one palette, light axes, the same bytes for the same data."""
 
 import io
+import zlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -61,17 +62,47 @@ STAGES = {
     "dual sparse": "#d1495b",
 }
 OTHERS = ("#7b4ea3", "#00798c", "#b5651d", "#e08dac", "#5f6caf", "#8a9a5b")
+_FIRST = ("#2f6fb0", "#d1495b", "#2a9d6f", "#c9a227", *OTHERS)
+_MORE = ("#17807e", "#9b2226", "#6a994e", "#a5791a", "#4361ee", "#f08a5d", "#3a5a40",
+         "#b56576", "#2d3a6e", "#7f5539", "#8338ec", "#bc6c25", "#118ab2")  # fmt: skip
+_METHODS = (
+    "rigl", "set", "random", "gradual_magnitude", "granet", "static", "sr_ste", "mest",
+    "srigl", "ste", "rigl_itop", "gap", "one_shot", "gradual_movement", "threshold",
+    "ac_dc", "auto_sparse", "constrained_l0", "halo",
+)  # fmt: skip
+_PENALTIES = (
+    "transformed_l1", "l1", "hoyer_square", "log_sum", "mcp", "laplace", "scad",
+    "geman", "cauchy", "lp", "l_half", "l_two_thirds", "capped_l1", "l0", "hoyer",
+    "hoyer_square_batch", "l1_minus_l2", "group_lasso",
+)  # fmt: skip
+_OF_METHODS = dict(zip(_METHODS, (*OTHERS, *_MORE, *_FIRST), strict=False))
+_OF_PENALTIES = dict(zip(_PENALTIES, (*_FIRST, *_MORE), strict=False))
+_OWN = STAGES | {"control": "#5f6368"} | _OF_METHODS | _OF_PENALTIES
 
 
-def colours(titles: Sequence[str]) -> dict[str, str]:
-    """A colour for each stage title; the paper's stages always have the same.
+def colours(names: Sequence[str]) -> dict[str, str]:
+    """A colour for each stage, method, penalty or other name, the same in all figures.
+
+    Any other name has one that follows from its letters, unless another name of the
+    figure has it already.
+
+    Args:
+      names: names that one figure shows.
 
     >>> colours(["pruned", "rigl"])
     {'pruned': '#2f6fb0', 'rigl': '#7b4ea3'}
+    >>> colours(["my_penalty", "l1"])["l1"] == colours(["l1"])["l1"]
+    True
     """
-    others = [title for title in dict.fromkeys(titles) if title not in STAGES]
-    extra = {title: OTHERS[i % len(OTHERS)] for i, title in enumerate(others)}
-    return {title: (STAGES | extra)[title] for title in titles}
+    found = {name: _OWN[name] for name in names if name in _OWN}
+    palette = (*_FIRST, *_MORE)
+    for name in dict.fromkeys(names):
+        if name not in found:
+            first = zlib.crc32(name.encode()) % len(palette)
+            order = (*palette[first:], *palette[:first])
+            free = [shade for shade in order if shade not in found.values()]
+            found[name] = (free or order)[0]
+    return {name: found[name] for name in names}
 
 
 def colour(i: int) -> str:
@@ -80,8 +111,7 @@ def colour(i: int) -> str:
     >>> colour(0), colour(1)
     ('#2f6fb0', '#d1495b')
     """
-    cycle = ("#2f6fb0", "#d1495b", "#2a9d6f", "#c9a227", *OTHERS)
-    return cycle[i % len(cycle)]
+    return _FIRST[i % len(_FIRST)]
 
 
 def subplots(width: float, height: float, **options: Any) -> tuple[Figure, list[Axes]]:

@@ -30,7 +30,10 @@ def draw(run: RunResults) -> Figure:
     x = [ends[s.name] for s in run.stages]
     _draw_metric(top, run, x)
     _draw_sparsity(bottom, run, x)
+    end = max([phase.start + phase.epochs for phase in run.phases] + x)
     for axes in (top, bottom):
+        # From the start of the run, where the first phase has its name.
+        axes.set_xlim(-0.02 * (end or 1), 1.02 * (end or 1))
         _boundaries(axes, run.phases, text=axes is top)
         axes.legend(loc="lower right", bbox_to_anchor=(1.0, 0.99), ncols=4)
     return figure
@@ -85,7 +88,9 @@ def _curve(
     """One line per phase, so that no line is drawn across a boundary."""
     for phase in phases:
         epochs, values = phase.curve(kind, quantity)
-        look: dict[str, Any] = {"marker": "."} if kind == "eval" else {"linewidth": 0.8}
+        dots = kind == "eval" or len(values) == 1
+        look: dict[str, Any] = {"marker": "." if dots else None}
+        look["linewidth"] = None if kind == "eval" else 0.8
         if values:
             shown = [scale * value for value in values]
             axes.plot(epochs, shown, color=colour, label=label, **look)
@@ -106,7 +111,7 @@ def _boundaries(axes: Axes, phases: Sequence[Phase], *, text: bool) -> None:
         if phase.start > 0:
             axes.axvline(phase.start, color="#9aa0a6", linewidth=0.9, linestyle=":")
         if text:
-            axes.annotate(
+            name = axes.annotate(
                 phase.label,
                 (phase.start, 1),
                 xycoords=axes.get_xaxis_transform(),
@@ -119,3 +124,4 @@ def _boundaries(axes: Axes, phases: Sequence[Phase], *, text: bool) -> None:
                 zorder=2.5,  # over the curves, under the diamonds
                 bbox={"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 0.5},
             )
+            name.set_in_layout(False)  # it takes no room from the axes

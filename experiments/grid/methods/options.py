@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from experiments.grid.options import GridOptions
 from experiments.options import Config, PretrainOptions, PruneOptions, RunOptions
-from experiments.options.annotations import FREE
+from experiments.options.annotations import (
+    FREE,
+)
 
 if TYPE_CHECKING:
     from experiments.grid.engine import Comparison

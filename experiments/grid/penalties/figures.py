@@ -6,8 +6,9 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from dst_jax import penalties
 from dst_jax.report.figures.style import (
-    colour,
+    colours,
     legend_at_right,
     plain_ticks,
     styled,
@@ -21,6 +22,7 @@ from experiments.running.quality import Quality
 __all__ = ["curves", "fronts", "shapes"]
 
 _GREY = "#5f6368"
+_STROKES = ("-", "--", "-.", ":")
 
 
 @styled
@@ -32,7 +34,8 @@ def fronts(
 ) -> Figure:
     """Hold-out quality over sparsity: a line per penalty, shape and FATReLU budget.
 
-    Bars are one sample standard deviation over seeds; the chosen settings are ringed.
+    A penalty has one colour, its shapes have markers, hollow ones with FATReLU. Bars
+    are one sample standard deviation over seeds; the chosen settings are ringed.
 
     Args:
       settings: the grid.
@@ -56,7 +59,8 @@ def fronts(
     for setting in settings:
         key = setting.penalty, setting.options, setting.budget
         lines.setdefault(key, []).append(setting)
-    shades = list(dict.fromkeys((penalty, options) for penalty, options, _ in lines))
+    palette = colours([penalty for penalty, *_ in lines])
+    markers = _variants([(penalty, options) for penalty, options, _ in lines], "osDvX")
     for (penalty, options, budget), line in lines.items():
         own = [matching(records, setting.name) for setting in line]
         x, y = [spread(r, sparsity) for r in own], [spread(r, quality) for r in own]
@@ -67,10 +71,11 @@ def fronts(
             [scale * v.mean for v in y],
             xerr=[100 * v.std for v in x],
             yerr=[scale * v.std for v in y],
-            color=colour(shades.index((penalty, options))),
+            color=palette[penalty],
             label=" ".join(filter(None, (penalty, shape, thresholds))),
             linestyle="-" if budget is None else ":",
-            marker="o" if budget is None else "^",
+            marker=markers[penalty, options],
+            markerfacecolor=palette[penalty] if budget is None else "white",
             markersize=4,
             elinewidth=0.7,
             alpha=0.9,
@@ -103,12 +108,20 @@ def curves(evals: Mapping[str, Sequence[Record]], quality: Quality) -> Figure:
     """
     figure, (left, right) = subplots(10.0, 4.0, ncols=2)
     trained = {name: lines for name, lines in evals.items() if lines}
-    for i, (name, lines) in enumerate(trained.items()):
+    families = {name: _penalty(name) for name in trained}
+    palette = colours(list(families.values()))
+    strokes = _variants([(family, name) for name, family in families.items()], _STROKES)
+    for name, lines in trained.items():
+        family = families[name]
+        look: dict[str, Any] = {
+            "color": palette[family],
+            "linestyle": strokes[family, name],
+        }
         epochs = [line["epoch"] for line in lines]
         qualities = [quality.metric.scale * quality(line) for line in lines]
         zeros = [100 * line["activation_sparsity"] for line in lines]
         for axes, values in ((left, qualities), (right, zeros)):
-            axes.plot(epochs, values, color=colour(i), label=name)
+            axes.plot(epochs, values, label=name, **look)
     _name(left, f"{quality.measure.capitalize()}, hold-out", quality.metric.label)
     _name(right, "Activation sparsity, hold-out", "zeros (element), %")
     figure.legend(
@@ -141,7 +154,9 @@ def shapes(
     lines: dict[tuple[str, float | None], list[Setting]] = {}
     for setting in settings:
         lines.setdefault((setting.penalty, setting.strength), []).append(setting)
-    for i, ((penalty, strength), line) in enumerate(lines.items()):
+    palette = colours([penalty for penalty, _ in lines])
+    strokes = _variants(list(lines), _STROKES)
+    for (penalty, strength), line in lines.items():
         x = [setting.options[0][1] for setting in line]
         scales = quality.metric.scale, 100
         for axes, value, scale in zip(
@@ -152,7 +167,8 @@ def shapes(
                 x,
                 [scale * v.mean for v in found],
                 yerr=[scale * v.std for v in found],
-                color=colour(i),
+                color=palette[penalty],
+                linestyle=strokes[penalty, strength],
                 marker="o",
                 markersize=4,
                 elinewidth=0.7,
@@ -179,9 +195,17 @@ def _mark(
 ) -> None:
     """Rings the chosen settings and draws the baseline and the control."""
     scale = quality.metric.scale
-    for choice in choices:
+    for i, choice in enumerate(choices):
         point = 100 * choice.sparsity.mean, scale * choice.quality.mean
-        axes.plot(*point, "o", ms=11, mfc="none", mec="black", mew=1.0, zorder=4)
+        label = None if i else "chosen"
+        ring: dict[str, Any] = {
+            "ms": 11,
+            "mfc": "none",
+            "mec": "black",
+            "mew": 1.0,
+            "zorder": 4,
+        }
+        axes.plot(*point, "o", label=label, **ring)
     for name, marker in (("baseline", "s"), ("control", "D")):
         own = matching(records, name)
         point = 100 * spread(own, sparsity).mean, scale * spread(own, quality).mean
@@ -190,3 +214,21 @@ def _mark(
 
 def _name(axes: Axes, title: str, y: str, x: str = "epochs") -> None:
     axes.set(title=title, xlabel=x, ylabel=y)
+
+
+def _variants(keys: Sequence[tuple[str, Any]], looks: Sequence[str]) -> dict[Any, str]:
+    """A marker or stroke for each variant of a penalty, in their order."""
+    variants: dict[str, list[Any]] = {}
+    for penalty, variant in dict.fromkeys(keys):
+        variants.setdefault(penalty, []).append(variant)
+    return {
+        (penalty, variant): looks[i % len(looks)]
+        for penalty, own in variants.items()
+        for i, variant in enumerate(own)
+    }
+
+
+def _penalty(cell: str) -> str:
+    """The penalty of a cell, whose name begins with it; of any other, its own name."""
+    known = [name for name in penalties.names() if f"{cell}_".startswith(f"{name}_")]
+    return max(known, key=len, default=cell)

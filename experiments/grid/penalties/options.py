@@ -5,7 +5,13 @@ from typing import TYPE_CHECKING, Annotated
 
 from experiments.grid.options import GridOptions, refuse_repeated
 from experiments.options import Config, PretrainOptions, RunOptions
-from experiments.options.annotations import FREE, NOT_NEGATIVE, PERCENT, POSITIVE
+from experiments.options.annotations import (
+    FREE,
+    MOST_EPOCHS,
+    NOT_NEGATIVE,
+    PERCENT,
+    POSITIVE,
+)
 
 if TYPE_CHECKING:
     from experiments.grid.engine import Comparison
@@ -17,11 +23,11 @@ __all__ = ["CellOptions", "PenaltyGrid"]
 class CellOptions:
     """Training of each cell, from its seed's baseline."""
 
-    epochs: Annotated[float, NOT_NEGATIVE] = 30
+    epochs: Annotated[float, NOT_NEGATIVE, MOST_EPOCHS] = 30
     """Length, of the dense control too."""
     lr: Annotated[float, POSITIVE] = 0.02
     """Peak learning rate."""
-    warmup_epochs: Annotated[float, NOT_NEGATIVE] = 0.0
+    warmup_epochs: Annotated[float, NOT_NEGATIVE, MOST_EPOCHS] = 0.0
     """Epochs over which the strength rises linearly from 0."""
 
 

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from dst_jax.cost import accelerators
+from dst_jax.cost.accelerators.base import dense_bits
+from dst_jax.cost.accelerators.work import Work
 from dst_jax.cost.counting.op_profile import Geometry, OpProfile
 from dst_jax.cost.counting.synthetic import output_shape
 from dst_jax.cost.estimates import energy
@@ -45,6 +47,43 @@ def storage(machine, op):
 
 def mode(machine, op) -> str:
     return jax.eval_shape(machine.measure, op).mode
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Unregistered(accelerators.Accelerator):
+    """Not registered with JAX by its author."""
+
+    clock: float = 1e9
+    lanes: int = 4
+
+    @property
+    def multipliers(self):
+        return self.lanes
+
+    def reduce(self, profile):
+        return ()
+
+    def sparse_work(self, measured):
+        cycles = measured.macs.effectual / self.lanes
+        return Work(cycles, measured.macs.effectual, jnp.float32(0), 1, 1)
+
+    def storage(self, profile):
+        return dense_bits(profile, self.value_bits)
+
+
+def test_a_subclass_is_a_pytree_of_its_numbers():
+    op, fast, slow = draw("product", 0), Unregistered(lanes=8), Unregistered()
+    assert fast.cycles(op) * 2 == slow.cycles(op) > 0
+    lanes = jax.tree.map(lambda *x: jnp.array(x), slow, fast)
+    cycles = jax.vmap(lambda design: design.cycles(op))(lanes)
+    np.testing.assert_array_equal(cycles, [slow.cycles(op), fast.cycles(op)])
+    assert dataclasses.replace(slow, lanes=2).multipliers == 2
+
+    class Undecorated(Unregistered):
+        lanes: int = 16
+
+    with pytest.raises(TypeError, match="Undecorated has fields of its own, so it mu"):
+        Undecorated()
 
 
 def test_unknown_names_list_the_known():

@@ -84,7 +84,7 @@ def test_every_method_may_start_from_given_weights(finished, tmp_path):
 
 @pytest.mark.slow
 def test_another_recipe_is_refused(finished, capsys):
-    assert _main(finished, *METHODS, "--lr", "0.5") == 1
+    assert _main(finished, *METHODS, "--lr", "0.5") == 2
     assert "--lr is 0.5, was 0.1" in capsys.readouterr().err
 
 
@@ -116,7 +116,7 @@ def test_bad_options_are_refused_before_data_is_read(arguments, message, refused
 def test_what_does_not_fit_is_refused_before_anything_is_trained(
     arguments, message, refused
 ):
-    refused(_main, arguments, message, before="dst_jax.train.run_stage", status=1)
+    refused(_main, arguments, message, before="dst_jax.train.run_stage", status=2)
 
 
 def test_training_share_follows_the_masks_and_the_dense_gradients():

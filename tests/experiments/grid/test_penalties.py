@@ -177,7 +177,7 @@ def test_fatrelus_follow_every_training(finished, tmp_path):
 
 @pytest.mark.slow
 def test_another_comparison_is_refused(finished, capsys):
-    assert _main(finished[0], "--cells.lr", "0.5") == 1
+    assert _main(finished[0], "--cells.lr", "0.5") == 2
     assert "--cells.lr is 0.5, was 0.02" in capsys.readouterr().err
 
 

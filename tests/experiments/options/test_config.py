@@ -90,6 +90,28 @@ def test_unknown_options_are_refused(argv, capsys):
 
 
 @pytest.mark.parametrize(
+    ("argv", "meant"),
+    [
+        (["--prune.sparsty", "0.5"], "did you mean --prune.sparsity?"),
+        (["--run.no-controll"], "did you mean --run.control?"),
+        (["--run.stages", "pretrian"], "did you mean 'pretrain'?"),
+        (["--optim.rule", "sdg"], "did you mean 'sgd'?"),
+        (["--preset", "smal"], "did you mean 'small'?"),
+        (["--model.width", "wide"], "--model.width: no type matching {None}|FLOAT"),
+        (["--preset"], "Missing value for argument '--preset'"),
+    ],
+)
+@pytest.mark.parametrize("columns", ["20", "200"])
+def test_an_error_of_the_parser_is_one_line(argv, meant, columns, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", columns)
+    with pytest.raises(SystemExit):
+        _parse(*argv)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert meant in line
+
+
+@pytest.mark.parametrize(
     ("argv", "message"),
     [
         (["--prune.sparsity", "1.0"], "--prune.sparsity must be in [0, 1), got 1.0"),
@@ -137,6 +159,45 @@ def test_unknown_options_are_refused(argv, capsys):
             "sparsify_jointly takes the place of the other two",
         ),
         (["--optim.accumulate", "0"], "--optim.accumulate must be at least 1, got 0"),
+        (["--optim.accumulate", "1099511627776"], "--optim.accumulate must be at most"),
+        (["--optim.clip", "-1"], "--optim.clip must be > 0 and finite, got -1.0"),
+        (["--optim.clip", "0"], "--optim.clip must be > 0 and finite, got 0.0"),
+        (["--optim.clip", "nan"], "--optim.clip must be > 0 and finite, got nan"),
+        (["--optim.factor", "0"], "--optim.factor must be > 0 and finite, got 0.0"),
+        (["--optim.milestones", "0.5", "nan"], "--optim.milestones must be in (0, 1)"),
+        (["--model.width", "nan"], "--model.width must be in (0, 16], got nan"),
+        (["--run.seed", "4294967296"], "--run.seed must be in [0, 2**32), got 4294"),
+        (["--run.seed", "18446744073709551616"], "--run.seed must be in [0, 2**32)"),
+        (["--run.log-every", "9999999999"], "--run.log_every must be below 2**32"),
+        (["--data.workers", "1099511627776"], "--data.workers must be in [0, 1024]"),
+        (["--data.threads", "0"], "--data.threads must be at least 1, got 0"),
+        (["--data.threads", "2000"], "--data.threads must be at most 1024, got 2000"),
+        (["--data.image-size", "100000"], "--data.image_size must be at most 8192"),
+        (["--pretrain.epochs", "1e30"], "--pretrain.epochs must be at most 1000000"),
+        (["--pretrain.lr", "1e308"], "--pretrain.lr must be 0, or from 1.2e-38 to"),
+        (["--prune.lr", "1e-308"], "--prune.lr must be 0, or from 1.2e-38 to 3.4e38"),
+        (["--activation.layers", "relu=nan"], "--activation.layers: 'nan' must be a f"),
+        (["--activation.layers", "relu=inf"], "--activation.layers: 'inf' must be a f"),
+        (["--activation.layers", "relu=-1e30"], "'relu' must be >= 0, got -1e30"),
+        (["--activation.layers", "(=1"], "--activation.layers: '(' is not a regular"),
+        (["--activation.options", "a=1e-300"], "must be a finite number that float32"),
+        (["--prune.rules", "(=true"], "--prune.rules: '(' is not a regular expressi"),
+        (
+            ["--prune.method", "rigl", "--prune.method-options", "interval=1e30ep"],
+            "--prune.method: interval must be at most 1000000ep, got 1e30ep",
+        ),
+        (
+            ["--prune.method", "rigl", "--prune.method-options", "end=101%"],
+            "--prune.method: end must be at most 100%, got 101%",
+        ),
+        (
+            ["--prune.method", "rigl", "--prune.method-options", "interval=2147483648"],
+            "--prune.method: interval must be a number below 2**31, got 2147483648",
+        ),
+        (
+            ["--prune.method", "srigl", "--prune.method-options", "output=("],
+            "--prune.method: '(' is not a regular expression",
+        ),
         (["--prune.method", "rigl2"], "--prune.method: method must be one of"),
         (
             ["--prune.method", "rigl", "--prune.method-options", "alpha=1"],

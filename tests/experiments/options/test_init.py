@@ -49,7 +49,7 @@ def test_a_file_of_weights_is_evaluated(variables, tmp_path, capsys):
 def test_weights_that_do_not_fit_are_refused(variables, tmp_path, capsys):
     path = tmp_path / "weights.safetensors"
     export.save_safetensors(path, "lenet5", variables)
-    assert _evaluate(tmp_path, path, "--model.name", "mlp") == 1
+    assert _evaluate(tmp_path, path, "--model.name", "mlp") == 2
     said = capsys.readouterr().err
     assert "do not fit mlp" in said
     assert "fc3.weight is (10, 84), must be (10, 100)" in said
@@ -93,7 +93,7 @@ def test_without_torchvision_or_network_the_error_says_what_to_do(
     tmp_path, monkeypatch, capsys
 ):
     monkeypatch.setitem(sys.modules, "torchvision", None)
-    assert _evaluate(tmp_path, "torchvision:resnet18") == 1
+    assert _evaluate(tmp_path, "torchvision:resnet18") == 2
     assert "pip install torch torchvision" in capsys.readouterr().err
 
     def offline(name, weights):
@@ -102,5 +102,5 @@ def test_without_torchvision_or_network_the_error_says_what_to_do(
     fake = types.ModuleType("torchvision")
     fake.models = types.SimpleNamespace(get_model=offline)
     monkeypatch.setitem(sys.modules, "torchvision", fake)
-    assert _evaluate(tmp_path, "torchvision:resnet18") == 1
+    assert _evaluate(tmp_path, "torchvision:resnet18") == 2
     assert "fetch them where there is a network" in capsys.readouterr().err

@@ -146,7 +146,7 @@ def test_another_configuration_in_the_same_directory_is_refused(uninterrupted):
     directory, _ = uninterrupted
     options = [*TINY, "--run.dir", str(directory), "--activation.strength", "0.5"]
     refused = run(*options, check=False)
-    assert refused.returncode == 1
+    assert refused.returncode == 2
     assert "--activation.strength is 0.5, was 0.0001" in refused.stderr
 
 
@@ -155,7 +155,7 @@ def test_missing_data_is_said_at_once(tmp_path):
     refused = run(
         "--run.dir", str(tmp_path / "r"), TFDS_DATA_DIR=str(tmp_path), check=False
     )
-    assert refused.returncode == 1
+    assert refused.returncode == 2
     assert "python -m dst_jax.data prepare mnist" in refused.stderr
     assert str(tmp_path) in refused.stderr
     assert "Traceback" not in refused.stderr

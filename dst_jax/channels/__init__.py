@@ -1,0 +1,30 @@
+"""What shrinks together in any JAX function, and functions that are really smaller.
+
+groups = channels.groups(model.apply)(variables, x)
+keep = channels.select(channels.scores.l2(variables, groups), groups, ratio=0.5)
+small = channels.remove(variables, groups, keep)
+logits = channels.smaller(model.apply, groups, keep)(small, x)
+"""
+
+from dst_jax.channels import scores
+from dst_jax.channels.groups import Groups, groups
+from dst_jax.channels.partition import Group
+from dst_jax.channels.reasons import Reason
+from dst_jax.channels.relaxed_cost import Relaxed, relaxed
+from dst_jax.channels.removal import mask, remove
+from dst_jax.channels.selection import select
+from dst_jax.channels.smaller_function import smaller
+
+__all__ = [
+    "Group",
+    "Groups",
+    "Reason",
+    "Relaxed",
+    "groups",
+    "mask",
+    "relaxed",
+    "remove",
+    "scores",
+    "select",
+    "smaller",
+]

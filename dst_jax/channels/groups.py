@@ -1,0 +1,146 @@
+"""What shrinks together in a function: groups of units from a trace."""
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+
+from dst_jax import trees
+from dst_jax.channels.axis_units import AxisUnits
+from dst_jax.channels.labelling import Labelling
+from dst_jax.channels.leaf_units import leaf_units
+from dst_jax.channels.partition import Group, Partition
+from dst_jax.channels.reasons import Reason
+from dst_jax.channels.relations import SplitSide
+from dst_jax.jaxprs.dataflow import followed
+from dst_jax.jaxprs.traced_function import TracedFunction, is_array, traced
+from dst_jax.jaxprs.tracing import argument_positions, check_weights
+from dst_jax.jaxprs.weight_labels import shape_of
+
+__all__ = ["Groups", "groups"]
+
+OUTPUT = Reason("output", "", "the function returns it")
+
+
+class Groups(dict[str, Group]):
+    """Groups by name.
+
+    Attributes:
+      shapes: the shape of every leaf of the traced argument, by path.
+      fixed: by path and axis of a leaf, why positions cannot be removed.
+      aux: by path of a leaf of the auxiliary output, for every axis the group and the
+        unit of every position, or `(None, -1)`.
+      split: which side of a split axis may lose positions, as `groups` was told.
+    """
+
+    def __init__(
+        self,
+        found: Mapping[str, Group],
+        *,
+        shapes: Mapping[str, tuple[int, ...]],
+        fixed: Mapping[tuple[str, int], tuple[Reason, ...]],
+        aux: Mapping[str, tuple[tuple[tuple[str | None, int], ...], ...]],
+        split: SplitSide = "outer",
+    ):
+        super().__init__(found)
+        self.shapes = dict(shapes)
+        self.fixed = dict(fixed)
+        self.aux = dict(aux)
+        self.split: SplitSide = split
+
+    def explain(self) -> str:
+        """Every group with its members, and what cannot be removed and why.
+
+        >>> import jax.numpy as jnp
+        >>> w = {"fc1": jnp.ones((4, 8)), "fc2": jnp.ones((8, 3))}
+        >>> net = lambda w, x: x @ w["fc1"] @ w["fc2"]
+        >>> print(groups(net)(w, jnp.ones((2, 4))).explain())
+        fc1: 8 units, exact
+          fc1 axis 1 produces
+          fc2 axis 0 reads
+        fixed: fc1 axis 0: ...
+        fixed: fc2 axis 1: the function returns it (output)
+        """
+        lines: list[str] = []
+        for group in self.values():
+            kind = "exact" if group.exact else f"inexact: {group.inexact[0]}"
+            lines.append(f"{group.name}: {group.size} units, {kind}")
+            for (path, axis, _), role in zip(group.members, group.roles, strict=True):
+                lines.append(f"  {path} axis {axis} {role}")
+        for (path, axis), reasons in self.fixed.items():
+            lines.append(f"fixed: {path} axis {axis}: {'; '.join(map(str, reasons))}")
+        return "\n".join(lines)
+
+
+def groups(
+    fn: Callable[..., Any],
+    *,
+    weights: int | tuple[int, ...] = 0,
+    has_aux: bool = False,
+    split: SplitSide = "outer",
+) -> Callable[..., Groups]:
+    """A function that finds what shrinks together in `fn`; see `Groups`.
+
+    Args:
+      fn: function of arrays, or of pytrees of arrays: Linen, NNX, Equinox, Haiku or
+        plain JAX.
+      weights: positions of the arguments whose leaves may shrink.
+      has_aux: whether `fn` returns `(output, aux)`, of which `aux` may shrink.
+      split: which side of an axis that is split into several may lose positions where
+        an operation needs one of them alone: the "outer" (whole heads of attention,
+        whole groups of GroupNorm) or the "inner" one (the same positions in every head
+        or group).
+
+    Returns:
+      A function of the arguments of `fn`, or of `jax.ShapeDtypeStruct`s in their place.
+      Nothing is computed.
+
+    Raises:
+      TypeError: `weights` is no integer, nor integers.
+      ValueError: `weights` names no argument, or one without arrays.
+
+    >>> import jax.numpy as jnp
+    >>> w = {"fc1": jnp.ones((4, 8)), "fc2": jnp.ones((8, 3))}
+    >>> found = groups(lambda w, x: x @ w["fc1"] @ w["fc2"])(w, jnp.ones((2, 4)))
+    >>> [(group.name, group.size) for group in found.values()]
+    [('fc1', 8)]
+    """
+    positions = argument_positions(weights)
+
+    @functools.wraps(fn)
+    def found(*args: Any, **kwargs: Any) -> Groups:
+        check_weights(positions, args)
+        return _grouped(
+            traced(fn, args, kwargs, positions), has_aux=has_aux, split=split
+        )
+
+    return found
+
+
+def _grouped(function: TracedFunction, *, has_aux: bool, split: SplitSide) -> Groups:
+    start = leaf_units(function)
+    labelling = Labelling(first=start.size, split=split)
+    relations = labelling.relations
+    results = followed(function.program, start.inputs, labelling)
+    aux: dict[str, AxisUnits] = {}
+    if has_aux:
+        output, rest = function.results
+        count = len(list(filter(is_array, jax.tree.leaves(output))))
+        named = [n for n, leaf in trees.named_leaves(rest).items() if is_array(leaf)]
+        aux = dict(zip(named, results[count:], strict=True))
+        results = results[:count]
+    for units in results:
+        for block in units.blocks:
+            relations.fix(block.units, OUTPUT)
+    components = relations.components()
+    invars = function.program.jaxpr.invars
+    shapes = {path: shape_of(invars[i]) for i, path in function.paths.items()}
+    found = Partition.of(start.axes, relations, components)
+    return Groups(
+        found.groups,
+        shapes=shapes,
+        fixed=found.reasons(),
+        aux={path: found.labels(units) for path, units in aux.items()},
+        split=split,
+    )
