@@ -146,9 +146,7 @@ def _continued(directory: Path, count: int, whole: dict[int, str]) -> str:
     said = job.end()
     if any(job.statuses):
         return f"{count}: {job.statuses} {_last(said[0])}"
-    same = _hash(copy) == whole[count]
-    resumed = "resumed" if "resuming at step" in said[0] else "from the start"
-    return f"{count}: {'the same' if same else 'OTHERS'}, {resumed}"
+    return f"{count}: {'the same' if _hash(copy) == whole[count] else 'OTHERS'}"
 
 
 def _start(directory: Path, count: int) -> Job:

@@ -1,10 +1,13 @@
-"""Prints the layers of a network.
+"""Prints the layers of a network, or the groups of its channels.
 
     python -m dst_jax.models NAME [--width W] [--num-classes N] [--image-size S] ...
+    python -m dst_jax.models NAME --channels
 
 There is a row for every layer and every tap, with the output's shape, parameters,
 multiplications (MACs, padding included) and elements of post-ReLU maps for one image,
-and a row of totals. Exit status: 0, or 2 with a message if there is no such network.
+and a row of totals. With --channels it says which channels can only be removed
+together, and why others cannot be removed. Exit status: 0, or 2 with a message if there
+is no such network.
 """
 
 import argparse
@@ -12,12 +15,17 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
 from rich import box
 from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from dst_jax import channels
+from dst_jax.activations.tap import COLLECTION
 from dst_jax.models import registry
 from dst_jax.models.summary import Layer, grouped, layers
 
@@ -38,7 +46,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = {"width": given.width, "stem": given.stem}
     options = {name: value for name, value in options.items() if value is not None}
     try:
-        rows = _rows(given, options)
+        model, image = _network(given, options)
+        if given.channels:
+            print(_channels(model, image))
+            return 0
+        rows = layers(model, image)
+        rows = rows if given.depth is None else grouped(rows, given.depth)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -49,8 +62,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _rows(given: argparse.Namespace, options: dict[str, Any]) -> list[Layer]:
-    classes, (height, width, channels) = registry.task(given.name, stem=given.stem)
+def _network(
+    given: argparse.Namespace, options: dict[str, Any]
+) -> tuple[nn.Module, tuple[int, int, int]]:
+    """The network, and height, width and channels of its image."""
+    classes, (height, width, depth) = registry.task(given.name, stem=given.stem)
     for option, largest in _LARGEST.items():
         value, name = getattr(given, option), option.replace("_", "-")
         if value is not None and value < 1:
@@ -62,8 +78,15 @@ def _rows(given: argparse.Namespace, options: dict[str, Any]) -> list[Layer]:
     if given.num_classes is not None:
         classes = given.num_classes
     model = registry.create(given.name, num_classes=classes, **options)
-    rows = layers(model, (height, width, channels))
-    return rows if given.depth is None else grouped(rows, given.depth)
+    return model, (height, width, depth)
+
+
+def _channels(model: nn.Module, image: tuple[int, int, int]) -> str:
+    """What `channels.groups` finds, in words."""
+    x = jax.ShapeDtypeStruct((1, *image), jnp.float32)
+    variables = dict(jax.eval_shape(model.init, jax.random.key(0), x))
+    variables.pop(COLLECTION, None)
+    return channels.groups(model.apply)(variables, x).explain()
 
 
 def _table(rows: Sequence[Layer]) -> Table:
@@ -96,7 +119,8 @@ def _numbers(row: Layer) -> tuple[int, int, int]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m dst_jax.models",
-        description="Print a network's layers, shapes, parameters, MACs and maps.",
+        description="Print a network's layers, shapes, parameters, MACs and maps, or"
+        " which of its channels can only be removed together.",
     )
     names = ", ".join(registry.names())
     parser.add_argument("name", metavar="NAME", help=f"one of: {names}")
@@ -108,6 +132,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--image-size", type=int, help="pixels (default: as published)")
     parser.add_argument(
         "--depth", type=int, help="number of leading parts of the names to sum over"
+    )
+    parser.add_argument(
+        "--channels",
+        action="store_true",
+        help="print the groups of channels in place of the layers",
     )
     return parser
 

@@ -9,7 +9,7 @@ import optax
 
 from dst_jax import trees
 from dst_jax.kernels import Kernel
-from dst_jax.pruning import masks, packing, state_sharding
+from dst_jax.pruning import explicit_axes, masks, packing, state_sharding
 from dst_jax.pruning.held_masks import held, holders, unpacked
 from dst_jax.pruning.layer_layout import layout_of
 from dst_jax.pruning.mask_state import DenseMaskState, MaskState
@@ -95,7 +95,7 @@ def apply_mask(
             raise ValueError(
                 "apply_mask needs params: call update(grads, state, params)"
             )
-        return state_sharding.like_inputs(_held, updates, state, params)
+        return explicit_axes.like_inputs(_held, updates, state, params)
 
     return optax.GradientTransformationExtraArgs(init, update)
 

@@ -11,7 +11,7 @@ import optax
 
 from dst_jax import trees
 from dst_jax.kernels import Kernel
-from dst_jax.pruning import masks, packing, state_sharding
+from dst_jax.pruning import explicit_axes, masks, packing, state_sharding
 from dst_jax.pruning.apply_mask import fit_mask, hold
 from dst_jax.pruning.held_masks import refuse_inside
 from dst_jax.pruning.integer_shares import check_sizes
@@ -45,7 +45,12 @@ class Frame:
         state = state_sharding.like_params(
             partial(self._start, layout), params, given, kernels=dict(layout.kernels)
         )
-        masks.warn_of_emptied(layout.apart(packing.unpack(state.held.mask)))
+        masks.warn_of_emptied(
+            explicit_axes.reduced(
+                lambda mask: jax.tree.map(jnp.any, layout.apart(packing.unpack(mask))),
+                state.held.mask,
+            )
+        )
         return state
 
     def _start(self, layout: LayerLayout, params: Params, given: Mask) -> SparseState:
@@ -95,7 +100,7 @@ class Frame:
             moves, state = self._step(mask, grads, state, weights, extra_args)
             return trees.like(moves, updates), state
 
-        return state_sharding.like_inputs(step, updates, state, params, **extra_args)
+        return explicit_axes.like_inputs(step, updates, state, params, **extra_args)
 
     def _step(
         self,
@@ -141,7 +146,7 @@ class Frame:
     def _layout(self, params: Params, given: Mask) -> LayerLayout:
         if given is not None:
             return layout_of(params, given, self.kernels)
-        shapes = jax.tree.map(state_sharding.abstract, params)
+        shapes = jax.tree.map(explicit_axes.abstract, params)
         return masks.prunable_layers(shapes, self.rules, kernels=self.kernels)[1]
 
     def _advance(

@@ -10,15 +10,16 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array
 
 from dst_jax import trees
 from dst_jax.kernels import Kernel
+from dst_jax.pruning.explicit_axes import abstract, in_place, known
 from dst_jax.pruning.packing import PackedLeaf
 from dst_jax.typing import Mask, Params, is_traced
 
-__all__ = ["abstract", "in_place", "like_inputs", "like_params", "placed", "tied"]
+__all__ = ["like_params", "placed", "tied"]
 
 _Owners = dict[str, list[tuple[tuple[int, ...], Any]]]
 """By path: shapes of a parameter or its layers, and something that is known of it."""
@@ -49,11 +50,11 @@ def like_params(
     {'w': Array(0., dtype=float32, weak_type=True)}
     """
     leaves = trees.named_leaves(params)
-    known = _known(leaves)
-    if not known:
+    shardings_of = known(leaves)
+    if not shardings_of:
         return tied(build(params, *args), params)
-    owners = dict(_owners(leaves, known, kernels or {}))
-    whole = next(iter(known.values())).update(spec=PartitionSpec())
+    owners = dict(_owners(leaves, shardings_of, kernels or {}))
+    whole = next(iter(shardings_of.values())).update(spec=PartitionSpec())
     shardings = jax.tree_util.tree_map_with_path(
         lambda path, leaf: _sharding(trees.path_name(path), leaf, owners, whole),
         jax.eval_shape(build, *jax.tree.map(abstract, (params, *args))),
@@ -63,58 +64,6 @@ def like_params(
     if not any(map(is_traced, leaves.values())):
         made = jax.jit(made, out_shardings=shardings)
     return made(params, *args)
-
-
-def like_inputs(
-    update: Callable[..., tuple[Any, Any]],
-    updates: Any,
-    state: Any,
-    params: Params,
-    **extra_args: Any,
-) -> tuple[Any, Any]:
-    """`update(updates, state, params)`, whose results are sharded as what they replace.
-
-    Only where the axes of a mesh are Explicit; elsewhere the compiler sees to it.
-
-    Args:
-      update: function that returns new updates and a new state.
-      updates: updates, shaped like `params`.
-      state: state before the update.
-      params: pytree of arrays.
-      **extra_args: further arguments of `update`.
-
-    >>> like_inputs(lambda u, s, p: (u, s), 1.0, (), 2.0)
-    (1.0, ())
-    """
-    if not _known(trees.named_leaves(params), explicit=True):
-        return update(updates, state, params, **extra_args)
-    shardings = jax.tree.map(lambda x: jax.typeof(x).sharding, (updates, state))
-    arrays = {k: v for k, v in extra_args.items() if _is_of_arrays(v)}
-    others = {k: v for k, v in extra_args.items() if k not in arrays}
-
-    def call(updates: Any, state: Any, params: Any, arrays: Any) -> tuple[Any, Any]:
-        return update(updates, state, params, **arrays, **others)
-
-    return in_place(call, shardings)(updates, state, params, arrays)
-
-
-def in_place(fn: Callable[..., Any], shardings: Any) -> Callable[..., Any]:
-    """`fn` with results of these shardings, where the axes of a mesh are Explicit.
-
-    Inside, the compiler shards what is computed, as it does on Auto axes: the choice of
-    weights takes reshapes and comparisons that JAX's own rules refuse.
-
-    Args:
-      fn: function of arrays.
-      shardings: tree of shardings shaped like its result.
-
-    >>> whole = NamedSharding(jax.make_mesh((1,), ("data",)), PartitionSpec())
-    >>> in_place(jnp.sin, whole)(jnp.zeros(()))
-    Array(0., dtype=float32)
-    """
-    if not any(map(_is_explicit, jax.tree.leaves(shardings))):
-        return fn
-    return jax.sharding.auto_axes(fn, out_sharding=shardings)
 
 
 def placed(tree: Mask, params: Params) -> Mask:
@@ -128,11 +77,11 @@ def placed(tree: Mask, params: Params) -> Mask:
     {'w': Array([ True], dtype=bool)}
     """
     leaves = trees.named_leaves(params)
-    known = {} if any(map(is_traced, leaves.values())) else _known(leaves)
+    there = {} if any(map(is_traced, leaves.values())) else known(leaves)
 
     def put(name: str, leaf: Any) -> Any:
-        there = name not in known or is_traced(leaf)
-        return leaf if there else jax.device_put(leaf, known[name])
+        unknown = name not in there or is_traced(leaf)
+        return leaf if unknown else jax.device_put(leaf, there[name])
 
     return tied(trees.map_named(put, tree), params)
 
@@ -173,28 +122,6 @@ def _as_before(leaf: Array, w: Array) -> Array:
     return jnp.where(always, leaf, jnp.zeros_like(leaf))
 
 
-def _known(leaves: dict[str, Any], *, explicit: bool = False) -> dict[str, Any]:
-    """The shardings over devices that leaves have, or their types say.
-
-    Args:
-      leaves: leaves by path.
-      explicit: whether only those over Explicit axes are asked for.
-    """
-    found = {}
-    for name, leaf in leaves.items():
-        traced = is_traced(leaf)
-        sharding = getattr(jax.typeof(leaf) if traced else leaf, "sharding", None)
-        if not isinstance(sharding, NamedSharding) or sharding.mesh.size == 1:
-            continue
-        if _is_explicit(sharding) or not (explicit or traced):
-            found[name] = sharding
-    return found
-
-
-def _is_explicit(sharding: NamedSharding) -> bool:
-    return AxisType.Explicit in sharding.mesh.axis_types
-
-
 def _owners(
     leaves: dict[str, Any],
     shardings: dict[str, NamedSharding],
@@ -233,10 +160,10 @@ def _owner(name: str, shape: tuple[int, ...], owners: _Owners) -> Any:
     """The shape of the parameter that a leaf belongs to, and what is known of it."""
     parts = name.split("/")
     for start in range(len(parts)):  # the longest ending first
-        for own, known in owners.get("/".join(parts[start:]), ()):
+        for own, value in owners.get("/".join(parts[start:]), ()):
             extra = len(shape) - len(own)
             if extra >= 0 and shape[extra:] == own:
-                return own, known
+                return own, value
     return None
 
 
@@ -262,18 +189,5 @@ def _divides(sharding: NamedSharding, shape: tuple[int, ...]) -> bool:
     return True
 
 
-def _is_of_arrays(tree: Any) -> bool:
-    return all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(tree))
-
-
 def _is_packed(x: object) -> bool:
     return isinstance(x, PackedLeaf)
-
-
-def abstract(leaf: Any) -> jax.ShapeDtypeStruct:
-    """The shape and dtype of an array, without where it is.
-
-    >>> abstract(jnp.ones(2))
-    ShapeDtypeStruct(shape=(2,), dtype=float32)
-    """
-    return jax.ShapeDtypeStruct(jnp.shape(leaf), jnp.result_type(leaf))

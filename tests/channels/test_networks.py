@@ -56,6 +56,7 @@ def random(tree):
     return trees.map_named(draw, tree)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COUNTS)
 def test_the_groups_of_the_zoo(name):
     model, variables, x = shapes(name, size=224 if name == "vit_tiny" else 64)
@@ -105,6 +106,7 @@ def block():
     return model, variables, x, groups, subsets(groups, 2)
 
 
+@pytest.mark.slow
 def test_gradients_of_kept_weights_are_equal(block):
     model, variables, x, groups, keep = block
     masked = channels.mask(variables, groups, keep)

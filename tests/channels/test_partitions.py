@@ -334,6 +334,7 @@ def test_a_group_says_whether_it_is_exact(case, found):
     assert all(group.exact == case.exact for group in found.values())
 
 
+@pytest.mark.slow
 def test_removed_or_zeroed_outputs_are_equal(case, found):
     if not case.exact:
         pytest.skip("removal changes the values of this normalisation")

@@ -134,3 +134,10 @@ def test_products_in_a_loop_are_refused():
 def test_bad_arguments_are_named(arguments, message, capsys):
     assert main(arguments) == 2
     assert message in capsys.readouterr().err
+
+
+def test_channels_are_printed_in_place_of_layers(capsys):
+    assert main(["lenet5", "--channels"]) == 0
+    printed = capsys.readouterr().out
+    assert "conv1: 6 units, exact" in printed
+    assert "fixed: params/fc3/kernel axis 1: the function returns it" in printed

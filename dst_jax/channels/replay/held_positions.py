@@ -110,6 +110,6 @@ def taken(array: Array, axis: int, at: Ints) -> Array:
         return jnp.take(array, at, axis, mode="clip")
     first = np.zeros_like(at)
     first[at >= 0] = inside
-    mask = np.expand_dims(at >= 0, [i for i in range(array.ndim) if i != axis])
+    mask = np.expand_dims(at >= 0, tuple(i for i in range(array.ndim) if i != axis))
     found = jnp.take(array, first, axis, mode="clip")
     return jnp.where(mask, found, jnp.zeros((), array.dtype))
