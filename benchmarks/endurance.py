@@ -237,7 +237,8 @@ def fill(bench: Bench, wanted: int) -> None:
             if more:
                 more()
             second = bench.run(directory / "run")
-            errors = [x for x in first.stderr.splitlines() if x.startswith("error: ")]
+            said = first.stderr.splitlines()
+            errors = [x for x in said if x.startswith("error: ")]
             bench.add(
                 "disk full",
                 number,
@@ -245,7 +246,8 @@ def fill(bench: Bench, wanted: int) -> None:
                 how="tmpfs" if more else "RLIMIT_FSIZE",
                 status=first.returncode,
                 error=errors[-1] if errors else first.stderr[-300:],
-                one_line=first.returncode > 0 and len(first.stderr.splitlines()) == 1,
+                one_line=first.returncode > 0 and len(said) == 1,
+                said=said if len(said) > 1 else [],
                 equal=bits(directory / "run") == bench.bits,
                 set_aside=set_aside(directory / "run"),
                 again=second.returncode,
