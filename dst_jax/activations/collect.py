@@ -20,7 +20,7 @@ __all__ = ["apply_with_activations"]
 class _Seen(NamedTuple):
     """What a tap saw of its input and its variables."""
 
-    shape: tuple[int, ...]
+    shape: tuple[Any, ...]  # symbols, where a program is exported for any batch
     has_threshold: bool
 
 

@@ -12,7 +12,10 @@ from dst_jax.jaxprs.tracing import arrays_apart
 
 __all__ = ["unstacked"]
 
-MapShapes = Mapping[str, tuple[int, ...]]
+MapShape = tuple[Any, ...]
+"""A shape; sizes are symbols where a program is exported for any batch."""
+
+MapShapes = Mapping[str, MapShape]
 
 
 def unstacked(
@@ -80,7 +83,7 @@ def _with_one_more(
         else x
         for i, x in arrays.items()
     ]
-    seen: dict[str, tuple[int, ...]] = {}
+    seen: dict[str, MapShape] = {}
 
     def of_arrays(*given: Any) -> Any:
         args, kwargs = filled(given)
@@ -98,8 +101,8 @@ def _is_key(path: Any) -> bool:
 
 
 def _stack(
-    shape: tuple[int, ...],
-    seen: tuple[int, ...],
+    shape: MapShape,
+    seen: MapShape,
     batch: int | None,
     inside: int | None,
 ) -> list[int] | None:
@@ -125,7 +128,7 @@ def _stack(
     return None
 
 
-def _grown(shape: tuple[int, ...], larger: tuple[int, ...]) -> int | None:
+def _grown(shape: MapShape, larger: MapShape) -> int | None:
     """The one axis that is longer for one example more; None if there is none."""
     axes = [i for i, (a, b) in enumerate(zip(shape, larger, strict=True)) if a != b]
     return axes[0] if len(axes) == 1 else None
@@ -141,7 +144,7 @@ def _layers(name: str, x: Array, stack: list[int]) -> OrderedDict[str, Array]:
     return apart
 
 
-def _unknown(name: str, shape: tuple[int, ...], seen: tuple[int, ...]) -> str:
+def _unknown(name: str, shape: MapShape, seen: MapShape) -> str:
     return (
         f"the batch axis of the maps of {name} is not known: they are {shape} after "
         f"nn.scan or nn.vmap of a tap that sees {seen}; a tap sees (batch, ...), and "
