@@ -27,8 +27,7 @@ COUNTS = {  # of groups
 }
 SMALL = {
     "lenet5": {},
-    "mobilenet_v2": {"width": 0.25},
-    "resnet18": {"width": 0.125},
+    "resnet20": {"width": 0.25},
     "unet": {"width": 0.125, "depth": 3},
     "vit_tiny": {"width": 0.5, "depth": 1},
 }
