@@ -235,7 +235,7 @@ def _expanded(eqn: core.JaxprEqn) -> Called | None:
 
     try:
         program = opened(jax.make_jaxpr(expand)(*avals))
-    except NotImplementedError:
+    except NotImplementedError:  # a primitive of hijax need not say what it expands to
         return None
     mutable = any(is_mutable(var.aval) for e in program.jaxpr.eqns for var in e.outvars)
     return None if mutable else program

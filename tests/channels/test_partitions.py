@@ -342,3 +342,12 @@ def test_removed_or_zeroed_outputs_are_equal(case, found):
     own = removes_as_it_masks(case.fn, case.weights(), case.input(), found, keep)
     for small, masked in zip(*map(jax.tree.leaves, own), strict=True):
         np.testing.assert_allclose(small, masked, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("power", "exact"), [(2, True), (-2, False)])
+def test_a_sum_over_powers_is_exact_where_they_are_zero(power, exact):
+    def fn(w, x):
+        return ((x @ w["a"]) ** power).sum()
+
+    groups = channels.groups(fn)({"a": jnp.ones((3, 4))}, jnp.ones((2, 3)))
+    assert [group.exact for group in groups.values()] == [exact]

@@ -81,7 +81,7 @@ def test_a_lock_of_a_dead_process_is_taken_over(tmp_path, owner):
     dead = {"pid": _pid_of_a_dead_process()} if owner == {"pid": None} else owner
     _write_owner(tmp_path, **dead)
     with hold(tmp_path):
-        pass
+        assert json.loads((tmp_path / LOCK).read_text())["pid"] == os.getpid()
 
 
 @pytest.mark.parametrize("content", ["", "[1]", "\x00\x00"])
@@ -89,7 +89,7 @@ def test_a_torn_lock_is_taken_over(tmp_path, content, monkeypatch):
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
     (tmp_path / LOCK).write_text(content)
     with hold(tmp_path):
-        pass
+        assert json.loads((tmp_path / LOCK).read_text())["pid"] == os.getpid()
 
 
 def test_another_hosts_lock_is_refused_and_says_how_to_remove_it(tmp_path):

@@ -99,12 +99,7 @@ def _custom_jvp(
         floats = _floats(eqn)
 
         def both(primals: list[Any], tangents: list[Any]) -> Any:
-            def of_floats(*given: Any) -> list[Any]:
-                filled = dict(enumerate(primals)) | dict(
-                    zip(floats, given, strict=True)
-                )
-                return bind(eqn, list(filled.values()))
-
+            of_floats = _of_floats(eqn, primals)
             return jax.jvp(of_floats, [primals[i] for i in floats], tangents)
 
         own = [x.units for x in operands]
@@ -134,12 +129,7 @@ def _custom_vjp(
 
     def backward(arrays: Sequence[Array], gradients: Sequence[Array]) -> Any:
         def whole(primals: list[Any], gradients: list[Any]) -> Any:
-            def of_floats(*given: Any) -> list[Any]:
-                filled = dict(enumerate(primals)) | dict(
-                    zip(floats, given, strict=True)
-                )
-                return bind(eqn, list(filled.values()))
-
+            of_floats = _of_floats(eqn, primals)
             return jax.vjp(of_floats, *(primals[i] for i in floats))[1](gradients)
 
         full = [_abstract(atom) for atom in eqn.invars]
@@ -158,6 +148,19 @@ def _floats(eqn: core.JaxprEqn) -> list[int]:
     """The operands that have derivatives."""
     types = [_abstract(atom).dtype for atom in eqn.invars]
     return [i for i, dtype in enumerate(types) if jnp.issubdtype(dtype, jnp.inexact)]
+
+
+def _of_floats(
+    eqn: core.JaxprEqn, operands: Sequence[Any]
+) -> Callable[..., list[Array]]:
+    """An equation as a function of the operands that have derivatives."""
+    floats = _floats(eqn)
+
+    def function(*given: Any) -> list[Array]:
+        filled = dict(enumerate(operands)) | dict(zip(floats, given, strict=True))
+        return bind(eqn, list(filled.values()))
+
+    return function
 
 
 def _abstract(atom: Any) -> jax.ShapeDtypeStruct:

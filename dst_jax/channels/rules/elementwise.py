@@ -34,18 +34,18 @@ ODD = {
 ODD |= {"convert_element_type", "erf", "erf_inv", "expm1", "floor", "imag", "log1p"}
 ODD |= {"neg", "name", "real", "reduce_precision", "round", "sharding_constraint"}
 ODD |= {"sign", "sin", "sinh", "sqrt", "square", "stop_gradient", "tan", "tanh"}
-ODD |= {"pvary", "device_put", "population_count", "bessel_i1e", "integer_pow"}
+ODD |= {"pvary", "device_put", "population_count", "bessel_i1e"}
 OTHERS = {"acos", "acosh", "bessel_i0e", "clz", "cos", "cosh", "digamma", "erfc", "exp"}
 OTHERS |= {"exp2", "is_finite", "lgamma", "log", "logistic", "not", "rsqrt"}
 # Of two or three operands.
 ALL = {"add", "add_any", "sub", "or", "xor", "complex", "atan2", "nextafter"}
 ANY = {"mul", "and"}
-FIRST = {"div", "rem", "pow", "shift_left", "shift_right_logical"}
+FIRST = {"div", "rem", "shift_left", "shift_right_logical"}
 FIRST |= {"shift_right_arithmetic"}
 NEVER = {"eq", "ge", "gt", "le", "lt", "ne", "igamma", "igammac", "polygamma", "zeta"}
 NEVER |= {"eq_to", "le_to", "lt_to", "regularized_incomplete_beta"}
 ELEMENTWISE = ODD | OTHERS | ALL | ANY | FIRST | NEVER
-ELEMENTWISE |= {"max", "min", "clamp", "select_n"}
+ELEMENTWISE |= {"max", "min", "clamp", "integer_pow", "pow", "select_n"}
 SPLIT = "an axis split into several is used whole along all but one of them"
 
 
@@ -65,7 +65,7 @@ def elementwise(equation: Equation, operands: Sequence[AxisUnits]) -> list[AxisU
     shape = equation.shapes[0]
     spread = [_spread(operand, shape) for operand in operands]
     blocks = aligned(equation, [x.blocks for x in spread])
-    zero = _zero_rule(equation.name, operands)
+    zero = _zero_rule(equation.name, operands, equation.params.get("y"))
     results = [
         Block(same[0].axes, units, zero([block.zero for block in same]))
         for units, same in blocks
@@ -169,7 +169,7 @@ def _spread(operand: AxisUnits, shape: Sequence[int]) -> AxisUnits:
 
 
 def _zero_rule(
-    name: str, operands: Sequence[AxisUnits]
+    name: str, operands: Sequence[AxisUnits], exponent: int | None
 ) -> Callable[[Sequence[Bools]], Bools]:
     """Where the result is 0, from where the operands are."""
     constants = [operand.constant for operand in operands]
@@ -179,6 +179,10 @@ def _zero_rule(
         return lambda zeros: zeros[0]
     if name in ALL:
         return lambda zeros: np.logical_and.reduce(zeros)
+    if name in ("integer_pow", "pow"):  # a power of 0 is 0 if the exponent is above 0
+        exponent = exponent if name == "integer_pow" else constants[1]
+        above = exponent is not None and exponent > 0
+        return lambda zeros: zeros[0] & above
     if name == "select_n":  # where the predicate does not matter
         return lambda zeros: np.logical_and.reduce(zeros[1:])
     if name == "clamp":
