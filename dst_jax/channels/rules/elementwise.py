@@ -169,7 +169,7 @@ def _spread(operand: AxisUnits, shape: Sequence[int]) -> AxisUnits:
 
 
 def _zero_rule(
-    name: str, operands: Sequence[AxisUnits], exponent: int | None
+    name: str, operands: Sequence[AxisUnits], exponent: float | None
 ) -> Callable[[Sequence[Bools]], Bools]:
     """Where the result is 0, from where the operands are."""
     constants = [operand.constant for operand in operands]
