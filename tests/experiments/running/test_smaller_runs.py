@@ -9,6 +9,8 @@ from experiments import accelerators, mnist_lenet5
 from experiments.options import Config, InitOptions
 from experiments.running import finished_run, forward_times, launch
 
+pytestmark = pytest.mark.slow
+
 HIDDEN = (12, 8)
 SECONDS = {"whole": 0.5, "smaller": 0.25}
 
