@@ -29,8 +29,9 @@ class Spanning:
       epochs: length of all phases together.
 
     >>> def sgd(*, steps, **_):
-    ...     return steps
-    >>> Spanning(sgd, 3.0)(steps=8, steps_per_epoch=8, mask=None, seed=0)
+    ...     print(steps)
+    ...     return optax.sgd(0.1)
+    >>> tx = Spanning(sgd, 3.0)(steps=8, steps_per_epoch=8, mask=None, seed=0)
     24
     """
 

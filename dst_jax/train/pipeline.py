@@ -16,7 +16,7 @@ from dst_jax.train.interrupt import Interrupt
 from dst_jax.train.sharding import abstract_like
 from dst_jax.train.stage import Stage, check_order
 from dst_jax.train.stage_plan import plan_stage, rehearsed_hook
-from dst_jax.train.stage_run import run_phase
+from dst_jax.train.stage_run import Handover, run_stage
 from dst_jax.train.tensorboard import TensorBoard
 from dst_jax.typing import Network
 
@@ -90,19 +90,19 @@ def _train(
         str(context.run.path / "tensorboard"), enabled=context.run.writer
     )
     ends: dict[str, Network] = {}
-    opt_state: optax.OptState | None = None
+    handover = Handover()
     rows: list[dict[str, Any]] = []
     try:
         with Interrupt() as interrupt:
             for i, stage in enumerate(stages):
                 start = network if stage.start is None else ends[stage.start]
-                network, trained, opt_state = run_phase(
+                network, trained = run_stage(
                     context,
                     stage,
                     start,
                     interrupt=interrupt,
                     events=events,
-                    opt_state=opt_state if stage.continues else None,
+                    handover=handover,
                 )
                 ends[stage.name] = network
                 if _is_last_phase(stages, i):

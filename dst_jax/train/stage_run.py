@@ -30,7 +30,7 @@ from dst_jax.train.tensorboard import TensorBoard
 from dst_jax.train.traces import shapes_of
 from dst_jax.typing import Network
 
-__all__ = ["StageEnd", "run_phase", "run_stage"]
+__all__ = ["Handover", "run_stage"]
 
 
 class StageEnd(NamedTuple):
@@ -41,7 +41,13 @@ class StageEnd(NamedTuple):
     trained: bool
     """Whether anything was left to train."""
     opt_state: optax.OptState
-    """The optimizer's state, for a phase that continues."""
+
+
+@dataclass
+class Handover:
+    """What a phase leaves to one that continues it: the optimizer's state."""
+
+    opt_state: optax.OptState | None = None
 
 
 def run_stage(
@@ -51,6 +57,7 @@ def run_stage(
     *,
     interrupt: Interrupt,
     events: TensorBoard,
+    handover: Handover | None = None,
 ) -> tuple[Network, bool]:
     """Trains a stage to its end, from its newest intact checkpoint if it has one.
 
@@ -60,37 +67,34 @@ def run_stage(
       start: the network that it starts from.
       interrupt: what is asked after every step.
       events: where scalars go besides metrics.jsonl.
+      handover: what the phase before left, for a stage that continues; in the end it
+        is what this one leaves.
 
     Returns:
       The network that the stage hands on, and whether anything was left to train.
 
     Raises:
+      ValueError: the stage continues, and has another optimizer.
       Interrupted: a signal came; the state is saved.
       NonFiniteLoss: names the stage, the step and the last good checkpoint.
     """
-    end = run_phase(context, stage, start, interrupt=interrupt, events=events)
-    return end.network, end.trained
+    handover = Handover() if handover is None else handover
+    opt_state = handover.opt_state if stage.continues else None
+    handover.opt_state = None  # not kept while the stage trains
+    network, trained, handover.opt_state = _run(
+        context, stage, start, opt_state, interrupt, events
+    )
+    return network, trained
 
 
-def run_phase(
+def _run(
     context: Context,
     stage: Stage,
     start: Network,
-    *,
+    opt_state: optax.OptState | None,
     interrupt: Interrupt,
     events: TensorBoard,
-    opt_state: optax.OptState | None = None,
 ) -> StageEnd:
-    """As `run_stage`, for a stage that may continue with an optimizer state.
-
-    Args:
-      context, stage, start, interrupt, events: as for `run_stage`.
-      opt_state: optimizer state of the phase before, for a stage that continues.
-
-    Raises:
-      ValueError: the stage has another optimizer than that.
-      Interrupted, NonFiniteLoss: as in `run_stage`.
-    """
     entered = apply_hook(stage.on_entry, context.with_model(start), context)
     plan = plan_stage(context, stage, entered)
     directory = context.run.checkpoints / stage.path

@@ -1,5 +1,6 @@
 """Options of the stage that removes channels."""
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ChannelOptions"]
 
+_FINITE = Range("finite", math.isfinite)
 _LEFT = Range("in (0, 1]", lambda x: 0 < x <= 1)
 
 
@@ -37,7 +39,7 @@ class ChannelOptions:
     """What the budget is of."""
     ratio: Annotated[float | None, SHARE] = None
     """Share of the units to remove, in [0, 1)."""
-    threshold: float | None = None
+    threshold: Annotated[float | None, _FINITE] = None
     """Remove units with a score below this."""
     score: str = "l2"
     """What keeps units: a name of channels.scores, or MODULE:ATTRIBUTE. taylor takes
