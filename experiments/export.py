@@ -46,7 +46,7 @@ class Options:
     stablehlo: bool = False
     """Also a StableHLO program, for a batch of any size on CPU, CUDA and TPU."""
     onnx: bool = False
-    """Also an ONNX model, for a batch of any size; needs pip install 'dst_jax[onnx]'."""
+    """Also an ONNX model, for a batch of any size; needs dst_jax[onnx] installed."""
 
 
 def main(argv: list[str] | None = None) -> int:

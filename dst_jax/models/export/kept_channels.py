@@ -62,6 +62,8 @@ def kept_channels(model_name: str, network: Network, **options: Any) -> dict[str
             if own in positions
         }
         whole = list(leaf.torch_shape)
-        shape = [len(kept.get(str(axis), range(size))) for axis, size in enumerate(whole)]
+        shape = [
+            len(kept.get(str(axis), range(size))) for axis, size in enumerate(whole)
+        ]
         tensors[name] = {"shape": shape, "whole": whole, "kept": kept}
     return {"groups": groups, "tensors": tensors}
