@@ -23,7 +23,7 @@ from dst_jax.jaxprs.weight_labels import shape_of
 
 __all__ = ["Groups", "groups"]
 
-Label = tuple[str | None, int]
+UnitLabel = tuple[str | None, int]
 """The group and the unit of a position; `(None, -1)` if it is of none."""
 
 OUTPUT = Reason("output", "", "the function returns it")
@@ -46,7 +46,7 @@ class Groups(dict[str, Group]):
         *,
         shapes: Mapping[str, tuple[int, ...]],
         fixed: Mapping[tuple[str, int], tuple[Reason, ...]],
-        aux: Mapping[str, tuple[tuple[Label, ...], ...]],
+        aux: Mapping[str, tuple[tuple[UnitLabel, ...], ...]],
         split: SplitSide = "outer",
     ):
         super().__init__(found)
@@ -132,7 +132,7 @@ class Groups(dict[str, Group]):
         )
 
     def extended(
-        self, leaves: Mapping[str, tuple[tuple[int, ...], int, Sequence[Label]]]
+        self, leaves: Mapping[str, tuple[tuple[int, ...], int, Sequence[UnitLabel]]]
     ) -> "Groups":
         """The groups with leaves of another tree that lose positions with them.
 
@@ -174,7 +174,7 @@ class Groups(dict[str, Group]):
         ['b']
         """
 
-        def label(own: Label) -> Label:
+        def label(own: UnitLabel) -> UnitLabel:
             return own if own[0] in names else (None, -1)
 
         return Groups(
@@ -257,8 +257,8 @@ def _renumbered(
 
 
 def _labels_left(
-    labels: tuple[Label, ...], numbers: Mapping[str, Ints]
-) -> tuple[Label, ...]:
+    labels: tuple[UnitLabel, ...], numbers: Mapping[str, Ints]
+) -> tuple[UnitLabel, ...]:
     """The groups and the units of the positions of an axis that are kept."""
     new = (
         (name, unit if name is None else int(numbers[name][unit]))

@@ -136,7 +136,11 @@ class Distilled:
             )
             for name in self.maps
         ]
-        return outputs, {**maps, DISTILLATION: jnp.mean(jnp.stack(parts), axis=0)}, updated
+        return (
+            outputs,
+            {**maps, DISTILLATION: jnp.mean(jnp.stack(parts), axis=0)},
+            updated,
+        )
 
     def _apart(
         self, name: str, x: Array, taught: Array, matrix: Array | None
