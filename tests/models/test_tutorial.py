@@ -3,13 +3,18 @@
 import contextlib
 import io
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 
+from experiments import export, mnist_lenet5
+from experiments.running.command_line import parse, parse_preset
+
 DOCS = Path(__file__).parents[2] / "docs"
 TEXT = (DOCS / "smaller_networks.md").read_text()
-BLOCKS = re.findall(r"```(python|text)\n(.*?)```", TEXT, re.DOTALL)
+PRINTED = r"```python\n(.*?)```\n(?:\n```text\n(.*?)```)?"
+BLOCKS = re.findall(PRINTED, TEXT, re.DOTALL)
 NUMBER = r"\d+(?:\.\d+)?(?:e-\d+)?"
 
 pytestmark = pytest.mark.slow
@@ -17,17 +22,10 @@ pytestmark = pytest.mark.slow
 
 def _run(blocks, names):
     """Executes blocks of code; what they print must be like the text below them."""
-    for i, (kind, code) in enumerate(blocks):
-        if kind == "text":
-            continue
+    for code, said in blocks:
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):
             exec(compile(code, "docs/smaller_networks.md", "exec"), names)
-        said = (
-            blocks[i + 1][1]
-            if blocks[i + 1 : i + 2] and blocks[i + 1][0] == "text"
-            else ""
-        )
         _alike(printed.getvalue(), said)
 
 
@@ -47,7 +45,7 @@ def _alike(found, said):
 @pytest.fixture(scope="module")
 def split():
     """The blocks before PyTorch is imported, and those from there on."""
-    at = next(i for i, (_, code) in enumerate(BLOCKS) if "import torch" in code)
+    at = next(i for i, (code, _) in enumerate(BLOCKS) if "import torch" in code)
     return BLOCKS[:at], BLOCKS[at:]
 
 
@@ -66,6 +64,19 @@ def test_the_smaller_network_is_half_as_costly_and_as_good(ran):
     assert left <= names["multiplications"]({}) / 2
     assert names["correct"](names["small"]) >= names["correct"](names["network"]) - 6
     assert (folder / "lenet5.safetensors").exists()
+
+
+def test_its_commands_are_understood():
+    (text,) = re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL)
+    lines = text.replace("\\\n", " ").splitlines()
+    train, write = (shlex.split(line.removeprefix("python -m ")) for line in lines)
+    assert (train[0], write[0]) == ("experiments.mnist_lenet5", "experiments.export")
+    config = parse_preset(mnist_lenet5.PRESETS, train[1:], name="", doc="")
+    config.check()
+    steps = [stage.path for stage in config.stages() if stage.name == "remove_channels"]
+    assert len(steps) == config.channels.steps == 3
+    options = parse(export.Options, write[1:], name="", doc="")
+    assert options.run_dir == config.run.dir
 
 
 @pytest.mark.torch

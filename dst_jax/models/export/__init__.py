@@ -10,13 +10,14 @@ docs/export.md has the PyTorch code that takes them.
 
 from dst_jax.models.export.card import model_card
 from dst_jax.models.export.kept_channels import kept_channels
-from dst_jax.models.export.onnx_model import onnx
+from dst_jax.models.export.onnx_model import OnnxModel, onnx
 from dst_jax.models.export.program import stablehlo
 from dst_jax.models.export.weights import Format, Saved, save_safetensors, state_dict
 from dst_jax.models.torch.compressed import read as load_compressed
 
 __all__ = [
     "Format",
+    "OnnxModel",
     "Saved",
     "kept_channels",
     "load_compressed",

@@ -1,9 +1,10 @@
 """A network as an ONNX model, which runs without JAX."""
 
+import importlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, overload
+from typing import Any, Protocol, overload
 
 import jax
 import jax.numpy as jnp
@@ -17,10 +18,7 @@ from dst_jax.jaxprs.calls import Called, called, opened
 from dst_jax.models.export.program import batch_of, evaluation
 from dst_jax.typing import Network
 
-if TYPE_CHECKING:
-    from onnx import ModelProto
-
-__all__ = ["onnx"]
+__all__ = ["OnnxModel", "onnx"]
 
 TOLERANCE = 1e-4
 """Largest difference from the network, of its largest output: larger than what float32
@@ -35,10 +33,18 @@ WINDOW = {
 """What the parameters of a pooling are along an axis that is not pooled."""
 
 
+class OnnxModel(Protocol):
+    """An `onnx.ModelProto`, as far as it is used here."""
+
+    def SerializeToString(self) -> bytes:
+        """The bytes of a file."""
+        ...
+
+
 @overload
 def onnx(
     network: Network, input_shape: Sequence[int], /, *, dtype: DTypeLike = ...
-) -> "ModelProto":
+) -> OnnxModel:
     """The model of a network in evaluation mode."""
     ...
 
@@ -51,7 +57,7 @@ def onnx(
     /,
     *,
     dtype: DTypeLike = ...,
-) -> "ModelProto":
+) -> OnnxModel:
     """The model of a function with its variables."""
     ...
 
@@ -60,7 +66,7 @@ def onnx(
     network: Network | Callable[[Any, Any], Any],
     *arguments: Any,
     dtype: DTypeLike = jnp.float32,
-) -> "ModelProto":
+) -> OnnxModel:
     """An ONNX model that contains the weights and takes a batch of any size.
 
     jax2onnx converts the trace of the network. onnxruntime then runs the model on two
@@ -91,15 +97,15 @@ def onnx(
     run, input_shape = evaluation("onnx", network, arguments)
     batch = batch_of(input_shape, dtype)
     try:
-        import jax2onnx
-    except ModuleNotFoundError:
+        converter = importlib.import_module("jax2onnx")
+    except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             "jax2onnx is not installed: pip install 'dst_jax[onnx]'", name="jax2onnx"
-        ) from None
+        ) from error
     # Traced before the converter replaces functions of Flax and JAX by its own.
     program = opened(jax.make_jaxpr(lambda x: jax.tree.leaves(run(x)))(batch))
     with _quiet("onnx_ir.serde"):
-        model = jax2onnx.to_onnx(
+        model = converter.to_onnx(
             lambda x: tuple(_results(program, [x])),
             inputs=[batch],
             input_names=["x"],
@@ -162,18 +168,17 @@ def _max_pool(eqn: core.JaxprEqn, x: Array) -> Array:
     }
     (maxima,) = bind(eqn, [merged], **windows)
     apart = maxima.reshape(*moved.shape[: len(others)], *maxima.shape[1:])
-    return jnp.transpose(apart, np.argsort(order))
+    return jnp.transpose(apart, [order.index(i) for i in range(x.ndim)])
 
 
 def _check(
-    model: "ModelProto",
+    model: OnnxModel,
     run: Callable[[Array], Any],
     shape: Sequence[int],
     dtype: DTypeLike,
 ) -> None:
     """Compares the model with the network on random examples."""
-    import onnxruntime
-
+    onnxruntime = importlib.import_module("onnxruntime")
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # what it would print is in the error
     x = np.random.default_rng(0).normal(size=shape).astype(dtype)
