@@ -180,6 +180,8 @@ class Plan:
         ValueError: a plan must have the entry 'shapes', got ('kept',)
         """
         groups = from_record(record)
+        if "kept" not in record:
+            raise ValueError(f"a plan must have the entry 'kept', got {tuple(record)}")
         if not isinstance(record["kept"], dict):
             raise ValueError(f"kept must be a mapping, got {record['kept']!r}")
         keep = {}

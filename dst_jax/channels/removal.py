@@ -15,6 +15,8 @@ from dst_jax.kernels import Kernels
 
 __all__ = ["mask", "remove"]
 
+Leaf = Array | np.ndarray
+
 
 def remove(tree: Any, groups: Groups, keep: Keep) -> Any:
     """A tree without the units that are not kept.
@@ -41,7 +43,7 @@ def remove(tree: Any, groups: Groups, keep: Keep) -> Any:
     ((4, 2), (2, 2))
     """
 
-    def taken(leaf: Array, axis: int, kept: Bools) -> Array:
+    def taken(leaf: Leaf, axis: int, kept: Bools) -> Leaf:
         return leaf.take(np.flatnonzero(kept), axis)
 
     return _mapped(tree, groups, keep, taken)
@@ -58,7 +60,7 @@ def mask(tree: Any, groups: Groups, keep: Keep) -> Any:
     [[1.0, 0.0, 1.0]]
     """
 
-    def zeroed(leaf: Array, axis: int, kept: Bools) -> Array:
+    def zeroed(leaf: Leaf, axis: int, kept: Bools) -> Leaf:
         shape = [1] * leaf.ndim
         shape[axis] = kept.size
         return jnp.where(kept.reshape(shape), leaf, jnp.zeros((), leaf.dtype))
@@ -67,7 +69,7 @@ def mask(tree: Any, groups: Groups, keep: Keep) -> Any:
 
 
 def _mapped(
-    tree: Any, groups: Groups, keep: Keep, change: Callable[[Array, int, Bools], Array]
+    tree: Any, groups: Groups, keep: Keep, change: Callable[[Leaf, int, Bools], Leaf]
 ) -> Any:
     positions = kept_positions(groups, keep)
     paths = Kernels(leaves=tuple(groups.shapes))

@@ -146,35 +146,38 @@ class Distilled:
         self, name: str, x: Array, taught: Array, matrix: Array | None
     ) -> Float[Array, " batch"]:
         """`mean((student - teacher)^2)` of every example's map."""
-        for axis, at in enumerate(self._places(name)):
-            last = axis == taught.ndim - 1
-            if at.size != taught.shape[axis] and not (last and matrix is not None):
+        for axis, at in self._places(name).items():
+            if matrix is None or axis != taught.ndim - 1:
                 taught = taught.take(at, axis)
         if matrix is not None:
             x = x @ matrix
         difference = (x - taught).astype(jnp.float32)
         return jnp.square(difference).reshape(len(x), -1).mean(axis=1)
 
-    def _places(self, name: str) -> tuple[np.ndarray, ...]:
-        """By axis, where the positions of the student's map are in the teacher's."""
+    def _places(self, name: str) -> dict[int, np.ndarray]:
+        """Where positions of the student's map are in the teacher's.
+
+        By axis, of those that have channels: the batch is no axis of these.
+        """
         then = self.teacher.plan.keep if isinstance(self.teacher, Smaller) else {}
         now = self.student.plan.keep
-        places = []
-        for labels in self.student.groups.aux[name]:
-            had = [g is None or g not in then or then[g][u] for g, u in labels]
-            has = [g is None or now[g][u] for g, u in labels]
-            places.append(np.flatnonzero(np.array(has)[np.array(had)]))
-        return tuple(places)
+        places = {}
+        for axis, labels in enumerate(self.student.groups.aux[name]):
+            if any(group is not None for group, _ in labels):
+                had = [g not in then or then[g][u] for g, u in labels]
+                has = [g is None or now[g][u] for g, u in labels]
+                places[axis] = np.flatnonzero(np.array(has)[np.array(had)])
+        return places
 
     def _matrices(self, more: bool) -> dict[str, Array]:
         """The matrices at first, by path."""
         then = self.teacher.plan.keep if isinstance(self.teacher, Smaller) else {}
         found = {}
         for name in self.maps:
-            labels = self.student.groups.aux[name][-1]
-            wide = sum(g is None or g not in then or then[g][u] for g, u in labels)
-            at = self._places(name)[-1]
-            if at.size != wide or (more and any(g is not None for g, _ in labels)):
+            labels = self.student.groups.aux[name]
+            at = self._places(name).get(len(labels) - 1)
+            wide = sum(g not in then or bool(then[g][u]) for g, u in labels[-1])
+            if at is not None and (more or at.size != wide):
                 found[f"{name}/matrix"] = jnp.eye(wide, dtype=jnp.float32)[at]
         return found
 

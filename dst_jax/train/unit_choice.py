@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from dst_jax import allocation, channels, checks, trees
-from dst_jax.channels import Groups, Plan
+from dst_jax.channels import Groups, Keep, Plan
 from dst_jax.models.smaller import Smaller
 from dst_jax.train.unit_scores import UnitScore, unit_score
 from dst_jax.typing import Network, Rules, Variables
@@ -157,13 +157,11 @@ class UnitChoice:
             return found
         if self.threshold is not None:
             return channels.select(own, groups, threshold=self.threshold, **options)
-        cost = self._cost(network, groups, example)
-        share = 1 - (1 - float(self.budget or 0)) * done
         return channels.select(
             own,
             groups,
-            budget=share * cost(None),
-            cost=cost,
+            budget=1 - (1 - float(self.budget or 0)) * done,
+            cost=self._cost(network, groups, example),
             solver=self._solver(),
             **options,
         )
@@ -180,8 +178,8 @@ class UnitChoice:
 
     def _cost(
         self, network: Network, groups: Groups, example: Any
-    ) -> Callable[[Any], int]:
-        """What is kept to its cost; None to that of the whole network."""
+    ) -> Callable[[Keep], float]:
+        """What is kept to its share of the cost of the whole network."""
         model, variables = network.model, dict(network.variables)
         plan = Plan.of(groups, {})
         if isinstance(model, Smaller):
@@ -194,9 +192,11 @@ class UnitChoice:
         relaxed = channels.relaxed(forward, plan.groups)
         which = COSTS.index(self.cost)
 
-        def cost(keep: Any) -> int:
-            kept = {} if keep is None else plan.then(keep).keep
-            return relaxed.exact(kept, variables, example)[which]
+        whole = relaxed.exact({}, variables, example)[which]
+
+        def cost(keep: Keep) -> float:
+            kept = plan.then(keep).keep
+            return relaxed.exact(kept, variables, example)[which] / whole
 
         return cost
 

@@ -4,7 +4,7 @@ from dst_jax.report.run_results import RunResults, StageResults
 from dst_jax.report.tables.per_layer import names
 from dst_jax.report.tables.table import Table, number, percent
 
-__all__ = ["channels", "smaller_networks"]
+__all__ = ["channels", "multiplications_left", "smaller_networks"]
 
 
 def smaller_networks(run: RunResults) -> Table:
@@ -21,8 +21,6 @@ def smaller_networks(run: RunResults) -> Table:
     """
     stages = [stage for stage in run.stages if stage.channels]
     times = [stage.forward_time for stage in stages if stage.forward_time]
-    first = run.stages[0] if run.stages else None
-    whole = first if first is not None and not first.channels else None
     return Table(
         title="Networks made smaller",
         headings=(
@@ -36,7 +34,7 @@ def smaller_networks(run: RunResults) -> Table:
             "whole ms",
             "speed-up",
         ),
-        rows=tuple(_row(stage, whole) for stage in stages),
+        rows=tuple(_row(stage, run) for stage in stages),
         note=_note(run) if times else "",
     )
 
@@ -76,18 +74,44 @@ def channels(run: RunResults) -> Table:
     )
 
 
-def _row(stage: StageResults, whole: StageResults | None) -> tuple[str, ...]:
-    counts = stage.channels.values()
+def multiplications_left(run: RunResults, stage: StageResults) -> float | None:
+    """The share of the whole network's multiplications that a stage's network has.
+
+    Padding counts, as in the whole one; zeros do not matter.
+
+    Returns:
+      None if no stage of the run has the whole network.
+
+    >>> from pathlib import Path
+    >>> from dst_jax.report.run_results import Products
+    >>> stages = [
+    ...     StageResults("a", "a", {}, 8, products={"fc": Products(n, n, n, n, n)})
+    ...     for n in (8, 4)
+    ... ]
+    >>> multiplications_left(RunResults(Path("run"), tuple(stages)), stages[1])
+    0.5
+    """
+    whole = _whole(run)
+    if whole is None:
+        return None
+    return _share(_multiplications(stage), _multiplications(whole))
+
+
+def _whole(run: RunResults) -> StageResults | None:
+    """A stage of which nothing has been removed."""
+    return next((stage for stage in run.stages if not stage.channels), None)
+
+
+def _row(stage: StageResults, run: RunResults) -> tuple[str, ...]:
+    counts, whole = stage.channels.values(), _whole(run)
     kept, units = sum(c.kept for c in counts), sum(c.whole for c in counts)
-    dense = _multiplications(stage)
-    before = None if whole is None else _multiplications(whole)
     parameters = None if whole is None else whole.parameters
     taken = stage.forward_time
     return (
         stage.title,
         f"{kept} of {units}",
-        number(dense),
-        percent(_share(dense, before)),
+        number(_multiplications(stage)),
+        percent(multiplications_left(run, stage)),
         number(stage.parameters),
         percent(_share(stage.parameters, parameters)),
         number(taken and 1e3 * taken.smaller, 2),
