@@ -46,7 +46,7 @@ class Options:
     stablehlo: bool = False
     """Also a StableHLO program, for a batch of any size on CPU, CUDA and TPU."""
     onnx: bool = False
-    """Also an ONNX model, for a batch of any size; needs dst_jax[onnx] installed."""
+    """Also an ONNX model, for a batch of any size; needs jax2onnx (docs/export.md)."""
 
 
 def main(argv: list[str] | None = None) -> int:

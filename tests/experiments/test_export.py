@@ -157,3 +157,20 @@ def test_a_run_that_removed_channels_is_exported(tmp_path):
         y = y @ tensors[f"fc{i}.weight"].T + tensors[f"fc{i}.bias"]
         y = np.maximum(y, 0) if i < 3 else y
     np.testing.assert_allclose(jax.export.deserialize(program).call(x), y, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_an_onnx_model_is_written(run_dir, tmp_path):
+    pytest.importorskip("jax2onnx")
+    import onnxruntime
+
+    assert export.main([str(run_dir), "--out", str(tmp_path), "--onnx"]) == 0
+    card = json.loads((tmp_path / "card.json").read_text())
+    assert card["files"][-1]["name"] == "model.onnx"
+    x = jnp.asarray(np.random.default_rng(0).random((3, 16, 16, 1), np.float32))
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    (found,) = session.run(None, {"x": np.asarray(x)})
+    path = tmp_path / "model.safetensors"
+    variables = torch_import.load("mlp", path, input_shape=(16, 16, 1))
+    expected = models.create("mlp", num_classes=10).apply(variables, x)
+    np.testing.assert_allclose(found, expected, atol=1e-5)

@@ -49,6 +49,15 @@ def _smaller(network, shape):
     return smaller_network(network, groups, keep)
 
 
+def _documented(name):
+    """The function that docs/export.md defines."""
+    codes = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    (code,) = [code for code in codes if f"def {name}" in code]
+    names = {}
+    exec(compile(code, "docs/export.md", "exec"), names)
+    return names[name]
+
+
 @pytest.fixture(scope="module")
 def lenet():
     network = _whole("lenet5", (28, 28, 1))
@@ -110,13 +119,33 @@ def test_the_documented_code_loads_them_into_pytorch(torch, tmp_path, name):
     small = _smaller(_whole(name, (32, 32, 3), width=WIDTHS[name]), (32, 32, 3))
     file = tmp_path / "net.safetensors"
     export.save_safetensors(file, name, small, **options)
-    (code,) = [c for c in re.findall(r"```python\n(.*?)```", TEXT, re.S) if "def " in c]
-    names = {}
-    exec(compile(code, "docs/export.md", "exec"), names)
-    net = names["fit"](BUILDERS[name](**options), load_torch(file)).eval()
+    net = _documented("fit")(BUILDERS[name](**options), load_torch(file)).eval()
     x = np.random.default_rng(2).normal(size=(3, 32, 32, 3)).astype(np.float32)
     with torch.no_grad():
         theirs = net(torch.from_numpy(x.transpose(0, 3, 1, 2).copy())).numpy()
     run = jax.jit(lambda x: small.model(small.variables, x)[0]).lower(x)
     ours = np.asarray(run.compile(compiler_options=FAST_TO_COMPILE)(x))
     assert np.abs(ours - theirs).max() < 1e-5 * np.abs(ours).max()
+
+
+@pytest.mark.torch
+def test_the_documented_code_takes_branches_that_have_vanished(torch):
+    """PyTorch has no convolutions without channels: one of zeros is in their place."""
+    from tests.models.torch_reference import residual
+
+    block = residual.Basic(4, 4, 1, residual.projection("downsample"))
+    with torch.no_grad():
+        block.bn2.bias.copy_(torch.arange(4.0))
+        tensors = {
+            name: tensor.clone()
+            for name, tensor in block.state_dict().items()
+            if not name.endswith("num_batches_tracked")
+        }
+        tensors["conv1.weight"] = tensors["conv1.weight"][:0]
+        tensors["conv2.weight"] = tensors["conv2.weight"][:, :0]
+        for name in ("weight", "bias", "running_mean", "running_var"):
+            tensors[f"bn1.{name}"] = tensors[f"bn1.{name}"][:0]
+        x = torch.linspace(-2, 2, 100).reshape(1, 4, 5, 5)
+        found = _documented("fit")(block, tensors).eval()(x)
+        expected = torch.relu(torch.arange(4.0)[:, None, None] + x)
+    torch.testing.assert_close(found, expected)

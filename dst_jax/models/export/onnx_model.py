@@ -4,7 +4,7 @@ import importlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol, overload
+from typing import Any, Protocol, overload, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -33,6 +33,7 @@ WINDOW = {
 """What the parameters of a pooling are along an axis that is not pooled."""
 
 
+@runtime_checkable
 class OnnxModel(Protocol):
     """An `onnx.ModelProto`, as far as it is used here."""
 
@@ -100,7 +101,9 @@ def onnx(
         converter = importlib.import_module("jax2onnx")
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            "jax2onnx is not installed: pip install 'dst_jax[onnx]'", name="jax2onnx"
+            "jax2onnx is not installed: pip install 'dst_jax[onnx]', then pip install"
+            " --no-deps jax2onnx",
+            name="jax2onnx",
         ) from error
     # Traced before the converter replaces functions of Flax and JAX by its own.
     program = opened(jax.make_jaxpr(lambda x: jax.tree.leaves(run(x)))(batch))
