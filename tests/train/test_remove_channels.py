@@ -120,7 +120,8 @@ def test_the_loss_of_distillation_is_logged_and_falls_away(finished):
             assert line["loss"] == pytest.approx(both, rel=1e-5)
 
 
-@pytest.mark.parametrize("stop", [8, 13, 16, 21, 27])
+@pytest.mark.slow
+@pytest.mark.parametrize("stop", [5, 13, 16, 21, 27])
 def test_resumed_it_ends_bit_identical(
     make_setup, mlp, optimizer, finished, tmp_path, monkeypatch, stop
 ):
@@ -204,6 +205,7 @@ def test_only_a_phase_continues(optimizer):
         check_order([two])
 
 
+@pytest.mark.slow
 def test_a_mask_becomes_smaller_with_its_weights(make_setup, mlp, optimizer, tmp_path):
     context = make_setup(tmp_path, model=mlp)
     prune = partial(pruning.masks.magnitude, sparsity=0.5)
