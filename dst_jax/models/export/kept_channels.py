@@ -13,8 +13,8 @@ def kept_channels(model_name: str, network: Network, **options: Any) -> dict[str
     """What is kept of the channels of a network, as JSON values for its card.
 
     Positions are those of the whole network, and tensors have PyTorch's names and axes:
-    `w = w.index_select(axis, positions)` along every axis that is listed makes a tensor
-    of the exported file from one of the whole network.
+    `w = w.index_select(axis, positions)` along every axis that is listed cuts a tensor
+    of the whole network as that of the exported file was cut.
 
     Args:
       model_name: name of the whole network, from `models.names()`.
