@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from dst_jax.channels.axis_units import FREE, AxisUnits, Ints
+from dst_jax.channels.branches import LONE
 from dst_jax.channels.choices import Components
 from dst_jax.channels.reasons import Reason
 from dst_jax.channels.relations import Relations
@@ -33,6 +34,8 @@ class Group:
         in 0..size-1, or -1 where the position is of another group.
       roles: by member, "produces", "reads", "scales", "shifts" or "statistic".
       inexact: why the removal of units changes values elsewhere; empty if it does not.
+      needed: why at least one unit must stay; None if the group is all that a branch
+        consists of, which may vanish next to what it is added to.
     """
 
     name: str
@@ -40,6 +43,7 @@ class Group:
     members: tuple[tuple[str, int, Ints], ...]
     roles: tuple[str, ...]
     inexact: tuple[Reason, ...] = ()
+    needed: Reason | None = LONE
 
     @property
     def exact(self) -> bool:

@@ -28,11 +28,12 @@ def remove(tree: Any, groups: Groups, keep: Keep) -> Any:
     Args:
       tree: any pytree of arrays.
       groups: from `channels.groups`.
-      keep: `{group: bool[size]}`; a group that it lacks stays whole.
+      keep: `{group: bool[size]}`; a group that it lacks stays whole. Nothing of a group
+        has to be kept if a branch consists of it alone, see `Group.needed`.
 
     Raises:
       ValueError: a group is unknown; `keep` has another length than the group, or keeps
-        nothing of it; no leaf of a group is in the tree; or a leaf has another shape.
+        nothing of one that is `needed`; no leaf of a group is in the tree; or a leaf has another shape.
 
     >>> from dst_jax import channels
     >>> w = {"fc1": jnp.ones((4, 3)), "fc2": jnp.ones((3, 2))}
@@ -73,7 +74,7 @@ def kept_positions(groups: Groups, keep: Keep) -> dict[str, dict[int, Bools]]:
 
     Raises:
       ValueError: a group is unknown; `keep` has another length than the group, or keeps
-        nothing of it.
+        nothing of one that is `needed`.
 
     >>> from dst_jax import channels
     >>> w = {"fc1": jnp.ones((1, 2)), "fc2": jnp.ones((2, 1))}
@@ -92,8 +93,11 @@ def kept_positions(groups: Groups, keep: Keep) -> dict[str, dict[int, Bools]]:
                 f"keep[{name!r}] must be bool of shape ({group.size},), got"
                 f" {kept.dtype} of shape {kept.shape}"
             )
-        if not kept.any():
-            raise ValueError(f"keep[{name!r}] must keep at least one unit, got none")
+        why = group.needed or (group.inexact[0] if group.inexact else None)
+        if not kept.any() and why:
+            raise ValueError(
+                f"keep[{name!r}] must keep at least one unit, got none: {why}"
+            )
         for path, axis, units in group.members:
             positions = np.where(units >= 0, kept[units], True)
             axes = found.setdefault(path, {})

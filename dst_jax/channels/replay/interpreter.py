@@ -120,12 +120,14 @@ class Replay:
             pairs = zip(arrays, units, strict=True)
             return [Small(operations.cut(a, self.held(u)), u) for a, u in pairs]
         name = eqn.primitive.name
-        if name in smaller_calls.CALLS:
+        have = [self.held(x.units) for x in operands]
+        want = [self.held(x) for x in units]
+        if operations.is_zero(name, have, want):
+            arrays = operations.zeros(eqn, want)
+        elif name in smaller_calls.CALLS:
             inner = (*scope, eqn.source_info.name_stack)
             arrays = smaller_calls.CALLS[name](self, eqn, operands, units, inner)
         else:
-            have = [self.held(x.units) for x in operands]
-            want = [self.held(x) for x in units]
             arrays = operations.replayed(eqn, [x.array for x in operands], have, want)
         return [Small(a, u) for a, u in zip(arrays, units, strict=True)]
 
