@@ -18,6 +18,7 @@ __all__ = ["LONE", "Branches"]
 ADDITIONS = ("add", "add_any", "sub")
 RANDOM = ("random_", "rng_", "threefry")
 LONE = Reason("group", "", "no product or sum runs over the group alone")
+BOTH = "without the group both of its operands are constant"
 BRANCHING = Reason("cond", "", "without the group it would be constant in a loop")
 OUTPUT = Reason("output", "", "without the group it would not depend on the input")
 NO_SUM = "without the group one of its operands is constant, and it is no addition"
@@ -35,6 +36,7 @@ class Branches:
 
     def __init__(self) -> None:
         self._sums: list[Ints] = []
+        self._additions: list[tuple[int, int, Reason]] = []
         self._refused: dict[int, Reason] = {}
 
     def of(self, equation: Equation, operands: Sequence[AxisUnits]) -> int | None:
@@ -51,6 +53,9 @@ class Branches:
         common = reduce(int.__and__, found)
         if equation.name not in ADDITIONS:
             self._refuse(found, common, equation.reason(NO_SUM))
+        elif len(found) == 2:
+            own = (bits & ~common for bits in found)
+            self._additions.append((*own, equation.reason(BOTH)))
         for units in _summed(equation, operands):
             common |= 1 << len(self._sums)
             self._sums.append(units)
@@ -87,16 +92,25 @@ class Branches:
           components: the components of all units.
           place: by component, `(name of the group, unit)`.
         """
-        found: dict[str, Reason | None] = {name: LONE for name, _ in place.values()}
+        carried: dict[str, int] = {name: 0 for name, _ in place.values()}
         for number, units in enumerate(self._sums):
             over = {place.get(n, ("", 0))[0] for n in components.of(units).flat}
             name = over.pop()
-            if over or not name:
-                continue
-            refused = self._refused.get(number)
-            if refused or found[name] is LONE:
-                found[name] = refused
-        return found
+            if name and not over:
+                carried[name] |= 1 << number
+        return {name: self._why(bits) for name, bits in carried.items()}
+
+    def _why(self, sums: int) -> Reason | None:
+        """Why not all of these sums may vanish together."""
+        if not sums:
+            return LONE
+        for number, reason in self._refused.items():
+            if sums >> number & 1:
+                return reason
+        for one, other, reason in self._additions:
+            if one & sums and other & sums:
+                return reason
+        return None
 
     def _refuse(self, found: Sequence[int], common: int, reason: Reason) -> None:
         lost = reduce(int.__or__, found, 0) & ~common
@@ -107,13 +121,16 @@ class Branches:
 
 
 def _summed(equation: Equation, operands: Sequence[AxisUnits]) -> list[Ints]:
-    """Units of the axes that an equation multiplies or sums over."""
+    """Units of the axes over which an equation sums, or next to which it puts zeros."""
     axes: Sequence[int] = ()
     match equation.name:
         case "dot_general":
             ((axes, _), _) = equation.params["dimension_numbers"]
         case "reduce_sum":
             axes = equation.params["axes"]
+        case "pad":
+            edges = equation.params["padding_config"]
+            axes = [axis for axis, edge in enumerate(edges) if any(edge)]
         case "conv_general_dilated":
             numbers = equation.params["dimension_numbers"]
             reads = equation.given[1][numbers.rhs_spec[1]]

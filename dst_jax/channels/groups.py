@@ -6,9 +6,11 @@ from dataclasses import replace
 from typing import Any
 
 import jax
+import numpy as np
 
 from dst_jax import trees
-from dst_jax.channels.axis_units import AxisUnits
+from dst_jax.channels.axis_units import AxisUnits, Bools, Ints
+from dst_jax.channels.kept_positions import Keep, kept_positions
 from dst_jax.channels.labelling import Labelling
 from dst_jax.channels.leaf_units import leaf_units
 from dst_jax.channels.partition import Group, Partition
@@ -74,6 +76,60 @@ class Groups(dict[str, Group]):
             lines.append(f"fixed: {path} axis {axis}: {'; '.join(map(str, reasons))}")
         return "\n".join(lines)
 
+    def after(self, keep: Keep) -> "Groups":
+        """The groups of what is left, without another trace.
+
+        Their units are numbered anew, in order. A group of which one unit is left stays
+        a group of one; one of which nothing is left is gone.
+
+        Args:
+          keep: `{group: bool[size]}`; a group that it lacks stays whole.
+
+        Raises:
+          ValueError: as `channels.remove`.
+
+        >>> import jax.numpy as jnp
+        >>> w = {"fc1": jnp.ones((4, 8)), "fc2": jnp.ones((8, 3))}
+        >>> found = groups(lambda w, x: x @ w["fc1"] @ w["fc2"])(w, jnp.ones((2, 4)))
+        >>> left = found.after({"fc1": np.arange(8) < 3})
+        >>> left["fc1"].size, left.shapes["fc2"]
+        (3, (3, 3))
+        """
+        positions = kept_positions(self, keep)
+        places = {name: _numbers(self[name].size, keep.get(name)) for name in self}
+        found = {
+            name: replace(
+                group,
+                size=int((places[name] >= 0).sum()),
+                members=tuple(
+                    (
+                        path,
+                        axis,
+                        _renumbered(units, places[name], positions, path, axis),
+                    )
+                    for path, axis, units in group.members
+                ),
+            )
+            for name, group in self.items()
+            if (places[name] >= 0).any()
+        }
+        return Groups(
+            found,
+            shapes={
+                path: tuple(
+                    int(positions.get(path, {}).get(axis, np.ones(size, bool)).sum())
+                    for axis, size in enumerate(shape)
+                )
+                for path, shape in self.shapes.items()
+            },
+            fixed=self.fixed,
+            aux={
+                path: tuple(_labels_left(labels, places) for labels in axes)
+                for path, axes in self.aux.items()
+            },
+            split=self.split,
+        )
+
 
 def groups(
     fn: Callable[..., Any],
@@ -118,6 +174,39 @@ def groups(
         )
 
     return found
+
+
+def _numbers(size: int, kept: Any) -> Ints:
+    """By unit its number among those that are kept, -1 if it is not.
+
+    >>> _numbers(3, [True, False, True]).tolist()
+    [0, -1, 1]
+    """
+    chosen = np.ones(size, bool) if kept is None else np.asarray(kept)
+    return np.where(chosen, np.cumsum(chosen) - 1, -1)
+
+
+def _renumbered(
+    units: Ints,
+    numbers: Ints,
+    positions: Mapping[str, Mapping[int, Bools]],
+    path: str,
+    axis: int,
+) -> Ints:
+    """The units of the positions that are kept."""
+    left = units[positions.get(path, {}).get(axis, np.ones(units.size, bool))]
+    return np.where(left >= 0, numbers[left], -1)
+
+
+def _labels_left(
+    labels: tuple[tuple[str | None, int], ...], numbers: Mapping[str, Ints]
+) -> tuple[tuple[str | None, int], ...]:
+    """The groups and the units of the positions of an axis that are kept."""
+    new = (
+        (name, unit if name is None else int(numbers[name][unit]))
+        for name, unit in labels
+    )
+    return tuple(label for label in new if label[0] is None or label[1] >= 0)
 
 
 def _grouped(function: TracedFunction, *, has_aux: bool, split: SplitSide) -> Groups:

@@ -10,8 +10,8 @@ import numpy as np
 
 from dst_jax import trees
 from dst_jax.channels.groups import Groups
+from dst_jax.channels.kept_positions import Keep, kept_positions
 from dst_jax.channels.leaf_units import leaf_units
-from dst_jax.channels.removal import Keep, kept_positions
 from dst_jax.channels.replay import Replay
 from dst_jax.channels.replay.held_positions import Small
 from dst_jax.jaxprs.traced_function import TracedFunction, is_array, traced

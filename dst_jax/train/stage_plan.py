@@ -22,7 +22,7 @@ from dst_jax.train.traces import shapes_of
 from dst_jax.typing import Network
 
 __all__ = [
-    "Plan",
+    "StagePlan",
     "abstract_hook",
     "apply_hook",
     "objective_of",
@@ -39,7 +39,7 @@ _VALUES_NEEDED = (
 """What JAX raises where a shape or a branch depends on values."""
 
 
-class Plan(NamedTuple):
+class StagePlan(NamedTuple):
     """What a stage does to a network of these shapes. Arrays are abstract."""
 
     steps: int
@@ -58,7 +58,7 @@ class Plan(NamedTuple):
     kernels: kernels.Kernels
 
 
-def plan_stage(context: Context, stage: Stage, entered: Network) -> Plan:
+def plan_stage(context: Context, stage: Stage, entered: Network) -> StagePlan:
     """What a stage will do with the network that it trains.
 
     Args:
@@ -105,7 +105,7 @@ def plan_stage(context: Context, stage: Stage, entered: Network) -> Plan:
         schedules=stage.schedules,
     )
     state = abstract_like(jax.eval_shape(build, entered), context.sharding)
-    return Plan(
+    return StagePlan(
         steps=steps,
         entered=entered,
         state=state,
@@ -118,7 +118,7 @@ def plan_stage(context: Context, stage: Stage, entered: Network) -> Plan:
     )
 
 
-def train_step(context: Context, stage: Stage, plan: Plan) -> TrainStep:
+def train_step(context: Context, stage: Stage, plan: StagePlan) -> TrainStep:
     """The stage's jitted step, made once for all stages with the same program."""
     key = (
         "train",

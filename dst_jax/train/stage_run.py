@@ -17,7 +17,7 @@ from dst_jax.train.loop import fit
 from dst_jax.train.sharding import put_batch
 from dst_jax.train.stage import Stage
 from dst_jax.train.stage_plan import (
-    Plan,
+    StagePlan,
     apply_hook,
     objective_of,
     plan_stage,
@@ -74,7 +74,7 @@ class _StageRun:
 
     context: Context
     stage: Stage
-    plan: Plan
+    plan: StagePlan
     entered: Network
     checkpoints: Checkpoints
 
