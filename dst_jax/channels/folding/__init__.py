@@ -1,0 +1,5 @@
+"""Removed units that are constants, and the parameters that take them over."""
+
+from dst_jax.channels.folding.absences import Absences, Traced
+
+__all__ = ["Absences", "Traced"]
