@@ -15,6 +15,8 @@ from dst_jax.kernels import Kernels
 
 __all__ = ["mask", "remove"]
 
+Leaf = Array | np.ndarray
+
 
 def remove(tree: Any, groups: Groups, keep: Keep) -> Any:
     """A tree without the units that are not kept.
@@ -31,7 +33,8 @@ def remove(tree: Any, groups: Groups, keep: Keep) -> Any:
 
     Raises:
       ValueError: a group is unknown; `keep` has another length than the group, or keeps
-        nothing of one that is `needed`; no leaf of a group is in the tree; or a leaf has another shape.
+        nothing of one that is `needed`; no leaf of a group is in the tree; or a leaf
+        has another shape.
 
     >>> from dst_jax import channels
     >>> w = {"fc1": jnp.ones((4, 3)), "fc2": jnp.ones((3, 2))}
@@ -42,7 +45,7 @@ def remove(tree: Any, groups: Groups, keep: Keep) -> Any:
     ((4, 2), (2, 2))
     """
 
-    def taken(leaf: Array, axis: int, kept: Bools) -> Array:
+    def taken(leaf: Leaf, axis: int, kept: Bools) -> Leaf:
         return leaf.take(np.flatnonzero(kept), axis)
 
     return _mapped(tree, groups, keep, taken)
@@ -59,16 +62,17 @@ def mask(tree: Any, groups: Groups, keep: Keep) -> Any:
     [[1.0, 0.0, 1.0]]
     """
 
-    def zeroed(leaf: Array, axis: int, kept: Bools) -> Array:
+    def zeroed(leaf: Leaf, axis: int, kept: Bools) -> Leaf:
         shape = [1] * leaf.ndim
         shape[axis] = kept.size
-        return jnp.where(kept.reshape(shape), leaf, jnp.zeros((), leaf.dtype))
+        where = np.where if isinstance(leaf, np.ndarray) else jnp.where
+        return where(kept.reshape(shape), leaf, np.zeros((), leaf.dtype))
 
     return _mapped(tree, groups, keep, zeroed)
 
 
 def _mapped(
-    tree: Any, groups: Groups, keep: Keep, change: Callable[[Array, int, Bools], Array]
+    tree: Any, groups: Groups, keep: Keep, change: Callable[[Leaf, int, Bools], Leaf]
 ) -> Any:
     positions = kept_positions(groups, keep)
     paths = Kernels(leaves=tuple(groups.shapes))
