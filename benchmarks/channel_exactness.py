@@ -29,7 +29,7 @@ SIZES = {"densenet121": 32, "googlenet": 32, "lenet5": 16, "mlp": 8, "unet": 16}
 SIZES |= {"vgg16_bn": 32, "vgg19_bn": 32}
 WIDTHS = {"mlp": 0.02, "vit_small": 0.17, "vit_tiny": 0.67, "wide_resnet28_10": 0.02}
 # Programs that run once: compiled quickly.
-QUICK = {"xla_backend_optimization_level": 0}
+QUICK: dict[str, Any] = {"xla_backend_optimization_level": 0}
 QUICK |= {"xla_llvm_disable_expensive_passes": True}
 
 Keep = Mapping[str, Any]
@@ -97,12 +97,11 @@ def compiled(fn: Callable[..., Any], *args: Any) -> Callable[..., Any]:
 
 
 def difference(found: Any, expected: Any) -> float:
-    """The largest difference of two trees, relative to the largest number of a leaf."""
-    worst = 0.0
-    for a, b in zip(*map(jax.tree.leaves, (found, expected)), strict=True):
-        if b.size:
-            worst = max(worst, float(np.abs(a - b).max() / max(np.abs(b).max(), 1e-30)))
-    return worst
+    """The largest difference of two trees, relative to the largest number in them."""
+    pairs = zip(*map(jax.tree.leaves, (found, expected)), strict=True)
+    sizes = [(np.abs(a - b).max(), np.abs(b).max()) for a, b in pairs if b.size]
+    differences, numbers = zip(*sizes, strict=True)
+    return float(max(differences) / max(numbers))
 
 
 def _summed(fn: Callable[..., Any]) -> Callable[..., Any]:
@@ -167,9 +166,7 @@ def main(
         sys.exit(f"{largest:.1e} is above {tolerance}")
 
 
-def _deviation_of_gradients(
-    case: Case, slope: Callable[..., Any], keep: Keep
-) -> float:
+def _deviation_of_gradients(case: Case, slope: Callable[..., Any], keep: Keep) -> float:
     """As `deviation`, of the gradients of what is kept."""
     small = channels.remove(case.variables, case.groups, keep)
     smaller = _summed(channels.smaller(case.apply, case.groups, keep))

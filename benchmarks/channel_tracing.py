@@ -35,7 +35,9 @@ def main(names: tuple[str, ...] = NETWORKS, rounds: int = 9, size: int = 224) ->
         trace = jax.make_jaxpr(lambda v, x, model=model: model.apply(v, x))
         found = channels.groups(model.apply)
         variants[f"{name} trace"] = lambda v=variables, x=x, fn=trace: fn(v, x) and None
-        variants[f"{name} groups"] = lambda v=variables, x=x, fn=found: fn(v, x) and None
+        variants[f"{name} groups"] = lambda v=variables, x=x, fn=found: (
+            fn(v, x) and None
+        )
         pairs[f"{name}: groups / make_jaxpr"] = (f"{name} groups", f"{name} trace")
     show(f"{size} px", interleaved(variants, rounds=rounds), pairs)
     model, variables, x = _network("resnet50", size)

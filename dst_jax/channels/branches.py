@@ -54,8 +54,8 @@ class Branches:
         if equation.name not in ADDITIONS:
             self._refuse(found, common, equation.reason(NO_SUM))
         elif len(found) == 2:
-            own = (bits & ~common for bits in found)
-            self._additions.append((*own, equation.reason(BOTH)))
+            one, other = (bits & ~common for bits in found)
+            self._additions.append((one, other, equation.reason(BOTH)))
         for units in _summed(equation, operands):
             common |= 1 << len(self._sums)
             self._sums.append(units)
@@ -94,7 +94,7 @@ class Branches:
         """
         carried: dict[str, int] = {name: 0 for name, _ in place.values()}
         for number, units in enumerate(self._sums):
-            over = {place.get(n, ("", 0))[0] for n in components.of(units).flat}
+            over = {place.get(n, ("", 0))[0] for n in components.of(units).tolist()}
             name = over.pop()
             if name and not over:
                 carried[name] |= 1 << number

@@ -37,7 +37,7 @@ class Folded(NamedTuple):
     """Variables that make up for units which are constants.
 
     Attributes:
-      variables: of the shapes of the whole network; `channels.remove` removes from them.
+      variables: whole arrays, from which `channels.remove` then removes the units.
       keep: by group, for every unit whether it is kept.
       refused: by group and unit, why a constant unit is kept all the same.
     """
@@ -113,7 +113,7 @@ def fold(
       keep: `{group: bool[size]}`, of which all that is not kept has to be folded; by
         default all dead units that can be are removed.
       weights: position of the argument that holds the variables.
-      has_aux: whether `fn` returns `(output, aux)`; what `aux` lacks is not made up for.
+      has_aux: whether `fn` returns `(output, aux)`, of which `aux` may change.
 
     Returns:
       A function of the arguments of `fn`, see `dead`.
@@ -145,7 +145,9 @@ def fold(
         taken, alive, refused = search.without(units)
         for name, number in sorted({*alive, *refused}):
             why = ALIVE if (name, number) in alive else refused[name, number]
-            raise ValueError(f"keep[{name!r}] must keep unit {number}, got False: {why}")
+            raise ValueError(
+                f"keep[{name!r}] must keep unit {number}, got False: {why}"
+            )
         return Folded(search.corrected(args[weights], taken), search.keep(units), {})
 
     return folded
@@ -186,7 +188,7 @@ class _Search:
         kwargs: Mapping[str, Any],
     ) -> "_Search":
         """Traces a function with these arguments."""
-        check_weights(argument_positions(weights), args)
+        check_weights(argument_positions(weights), tuple(args))
         function = traced(fn, args, kwargs, [weights])
         start = leaf_units(function)
         arrays = [x for x in jax.tree.leaves((args, dict(kwargs))) if is_array(x)]

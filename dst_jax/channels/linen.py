@@ -21,7 +21,7 @@ from dst_jax.jaxprs.traced_function import is_array, traced
 
 __all__ = ["shrunk"]
 
-Shapes = dict[str, tuple[int, ...]]
+SmallShapes = dict[str, tuple[int, ...]]
 KERNELS = ("kernel", "embedding")
 
 
@@ -48,6 +48,7 @@ def shrunk(model: nn.Module, variables: Any) -> nn.Module:
         `channels.smaller`, in the operation and the module that are named, or the
         arrays have shapes that the removal of units does not leave.
 
+    >>> import jax.numpy as jnp
     >>> from dst_jax import channels
     >>> class Net(nn.Module):
     ...     @nn.compact
@@ -85,7 +86,7 @@ def shrunk(model: nn.Module, variables: Any) -> nn.Module:
 
 
 def _fitted(
-    shapes: Shapes,
+    shapes: SmallShapes,
     next_fun: Callable[..., Any],
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
@@ -157,7 +158,7 @@ class _Check:
 
     model: nn.Module
     fitted: Callable[..., Any]
-    shapes: Shapes
+    shapes: SmallShapes
     rngs: tuple[str, ...]
 
     def __call__(self, *args: Any, **kwargs: Any) -> None:
@@ -195,7 +196,9 @@ class _Check:
         whole = jax.eval_shape(lambda: self._initial(*args, **kwargs))
         found = groups(self._applied, has_aux=True, split=split)(whole, *args, **kwargs)
         for keep in _ends(found, _counts(found, self.shapes)):
-            small = jax.eval_shape(functools.partial(remove, groups=found, keep=keep), whole)
+            small = jax.eval_shape(
+                functools.partial(remove, groups=found, keep=keep), whole
+            )
             for name, leaf in trees.named_leaves(small).items():
                 if leaf.shape != self.shapes[name]:
                     raise ValueError(
@@ -229,7 +232,7 @@ class _Check:
         return {name: variables[name] for name in variables if name in collections}
 
 
-def _counts(found: Groups, shapes: Shapes) -> dict[str, int]:
+def _counts(found: Groups, shapes: SmallShapes) -> dict[str, int]:
     """How many units of every group arrays of these shapes hold.
 
     Raises:
@@ -244,23 +247,22 @@ def _counts(found: Groups, shapes: Shapes) -> dict[str, int]:
     while len(counts) < len(found):
         before = len(counts)
         for (path, axis), names in axes.items():
-            open_ = [name for name in names if name not in counts]
-            if len(open_) != 1:
+            unknown = [name for name in names if name not in counts]
+            if len(unknown) != 1:
                 continue
+            (own,) = unknown
             whole = sum(n * found[name].size for name, n in names.items())
             fixed = found.shapes[path][axis] - whole
             known = sum(n * counts[name] for name, n in names.items() if name in counts)
             left = shapes[path][axis] - fixed - known
-            counts[open_[0]], rest = divmod(left, names[open_[0]])
-            if rest or not 0 <= counts[open_[0]] <= found[open_[0]].size:
+            counts[own], rest = divmod(left, names[own])
+            if rest or not 0 <= counts[own] <= found[own].size:
                 raise ValueError(
-                    f"{path} has shape {shapes[path]}, which whole units of"
-                    f" {open_[0]!r} do not leave"
+                    f"{path} of shape {shapes[path]}, which no units of {own!r} leave"
                 )
         if len(counts) == before:
-            raise ValueError(
-                f"the shapes do not say what is left of {tuple(set(found) - set(counts))}"
-            )
+            open_ = tuple(name for name in found if name not in counts)
+            raise ValueError(f"the shapes do not say what is left of {open_}")
     return counts
 
 

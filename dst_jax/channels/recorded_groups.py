@@ -19,7 +19,8 @@ def to_record(groups: Groups) -> dict[str, Any]:
     Returns:
       `shapes` by path; `groups` by name: `size`, `members` (`path`, `axis`, `role` and
       `units`, runs `[first, count]` of consecutive units; `[-1, count]` are positions
-      of other groups), `inexact` and `needed`; `fixed`, lists of path, axis and reasons; `split`.
+      of other groups), `inexact` and `needed`; `fixed`, lists of path, axis and
+      reasons; `split`.
 
     >>> group = Group("a", 2, (("a", 0, np.array([0, 1, -1])),), ("produces",))
     >>> record = to_record(Groups({"a": group}, shapes={"a": (3,)}, fixed={}, aux={}))

@@ -15,7 +15,7 @@ from dst_jax.kernels import Kernels
 
 __all__ = ["mask", "remove"]
 
-Leaf = Array | np.ndarray
+AnyArray = Array | np.ndarray
 
 
 def remove(tree: Any, groups: Groups, keep: Keep) -> Any:
@@ -45,7 +45,7 @@ def remove(tree: Any, groups: Groups, keep: Keep) -> Any:
     ((4, 2), (2, 2))
     """
 
-    def taken(leaf: Leaf, axis: int, kept: Bools) -> Leaf:
+    def taken(leaf: AnyArray, axis: int, kept: Bools) -> AnyArray:
         return leaf.take(np.flatnonzero(kept), axis)
 
     return _mapped(tree, groups, keep, taken)
@@ -62,7 +62,7 @@ def mask(tree: Any, groups: Groups, keep: Keep) -> Any:
     [[1.0, 0.0, 1.0]]
     """
 
-    def zeroed(leaf: Leaf, axis: int, kept: Bools) -> Leaf:
+    def zeroed(leaf: AnyArray, axis: int, kept: Bools) -> AnyArray:
         shape = [1] * leaf.ndim
         shape[axis] = kept.size
         where = np.where if isinstance(leaf, np.ndarray) else jnp.where
@@ -72,7 +72,10 @@ def mask(tree: Any, groups: Groups, keep: Keep) -> Any:
 
 
 def _mapped(
-    tree: Any, groups: Groups, keep: Keep, change: Callable[[Leaf, int, Bools], Leaf]
+    tree: Any,
+    groups: Groups,
+    keep: Keep,
+    change: Callable[[AnyArray, int, Bools], AnyArray],
 ) -> Any:
     positions = kept_positions(groups, keep)
     paths = Kernels(leaves=tuple(groups.shapes))

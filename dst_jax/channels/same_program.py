@@ -40,8 +40,8 @@ def difference(program: Called, other: Called) -> str | None:
             return f"{name}{where} is {other_name} in the other"
         for kind, one, two in zip(KINDS, parts, rest, strict=True):
             if one != two:
-                found = _parted(one, two)
-                return f"{name}{where} {kind} {found[0]} in one and {found[1]} in the other"
+                own, its = _parted(one, two)
+                return f"{name}{where} {kind} {own} in one and {its} in the other"
     counts = len(steps), len(others)
     return None if counts[0] == counts[1] else "{} operations are {}".format(*counts)
 
@@ -59,10 +59,7 @@ class _Constant:
         return str(self.value)
 
     def __eq__(self, other: object) -> bool:
-        return (
-            isinstance(other, _Constant)
-            and np.array_equal(self.value, other.value)
-        )
+        return isinstance(other, _Constant) and np.array_equal(self.value, other.value)
 
     __hash__ = None  # type: ignore[assignment]
 

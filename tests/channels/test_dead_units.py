@@ -109,7 +109,8 @@ def test_what_cannot_be_folded_is_kept_and_says_why(fn, why):
     groups = channels.groups(fn)(w, X)
     folded = channels.fold(fn, groups)(w, X)
     assert channels.dead(fn, groups)(w, X)["a"].tolist() == [i == 2 for i in range(6)]
-    assert folded.keep["a"].all() and list(folded.refused["a"]) == [2]
+    assert folded.keep["a"].all()
+    assert list(folded.refused["a"]) == [2]
     with pytest.raises(ValueError, match=rf"keep\['a'\] must keep unit 2, .*{why}"):
         channels.fold(fn, groups, {"a": np.arange(6) != 2})(w, X)
     with pytest.raises(ValueError, match="unit 0, got False: it depends on the input"):
@@ -132,7 +133,10 @@ def test_a_dead_branch_vanishes_and_another_group_keeps_one_unit():
     w["up"], w["bias"] = jnp.zeros((6, 4)), -jnp.ones(4)
     groups = channels.groups(residual)(w, X)
     folded = channels.fold(residual, groups)(w, X)
-    assert not folded.keep["up"].any() and folded.keep["stem"].all()
+    assert {name: int(kept.sum()) for name, kept in folded.keep.items()} == {
+        "stem": 6,
+        "up": 0,
+    }
     unchanged(residual, w, X, folded, groups)
     w = weights()
     w["a"] = jnp.zeros((4, 6))
@@ -148,7 +152,9 @@ class Net(nn.Module):
 
     @nn.compact
     def __call__(self, x, *, train=False):
-        norm = lambda name: nn.BatchNorm(use_running_average=not train, name=name)
+        def norm(name):
+            return nn.BatchNorm(use_running_average=not train, name=name)
+
         x = nn.Conv(16, (3, 3), use_bias=False, name="conv1")(x)
         x = nn.relu(norm("bn1")(x))
         x = nn.Conv(12, (1, 1), use_bias=False, name="conv2")(x)
@@ -162,7 +168,7 @@ def trained():
     model, rng = Net(), np.random.default_rng(0)
     x = jnp.asarray(rng.normal(size=(16, 4, 4, 2)), jnp.float32)
     labels = jnp.asarray(rng.integers(3, size=16))
-    variables = model.init(KEY, x)
+    variables: dict = dict(model.init(KEY, x))
     variables["params"]["bn1"]["bias"] += 0.1  # so that dead channels are not all 0
     method = pruning.create(
         "rigl", optax.sgd(0.1), sparsity=0.93, interval=2, end=8, distribution="uniform"
@@ -210,7 +216,7 @@ def test_channels_that_rigl_emptied_are_removed(trained):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
-@settings(max_examples=15)
+@settings(max_examples=6)
 @given(
     st.lists(st.booleans(), min_size=6, max_size=6),
     st.lists(st.booleans(), min_size=5, max_size=5),

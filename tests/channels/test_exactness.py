@@ -23,7 +23,7 @@ NETWORKS = sorted(set(models.names()) - REPEATED)
 @pytest.mark.parametrize("part", [0, 1])
 def test_two_subsets_of_the_groups_of_every_network(part):
     # In a process without type checks, which take twice as long as the rest.
-    options = "--rounds 2 --gradients 0 --half --names".split()
+    options = ["--rounds", "2", "--gradients", "0", "--half", "--names"]
     command = [sys.executable, "-m", "benchmarks.channel_exactness", *options]
     found = subprocess.run(
         [*command, *NETWORKS[part::2]], capture_output=True, text=True, check=False
@@ -34,7 +34,7 @@ def test_two_subsets_of_the_groups_of_every_network(part):
 SMALL = [name for name, found in CASES.items() if found.exact and len(found.x) == 2]
 
 
-@settings(max_examples=8)
+@settings(max_examples=5)
 @given(st.sampled_from(SMALL), st.integers(0, 2**16))
 def test_any_subset_of_the_groups_of_a_small_network(name, seed):
     own, rng = CASES[name], np.random.default_rng(seed)

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dst_jax import channels
+from dst_jax import channels, trees
+from dst_jax.channels import SplitSide
 from dst_jax.channels.linen import shrunk
 from dst_jax.models.networks.cifar_resnet import CifarResNet
 from dst_jax.models.networks.densenet import CifarDenseNet
@@ -23,7 +24,7 @@ from tests.channels.test_networks import random
 KEY = jax.random.key(0)
 
 
-def removed(model, size=8, seed=0, *, only=None, split="outer"):
+def removed(model, size=8, seed=0, *, only=None, split: SplitSide = "outer"):
     """Smaller variables, what `smaller` computes with them, and the input."""
     x = jax.ShapeDtypeStruct((2, size, size, 3), jnp.float32)
     shapes = jax.eval_shape(model.init, KEY, x)
@@ -90,7 +91,7 @@ HEADS = ("attention/query",)
 
 def test_whole_heads_dropout_and_statistics():
     small, replayed, x = removed(Attention(), only=HEADS)
-    assert small["params"]["attention"]["query"]["kernel"].shape[1] < 4
+    assert trees.named_leaves(small)["params/attention/query/kernel"].shape[1] < 4
     own = shrunk(Attention(), small)
     found, expected = (jax.jit(fn)(small, x) for fn in (own.apply, replayed))
     np.testing.assert_allclose(found, expected, rtol=1e-5)
@@ -98,7 +99,7 @@ def test_whole_heads_dropout_and_statistics():
         small, x, train=True, mutable=["batch_stats"], rngs={"dropout": KEY}
     )
     assert y.shape == (2, 2)
-    assert updated["batch_stats"]["norm"]["mean"].shape == (6,)
+    assert trees.named_leaves(updated)["batch_stats/norm/mean"].shape == (6,)
 
 
 def test_dims_of_heads_are_refused_for_their_scale():
@@ -133,7 +134,9 @@ REFUSED = {
 @pytest.mark.parametrize(("model", "why"), REFUSED.values(), ids=list(REFUSED))
 def test_code_that_holds_numbers_is_refused_by_name(model, why):
     small, _, x = removed(model)
-    with pytest.raises(ValueError, match=f"the code of {type(model).__name__} .*({why})"):
+    with pytest.raises(
+        ValueError, match=f"the code of {type(model).__name__} .*({why})"
+    ):
         shrunk(model, small).apply(small, x)
 
 

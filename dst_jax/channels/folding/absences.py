@@ -1,13 +1,8 @@
-"""What values lack once units are removed, and parameters that make up for it.
-
-A *lack* is the original value minus the new one, at the positions that are kept. It
-begins where an operation sums over removed units that are constants, is carried along
-by linear operations, and ends where a parameter is added: the parameter takes it over.
-"""
+"""What values lack once units are removed, and the parameters that take it over."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,12 +11,11 @@ from jax.extend import core
 
 from dst_jax.channels.axis_units import FIXED, AxisUnits, Bools, new
 from dst_jax.channels.folding.constants import constants
+from dst_jax.channels.folding.lacks import Lack, Sources, Traced, TracedStep, sources_of
 from dst_jax.channels.folding.moves import MOVES, moved
 from dst_jax.channels.folding.partial_values import (
     Numbers,
-    PartialValue,
     known,
-    stretched,
     unknown,
 )
 from dst_jax.channels.folding.sums import WeightedSum, summed
@@ -33,9 +27,7 @@ from dst_jax.jaxprs.dataflow import Domain, NameStacks, results_of
 from dst_jax.jaxprs.module_paths import path_of
 from dst_jax.jaxprs.weight_labels import shape_of
 
-__all__ = ["Absences", "Lack", "Traced"]
-
-Sources = frozenset[int]
+__all__ = ["Absences"]
 
 ALIVE = "the unit depends on the input"
 EDGES = "the unit is constant and not 0, and the window reaches beyond the edges"
@@ -47,35 +39,6 @@ HANDED_ON += ("sharding_constraint", "reduce_precision")
 LOOPS = ("scan", "while", "cond", "shard_map")
 ORDERED = (*HANDED_ON, "broadcast_in_dim", "reshape", "squeeze")
 SPREAD = ("reduce_window_max", "reduce_window_min")
-
-
-class Lack(NamedTuple):
-    """What a value lacks at positions that are kept.
-
-    Attributes:
-      number: the original value minus the new one; 1 long where nothing differs.
-      sources: components of the units that it stems from.
-    """
-
-    number: Numbers
-    sources: Sources
-
-
-@dataclass(frozen=True)
-class Traced:
-    """What is known of a value in the original, and what it lacks in the new program.
-
-    Attributes:
-      units: its units.
-      value: what is known of it.
-      lack: what it lacks; None for nothing.
-      leaf: number of the input that it is, repeated and reshaped; None if it is none.
-    """
-
-    units: AxisUnits
-    value: PartialValue
-    lack: Lack | None = None
-    leaf: int | None = None
 
 
 class Absences(Domain[Traced]):
@@ -127,9 +90,11 @@ class Absences(Domain[Traced]):
         self, eqn: core.JaxprEqn, operands: Sequence[Traced], scope: NameStacks
     ) -> list[Traced]:
         """What is known of the results, and what they lack."""
-        units = results_of(eqn, [x.units for x in operands], self._labelling, scope[:-1])
+        units = results_of(
+            eqn, [x.units for x in operands], self._labelling, scope[:-1]
+        )
         path = "/".join(path_of("/".join(filter(None, map(str, scope)))))
-        step = _Step(eqn, path, operands)
+        step = TracedStep(eqn, path, operands)
         if eqn.primitive.name in (*MOVES, *HANDED_ON):
             return [self._moved(step, units[0])]
         for x in operands:
@@ -160,7 +125,7 @@ class Absences(Domain[Traced]):
     def _labelling(self) -> Labelling:
         return self.replay.labelling
 
-    def _moved(self, step: "_Step", units: AxisUnits) -> Traced:
+    def _moved(self, step: TracedStep, units: AxisUnits) -> Traced:
         """A value moved, copied or cast; a leaf stays one if its order stays."""
         eqn, operands = step.eqn, step.operands
         (value,) = constants(eqn, [x.value for x in operands])
@@ -175,11 +140,11 @@ class Absences(Domain[Traced]):
             if step.name in MOVES:
                 shape = shape_of(eqn.outvars[0])
                 number = moved(step.name, eqn.params, numbers, step.given, shape)
-            lack = Lack(number, _sources(lacks))
+            lack = Lack(number, sources_of(lacks))
         leaf = operands[0].leaf if step.name in ORDERED else None
         return Traced(units, value, self._trimmed(lack, units), leaf)
 
-    def _lack(self, step: "_Step") -> Lack | None:
+    def _lack(self, step: TracedStep) -> Lack | None:
         """What the results of an operation lack."""
         values = [x.value for x in step.operands]
         found = summed(step.name, step.eqn.params, values, step.given)
@@ -187,18 +152,18 @@ class Absences(Domain[Traced]):
             return self._of_sum(step, found)
         if step.name in ELEMENTWISE:
             return self._elementwise(step)
-        sources = _sources([x.lack for x in step.operands])
+        sources = sources_of([x.lack for x in step.operands])
         self._refuse(sources, step.reason(MIXED))
         for x in step.operands:
             self._opaque(step, x)
         return None
 
-    def _of_sum(self, step: "_Step", found: WeightedSum) -> Lack | None:
+    def _of_sum(self, step: TracedStep, found: WeightedSum) -> Lack | None:
         """What a sum lacks: removed constants, and what kept positions lack."""
         x = step.operands[found.operand]
         rank = len(step.given[found.operand])
         number = np.zeros((1,) * rank) if x.lack is None else x.lack.number
-        sources = _sources([x.lack])
+        sources = sources_of([x.lack])
         for axis in found.axes:
             held = self.replay.held(x.units)[axis]
             if held.all():
@@ -221,23 +186,23 @@ class Absences(Domain[Traced]):
             return None
         return Lack(found.of(number), sources)
 
-    def _elementwise(self, step: "_Step") -> Lack | None:
+    def _elementwise(self, step: TracedStep) -> Lack | None:
         lacks = [x.lack for x in step.operands]
         if not any(lacks):
             return None
         rank = len(shape_of(step.eqn.outvars[0]))
         numbers = [
-            np.zeros((1,) * rank) if own is None else own.number.reshape((1,) * rank if own.number.ndim != rank else own.number.shape)
+            np.zeros((1,) * rank) if own is None else _ranked(own.number, rank)
             for own in lacks
         ]
-        sources = _sources(lacks)
+        sources = sources_of(lacks)
         if step.name in ("add", "add_any", "sub"):
             sign = -1 if step.name == "sub" else 1
-            lack = Lack(numbers[0] + sign * numbers[1], sources)
             others = [x for x in step.operands if x.lack is None]
-            if others and self._absorbed(others[0], sum(numbers) * sign, sources):
+            number = sign * (numbers[0] + numbers[1])  # one of them is 0
+            if others and self._absorbed(others[0], number, sources):
                 return None
-            return lack if lack.number.any() else None
+            return Lack(numbers[0] + sign * numbers[1], sources)
         if step.name == "neg":
             return Lack(-numbers[0], sources)
         lacking = [i for i, own in enumerate(lacks) if own is not None]
@@ -262,7 +227,7 @@ class Absences(Domain[Traced]):
         self.taken[x.leaf] = Lack(before.number + own, before.sources | sources)
         return True
 
-    def _opaque(self, step: "_Step", x: Traced) -> None:
+    def _opaque(self, step: TracedStep, x: Traced) -> None:
         """Refuses what is removed of an operand, along axes that do not remain."""
         axes: Sequence[int] = range(x.units.rank)
         if step.name in SPREAD:
@@ -308,24 +273,6 @@ class Absences(Domain[Traced]):
             self.refused.setdefault(component, reason)
 
 
-class _Step(NamedTuple):
-    """An operation, its path and its operands."""
-
-    eqn: core.JaxprEqn
-    path: str
-    operands: Sequence[Traced]
-
-    @property
-    def name(self) -> str:
-        return self.eqn.primitive.name
-
-    @property
-    def given(self) -> list[tuple[int, ...]]:
-        return [shape_of(atom) for atom in self.eqn.invars]
-
-    def reason(self, why: str) -> Reason:
-        return Reason(self.name, self.path, why)
-
-
-def _sources(lacks: Sequence[Lack | None]) -> Sources:
-    return frozenset().union(*(own.sources for own in lacks if own is not None))
+def _ranked(number: Numbers, rank: int) -> Numbers:
+    """A number, or an array, as an array of this rank."""
+    return number.reshape((1,) * rank) if number.ndim == 0 else number

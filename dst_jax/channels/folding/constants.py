@@ -1,6 +1,7 @@
 """What is known of an operation's results, from what is known of its operands."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -52,10 +53,10 @@ def constants(
         return [_elementwise(eqn, operands)]
     if (found := _summed(eqn, operands, given)) is not None:
         return [found]
-    if name in EXTREMES and operands[0].known.all(tuple(eqn.params["axes"])).any():
-        axes = tuple(eqn.params["axes"])
-        x = operands[0]
-        return [PartialValue(EXTREMES[name](x.number, axes), x.known.all(axes))]
+    if name in EXTREMES:
+        x, axes = operands[0], tuple(eqn.params["axes"])
+        number = np.asarray(EXTREMES[name](x.number, axes))
+        return [PartialValue(number, np.asarray(x.known.all(axes)))]
     if name in WINDOWS:
         return [_uniform(operands[0], eqn.params["window_dimensions"])]
     if all(x.whole for x in operands):
@@ -68,7 +69,9 @@ def constants(
 def _elementwise(eqn: core.JaxprEqn, operands: Sequence[PartialValue]) -> PartialValue:
     rank = len(shape_of(eqn.outvars[0]))
     ranked = [
-        x if x.number.ndim == rank else PartialValue(*(a.reshape((1,) * rank) for a in x))
+        x
+        if x.number.ndim == rank
+        else PartialValue(*(a.reshape((1,) * rank) for a in x))
         for x in operands
     ]
     mask: Bools = np.ones((1,) * rank, bool)
@@ -79,12 +82,17 @@ def _elementwise(eqn: core.JaxprEqn, operands: Sequence[PartialValue]) -> Partia
     if not mask.any():
         return unknown(rank)
     numbers = np.broadcast_arrays(*(np.where(x.known, x.number, 0) for x in ranked))
-    (result,) = bind(eqn, [jnp.asarray(n, x.number.dtype) for n, x in zip(numbers, ranked, strict=True)])
+    (result,) = bind(
+        eqn,
+        [jnp.asarray(n, x.number.dtype) for n, x in zip(numbers, ranked, strict=True)],
+    )
     return PartialValue(np.asarray(result), mask)
 
 
 def _summed(
-    eqn: core.JaxprEqn, operands: Sequence[PartialValue], given: Sequence[tuple[int, ...]]
+    eqn: core.JaxprEqn,
+    operands: Sequence[PartialValue],
+    given: Sequence[tuple[int, ...]],
 ) -> PartialValue | None:
     found = summed(eqn.primitive.name, eqn.params, operands, given)
     if found is None:
@@ -94,11 +102,12 @@ def _summed(
     if found.edges:
         open_ = open_ | (x.number != 0)
     rank = len(shape_of(eqn.outvars[0]))
+    result: Any = eqn.outvars[0].aval
     shape = np.broadcast_shapes(x.number.shape, x.known.shape)
     if any(shape[axis] != 1 for axis in found.window):
         return unknown(rank)
     number: Numbers = found.of(np.where(open_, 0, x.number))
-    return PartialValue(number.astype(eqn.outvars[0].aval.dtype), ~found.reads(open_))
+    return PartialValue(number.astype(result.dtype), ~found.reads(open_))
 
 
 def _uniform(x: PartialValue, sizes: Sequence[int]) -> PartialValue:

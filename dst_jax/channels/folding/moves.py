@@ -5,21 +5,22 @@ from typing import Any
 
 import numpy as np
 
-from dst_jax.channels.folding.partial_values import Numbers, stretched
+from dst_jax.channels.folding.partial_values import Numbers, ValueShape, stretched
 from dst_jax.jaxprs.axis_moves import matched
 
 __all__ = ["MOVES", "moved"]
 
-Shape = tuple[int, ...]
-Move = Callable[[Mapping[str, Any], Sequence[Numbers], Sequence[Shape], Shape], Numbers]
+Move = Callable[
+    [Mapping[str, Any], Sequence[Numbers], Sequence[ValueShape], ValueShape], Numbers
+]
 
 
 def moved(
     name: str,
     params: Mapping[str, Any],
     arrays: Sequence[Numbers],
-    given: Sequence[Shape],
-    shape: Shape,
+    given: Sequence[ValueShape],
+    shape: ValueShape,
 ) -> Numbers:
     """The result of an operation of `MOVES`.
 
@@ -38,7 +39,7 @@ def moved(
 
 
 def _broadcast_in_dim(
-    params: Mapping[str, Any], arrays: Sequence[Numbers], given: Any, shape: Shape
+    params: Mapping[str, Any], arrays: Sequence[Numbers], given: Any, shape: ValueShape
 ) -> Numbers:
     del given
     (x,) = arrays
@@ -51,8 +52,8 @@ def _broadcast_in_dim(
 def _reshape(
     params: Mapping[str, Any],
     arrays: Sequence[Numbers],
-    given: Sequence[Shape],
-    shape: Shape,
+    given: Sequence[ValueShape],
+    shape: ValueShape,
 ) -> Numbers:
     del params
     (x,), (before,) = arrays, given
@@ -66,28 +67,28 @@ def _reshape(
 
 
 def _transpose(
-    params: Mapping[str, Any], arrays: Sequence[Numbers], given: Any, shape: Shape
+    params: Mapping[str, Any], arrays: Sequence[Numbers], given: Any, shape: ValueShape
 ) -> Numbers:
     del given, shape
     return arrays[0].transpose(params["permutation"])
 
 
 def _squeeze(
-    params: Mapping[str, Any], arrays: Sequence[Numbers], given: Any, shape: Shape
+    params: Mapping[str, Any], arrays: Sequence[Numbers], given: Any, shape: ValueShape
 ) -> Numbers:
     del given, shape
     return arrays[0].squeeze(tuple(params["dimensions"]))
 
 
 def _rev(
-    params: Mapping[str, Any], arrays: Sequence[Numbers], given: Any, shape: Shape
+    params: Mapping[str, Any], arrays: Sequence[Numbers], given: Any, shape: ValueShape
 ) -> Numbers:
     del given, shape
     return np.flip(arrays[0], params["dimensions"])
 
 
 def _slice(
-    params: Mapping[str, Any], arrays: Sequence[Numbers], given: Any, shape: Shape
+    params: Mapping[str, Any], arrays: Sequence[Numbers], given: Any, shape: ValueShape
 ) -> Numbers:
     del given, shape
     (x,) = arrays
@@ -101,12 +102,14 @@ def _slice(
 def _concatenate(
     params: Mapping[str, Any],
     arrays: Sequence[Numbers],
-    given: Sequence[Shape],
-    shape: Shape,
+    given: Sequence[ValueShape],
+    shape: ValueShape,
 ) -> Numbers:
     del shape
     axis = params["dimension"]
-    rest = np.broadcast_shapes(*((*x.shape[:axis], 1, *x.shape[axis + 1 :]) for x in arrays))
+    rest = np.broadcast_shapes(
+        *((*x.shape[:axis], 1, *x.shape[axis + 1 :]) for x in arrays)
+    )
     parts = [
         np.broadcast_to(x, (*rest[:axis], own[axis], *rest[axis + 1 :]))
         for x, own in zip(arrays, given, strict=True)
@@ -117,8 +120,8 @@ def _concatenate(
 def _pad(
     params: Mapping[str, Any],
     arrays: Sequence[Numbers],
-    given: Sequence[Shape],
-    shape: Shape,
+    given: Sequence[ValueShape],
+    shape: ValueShape,
 ) -> Numbers:
     del shape
     x, value = arrays

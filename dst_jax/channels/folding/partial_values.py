@@ -7,9 +7,10 @@ import numpy as np
 
 from dst_jax.channels.axis_units import Bools
 
-__all__ = ["Numbers", "PartialValue", "known", "stretched", "unknown"]
+__all__ = ["Numbers", "PartialValue", "ValueShape", "known", "stretched", "unknown"]
 
 Numbers = np.ndarray[Any, np.dtype[Any]]
+ValueShape = tuple[int, ...]
 
 
 class PartialValue(NamedTuple):

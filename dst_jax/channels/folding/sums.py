@@ -7,11 +7,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dst_jax.channels.axis_units import Bools
-from dst_jax.channels.folding.partial_values import Numbers, PartialValue, stretched
+from dst_jax.channels.folding.partial_values import (
+    Numbers,
+    PartialValue,
+    ValueShape,
+    stretched,
+)
 
 __all__ = ["WeightedSum", "summed"]
-
-Shape = tuple[int, ...]
 
 
 class WeightedSum(NamedTuple):
@@ -20,7 +23,8 @@ class WeightedSum(NamedTuple):
     Attributes:
       operand: number of the operand.
       of: the result for an array of the operand, 1 long where nothing differs.
-      reads: of marked positions, the results that read any with a weight other than 0.
+      reads: function from marked positions to the results that read any of them with a
+        weight other than 0.
       read: the positions that any result reads with a weight other than 0.
       axes: axes of the operand over which it sums.
       window: axes along which it slides a window.
@@ -40,7 +44,7 @@ def summed(
     name: str,
     params: Mapping[str, Any],
     operands: Sequence[PartialValue],
-    given: Sequence[Shape],
+    given: Sequence[ValueShape],
 ) -> WeightedSum | None:
     """An operation as a sum; None if it is none, or its weights are not known.
 
@@ -67,7 +71,7 @@ def summed(
     return None
 
 
-def _reduce_sum(axes: Sequence[int], shape: Shape) -> WeightedSum:
+def _reduce_sum(axes: Sequence[int], shape: ValueShape) -> WeightedSum:
     def of(x: Numbers) -> Numbers:
         return np.asarray(stretched(x, axes, shape).sum(tuple(axes)))
 
@@ -77,7 +81,7 @@ def _reduce_sum(axes: Sequence[int], shape: Shape) -> WeightedSum:
     return WeightedSum(0, of, reads, np.ones((1,) * len(shape), bool), tuple(axes))
 
 
-def _windows(params: Mapping[str, Any], shape: Shape) -> WeightedSum:
+def _windows(params: Mapping[str, Any], shape: ValueShape) -> WeightedSum:
     sizes = params["window_dimensions"]
     strides = zip(sizes, params["window_strides"], strict=True)
     window = tuple(axis for axis, pair in enumerate(strides) if pair != (1, 1))
@@ -89,14 +93,15 @@ def _windows(params: Mapping[str, Any], shape: Shape) -> WeightedSum:
         np.ones((1,) * len(shape), bool),
         (),
         window,
-        any(map(any, params["padding"])) or any(n != 1 for n in params["base_dilation"]),
+        any(map(any, params["padding"]))
+        or any(n != 1 for n in params["base_dilation"]),
     )
 
 
 def _product(
     contracted: Sequence[Sequence[int]],
     operands: Sequence[PartialValue],
-    given: Sequence[Shape],
+    given: Sequence[ValueShape],
 ) -> WeightedSum | None:
     weights = next((i for i in (1, 0) if operands[i].whole), None)
     if weights is None:
@@ -122,7 +127,8 @@ def _product(
     order = np.argsort(axes)
     read = np.ones((1,) * len(given[side]), bool)
     read = read & np.expand_dims(
-        ever.transpose(order), tuple(i for i in range(len(given[side])) if i not in axes)
+        ever.transpose(order),
+        tuple(i for i in range(len(given[side])) if i not in axes),
     )
     return WeightedSum(
         side,
@@ -134,13 +140,15 @@ def _product(
 
 
 def _convolution(
-    params: Mapping[str, Any], kernel: PartialValue, given: Sequence[Shape]
+    params: Mapping[str, Any], kernel: PartialValue, given: Sequence[ValueShape]
 ) -> WeightedSum:
     numbers, groups = params["dimension_numbers"], params["feature_group_count"]
     lhs, rhs, out = numbers.lhs_spec, numbers.rhs_spec, numbers.out_spec
     rank = len(lhs)
     windows = tuple(range(2, rank))
-    whole = stretched(kernel.number, range(rank), given[1]).transpose(rhs[1], rhs[0], *rhs[2:])
+    whole = stretched(kernel.number, range(rank), given[1]).transpose(
+        rhs[1], rhs[0], *rhs[2:]
+    )
     weights = whole.sum(windows, np.float64)
     support = (whole != 0).any(windows)
 
@@ -148,7 +156,9 @@ def _convolution(
         x = stretched(x, [lhs[1]], given[0]).transpose(lhs)
         x = x.reshape(x.shape[0], groups, -1)
         by_group = weights.reshape(weights.shape[0], groups, -1)
-        y = np.einsum("bgi,igo->bgo", x, by_group).reshape(x.shape[0], -1, *[1] * (rank - 2))
+        y = np.einsum("bgi,igo->bgo", x, by_group).reshape(
+            x.shape[0], -1, *[1] * (rank - 2)
+        )
         return np.moveaxis(y, range(rank), out)
 
     def reads(marked: Bools) -> Bools:

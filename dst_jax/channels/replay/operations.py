@@ -13,7 +13,7 @@ from dst_jax.channels.replay.held_positions import Held, full, relaid, taken
 from dst_jax.channels.rules.elementwise import ELEMENTWISE
 from dst_jax.jaxprs.axis_moves import matched
 
-__all__ = ["bind", "cut", "is_zero", "replayed", "typed", "zeros"]
+__all__ = ["bind", "cut", "replayed", "typed"]
 
 Arrays = Sequence[Array]
 AllHeld = Sequence[Held]
@@ -89,39 +89,6 @@ def cut(array: Array, want: Held) -> Array:
     [0, 2]
     """
     return relaid(array, full(array.shape), want)
-
-
-def is_zero(name: str, have: AllHeld, want: AllHeld) -> bool:
-    """Whether results hold nothing, or nothing but sums over what holds nothing.
-
-    Args:
-      name: name of the primitive.
-      have: positions that are held of the operands.
-      want: positions that are held of the results.
-
-    >>> nothing, both = np.zeros(2, bool), np.ones(2, bool)
-    >>> is_zero("dot_general", [(both, nothing)], [(both,)])
-    True
-    """
-    if all(map(_is_empty, want)):
-        return True
-    return name in SUMS and any(map(_is_empty, have))
-
-
-def zeros(eqn: core.JaxprEqn, want: AllHeld) -> list[Array]:
-    """Zeros for the positions of an equation's results that are held.
-
-    >>> import jax
-    >>> program = jax.make_jaxpr(lambda x: x + 1)(jnp.ones(2))
-    >>> zeros(program.eqns[0], [(np.array([True, False]),)])[0].tolist()
-    [0.0]
-    """
-    pairs = zip(want, eqn.outvars, strict=True)
-    return [jnp.zeros(_shape(has), var.aval.dtype) for has, var in pairs]
-
-
-def _is_empty(has: Held) -> bool:
-    return any(mask.size and not mask.any() for mask in has)
 
 
 def _shape(has: Held) -> tuple[int, ...]:
@@ -309,7 +276,6 @@ def _convolution(
     return bind(eqn, [x, kernel], feature_group_count=groups)
 
 
-SUMS = ("conv_general_dilated", "dot_general", "reduce_sum")
 RULES: dict[str, Callable[[core.JaxprEqn, Arrays, AllHeld, AllHeld], list[Array]]] = {
     "broadcast_in_dim": _broadcast_in_dim,
     "concatenate": _concatenate,
