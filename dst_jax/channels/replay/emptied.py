@@ -22,6 +22,7 @@ def is_zero(name: str, have: Sequence[Held], want: Sequence[Held]) -> bool:
       have: positions that are held of the operands.
       want: positions that are held of the results.
 
+    >>> import numpy as np
     >>> nothing, both = np.zeros(2, bool), np.ones(2, bool)
     >>> is_zero("dot_general", [(both, nothing)], [(both,)])
     True
@@ -35,6 +36,7 @@ def zeros(eqn: core.JaxprEqn, want: Sequence[Held]) -> list[Array]:
     """Zeros for the positions of an equation's results that are held.
 
     >>> import jax
+    >>> import numpy as np
     >>> program = jax.make_jaxpr(lambda x: x + 1)(jnp.ones(2))
     >>> zeros(program.eqns[0], [(np.array([True, False]),)])[0].tolist()
     [0.0]
