@@ -1,7 +1,7 @@
 """What shrinks together in a function: groups of units from a trace."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -23,6 +23,9 @@ from dst_jax.jaxprs.weight_labels import shape_of
 
 __all__ = ["Groups", "groups"]
 
+UnitLabel = tuple[str | None, int]
+"""The group and the unit of a position; `(None, -1)` if it is of none."""
+
 OUTPUT = Reason("output", "", "the function returns it")
 
 
@@ -43,7 +46,7 @@ class Groups(dict[str, Group]):
         *,
         shapes: Mapping[str, tuple[int, ...]],
         fixed: Mapping[tuple[str, int], tuple[Reason, ...]],
-        aux: Mapping[str, tuple[tuple[tuple[str | None, int], ...], ...]],
+        aux: Mapping[str, tuple[tuple[UnitLabel, ...], ...]],
         split: SplitSide = "outer",
     ):
         super().__init__(found)
@@ -130,6 +133,63 @@ class Groups(dict[str, Group]):
             split=self.split,
         )
 
+    def extended(
+        self, leaves: Mapping[str, tuple[tuple[int, ...], int, Sequence[UnitLabel]]]
+    ) -> "Groups":
+        """The groups with leaves of another tree that lose positions with them.
+
+        Args:
+          leaves: by path `(shape, axis, labels)`: the group and the unit of every
+            position of the axis, as in `aux`.
+
+        >>> group = Group("a", 2, (("a", 0, np.array([0, 1])),), ("produces",))
+        >>> found = Groups({"a": group}, shapes={"a": (2,)}, fixed={}, aux={})
+        >>> more = found.extended({"b": ((3, 2), 1, [("a", 1), ("a", 0)])})
+        >>> more["a"].members[1][2].tolist()
+        [1, 0]
+        """
+        found = dict(self)
+        for path, (_, axis, labels) in leaves.items():
+            for name in {group for group, _ in labels if group is not None}:
+                units = np.array([unit if own == name else -1 for own, unit in labels])
+                group = found[name]
+                found[name] = replace(
+                    group,
+                    members=(*group.members, (path, axis, units)),
+                    roles=(*group.roles, "reads"),
+                )
+        shapes = {path: shape for path, (shape, _, _) in leaves.items()}
+        return Groups(
+            found,
+            shapes=self.shapes | shapes,
+            fixed=self.fixed,
+            aux=self.aux,
+            split=self.split,
+        )
+
+    def only(self, names: Collection[str]) -> "Groups":
+        """Some of the groups; positions of the others are labelled as of none.
+
+        >>> group = Group("a", 1, (), ())
+        >>> found = Groups({"a": group, "b": group}, shapes={}, fixed={}, aux={})
+        >>> list(found.only(["b"]))
+        ['b']
+        """
+
+        def label(own: UnitLabel) -> UnitLabel:
+            return own if own[0] in names else (None, -1)
+
+        return Groups(
+            {name: group for name, group in self.items() if name in names},
+            shapes=self.shapes,
+            fixed=self.fixed,
+            aux={
+                path: tuple(tuple(map(label, labels)) for labels in axes)
+                for path, axes in self.aux.items()
+            },
+            split=self.split,
+        )
+
 
 def groups(
     fn: Callable[..., Any],
@@ -199,8 +259,8 @@ def _renumbered(
 
 
 def _labels_left(
-    labels: tuple[tuple[str | None, int], ...], numbers: Mapping[str, Ints]
-) -> tuple[tuple[str | None, int], ...]:
+    labels: tuple[UnitLabel, ...], numbers: Mapping[str, Ints]
+) -> tuple[UnitLabel, ...]:
     """The groups and the units of the positions of an axis that are kept."""
     new = (
         (name, unit if name is None else int(numbers[name][unit]))

@@ -126,6 +126,36 @@ class Plan:
             )
         return Plan.of(self.groups, both)
 
+    def since(self, earlier: "Plan | None") -> dict[str, Bools]:
+        """What is kept of what an earlier plan leaves: `earlier.then(since)` is this.
+
+        Args:
+          earlier: a plan of the same groups; None for the whole network.
+
+        Raises:
+          ValueError: the earlier plan has removed something that this one keeps, or is
+            one of other groups.
+
+        >>> import jax.numpy as jnp
+        >>> from dst_jax import channels
+        >>> w, x = {"a": jnp.ones((1, 3)), "b": jnp.ones((3, 1))}, jnp.ones((1, 1))
+        >>> groups = channels.groups(lambda w, x: x @ w["a"] @ w["b"])(w, x)
+        >>> plan = Plan.of(groups, {"a": [True, False, True]})
+        >>> plan.then({"a": [False, True]}).since(plan)["a"].tolist()
+        [False, True]
+        """
+        if earlier is None:
+            return self.keep
+        for name, units in self.kept.items():
+            checks.one_of("group", name, earlier.kept)
+            gone = sorted(set(units) - set(earlier.kept[name]))
+            if gone:
+                raise ValueError(f"an earlier plan has removed {name!r} units {gone}")
+        return {
+            name: np.isin(earlier.kept[name], units)
+            for name, units in self.kept.items()
+        }
+
     def remove(self, tree: Any) -> Any:
         """A whole tree without what the plan removes; see `channels.remove`."""
         return remove(tree, self.groups, self.keep)
@@ -150,6 +180,8 @@ class Plan:
         ValueError: a plan must have the entry 'shapes', got ('kept',)
         """
         groups = from_record(record)
+        if "kept" not in record:
+            raise ValueError(f"a plan must have the entry 'kept', got {tuple(record)}")
         if not isinstance(record["kept"], dict):
             raise ValueError(f"kept must be a mapping, got {record['kept']!r}")
         keep = {}

@@ -1,14 +1,16 @@
 """Groups as JSON has them: members as runs of consecutive units."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
+from dst_jax import checks
 from dst_jax.channels.axis_units import Ints
 from dst_jax.channels.groups import Groups
 from dst_jax.channels.partition import Group
 from dst_jax.channels.reasons import Reason
+from dst_jax.channels.relations import SplitSide
 
 __all__ = ["from_record", "to_record"]
 
@@ -79,6 +81,7 @@ def from_record(record: Mapping[str, Any]) -> Groups:
         raise ValueError(
             f"a plan has entries of another form: {type(error).__name__}: {error}"
         ) from None
+    checks.one_of("split", record["split"], get_args(SplitSide))
     for name, group in found.items():
         for path, axis, units in group.members:
             shape = shapes.get(path, ())

@@ -1,16 +1,21 @@
 """The model of a network from which units have been removed."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import jax
 from jaxtyping import Array
 
-from dst_jax import channels
+from dst_jax import channels, trees
 from dst_jax.channels import Groups, Plan
 from dst_jax.typing import Model, Network, Variables
 
-__all__ = ["Smaller", "groups_of", "smaller_network"]
+__all__ = ["Smaller", "groups_of", "labelled", "smaller_network"]
+
+
+def _no_groups() -> Groups:
+    return Groups({}, shapes={}, fixed={}, aux={})
 
 
 @dataclass(frozen=True)
@@ -24,7 +29,8 @@ class Smaller:
     Attributes:
       whole: the model from which units have been removed.
       plan: what is kept of it.
-      groups: the groups of the whole model, `aux` by name of the activation map.
+      groups: the groups of the whole model, `aux` by name of the activation map. Those
+        of the plan, without `aux`, if they are not given.
 
     >>> import flax.linen as nn, jax, jax.numpy as jnp
     >>> from dst_jax.models.linen import Linen
@@ -38,7 +44,11 @@ class Smaller:
 
     whole: Model
     plan: Plan
-    groups: Groups = field(compare=False, repr=False)
+    groups: Groups = field(default_factory=_no_groups, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if not self.groups.shapes:
+            object.__setattr__(self, "groups", self.plan.groups)
 
     @property
     def plans(self) -> tuple[dict[str, Any], ...]:
@@ -50,9 +60,17 @@ class Smaller:
         """The groups of what is left."""
         return self.groups.after(self.plan.keep)
 
+    def whole_variables(self, variables: Variables) -> dict[str, Any]:
+        """The shapes that variables had before anything was removed."""
+
+        def of(path: str, leaf: Any) -> jax.ShapeDtypeStruct:
+            shape = self.plan.shapes.get(path, leaf.shape)
+            return jax.ShapeDtypeStruct(shape, leaf.dtype)
+
+        return trees.map_named(of, dict(variables))
+
     def init(self, key: Array, example: Array) -> dict[str, Any]:
-        """Fresh variables of the smaller shapes: those that the whole model would have,
-        without what is removed.
+        """Fresh variables: those of the whole model without what is removed.
 
         Raises:
           ValueError: the whole model does not say how it is initialised.
@@ -76,7 +94,8 @@ class Smaller:
             outputs, *rest = self.whole(variables, x, train=train, rngs=rngs)
             return outputs, rest
 
-        small = channels.smaller(whole, self.groups, self.plan.keep, has_aux=True)
+        plan = self.plan
+        small = channels.smaller(whole, plan.groups, plan.keep, has_aux=True)
         outputs, (maps, updated) = small(dict(variables), x)
         return outputs, maps, updated
 
@@ -103,13 +122,35 @@ def groups_of(
     ['layers_0']
     """
     if isinstance(network.model, Smaller):
-        return network.model.left
+        model = labelled(network, example).model
+        assert isinstance(model, Smaller)
+        return model.left
 
     def forward(variables: Variables, x: Array) -> tuple[Any, Any]:
         return network.model(variables, x, train=False, rngs=None)[:2]
 
     found = channels.groups(forward, has_aux=True, split=split)
     return found(dict(network.variables), example)
+
+
+def labelled(network: Network, example: Any) -> Network:
+    """A network whose model knows what is kept of its activation maps.
+
+    A network that was loaded, and so has no `aux` in its model's groups, is traced.
+
+    Args:
+      network: any network; one of which nothing has been removed is returned as it is.
+      example: an input, or its shape and dtype.
+
+    >>> labelled(Network(print, {"params": {}}), None).model is print
+    True
+    """
+    model = network.model
+    if not isinstance(model, Smaller) or model.groups.aux:
+        return network
+    whole = Network(model.whole, model.whole_variables(network.variables))
+    found = groups_of(whole, example, split=model.plan.split)
+    return network._replace(model=replace(model, groups=found))
 
 
 def smaller_network(
@@ -121,7 +162,7 @@ def smaller_network(
       network: the network; one from which units have been removed has one plan in the
         end, in the coordinates of the whole.
       groups: from `groups_of`.
-      keep: `{group: bool[size]}`, or a plan of a whole network.
+      keep: `{group: bool[size]}`, or a plan of the whole network.
 
     Raises:
       ValueError: as `channels.remove`.
@@ -136,11 +177,12 @@ def smaller_network(
     >>> network.model.plan.kept, network.model.whole == model
     ({'layers_0': (2, 3)}, True)
     """
-    chosen = keep.keep if isinstance(keep, Plan) else keep
     model = network.model
+    if isinstance(keep, Plan):
+        keep = keep.since(model.plan if isinstance(model, Smaller) else None)
     if isinstance(model, Smaller):
-        small = Smaller(model.whole, model.plan.then(chosen), model.groups)
+        small = replace(model, plan=model.plan.then(keep))
     else:
-        small = Smaller(model, Plan.of(groups, chosen), groups)
+        small = Smaller(model, Plan.of(groups, keep), groups)
     both = dict(network.variables), network.mask
-    return Network(small, *channels.remove(both, groups, chosen))
+    return Network(small, *channels.remove(both, groups, keep))

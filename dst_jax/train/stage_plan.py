@@ -27,6 +27,7 @@ __all__ = [
     "apply_hook",
     "objective_of",
     "plan_stage",
+    "rehearsed_hook",
     "train_step",
 ]
 
@@ -172,6 +173,20 @@ def abstract_hook(
     return abstract_like(found, context.sharding)
 
 
+def rehearsed_hook(
+    hook: Hook | None, network: Network, context: Context
+) -> Network | None:
+    """The shapes of a network such as a hook hands on, with which to check options.
+
+    They are those of `abstract_hook`; a hook whose shapes depend on values may have a
+    method `rehearse(network, *, context)` that says which are to be expected.
+    """
+    rehearse = getattr(hook, "rehearse", None)
+    if rehearse is None:
+        return abstract_hook(hook, network, context)
+    return abstract_like(rehearse(network, context=context), context.sharding)
+
+
 def objective_of(context: Context, stage: Stage, entered: Network) -> Objective:
     """The stage's objective; FLOPs-aware weights follow from what it starts from."""
     if not stage.flops_aware:
@@ -232,7 +247,7 @@ def _check(context: Context, stage: Stage, entered: Network) -> None:
     terms = [term for term in stage.objective.terms if term.over == "maps"]
     if stage.flops_aware and not terms:
         raise ValueError("flops_aware needs a term over maps, got none")
-    names = context.maps_of(entered) if terms else []
+    names = context.maps_of(entered, train=True) if terms else []
     for term in terms:
         try:
             rules = [(pattern, True) for pattern in term.layers]
