@@ -26,14 +26,14 @@ _Tangent = Array | SymbolicZero
 
 
 def pointwise_conv(
-    x: Float[Array, "batch *map inputs"],
-    kernel: Float[Array, "*window inputs outputs"],
+    x: Float[Array, "batch *channels_and_map"],
+    kernel: Float[Array, "*window_and_channels"],
     strides: Sequence[int],
     padding: str | Sequence[tuple[int, int]],
     *,
     products: bool | None = None,
     **options: Any,
-) -> Float[Array, "batch *new_map outputs"]:
+) -> Float[Array, "batch *new_channels_and_map"]:
     """A convolution; if it is 1x1, its gradients are matrix products.
 
     Takes the place of `conv_general_dilated` in `flax.linen.Conv`. Convolutions with a
@@ -63,9 +63,9 @@ def pointwise_conv(
     def convolve(x: Array, kernel: Array) -> Array:
         return lax.conv_general_dilated(x, kernel, strides, padding, **options)
 
-    y = jax.eval_shape(convolve, x, kernel)
     if products is None:
-        large = math.prod(y.shape) * kernel.shape[-2] >= _LEAST
+        positions = (-(-n // s) for n, s in zip(x.shape[1:-1], strides, strict=True))
+        large = math.prod((len(x), *positions, *kernel.shape)) >= _LEAST
         products = large and jax.default_backend() == "cpu"
     if not products or not _is_pointwise(x, kernel, padding, options):
         return convolve(x, kernel)
