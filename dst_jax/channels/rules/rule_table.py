@@ -14,6 +14,14 @@ __all__ = ["apply"]
 
 UnitRule = Callable[[Equation, Sequence[AxisUnits]], list[AxisUnits]]
 
+
+def _bits(equation: Equation, operands: Sequence[AxisUnits]) -> list[AxisUnits]:
+    """Bits read as numbers of as many bits go position by position."""
+    if equation.given != equation.shapes:
+        return equation.fixed(operands, "numbers of other sizes share its bits")
+    return elementwise(equation, operands)
+
+
 RULES: dict[str, UnitRule] = {
     **dict.fromkeys(ELEMENTWISE, elementwise),
     **INDEXING,
@@ -21,6 +29,7 @@ RULES: dict[str, UnitRule] = {
     **PRODUCTS,
     **REDUCTIONS,
     "optimization_barrier": hand_on,
+    "bitcast_convert_type": _bits,
 }
 RANDOM = ("random_", "rng_", "threefry")
 UNKNOWN = "channels has no rule for this operation"
