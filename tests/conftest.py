@@ -25,6 +25,8 @@ install_import_hook("dst_jax", "checker.check")
 compiled = tempfile.TemporaryDirectory(prefix="dst_jax-tests-")
 os.environ["JAX_COMPILATION_CACHE_DIR"] = compiled.name
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
+# Most programs of tests run a few times: LLVM's optimisations would take longer.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 import jax  # noqa: E402
 
@@ -101,6 +103,13 @@ def pytest_configure(config):
 def torch():
     """PyTorch; without it the test is skipped."""
     return pytest.importorskip("torch")
+
+
+@pytest.fixture
+def scan3_off():
+    """Skips what JAX 0.12 cannot do, or does wrongly, with `JAX_SCAN3=1`."""
+    if getattr(jax.config, "jax_scan3", False):
+        pytest.skip("JAX_SCAN3: no gradient, no vmap, no reverse, no loop of length 0")
 
 
 def pytest_itemcollected(item):

@@ -224,6 +224,7 @@ def name(request):
     return request.param
 
 
+@pytest.mark.slow
 def test_pruned_weights_are_exactly_zero_after_every_step(name):
     for params, state in _trajectory(name)[0]:
         seen = pruning.sparse_params(params, state)
@@ -331,6 +332,7 @@ def test_another_seed_is_another_mask(name):
     assert not _same(*masks)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", _cases(n for n in MEMBERS if " " not in n))
 def test_in_every_composition_at_once(name):
     """MultiSteps(chain(multi_transform(inject_hyperparams(method)))), bfloat16."""

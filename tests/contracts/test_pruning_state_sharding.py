@@ -114,7 +114,6 @@ def found():
         [sys.executable, "-W", "error", "-c", PROGRAM, json.dumps(NAMES)],
         env={
             **os.environ,
-            "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",  # these programs run but once
             "JAX_PLATFORMS": "cpu",
             "XLA_FLAGS": flags,
         },

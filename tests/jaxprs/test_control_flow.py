@@ -65,7 +65,10 @@ def test_a_scan_counts_the_zeros_of_every_carry():
 
 
 @pytest.mark.parametrize("reverse", [False, True])
-def test_a_scan_over_layers_with_outputs(reverse):
+def test_a_scan_over_layers_with_outputs(reverse, request):
+    if reverse:
+        request.getfixturevalue("scan3_off")
+
     def fn(ws, x):
         return lax.scan(
             lambda c, w: (layer(w, c), c @ w), x, ws, reverse=reverse, unroll=2
@@ -85,6 +88,7 @@ def test_a_scan_over_layers_with_outputs(reverse):
     assert np.sum(ints(counts), 0).tolist() == summed(unrolled, LAYERS, X)
 
 
+@pytest.mark.usefixtures("scan3_off")
 def test_a_scan_without_iterations_counts_nothing():
     assert count(lambda w, x: scanned(w, x, 0), W, X) == [[0] * 5]
 
@@ -197,6 +201,7 @@ def test_keys_are_paths_through_loops_and_branches():
     ]
 
 
+@pytest.mark.usefixtures("scan3_off")
 def test_a_train_step_counts_the_backward_pass():
     def loss(w, x):
         return scanned(w, x).sum()

@@ -387,7 +387,9 @@ def _batched(net, *inputs):
 
 
 @pytest.mark.parametrize("batch", [(), (2,)])
-def test_modules_of_equinox(batch):
+def test_modules_of_equinox(batch, request):
+    if batch:
+        request.getfixturevalue("scan3_off")
     net = eqx.filter_eval_shape(_equinox, KEY)
     fn = _batched if batch else _called
     image, tokens = jnp.ones((*batch, 3, 8, 8)), jnp.zeros((*batch, 5), int)

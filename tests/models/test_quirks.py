@@ -78,6 +78,7 @@ def test_auxiliary_heads_run_in_training_only():
     assert not {"aux1", "aux2"} & without["params"].keys()
 
 
+@pytest.mark.slow
 def test_mobilenets_stems_have_their_strides():
     def last_map(name, **options):
         model = models.create(name, num_classes=4, width=0.25, **options)

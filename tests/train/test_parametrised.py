@@ -196,10 +196,12 @@ def test_every_stage_compiles_once(finished):
 def main(out):
     """On one device and on two; run in a process of its own."""
     found = {}
-    for case, devices in itertools.product(CASES, (1, 2)):
+    compiled = {1: {}, 2: {}}
+    for case, devices in itertools.product(CASES, compiled):
         mesh = make_mesh(jax.devices()[:devices])
         directory = f"{out}.{case}.{devices}"
-        context = build(directory, mesh=mesh, dtype="float64")
+        shared_steps = {"mesh": mesh, "compiled": compiled[devices]}
+        context = build(directory, dtype="float64", **shared_steps)
         init = jax.device_put(fresh(64), context.sharding)
         train.train(context, pipeline(case), config={}, init=init)
         path = context.run.checkpoints / "tuned"
@@ -207,9 +209,8 @@ def main(out):
         for name, leaf in named_leaves(network.params).items():
             assert len(leaf.sharding.device_set) == devices
             found[f"{case}/{name}/{devices}"] = leaf
-        steps = [key for key in context.compiled if key[0] == "train"]
-        assert len(TRACES) == len(steps)
-        TRACES.clear()
+    steps = [key for made in compiled.values() for key in made if key[0] == "train"]
+    assert len(TRACES) == len(steps)
     np.savez(out, **found)
 
 

@@ -24,7 +24,7 @@ PROGRAM = textwrap.dedent("""
 
     out = sys.argv[1]
     dataset = data.load("digits", image_size=8)
-    model = ResNet(BasicBlock, (1, 1), num_classes=10, width=0.0625, stem="cifar",
+    model = ResNet(BasicBlock, (1,), num_classes=10, width=0.0625, stem="cifar",
                    dtype="float64")
     found = {}
     for devices in (1, 4):

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 
+import jax
 import pytest
 
 FLAGS = ("JAX_REMAT3", "JAX_SCAN3", "JAX_CUSTOM_VJP3")
@@ -90,3 +91,35 @@ def test_counts_are_those_without_the_flags():
     )
     assert run.returncode == 0, run.stderr
     assert json.loads(run.stdout) == json.loads(json.dumps(expected["FOUND"]))
+
+
+REFUSED = """
+import jax
+import jax.numpy as jnp
+
+from dst_jax import cost
+
+
+def backwards(w, x):
+    steps = jnp.ones(3)
+    return jax.lax.scan(lambda x, _: (x @ w, None), x, steps, reverse=True)[0]
+
+
+try:
+    cost.count(backwards)(jnp.ones((4, 4)), jnp.ones((2, 4)))
+except ValueError as error:
+    print(error)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(jax.config, "jax_scan3"), reason="no such loops yet")
+def test_a_loop_that_jax_runs_in_another_order_is_refused_by_name():
+    run = subprocess.run(
+        [sys.executable, "-c", REFUSED],
+        env=os.environ | dict.fromkeys(FLAGS, "1"),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "cannot count the multiplications of 'Scan3'" in run.stdout

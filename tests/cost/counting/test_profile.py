@@ -143,6 +143,7 @@ def nested(ws, x):
     return lax.scan(outer, x, None, length=2)
 
 
+@pytest.mark.usefixtures("scan3_off")
 def test_a_scan_is_unrolled():
     ws = jnp.stack([W, W + 1, W.T])
 

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[3]
 COMMAND = [sys.executable, "-m", "experiments.mnist_lenet5"]
 OPTIONS = [
     *("--preset", "demo", "--model.name", "mlp", "--data.image-size", "16"),
-    *("--run.log-every", "1", "--pretrain.epochs", "2", "--prune.induce-epochs", "1"),
+    *("--run.log-every", "1", "--pretrain.epochs", "2", "--prune.induce-epochs", "0"),
     *("--prune.finetune-epochs", "1", "--activation.epochs", "1", "--run.no-control"),
     *("--run.stages", "pretrain", "sparsify_weights", "sparsify_activations"),
     *("--run.accelerators", "dense"),
