@@ -41,7 +41,7 @@ from benchmarks.training_steps import in_jax, in_pytorch
 from dst_jax import channels, models
 
 _KINDS = ("forward", "training step")
-_THEIRS = "Torch-Pruning"
+_OURS, _THEIRS = "dst_jax", "Torch-Pruning"
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def main(
     rounds: int = 7,
     processor: bool = False,
 ) -> None:
-    """Prints a table of all networks, and the layers where ours are below theirs.
+    """Prints a table for each network, and its layers where ours are below theirs.
 
     Args:
       names: names of networks.
@@ -86,36 +86,23 @@ def main(
     """
     clock = time.process_time if processor else time.perf_counter
     device = jax.devices()[0].device_kind
-    table = Table(
-        title=f"ratio {ratio}, batch {batch}, {size} px, float32, {device}",
-        title_justify="left",
-    )
-    for heading in ("network", "by", "multiplications, G", "parameters, M"):
-        table.add_column(
-            heading, justify="left" if heading in ("network", "by") else "right"
-        )
-    for kind in _KINDS:
-        table.add_column(f"{kind} x", justify="right")
-        table.add_column("efficiency", justify="right")
-        table.add_column("quartiles", justify="right")
-    lost: dict[str, list[LayerTime]] = {}
-    for name in names:
-        pairs = {"dst_jax": _ours(name, batch, size, ratio, multiple_of)}
-        if _available():
-            pairs[_THEIRS] = _theirs(name, batch, size, ratio, multiple_of)
-        efficiency = _measure(table, name, pairs, rounds, clock)
-        below = any(
-            efficiency["dst_jax", kind] < efficiency.get((_THEIRS, kind), 0.0)
-            for kind in _KINDS
-        )
-        if below and (layers := pairs["dst_jax"].layers):
-            lost[name] = layers(rounds=rounds, clock=clock)
     console = Console(width=140)
-    console.print(table)
+    console.print(f"ratio {ratio}, batch {batch}, {size} px, float32, {device}")
     if not _available():
         console.print("torch or torch-pruning is not installed: ours alone")
-    for name, layers in lost.items():
-        console.print(_layer_table(name, layers))
+    for name in names:
+        pairs = {_OURS: _ours(name, batch, size, ratio, multiple_of)}
+        if _available():
+            pairs[_THEIRS] = _theirs(name, batch, size, ratio, multiple_of)
+        table, efficiency = _measured(name, pairs, rounds, clock)
+        console.print(table)
+        layers = pairs[_OURS].layers
+        below = any(
+            efficiency[_OURS, kind] < efficiency.get((_THEIRS, kind), 0.0)
+            for kind in _KINDS
+        )
+        if below and layers:
+            console.print(_layer_table(name, layers(rounds=rounds, clock=clock)))
 
 
 def _available() -> bool:
@@ -194,14 +181,16 @@ def _theirs(name: str, batch: int, size: int, ratio: float, multiple_of: int) ->
     return Pair(sizes, calls)
 
 
-def _measure(
-    table: Table,
-    name: str,
-    pairs: Mapping[str, Pair],
-    rounds: int,
-    clock: Callable[[], float],
-) -> dict[tuple[str, str], float]:
-    """The efficiencies by who made the smaller network, and what is timed."""
+def _measured(
+    name: str, pairs: Mapping[str, Pair], rounds: int, clock: Callable[[], float]
+) -> tuple[Table, dict[tuple[str, str], float]]:
+    """A row for each maker, and the efficiencies by maker and what is timed."""
+    table = Table(title=name, title_justify="left")
+    for heading in ("by", "multiplications, G", "parameters, M"):
+        table.add_column(heading)
+    for kind in _KINDS:
+        for heading in (f"{kind} x", "efficiency", "quartiles"):
+            table.add_column(heading, justify="right")
     variants = {
         f"{by} {which} {kind}": call
         for by, pair in pairs.items()
@@ -210,25 +199,22 @@ def _measure(
     seconds = interleaved(variants, rounds=rounds, clock=clock)
     efficiency = {}
     for by, pair in pairs.items():
-        cells = []
-        for kind in _KINDS:
-            ratios = np.divide(*(seconds[f"{by} {w} {kind}"] for w in pair.size))
-            low, middle, high = (q / pair.ratio for q in quantiles(ratios, n=4))
-            efficiency[by, kind] = middle
-            cells += [
-                f"{median(ratios):.2f}",
-                f"{middle:.2f}",
-                f"{low:.2f} to {high:.2f}",
-            ]
         (macs, params), (macs_left, params_left) = pair.size.values()
-        table.add_row(
-            name,
+        cells = [
             by,
             f"{macs / 1e9:.2f} -> {macs_left / 1e9:.2f}, {pair.ratio:.2f}x",
             f"{params / 1e6:.2f} -> {params_left / 1e6:.2f}",
-            *cells,
-        )
-    return efficiency
+        ]
+        for kind in _KINDS:
+            ratios = np.divide(
+                *(seconds[f"{by} {which} {kind}"] for which in pair.size)
+            )
+            low, middle, high = (q / pair.ratio for q in quantiles(ratios, n=4))
+            efficiency[by, kind] = middle
+            quartiles = f"{low:.2f} to {high:.2f}"
+            cells += [f"{median(ratios):.2f}", f"{middle:.2f}", quartiles]
+        table.add_row(*cells)
+    return table, efficiency
 
 
 def _layer_table(name: str, layers: Sequence[LayerTime], rows: int = 5) -> Table:
