@@ -30,7 +30,6 @@ from statistics import median, quantiles
 from typing import Any
 
 import jax
-import numpy as np
 import tyro
 from rich.console import Console
 from rich.table import Table
@@ -206,9 +205,8 @@ def _measured(
             f"{params / 1e6:.2f} -> {params_left / 1e6:.2f}",
         ]
         for kind in _KINDS:
-            ratios = np.divide(
-                *(seconds[f"{by} {which} {kind}"] for which in pair.size)
-            )
+            times = (seconds[f"{by} {which} {kind}"] for which in pair.size)
+            ratios = [whole / smaller for whole, smaller in zip(*times, strict=True)]
             low, middle, high = (q / pair.ratio for q in quantiles(ratios, n=4))
             efficiency[by, kind] = middle
             quartiles = f"{low:.2f} to {high:.2f}"

@@ -14,6 +14,7 @@ from benchmarks.timing import interleaved
 from dst_jax import cost
 from dst_jax.channels.replay.operations import bind
 from dst_jax.jaxprs.calls import bodies
+from dst_jax.jaxprs.weight_labels import shape_of
 from dst_jax.models.networks.pointwise import pointwise_conv
 
 __all__ = ["LayerTime", "layer_times"]
@@ -73,15 +74,14 @@ def layer_times(
     found = []
     for name, *pair in layers:
         first = name == names[0]  # images need no gradient
-        products = {str((first, *_shapes(eqn), eqn.params)): eqn for eqn in pair}
-        new = {
-            k: _with_gradients(e, first) for k, e in products.items() if k not in known
-        }
-        seconds = interleaved(new, rounds=rounds, clock=clock)
+        keys = [str((first, *_shapes(eqn), eqn.params)) for eqn in pair]
+        new = dict(zip(keys, pair, strict=True))
+        calls = {k: _with_gradients(e, first) for k, e in new.items() if k not in known}
+        seconds = interleaved(calls, rounds=rounds, clock=clock)
         known |= {key: statistics.median(times) for key, times in seconds.items()}
-        times = [known[str((first, *_shapes(eqn), eqn.params))] for eqn in pair]
+        before, after = (known[key] for key in keys)
         ratio = _multiplications(pair[0]) / _multiplications(pair[1])
-        found.append(LayerTime(name, *times, ratio))
+        found.append(LayerTime(name, before, after, ratio))
     return found
 
 
@@ -95,7 +95,7 @@ def _products(jaxpr: core.Jaxpr) -> Iterator[core.JaxprEqn]:
 
 
 def _shapes(eqn: core.JaxprEqn) -> list[tuple[int, ...]]:
-    return [atom.aval.shape for atom in (*eqn.invars, *eqn.outvars)]
+    return [shape_of(atom) for atom in (*eqn.invars, *eqn.outvars)]
 
 
 def _multiplications(eqn: core.JaxprEqn) -> int:
