@@ -10,8 +10,13 @@ Measures, in one process and in turns, in float32:
 PyTorch runs eagerly, in its default layout and in channels-last. The networks are the
 references that the tests compare ours with. Ours splits the batch over all devices:
 over the cores of a CPU with XLA_FLAGS=--xla_force_host_platform_device_count=2.
+
+On a machine that other work shares, one core and seconds of processor vary less:
+  XLA_FLAGS=--xla_cpu_multi_thread_eigen=false OMP_NUM_THREADS=1 taskset -c 1 \
+    python -m benchmarks.pytorch --processor
 """
 
+import time
 from collections.abc import Callable
 from functools import partial
 from importlib import import_module
@@ -36,6 +41,7 @@ def main(
     batch: int = 16,
     size: int = 128,
     rounds: int = 7,
+    processor: bool = False,
 ) -> None:
     """Prints the ratios.
 
@@ -44,10 +50,12 @@ def main(
       batch: number of images per step.
       size: height and width of the images.
       rounds: number of times that every variant is timed.
+      processor: whether to measure seconds of processor instead of seconds.
     """
+    clock = time.process_time if processor else time.perf_counter
     for name in names:
         variants = _ours(name, batch, size) | _pytorch(name, batch, size)
-        seconds = interleaved(variants, rounds=rounds)
+        seconds = interleaved(variants, rounds=rounds, clock=clock)
         pairs = {
             f"{what}, ours / PyTorch {layout}": (f"ours {what}", f"{layout} {what}")
             for what in ("forward", "training step")
