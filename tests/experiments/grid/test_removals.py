@@ -1,21 +1,19 @@
 import json
+from dataclasses import replace
 
 import pytest
 
 from experiments import channel_removal
 from experiments.grid.launch import main
 from experiments.grid.records import CellRecords
+from experiments.grid.removals.options import PenaltyOptions
 
 TINY = [
     *("--preset", "demo", "--pretrain.epochs", "1", "--channels.epochs", "1"),
-    *("--penalties.epochs", "1", "--channels.timing-runs", "1"),
+    *("--penalties.grid", "--channels.timing-runs", "1"),
     *("--model.options", "hidden=16,8", "--data.batch-size", "128"),
 ]
-CELLS = [
-    *("baseline", "control", "l2", "same_widths", "narrower"),
-    *("pruned", "l2_transformed_l1_a1_0.01", "control_transformed_l1_a1_0.01"),
-    "pruned_transformed_l1_a1_0.01",
-]
+CELLS = ["baseline", "control", "l2", "same_widths", "narrower", "pruned"]
 
 
 def _main(out, *more):
@@ -46,7 +44,6 @@ def test_a_row_for_every_removal_and_control(finished):
     assert 0.3 < mean("narrower", "multiplications") <= mean("l2", "multiplications")
     assert mean("pruned", "multiplications") == 1
     assert mean("pruned", "beyond_relu") > 0.3
-    assert mean(CELLS[6], "multiplications") == mean("l2", "multiplications")
     kept = {
         record["cell"]: record["kept"]
         for record in CellRecords(finished / "cells.jsonl").all()
@@ -55,6 +52,22 @@ def test_a_row_for_every_removal_and_control(finished):
     assert kept["pruned"] is None
     first, second = kept["narrower"].values()
     assert abs(first / 16 - second / 8) < 1 / 8
+
+
+def test_penalties_follow_a_removal_the_control_and_pruning():
+    options = replace(
+        channel_removal.PRESETS["demo"],
+        removals=("umm",),
+        penalties=PenaltyOptions(grid=("l1 strength=1,2",), epochs=3),
+    )
+    cells = options.comparison().cells
+    assert [cell.name for cell in cells[:3]] == [*CELLS[:2], "umm"]
+    penalised = [(cell.start, cell.name, cell.epochs) for cell in cells[6:]]
+    assert penalised == [
+        (start, f"{start}_l1_{strength}", 3)
+        for start in ("umm", "control", "pruned")
+        for strength in (1, 2)
+    ]
 
 
 @pytest.mark.slow
