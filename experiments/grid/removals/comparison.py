@@ -11,11 +11,11 @@ import jax.numpy as jnp
 
 from dst_jax import pruning
 from dst_jax.models.smaller import Smaller
-from dst_jax.runs import Run, to_json, write_text
+from dst_jax.runs import Run
 from dst_jax.train import Context, Objective, Stage, stages
 from dst_jax.train.stages import RemoveUnits
 from dst_jax.typing import Network
-from experiments.grid import report
+from experiments.grid import rows
 from experiments.grid.cells import Ends
 from experiments.grid.engine import Comparison
 from experiments.grid.penalties.settings import Setting
@@ -101,11 +101,9 @@ class RemovalComparison(Comparison):
     ) -> Path:
         """Writes report.md and table.jsonl, and prints the table."""
         names = [cell.name for cell in self.cells]
-        rows = tables.rows(names, records, tests, self.quality)
-        lines = "".join(to_json(row) + "\n" for row in rows)
-        write_text(run.path / "table.jsonl", lines)
-        title = "Removals of channels compared"
-        return report.write(run.path, title, [tables.table(rows, self.quality)])
+        found = tables.rows(names, records, tests, self.quality)
+        table = tables.table(found, self.quality)
+        return rows.write(run.path, "Removals of channels compared", found, table)
 
     def _cells(self) -> list[Stage]:
         options, config = self.options, self.options.base()

@@ -30,11 +30,10 @@ def same_widths(network: Network, *, context: "Context") -> Network:
     True
     """
     fresh = context.fresh_weights()
-    if not isinstance(network.model, Smaller):
+    model = network.model
+    if not isinstance(model, Smaller):
         return fresh
-    plan = network.model.plan
-    groups = groups_of(fresh, context.example, split=plan.split)
-    return smaller_network(fresh, groups, plan)
+    return smaller_network(fresh, _groups(fresh, model, context), model.plan)
 
 
 def narrower(network: Network, *, context: "Context") -> Network:
@@ -51,8 +50,7 @@ def narrower(network: Network, *, context: "Context") -> Network:
     fresh = context.fresh_weights()
     if not isinstance(network.model, Smaller):
         return fresh
-    plan = network.model.plan
-    groups = groups_of(fresh, context.example, split=plan.split)
+    groups = _groups(fresh, network.model, context)
     most = multiplications(network, context)
     low, high = 0.0, 1.0
     for _ in range(_BISECTIONS):
@@ -83,6 +81,10 @@ def multiplications(network: Network, context: "Context") -> int:
     relaxed = channels.relaxed(forward, groups)
     keep = {} if plan is None else plan.keep
     return relaxed.exact(keep, variables, context.example)[0]
+
+
+def _groups(fresh: Network, smaller: Smaller, context: "Context") -> Groups:
+    return groups_of(fresh, context.example, split=smaller.plan.split)
 
 
 def _first(groups: Groups, share: float) -> dict[str, np.ndarray]:

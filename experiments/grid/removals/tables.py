@@ -1,11 +1,10 @@
 """The table of a comparison of removals: a row per cell, over seeds."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
-from typing import Any
 
 from dst_jax.report.tables.table import Table
-from experiments.grid.records import Record, Spread, matching, spread
+from experiments.grid.records import Record, matching, spread
+from experiments.grid.rows import Row, make_row, seeds, text
 from experiments.running.quality import Quality
 
 __all__ = ["rows", "table"]
@@ -25,7 +24,7 @@ def rows(
     records: Sequence[Record],
     tests: Sequence[Record],
     quality: Quality,
-) -> list[dict[str, Any]]:
+) -> list[Row]:
     """A row per cell: every value with mean, spread and number of seeds.
 
     Args:
@@ -37,7 +36,7 @@ def rows(
     >>> from dst_jax.train import tasks
     >>> from experiments.running.quality import quality_of
     >>> quality = quality_of(tasks.classification())
-    >>> size = {"multiplications": 1.0, "parameters": 1.0, "forward_time": 1.0}
+    >>> size = {"multiplications": 1.0, "parameters": 1.0, "forward_time": None}
     >>> records = [{"cell": name, "seed": 0} | size for name in ("baseline", "l2")]
     >>> def test(name, left):
     ...     counts = {"fc": {"valid": 100, "effectual": left}}
@@ -52,27 +51,24 @@ def rows(
     def drop(kind: str, test: Record) -> float:
         return 1 - _sum(test, "effectual") / _sum(baseline[test["seed"]], kind)
 
-    def row(cell: str) -> dict[str, Any]:
+    def row(cell: str) -> Row:
         trained, tested = matching(records, cell), matching(tests, cell)
         values = {
             quality.metric.name: spread(tested, quality),
             **{
                 name: spread(trained, lambda record, name=name: record[name])
-                for name in ("multiplications", "parameters", "forward_time")
+                for name in ("multiplications", "parameters")
             },
+            "forward_time": spread(trained, _time),
             "drop": spread(tested, lambda test: drop("valid", test)),
             "beyond_relu": spread(tested, lambda test: drop("effectual", test)),
         }
-        return {
-            "cell": cell,
-            "seeds": [test["seed"] for test in tested],
-            **{name: asdict(value) for name, value in values.items()},
-        }
+        return make_row(cell, tested, values)
 
     return [row(cell) for cell in cells]
 
 
-def table(rows: Sequence[dict[str, Any]], quality: Quality) -> Table:
+def table(rows: Sequence[Row], quality: Quality) -> Table:
     """The rows as text.
 
     Args:
@@ -93,10 +89,10 @@ def table(rows: Sequence[dict[str, Any]], quality: Quality) -> Table:
     lines = tuple(
         (
             row["cell"],
-            str(len(row["seeds"])),
-            Spread(**row[quality.metric.name]).text(quality.text),
+            seeds(row),
+            text(row, quality.metric.name, quality.text),
             *(
-                Spread(**row[name]).text()
+                text(row, name)
                 for name in ("multiplications", "parameters", "drop", "beyond_relu")
             ),
             f"{row['forward_time']['mean']:.2f}",
@@ -114,6 +110,11 @@ def table(rows: Sequence[dict[str, Any]], quality: Quality) -> Table:
         "time",
     )
     return Table("Channels removed", headings, lines, _NOTE)
+
+
+def _time(record: Record) -> float:
+    found = record["forward_time"]
+    return float("nan") if found is None else found
 
 
 def _sum(test: Record, kind: str) -> int:
