@@ -7,6 +7,7 @@ logits = channels.smaller(model.apply, groups, keep)(small, x)
 """
 
 from dst_jax.channels import scores
+from dst_jax.channels.dead_units import Folded, dead, fold
 from dst_jax.channels.groups import Groups, groups
 from dst_jax.channels.kept_positions import Keep
 from dst_jax.channels.partition import Group
@@ -19,6 +20,7 @@ from dst_jax.channels.selection import select
 from dst_jax.channels.smaller_function import smaller
 
 __all__ = [
+    "Folded",
     "Group",
     "Groups",
     "Keep",
@@ -26,6 +28,8 @@ __all__ = [
     "Reason",
     "Relaxed",
     "SplitSide",
+    "dead",
+    "fold",
     "groups",
     "mask",
     "relaxed",

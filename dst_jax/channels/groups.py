@@ -71,6 +71,7 @@ class Groups(dict[str, Group]):
         lines: list[str] = []
         for group in self.values():
             kind = "exact" if group.exact else f"inexact: {group.inexact[0]}"
+            kind += "" if group.needed else ", may vanish"
             lines.append(f"{group.name}: {group.size} units, {kind}")
             for (path, axis, _), role in zip(group.members, group.roles, strict=True):
                 lines.append(f"  {path} axis {axis} {role}")
@@ -82,7 +83,7 @@ class Groups(dict[str, Group]):
         """The groups of what is left, without another trace.
 
         Their units are numbered anew, in order. A group of which one unit is left stays
-        a group of one.
+        a group of one; one of which nothing is left is gone.
 
         Args:
           keep: `{group: bool[size]}`; a group that it lacks stays whole.
@@ -113,6 +114,7 @@ class Groups(dict[str, Group]):
                 ),
             )
             for name, group in self.items()
+            if (places[name] >= 0).any()
         }
         return Groups(
             found,
@@ -279,6 +281,7 @@ def _grouped(function: TracedFunction, *, has_aux: bool, split: SplitSide) -> Gr
         named = [n for n, leaf in trees.named_leaves(rest).items() if is_array(leaf)]
         aux = dict(zip(named, results[count:], strict=True))
         results = results[:count]
+    labelling.branches.outputs(results)
     for units in results:
         for block in units.blocks:
             relations.fix(block.units, OUTPUT)
@@ -286,8 +289,9 @@ def _grouped(function: TracedFunction, *, has_aux: bool, split: SplitSide) -> Gr
     invars = function.program.jaxpr.invars
     shapes = {path: shape_of(invars[i]) for i, path in function.paths.items()}
     found = Partition.of(start.axes, relations, components)
+    needed = labelling.branches.needed(components, found.place)
     return Groups(
-        found.groups,
+        {name: replace(g, needed=needed[name]) for name, g in found.groups.items()},
         shapes=shapes,
         fixed=found.reasons(),
         aux={path: found.labels(units) for path, units in aux.items()},

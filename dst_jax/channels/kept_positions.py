@@ -22,7 +22,7 @@ def kept_positions(
 
     Raises:
       ValueError: a group is unknown; `keep` has another length than the group, or keeps
-        nothing of it.
+        nothing of one that is `needed` or inexact.
 
     >>> import jax.numpy as jnp
     >>> from dst_jax import channels
@@ -42,8 +42,11 @@ def kept_positions(
                 f"keep[{name!r}] must be bool of shape ({group.size},), got"
                 f" {kept.dtype} of shape {kept.shape}"
             )
-        if not kept.any():
-            raise ValueError(f"keep[{name!r}] must keep at least one unit, got none")
+        why = group.needed or (group.inexact[0] if group.inexact else None)
+        if not kept.any() and why:
+            raise ValueError(
+                f"keep[{name!r}] must keep at least one unit, got none: {why}"
+            )
         for path, axis, units in group.members:
             positions = np.where(units >= 0, kept[units], True)
             axes = found.setdefault(path, {})

@@ -188,8 +188,8 @@ class Plan:
         for name, units in record["kept"].items():
             checks.one_of("group", name, groups)
             at = np.asarray(units)
-            inside = at.ndim == 1 and at.dtype.kind == "i" and at.size
-            if not inside or at.min() < 0 or at.max() >= groups[name].size:
+            numbers = at.ndim == 1 and (at.dtype.kind == "i" or not at.size)
+            if not numbers or not ((at >= 0) & (at < groups[name].size)).all():
                 raise ValueError(
                     f"kept[{name!r}] must be units in [0, {groups[name].size}), got"
                     f" {units}"

@@ -21,7 +21,8 @@ def to_record(groups: Groups) -> dict[str, Any]:
     Returns:
       `shapes` by path; `groups` by name: `size`, `members` (`path`, `axis`, `role` and
       `units`, runs `[first, count]` of consecutive units; `[-1, count]` are positions
-      of other groups) and `inexact`; `fixed`, lists of path, axis and reasons; `split`.
+      of other groups), `inexact` and `needed`; `fixed`, lists of path, axis and
+      reasons; `split`.
 
     >>> group = Group("a", 2, (("a", 0, np.array([0, 1, -1])),), ("produces",))
     >>> record = to_record(Groups({"a": group}, shapes={"a": (3,)}, fixed={}, aux={}))
@@ -68,6 +69,7 @@ def from_record(record: Mapping[str, Any]) -> Groups:
                 ),
                 tuple(m["role"] for m in x["members"]),
                 tuple(Reason(*reason) for reason in x["inexact"]),
+                None if x["needed"] is None else Reason(*x["needed"]),
             )
             for name, x in record["groups"].items()
         }
@@ -101,6 +103,7 @@ def _group(group: Group) -> dict[str, Any]:
             )
         ],
         "inexact": [list(reason) for reason in group.inexact],
+        "needed": None if group.needed is None else list(group.needed),
     }
 
 

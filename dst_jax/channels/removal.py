@@ -15,7 +15,7 @@ from dst_jax.kernels import Kernels
 
 __all__ = ["mask", "remove"]
 
-_Leaf = Array | np.ndarray
+AnyArray = Array | np.ndarray
 
 
 def remove(tree: Any, groups: Groups, keep: Keep) -> Any:
@@ -28,11 +28,13 @@ def remove(tree: Any, groups: Groups, keep: Keep) -> Any:
     Args:
       tree: any pytree of arrays.
       groups: from `channels.groups`.
-      keep: `{group: bool[size]}`; a group that it lacks stays whole.
+      keep: `{group: bool[size]}`; a group that it lacks stays whole. Nothing of a group
+        has to be kept if a branch consists of it alone, see `Group.needed`.
 
     Raises:
       ValueError: a group is unknown; `keep` has another length than the group, or keeps
-        nothing of it; no leaf of a group is in the tree; or a leaf has another shape.
+        nothing of one that is `needed`; no leaf of a group is in the tree; or a leaf
+        has another shape.
 
     >>> from dst_jax import channels
     >>> w = {"fc1": jnp.ones((4, 3)), "fc2": jnp.ones((3, 2))}
@@ -43,7 +45,7 @@ def remove(tree: Any, groups: Groups, keep: Keep) -> Any:
     ((4, 2), (2, 2))
     """
 
-    def taken(leaf: _Leaf, axis: int, kept: Bools) -> _Leaf:
+    def taken(leaf: AnyArray, axis: int, kept: Bools) -> AnyArray:
         return leaf.take(np.flatnonzero(kept), axis)
 
     return _mapped(tree, groups, keep, taken)
@@ -60,16 +62,20 @@ def mask(tree: Any, groups: Groups, keep: Keep) -> Any:
     [[1.0, 0.0, 1.0]]
     """
 
-    def zeroed(leaf: _Leaf, axis: int, kept: Bools) -> _Leaf:
+    def zeroed(leaf: AnyArray, axis: int, kept: Bools) -> AnyArray:
         shape = [1] * leaf.ndim
         shape[axis] = kept.size
-        return jnp.where(kept.reshape(shape), leaf, jnp.zeros((), leaf.dtype))
+        where = np.where if isinstance(leaf, np.ndarray) else jnp.where
+        return where(kept.reshape(shape), leaf, np.zeros((), leaf.dtype))
 
     return _mapped(tree, groups, keep, zeroed)
 
 
 def _mapped(
-    tree: Any, groups: Groups, keep: Keep, change: Callable[[_Leaf, int, Bools], _Leaf]
+    tree: Any,
+    groups: Groups,
+    keep: Keep,
+    change: Callable[[AnyArray, int, Bools], AnyArray],
 ) -> Any:
     positions = kept_positions(groups, keep)
     paths = Kernels(leaves=tuple(groups.shapes))

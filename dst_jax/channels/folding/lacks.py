@@ -1,0 +1,82 @@
+"""What a value lacks once units are removed.
+
+A *lack* is the original value minus the new one, at the positions that are kept. It
+begins where an operation sums over removed units that are constants, is carried along
+by linear operations, and ends where a parameter is added: the parameter takes it over.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from jax.extend import core
+
+from dst_jax.channels.axis_units import AxisUnits
+from dst_jax.channels.folding.partial_values import Numbers, PartialValue
+from dst_jax.channels.reasons import Reason
+from dst_jax.jaxprs.weight_labels import shape_of
+
+__all__ = ["Lack", "Sources", "Traced", "TracedStep", "sources_of"]
+
+Sources = frozenset[int]
+"""Components of units that are removed."""
+
+
+class Lack(NamedTuple):
+    """What a value lacks at positions that are kept.
+
+    Attributes:
+      number: the original value minus the new one; 1 long where nothing differs.
+      sources: components of the units that it stems from.
+    """
+
+    number: Numbers
+    sources: Sources
+
+
+@dataclass(frozen=True)
+class Traced:
+    """What is known of a value in the original, and what it lacks in the new program.
+
+    Attributes:
+      units: its units.
+      value: what is known of it.
+      lack: what it lacks; None for nothing.
+      leaf: number of the input that it is, repeated and reshaped; None if it is none.
+    """
+
+    units: AxisUnits
+    value: PartialValue
+    lack: Lack | None = None
+    leaf: int | None = None
+
+
+class TracedStep(NamedTuple):
+    """An operation, its path and its operands."""
+
+    eqn: core.JaxprEqn
+    path: str
+    operands: Sequence[Traced]
+
+    @property
+    def name(self) -> str:
+        """The name of the primitive."""
+        return self.eqn.primitive.name
+
+    @property
+    def given(self) -> list[tuple[int, ...]]:
+        """The shapes of the operands."""
+        return [shape_of(atom) for atom in self.eqn.invars]
+
+    def reason(self, why: str) -> Reason:
+        """Why the operation refuses units."""
+        return Reason(self.name, self.path, why)
+
+
+def sources_of(lacks: Sequence[Lack | None]) -> Sources:
+    """The units that any of these stems from.
+
+    >>> sources_of([None])
+    frozenset()
+    """
+    return frozenset().union(*(own.sources for own in lacks if own is not None))
