@@ -71,22 +71,54 @@ class Plan:
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """The whole shape of every leaf by path."""
+        """The whole shape of every leaf by path.
+
+        >>> from dst_jax.channels.partition import Group
+        >>> group = Group("a", 3, (("a", 0, np.arange(3)),), ("produces",))
+        >>> found = Groups({"a": group}, shapes={"a": (3,)}, fixed={}, aux={})
+        >>> plan = Plan.of(found, {"a": [True, False, True]})
+        >>> plan.shapes
+        {'a': (3,)}
+        """
         return self.groups.shapes
 
     @property
     def sizes(self) -> dict[str, int]:
-        """The number of units of every whole group."""
+        """The number of units of every whole group.
+
+        >>> from dst_jax.channels.partition import Group
+        >>> group = Group("a", 3, (("a", 0, np.arange(3)),), ("produces",))
+        >>> found = Groups({"a": group}, shapes={"a": (3,)}, fixed={}, aux={})
+        >>> plan = Plan.of(found, {"a": [True, False, True]})
+        >>> plan.sizes
+        {'a': 3}
+        """
         return {name: group.size for name, group in self.groups.items()}
 
     @property
     def split(self) -> SplitSide:
-        """Which side of a split axis may lose positions."""
+        """Which side of a split axis may lose positions.
+
+        >>> from dst_jax.channels.partition import Group
+        >>> group = Group("a", 3, (("a", 0, np.arange(3)),), ("produces",))
+        >>> found = Groups({"a": group}, shapes={"a": (3,)}, fixed={}, aux={})
+        >>> plan = Plan.of(found, {"a": [True, False, True]})
+        >>> plan.split
+        'outer'
+        """
         return self.groups.split
 
     @property
     def keep(self) -> dict[str, Bools]:
-        """By group, for every unit whether it is kept."""
+        """By group, for every unit whether it is kept.
+
+        >>> from dst_jax.channels.partition import Group
+        >>> group = Group("a", 3, (("a", 0, np.arange(3)),), ("produces",))
+        >>> found = Groups({"a": group}, shapes={"a": (3,)}, fixed={}, aux={})
+        >>> plan = Plan.of(found, {"a": [True, False, True]})
+        >>> plan.keep["a"].tolist()
+        [True, False, True]
+        """
         return {
             name: np.isin(np.arange(group.size), self.kept[name])
             for name, group in self.groups.items()
@@ -94,7 +126,15 @@ class Plan:
 
     @functools.cached_property
     def positions(self) -> dict[str, dict[int, tuple[int, ...]]]:
-        """By path and axis of a leaf that loses positions, those that are kept."""
+        """By path and axis of a leaf that loses positions, those that are kept.
+
+        >>> from dst_jax.channels.partition import Group
+        >>> group = Group("a", 3, (("a", 0, np.arange(3)),), ("produces",))
+        >>> found = Groups({"a": group}, shapes={"a": (3,)}, fixed={}, aux={})
+        >>> plan = Plan.of(found, {"a": [True, False, True]})
+        >>> plan.positions
+        {'a': {0: (0, 2)}}
+        """
         found: dict[str, dict[int, tuple[int, ...]]] = {}
         for path, axes in kept_positions(self.groups, self.keep).items():
             for axis, kept in axes.items():
@@ -157,11 +197,27 @@ class Plan:
         }
 
     def remove(self, tree: Any) -> Any:
-        """A whole tree without what the plan removes; see `channels.remove`."""
+        """A whole tree without what the plan removes; see `channels.remove`.
+
+        >>> from dst_jax.channels.partition import Group
+        >>> group = Group("a", 3, (("a", 0, np.arange(3)),), ("produces",))
+        >>> found = Groups({"a": group}, shapes={"a": (3,)}, fixed={}, aux={})
+        >>> plan = Plan.of(found, {"a": [True, False, True]})
+        >>> plan.remove({"a": np.arange(3)})["a"].tolist()
+        [0, 2]
+        """
         return remove(tree, self.groups, self.keep)
 
     def to_json(self) -> dict[str, Any]:
-        """The plan as JSON has it."""
+        """The plan as JSON has it.
+
+        >>> from dst_jax.channels.partition import Group
+        >>> group = Group("a", 3, (("a", 0, np.arange(3)),), ("produces",))
+        >>> found = Groups({"a": group}, shapes={"a": (3,)}, fixed={}, aux={})
+        >>> plan = Plan.of(found, {"a": [True, False, True]})
+        >>> plan.to_json()["kept"]
+        {'a': [0, 2]}
+        """
         kept = {name: list(units) for name, units in self.kept.items()}
         return {"kept": kept, **to_record(self.groups)}
 
