@@ -10,19 +10,24 @@ Measures, in one process and in turns, in float32:
 PyTorch runs eagerly, in its default layout and in channels-last. The networks are the
 references that the tests compare ours with. Ours splits the batch over all devices:
 over the cores of a CPU with XLA_FLAGS=--xla_force_host_platform_device_count=2.
+
+On a machine that other work shares, one core and seconds of processor vary less:
+  XLA_FLAGS=--xla_cpu_multi_thread_eigen=false OMP_NUM_THREADS=1 taskset -c 1 \
+    python -m benchmarks.pytorch --processor
 """
 
+import time
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
 import tyro
 
 from benchmarks.timing import interleaved, show
+from benchmarks.training_steps import in_jax, in_pytorch
 from dst_jax import models
 from dst_jax.train.sharding import make_mesh, put_batch, replicated
 from tests.models.torch_reference.build import BUILDERS
@@ -36,6 +41,7 @@ def main(
     batch: int = 16,
     size: int = 128,
     rounds: int = 7,
+    processor: bool = False,
 ) -> None:
     """Prints the ratios.
 
@@ -44,10 +50,12 @@ def main(
       batch: number of images per step.
       size: height and width of the images.
       rounds: number of times that every variant is timed.
+      processor: whether to measure seconds of processor instead of seconds.
     """
+    clock = time.process_time if processor else time.perf_counter
     for name in names:
         variants = _ours(name, batch, size) | _pytorch(name, batch, size)
-        seconds = interleaved(variants, rounds=rounds)
+        seconds = interleaved(variants, rounds=rounds, clock=clock)
         pairs = {
             f"{what}, ours / PyTorch {layout}": (f"ours {what}", f"{layout} {what}")
             for what in ("forward", "training step")
@@ -60,45 +68,13 @@ def main(
 def _ours(name: str, batch: int, size: int) -> dict[str, Callable[[], object]]:
     model = models.create(name, num_classes=1000)
     x = jax.random.normal(jax.random.key(0), (batch, size, size, 3))
-    labels = jnp.arange(batch)
     variables = model.init(jax.random.key(1), x[:1])
     mesh = make_mesh()
     x = put_batch({"x": np.asarray(x)}, mesh)["x"]
     variables = jax.device_put(variables, replicated(mesh))
-    tx = optax.sgd(1e-3, momentum=0.9)
-
-    @jax.jit
-    def forward(variables: Any, x: jax.Array) -> Any:
-        return model.apply(variables, x)
-
-    def step(params: Any, statistics: Any, state: Any) -> Any:
-        def loss(params: Any) -> Any:
-            logits, updated = model.apply(
-                {"params": params, "batch_stats": statistics},
-                x,
-                train=True,
-                mutable=["batch_stats"],
-            )
-            losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-            return losses.mean(), updated["batch_stats"]
-
-        grads, updated = jax.grad(loss, has_aux=True)(params)
-        updates, state = tx.update(grads, state)
-        return optax.apply_updates(params, updates), updated, state
-
-    train = jax.jit(step, donate_argnums=(0, 1, 2))
-    # Copies: a step takes its arguments away, and the forward pass keeps its own.
-    first = jax.tree.map(jnp.copy, (variables["params"], variables["batch_stats"]))
-    carried = [(*first, tx.init(first[0]))]
-
-    def train_once() -> object:
-        carried.append(train(*carried.pop()))
-        return carried[0]
-
-    return {
-        "ours forward": lambda: forward(variables, x),
-        "ours training step": train_once,
-    }
+    train = partial(model.apply, train=True, mutable=["batch_stats"])
+    calls = in_jax(model.apply, train, variables, x)
+    return {f"ours {what}": call for what, call in calls.items()}
 
 
 def _pytorch(name: str, batch: int, size: int) -> dict[str, Callable[[], object]]:
@@ -111,33 +87,9 @@ def _pytorch(name: str, batch: int, size: int) -> dict[str, Callable[[], object]
         torch.manual_seed(0)
         network = BUILDERS[name](num_classes=1000).to(memory_format=memory_format)
         x = torch.randn(batch, 3, size, size).to(memory_format=memory_format)
-        variants[f"{layout} forward"] = _forward(network, x)
-        variants[f"{layout} training step"] = _step(network, x)
+        calls = in_pytorch(network, x)
+        variants |= {f"{layout} {what}": call for what, call in calls.items()}
     return variants
-
-
-def _forward(network: Any, x: Any) -> Callable[[], object]:
-    def call() -> object:
-        network.eval()
-        with torch.inference_mode():
-            return network(x).numpy()
-
-    return call
-
-
-def _step(network: Any, x: Any) -> Callable[[], object]:
-    optimizer = torch.optim.SGD(network.parameters(), lr=1e-3, momentum=0.9)
-    labels = torch.arange(len(x))
-
-    def call() -> object:
-        network.train()
-        optimizer.zero_grad()
-        loss = torch.nn.functional.cross_entropy(network(x), labels)
-        loss.backward()
-        optimizer.step()
-        return loss.item()
-
-    return call
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from dst_jax.train.interrupt import Interrupt
 from dst_jax.train.sharding import abstract_like
 from dst_jax.train.stage import Stage, check_order
 from dst_jax.train.stage_plan import plan_stage, rehearsed_hook
-from dst_jax.train.stage_run import run_stage
+from dst_jax.train.stage_run import run_phase
 from dst_jax.train.tensorboard import TensorBoard
 from dst_jax.typing import Network
 
@@ -96,7 +96,7 @@ def _train(
         with Interrupt() as interrupt:
             for i, stage in enumerate(stages):
                 start = network if stage.start is None else ends[stage.start]
-                network, trained, opt_state = run_stage(
+                network, trained, opt_state = run_phase(
                     context,
                     stage,
                     start,

@@ -30,7 +30,7 @@ from dst_jax.train.tensorboard import TensorBoard
 from dst_jax.train.traces import shapes_of
 from dst_jax.typing import Network
 
-__all__ = ["StageEnd", "run_stage"]
+__all__ = ["StageEnd", "run_phase", "run_stage"]
 
 
 class StageEnd(NamedTuple):
@@ -51,8 +51,7 @@ def run_stage(
     *,
     interrupt: Interrupt,
     events: TensorBoard,
-    opt_state: optax.OptState | None = None,
-) -> StageEnd:
+) -> tuple[Network, bool]:
     """Trains a stage to its end, from its newest intact checkpoint if it has one.
 
     Args:
@@ -61,11 +60,36 @@ def run_stage(
       start: the network that it starts from.
       interrupt: what is asked after every step.
       events: where scalars go besides metrics.jsonl.
-      opt_state: optimizer state of the phase before, for a stage that continues.
+
+    Returns:
+      The network that the stage hands on, and whether anything was left to train.
 
     Raises:
       Interrupted: a signal came; the state is saved.
       NonFiniteLoss: names the stage, the step and the last good checkpoint.
+    """
+    end = run_phase(context, stage, start, interrupt=interrupt, events=events)
+    return end.network, end.trained
+
+
+def run_phase(
+    context: Context,
+    stage: Stage,
+    start: Network,
+    *,
+    interrupt: Interrupt,
+    events: TensorBoard,
+    opt_state: optax.OptState | None = None,
+) -> StageEnd:
+    """As `run_stage`, for a stage that may continue with an optimizer state.
+
+    Args:
+      context, stage, start, interrupt, events: as for `run_stage`.
+      opt_state: optimizer state of the phase before, for a stage that continues.
+
+    Raises:
+      ValueError: the stage has another optimizer than that.
+      Interrupted, NonFiniteLoss: as in `run_stage`.
     """
     entered = apply_hook(stage.on_entry, context.with_model(start), context)
     plan = plan_stage(context, stage, entered)

@@ -13,7 +13,7 @@ from dst_jax.models.smaller import Smaller
 from dst_jax.typing import Network
 from experiments.running import finished_run
 
-__all__ = ["alternating", "time_stages"]
+__all__ = ["alternating", "relative_time", "time_stages"]
 
 
 def time_stages(context: train.Context, *, runs: int, batch: int) -> None:
@@ -61,6 +61,26 @@ def alternating(
             call()
             seconds[name].append(time.perf_counter() - start)
     return {name: statistics.median(found) for name, found in seconds.items()}
+
+
+def relative_time(
+    network: Network, baseline: Network, x: jax.Array, *, runs: int
+) -> float | None:
+    """The time of a forward pass over that of another network; None without runs.
+
+    Args:
+      network: the network.
+      baseline: the other one.
+      x: the input of both.
+      runs: number of runs of each, which take turns; the medians are compared.
+
+    >>> relative_time(Network(print, {}), Network(print, {}), jnp.ones(1), runs=0)
+    """
+    if runs == 0:
+        return None
+    calls = {"own": _forward(network, x), "other": _forward(baseline, x)}
+    medians = alternating(calls, runs=runs)
+    return medians["own"] / medians["other"]
 
 
 def _whole(network: Network) -> Network:

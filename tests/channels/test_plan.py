@@ -103,7 +103,7 @@ def test_positions_say_what_is_cut_without_a_trace(weights, groups):
     ("change", "said"),
     [
         ({"kept": {"conv": [0, 9]}}, r"kept\['conv'\] must be units in \[0, 6\)"),
-        ({"kept": {"conv": []}}, r"kept\['conv'\] must be units"),
+        ({"kept": {"conv": []}}, r"\['conv'\] must"),
         ({"kept": {"cnv": [0]}}, "group must be one of .* did you mean 'conv'"),
         ({"kept": [1]}, "kept must be a mapping"),
         ({"shapes": {"conv": [3, 5]}}, "positions at block axis 0, whose shape is"),

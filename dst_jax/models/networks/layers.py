@@ -11,6 +11,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from dst_jax.activations.tap import Tap
+from dst_jax.models.networks.pointwise import pointwise_conv
 
 __all__ = [
     "Chain",
@@ -91,7 +92,8 @@ def conv(
 ) -> nn.Conv:
     """A square convolution, padded by `padding` on every side.
 
-    'SAME' would pad a stride-2 convolution by (0, 1) where torchvision pads (1, 1).
+    'SAME' would pad a stride-2 convolution by (0, 1) where torchvision pads (1, 1). A
+    1x1 convolution is a `pointwise_conv`.
 
     Args:
       features: number of output channels.
@@ -119,6 +121,7 @@ def conv(
         kernel_init=kernel_init,
         bias_init=bias or nn.initializers.zeros,
         name=name,
+        conv_general_dilated=pointwise_conv if size == 1 else None,
     )
 
 

@@ -30,7 +30,7 @@ class Basic(nn.Module):
 
     def forward(self, x):
         y = self.relu1(self.bn1(self.conv1(x)))
-        return self.relu2(self.bn2(self.conv2(y)) + self.shortcut_of(x))
+        return self.relu2(self.bn2(self.conv2(y)) + self.shortcut_of(self, x))
 
 
 class Bottleneck(nn.Module):
@@ -53,7 +53,7 @@ class Bottleneck(nn.Module):
     def forward(self, x):
         y = self.relu1(self.bn1(self.conv1(x)))
         y = self.relu2(self.bn2(self.conv2(y)))
-        return self.relu3(self.bn3(self.conv3(y)) + self.shortcut_of(x))
+        return self.relu3(self.bn3(self.conv3(y)) + self.shortcut_of(self, x))
 
 
 class WideBottleneck(Bottleneck):
@@ -64,21 +64,21 @@ def projection(name):
     """A projecting shortcut of that name where the shape changes."""
 
     def attach(block, inputs, outputs, stride):
-        block.shortcut_of = lambda x: x
+        block.shortcut_of = lambda block, x: x
         if stride != 1 or inputs != outputs:
             layers = conv(inputs, outputs, 1, stride), nn.BatchNorm2d(outputs)
             setattr(block, name, nn.Sequential(*layers))
-            block.shortcut_of = lambda x: getattr(block, name)(x)
+            block.shortcut_of = lambda block, x: getattr(block, name)(x)
 
     return attach
 
 
 def padding(block, inputs, outputs, stride):
     """The parameter-free shortcut: every other pixel, channels padded by zeros."""
-    block.shortcut_of = lambda x: x
+    block.shortcut_of = lambda block, x: x
     if stride != 1 or inputs != outputs:
         pad = (outputs - inputs) // 2
-        block.shortcut_of = lambda x: nn.functional.pad(
+        block.shortcut_of = lambda block, x: nn.functional.pad(
             x[:, :, ::2, ::2], (0, 0, 0, 0, pad, pad)
         )
 
