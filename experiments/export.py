@@ -7,7 +7,9 @@ Writes into DIR:
   model.safetensors          the weights with the names of public PyTorch code
   model.masks.safetensors    what is pruned, if anything is
   model.stablehlo            with --stablehlo: a program, read by jax.export.deserialize
-  card.json                  metrics, sparsities, exact counts, configuration, sizes
+  model.onnx                 with --onnx: a model for onnxruntime and others
+  card.json                  metrics, sparsities, exact counts, kept channels,
+                             configuration, sizes
 """
 
 import hashlib
@@ -43,6 +45,8 @@ class Options:
     """Which stage's end; the last one's if not given."""
     stablehlo: bool = False
     """Also a StableHLO program, for a batch of any size on CPU, CUDA and TPU."""
+    onnx: bool = False
+    """Also an ONNX model, for a batch of any size; needs jax2onnx (docs/export.md)."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -81,20 +85,27 @@ def write(options: Options) -> list[Path]:
     network = _network(run, stage, config, num_classes=data["num_classes"])
     out = run.path / "export" if options.out is None else Path(options.out)
     out.mkdir(parents=True, exist_ok=True)
+    named = {
+        "num_classes": data["num_classes"],
+        "input_shape": data["image_shape"],
+        **config.model.arguments(),
+    }
     saved = export.save_safetensors(
         out / "model.safetensors",
         config.model.name,
         network,
         format=options.format,
-        num_classes=data["num_classes"],
-        input_shape=data["image_shape"],
-        **config.model.arguments(),
+        **named,
     )
     files = [saved.path, *([saved.masks_path] if saved.masks_path else [])]
     if options.stablehlo:
         program = export.stablehlo(network, data["image_shape"])
         files.append(out / "model.stablehlo")
         files[-1].write_bytes(program.serialize())
+    if options.onnx:
+        model = export.onnx(network, data["image_shape"])
+        files.append(out / "model.onnx")
+        files[-1].write_bytes(model.SerializeToString())
     card = export.model_card(
         {"command": None, **record, "config": nested(config) | record["config"]},
         stage,
@@ -102,6 +113,7 @@ def write(options: Options) -> list[Path]:
         input=_input(data),
         params_sha256=train.records.params_sha256(network.params),
         files=[_described(path) for path in files],
+        channels=export.kept_channels(config.model.name, network, **named),
     )
     write_text(out / "card.json", to_json(card, indent=2) + "\n")
     return [*files, out / "card.json"]

@@ -91,11 +91,14 @@ class AxisUnits:
       constant: the value, if it is one number at every position that is known.
       leaf: number of the leaf of the weights that the value is, moved, cast or masked;
         None if it is no single one.
+      carriers: bits of the sums over units, see `branches.Branches`, of which each
+        carries all that the value depends on in the inputs; None if it depends on none.
     """
 
     blocks: tuple[Block, ...]
     constant: float | None = None
     leaf: int | None = None
+    carriers: int | None = None
 
     @property
     def rank(self) -> int:

@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from dst_jax.channels.axis_units import FREE, Bools, Ints
 from dst_jax.channels.reasons import Reason
 
-__all__ = ["Choice", "Components", "forced", "preferred"]
+__all__ = ["Choice", "Components", "forced", "independent", "preferred"]
 
 
 class Components(NamedTuple):
@@ -90,3 +92,28 @@ def preferred(choice: Choice, found: Components) -> int:
     """
     live = [bool((found.of(part) > 0).all()) for part in choice.parts]
     return live.index(True) if True in live else 0
+
+
+def independent(choices: Sequence[Choice], found: Components) -> list[Choice]:
+    """The first of all choices, and those that neither it nor what it forces touches.
+
+    Choices touch each other if they share components, or others do between them.
+
+    >>> found = Components(np.array([0, 1, 2]), np.array([True, True, True]))
+    >>> reason = Reason("", "", "")
+    >>> one, two = (Choice((np.array([unit]),), None, (), reason) for unit in (1, 2))
+    >>> independent([one, one, two], found) == [one, two]
+    True
+    """
+    touched = []
+    for choice in choices:
+        units = [*choice.parts, *([] if choice.whole is None else [choice.whole])]
+        own = np.unique(np.concatenate([found.of(part).ravel() for part in units]))
+        touched.append(own[own > 0])
+    owner = np.repeat(np.arange(len(choices)), [own.size for own in touched])
+    components = np.concatenate(touched) + len(choices)
+    size = len(choices) + len(found.used)
+    graph = coo_array((np.ones(owner.size, bool), (owner, components)), (size, size))
+    _, numbers = connected_components(graph, directed=False)
+    _, first = np.unique(numbers[: len(choices)], return_index=True)
+    return [choices[i] for i in sorted(first.tolist())]

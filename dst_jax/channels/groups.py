@@ -1,13 +1,16 @@
 """What shrinks together in a function: groups of units from a trace."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import jax
+import numpy as np
 
 from dst_jax import trees
-from dst_jax.channels.axis_units import AxisUnits
+from dst_jax.channels.axis_units import AxisUnits, Bools, Ints
+from dst_jax.channels.kept_positions import Keep, kept_positions
 from dst_jax.channels.labelling import Labelling
 from dst_jax.channels.leaf_units import leaf_units
 from dst_jax.channels.partition import Group, Partition
@@ -19,6 +22,9 @@ from dst_jax.jaxprs.tracing import argument_positions, check_weights
 from dst_jax.jaxprs.weight_labels import shape_of
 
 __all__ = ["Groups", "groups"]
+
+UnitLabel = tuple[str | None, int]
+"""The group and the unit of a position; `(None, -1)` if it is of none."""
 
 OUTPUT = Reason("output", "", "the function returns it")
 
@@ -40,7 +46,7 @@ class Groups(dict[str, Group]):
         *,
         shapes: Mapping[str, tuple[int, ...]],
         fixed: Mapping[tuple[str, int], tuple[Reason, ...]],
-        aux: Mapping[str, tuple[tuple[tuple[str | None, int], ...], ...]],
+        aux: Mapping[str, tuple[tuple[UnitLabel, ...], ...]],
         split: SplitSide = "outer",
     ):
         super().__init__(found)
@@ -65,12 +71,124 @@ class Groups(dict[str, Group]):
         lines: list[str] = []
         for group in self.values():
             kind = "exact" if group.exact else f"inexact: {group.inexact[0]}"
+            kind += "" if group.needed else ", may vanish"
             lines.append(f"{group.name}: {group.size} units, {kind}")
             for (path, axis, _), role in zip(group.members, group.roles, strict=True):
                 lines.append(f"  {path} axis {axis} {role}")
         for (path, axis), reasons in self.fixed.items():
             lines.append(f"fixed: {path} axis {axis}: {'; '.join(map(str, reasons))}")
         return "\n".join(lines)
+
+    def after(self, keep: Keep) -> "Groups":
+        """The groups of what is left, without another trace.
+
+        Their units are numbered anew, in order. A group of which one unit is left stays
+        a group of one; one of which nothing is left is gone.
+
+        Args:
+          keep: `{group: bool[size]}`; a group that it lacks stays whole.
+
+        Raises:
+          ValueError: as `channels.remove`.
+
+        >>> import jax.numpy as jnp
+        >>> w = {"fc1": jnp.ones((4, 8)), "fc2": jnp.ones((8, 3))}
+        >>> found = groups(lambda w, x: x @ w["fc1"] @ w["fc2"])(w, jnp.ones((2, 4)))
+        >>> left = found.after({"fc1": np.arange(8) < 3})
+        >>> left["fc1"].size, left.shapes["fc2"]
+        (3, (3, 3))
+        """
+        positions = kept_positions(self, keep)
+        places = {name: _numbers(self[name].size, keep.get(name)) for name in self}
+        found = {
+            name: replace(
+                group,
+                size=int((places[name] >= 0).sum()),
+                members=tuple(
+                    (
+                        path,
+                        axis,
+                        _renumbered(units, places[name], positions, path, axis),
+                    )
+                    for path, axis, units in group.members
+                ),
+            )
+            for name, group in self.items()
+            if (places[name] >= 0).any()
+        }
+        return Groups(
+            found,
+            shapes={
+                path: tuple(
+                    int(positions.get(path, {}).get(axis, np.ones(size, bool)).sum())
+                    for axis, size in enumerate(shape)
+                )
+                for path, shape in self.shapes.items()
+            },
+            fixed=self.fixed,
+            aux={
+                path: tuple(_labels_left(labels, places) for labels in axes)
+                for path, axes in self.aux.items()
+            },
+            split=self.split,
+        )
+
+    def extended(
+        self, leaves: Mapping[str, tuple[tuple[int, ...], int, Sequence[UnitLabel]]]
+    ) -> "Groups":
+        """The groups with leaves of another tree that lose positions with them.
+
+        Args:
+          leaves: by path `(shape, axis, labels)`: the group and the unit of every
+            position of the axis, as in `aux`.
+
+        >>> group = Group("a", 2, (("a", 0, np.array([0, 1])),), ("produces",))
+        >>> found = Groups({"a": group}, shapes={"a": (2,)}, fixed={}, aux={})
+        >>> more = found.extended({"b": ((3, 2), 1, [("a", 1), ("a", 0)])})
+        >>> more["a"].members[1][2].tolist()
+        [1, 0]
+        """
+        found = dict(self)
+        for path, (_, axis, labels) in leaves.items():
+            for name in {group for group, _ in labels if group is not None}:
+                units = np.array([unit if own == name else -1 for own, unit in labels])
+                group = found[name]
+                found[name] = replace(
+                    group,
+                    members=(*group.members, (path, axis, units)),
+                    roles=(*group.roles, "reads"),
+                )
+        shapes = {path: shape for path, (shape, _, _) in leaves.items()}
+        return Groups(
+            found,
+            shapes=self.shapes | shapes,
+            fixed=self.fixed,
+            aux=self.aux,
+            split=self.split,
+        )
+
+    def only(self, names: Collection[str]) -> "Groups":
+        """Some of the groups; positions of the others are labelled as of none.
+
+        >>> group = Group("a", 1, (), ())
+        >>> found = Groups({"a": group, "b": group}, shapes={}, fixed={}, aux={})
+        >>> list(found.only(["b"]))
+        ['b']
+        """
+
+        def label(own: UnitLabel) -> UnitLabel:
+            return own if own[0] in names else (None, -1)
+
+        return Groups(
+            {name: group for name, group in self.items() if name in names},
+            shapes=self.shapes,
+            fixed=self.fixed,
+            aux={
+                path: tuple(tuple(map(label, labels)) for labels in axes)
+                for path, axes in self.aux.items()
+            },
+            split=self.split,
+        )
 
 
 def groups(
@@ -118,6 +236,39 @@ def groups(
     return found
 
 
+def _numbers(size: int, kept: Any) -> Ints:
+    """By unit its number among those that are kept, -1 if it is not.
+
+    >>> _numbers(3, [True, False, True]).tolist()
+    [0, -1, 1]
+    """
+    chosen = np.ones(size, bool) if kept is None else np.asarray(kept)
+    return np.where(chosen, np.cumsum(chosen) - 1, -1)
+
+
+def _renumbered(
+    units: Ints,
+    numbers: Ints,
+    positions: Mapping[str, Mapping[int, Bools]],
+    path: str,
+    axis: int,
+) -> Ints:
+    """The units of the positions that are kept."""
+    left = units[positions.get(path, {}).get(axis, np.ones(units.size, bool))]
+    return np.where(left >= 0, numbers[left], -1)
+
+
+def _labels_left(
+    labels: tuple[UnitLabel, ...], numbers: Mapping[str, Ints]
+) -> tuple[UnitLabel, ...]:
+    """The groups and the units of the positions of an axis that are kept."""
+    new = (
+        (name, unit if name is None else int(numbers[name][unit]))
+        for name, unit in labels
+    )
+    return tuple(label for label in new if label[0] is None or label[1] >= 0)
+
+
 def _grouped(function: TracedFunction, *, has_aux: bool, split: SplitSide) -> Groups:
     start = leaf_units(function)
     labelling = Labelling(first=start.size, split=split)
@@ -130,6 +281,7 @@ def _grouped(function: TracedFunction, *, has_aux: bool, split: SplitSide) -> Gr
         named = [n for n, leaf in trees.named_leaves(rest).items() if is_array(leaf)]
         aux = dict(zip(named, results[count:], strict=True))
         results = results[:count]
+    labelling.branches.outputs(results)
     for units in results:
         for block in units.blocks:
             relations.fix(block.units, OUTPUT)
@@ -137,8 +289,9 @@ def _grouped(function: TracedFunction, *, has_aux: bool, split: SplitSide) -> Gr
     invars = function.program.jaxpr.invars
     shapes = {path: shape_of(invars[i]) for i, path in function.paths.items()}
     found = Partition.of(start.axes, relations, components)
+    needed = labelling.branches.needed(components, found.place)
     return Groups(
-        found.groups,
+        {name: replace(g, needed=needed[name]) for name, g in found.groups.items()},
         shapes=shapes,
         fixed=found.reasons(),
         aux={path: found.labels(units) for path, units in aux.items()},

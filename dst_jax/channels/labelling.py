@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from dst_jax.channels.axis_units import (
     made,
     new,
 )
+from dst_jax.channels.branches import Branches
 from dst_jax.channels.relations import Relations, SplitSide
 from dst_jax.channels.rules.elementwise import aligned
 from dst_jax.channels.rules.equation import Equation, Product
@@ -36,11 +38,13 @@ class Labelling(Domain[AxisUnits]):
     Attributes:
       relations: what is known of units.
       products: the matrix products and convolutions, in order of execution.
+      branches: which sums carry a branch alone.
     """
 
     def __init__(self, *, first: int = 1, split: SplitSide = "outer") -> None:
         self.relations = Relations(first=first, split=split)
         self.products: list[Product] = []
+        self.branches = Branches()
         self._times: int | None = 1
         self._settled = True
 
@@ -79,7 +83,10 @@ class Labelling(Domain[AxisUnits]):
             blocks.append(Block(same[0].axes, units, zero))
         constant = a.constant if a.constant == b.constant else None
         return made(
-            blocks, constant=constant, leaf=a.leaf if a.leaf == b.leaf else None
+            blocks,
+            constant=constant,
+            leaf=a.leaf if a.leaf == b.leaf else None,
+            carriers=self.branches.either(a, b),
         )
 
     def results(
@@ -92,7 +99,8 @@ class Labelling(Domain[AxisUnits]):
         results = apply(equation, operands)
         if self._settled:
             self.products += (p._replace(times=self._times) for p in equation.products)
-        return results
+        carriers = self.branches.of(equation, operands)
+        return [replace(result, carriers=carriers) for result in results]
 
     def element(self, fact: AxisUnits, scan: core.JaxprEqn) -> AxisUnits:
         """The axis that a scan goes along is fixed."""
@@ -100,18 +108,20 @@ class Labelling(Domain[AxisUnits]):
         x = equation.whole(fact, [0], "a scan goes along the axis")
         rest = [block for block in x.blocks if block.axes != (0,)]
         blocks = [b.on([axis - 1 for axis in b.axes]) for b in rest]
-        return made(blocks, constant=x.constant, leaf=x.leaf)
+        return made(blocks, constant=x.constant, leaf=x.leaf, carriers=fact.carriers)
 
     def stacked(self, fact: AxisUnits, scan: core.JaxprEqn) -> AxisUnits:
         """As `element`."""
         length = fixed_block(0, scan.params["length"])
-        return made([length, *fact.renumbered(lambda axis: axis + 1)])
+        moved = fact.renumbered(lambda axis: axis + 1)
+        return made([length, *moved], carriers=fact.carriers)
 
     def shaped(self, fact: AxisUnits, aval: Any) -> AxisUnits:
         """Parts that devices hold are fixed."""
         equation = Equation("shard_map", "", self.relations)
         equation.fix(fact.blocks, "it is split over devices")
-        return new(getattr(aval, "shape", ()), FIXED)
+        units = new(getattr(aval, "shape", ()), FIXED)
+        return replace(units, carriers=fact.carriers)
 
 
 def _is_number(value: Any) -> bool:

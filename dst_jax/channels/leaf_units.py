@@ -1,6 +1,7 @@
 """Fresh units for the leaves of the weights of a traced function."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -48,7 +49,7 @@ def leaf_units(traced: TracedFunction) -> LeafUnits:
         shape = getattr(var.aval, "shape", ())
         path = traced.paths.get(number)
         if path is None:
-            inputs.append(new(shape, FIXED))
+            inputs.append(replace(new(shape, FIXED), carriers=0))
             continue
         blocks: list[Block] = []
         for axis, size in enumerate(shape):

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from dst_jax.channels.axis_units import FREE, AxisUnits, Ints
+from dst_jax.channels.branches import LONE
 from dst_jax.channels.choices import Components
 from dst_jax.channels.reasons import Reason
 from dst_jax.channels.relations import Relations
@@ -33,6 +34,8 @@ class Group:
         in 0..size-1, or -1 where the position is of another group.
       roles: by member, "produces", "reads", "scales", "shifts" or "statistic".
       inexact: why the removal of units changes values elsewhere; empty if it does not.
+      needed: why at least one unit must stay; None if the group is all that a branch
+        consists of, which may vanish next to what it is added to.
     """
 
     name: str
@@ -40,6 +43,7 @@ class Group:
     members: tuple[tuple[str, int, Ints], ...]
     roles: tuple[str, ...]
     inexact: tuple[Reason, ...] = ()
+    needed: Reason | None = LONE
 
     @property
     def exact(self) -> bool:
@@ -135,16 +139,18 @@ class Partition:
     def reasons(self) -> dict[LeafAxis, tuple[Reason, ...]]:
         """By axis that has positions that cannot be removed, why."""
         linked = self.relations.linked()
-        causes = {
-            reason: np.unique(linked[np.concatenate(units)])
-            for reason, units in self.relations.fixed.items()
-        }
+        causes: dict[int, list[Reason]] = defaultdict(list)
+        for reason, units in self.relations.fixed.items():
+            for component in set(linked[np.concatenate(units)].tolist()):
+                causes[component].append(reason)
+        order = {reason: i for i, reason in enumerate(self.relations.fixed)}
         found: dict[LeafAxis, tuple[Reason, ...]] = {}
         for axis, units in self.axes.items():
             components = self.components.of(units)
-            fixed = np.unique(linked[units[components == 0]])
-            why = [r for r, cause in causes.items() if np.isin(fixed, cause).any()]
-            if fixed.size and not why:
+            fixed = set(linked[units[components == 0]].tolist())
+            found_causes = {r for n in fixed for r in causes.get(n, ())}
+            why = sorted(found_causes, key=order.__getitem__)
+            if fixed and not why:
                 why = [TIED]
             live = components[components > 0]
             if not self.components.used[live].all():
@@ -179,16 +185,9 @@ class _Roles:
                 if role.get(axis) not in ("produces", "reads"):
                     role[axis] = _statistic(axis[0]) or name
             if name == "produces":
-                for unit, component in zip(
-                    own.tolist(), components.of(own).tolist(), strict=True
-                ):
-                    first.setdefault(component, (event, unit))
-        last = len(relations.roles)
-        for units in axes.values():
-            for unit, component in zip(
-                units.tolist(), components.of(units).tolist(), strict=True
-            ):
-                first.setdefault(component, (last, unit))
+                _note_first(first, event, own, components)
+        every = [np.zeros(0, np.int64), *axes.values()]
+        _note_first(first, len(relations.roles), np.concatenate(every), components)
         return cls(role, first)
 
     def order(self, component: int) -> tuple[int, int]:
@@ -198,6 +197,15 @@ class _Roles:
     def of_axis(self, axis: LeafAxis) -> str:
         """What a leaf does along one of its axes."""
         return self.role.get(axis) or _statistic(axis[0]) or "shifts"
+
+
+def _note_first(
+    first: dict[int, tuple[int, int]], event: int, units: Ints, components: Components
+) -> None:
+    """Notes the event, and the first unit, of components that were not seen before."""
+    found, at = np.unique(components.of(units), return_index=True)
+    for component, unit in zip(found.tolist(), units[at].tolist(), strict=True):
+        first.setdefault(component, (event, unit))
 
 
 def _statistic(path: str) -> str | None:

@@ -9,7 +9,13 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from dst_jax.channels.axis_units import FREE, Block, Ints
-from dst_jax.channels.choices import Choice, Components, forced, preferred
+from dst_jax.channels.choices import (
+    Choice,
+    Components,
+    forced,
+    independent,
+    preferred,
+)
 from dst_jax.channels.reasons import Reason
 
 __all__ = ["Relations", "SplitSide"]
@@ -210,13 +216,14 @@ class Relations:
 
         A choice whose product depends on one part alone, or of whose parts all but one
         are fixed, is no choice; of the others the first part is taken that is not
-        fixed.
+        fixed, in the order of the choices, as each may force others that share units.
         """
         found = self._components()
         choices = list(self._choices)
         while choices:
             known = {id(c): forced(c, found) for c in choices}
-            taken = [c for c in choices if known[id(c)] is not None] or choices[:1]
+            taken = [c for c in choices if known[id(c)] is not None]
+            taken = taken or independent(choices, found)
             for choice in taken:
                 live = known[id(choice)]
                 self._take(choice, preferred(choice, found) if live is None else live)

@@ -13,9 +13,9 @@ from jaxtyping import Array, Float
 
 from dst_jax import checks
 from dst_jax.channels.groups import Groups
+from dst_jax.channels.kept_positions import Keep
 from dst_jax.channels.labelling import Labelling
 from dst_jax.channels.leaf_units import leaf_units
-from dst_jax.channels.removal import Keep
 from dst_jax.jaxprs.dataflow import followed
 from dst_jax.jaxprs.traced_function import TracedFunction, is_array, traced
 from dst_jax.jaxprs.tracing import argument_positions

@@ -1,21 +1,21 @@
 """Trees of arrays with units removed, or set to 0."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from dst_jax import checks, trees
+from dst_jax import trees
 from dst_jax.channels.axis_units import Bools
 from dst_jax.channels.groups import Groups
+from dst_jax.channels.kept_positions import Keep, kept_positions
 from dst_jax.kernels import Kernels
 
-__all__ = ["Keep", "kept_positions", "mask", "remove"]
+__all__ = ["mask", "remove"]
 
-Keep = Mapping[str, Any]
-"""By name of a group, for every unit whether it is kept; a group that it lacks is."""
+AnyArray = Array | np.ndarray
 
 
 def remove(tree: Any, groups: Groups, keep: Keep) -> Any:
@@ -28,11 +28,13 @@ def remove(tree: Any, groups: Groups, keep: Keep) -> Any:
     Args:
       tree: any pytree of arrays.
       groups: from `channels.groups`.
-      keep: `{group: bool[size]}`; a group that it lacks stays whole.
+      keep: `{group: bool[size]}`; a group that it lacks stays whole. Nothing of a group
+        has to be kept if a branch consists of it alone, see `Group.needed`.
 
     Raises:
       ValueError: a group is unknown; `keep` has another length than the group, or keeps
-        nothing of it; no leaf of a group is in the tree; or a leaf has another shape.
+        nothing of one that is `needed`; no leaf of a group is in the tree; or a leaf
+        has another shape.
 
     >>> from dst_jax import channels
     >>> w = {"fc1": jnp.ones((4, 3)), "fc2": jnp.ones((3, 2))}
@@ -43,7 +45,7 @@ def remove(tree: Any, groups: Groups, keep: Keep) -> Any:
     ((4, 2), (2, 2))
     """
 
-    def taken(leaf: Array, axis: int, kept: Bools) -> Array:
+    def taken(leaf: AnyArray, axis: int, kept: Bools) -> AnyArray:
         return leaf.take(np.flatnonzero(kept), axis)
 
     return _mapped(tree, groups, keep, taken)
@@ -60,49 +62,20 @@ def mask(tree: Any, groups: Groups, keep: Keep) -> Any:
     [[1.0, 0.0, 1.0]]
     """
 
-    def zeroed(leaf: Array, axis: int, kept: Bools) -> Array:
+    def zeroed(leaf: AnyArray, axis: int, kept: Bools) -> AnyArray:
         shape = [1] * leaf.ndim
         shape[axis] = kept.size
-        return jnp.where(kept.reshape(shape), leaf, jnp.zeros((), leaf.dtype))
+        where = np.where if isinstance(leaf, np.ndarray) else jnp.where
+        return where(kept.reshape(shape), leaf, np.zeros((), leaf.dtype))
 
     return _mapped(tree, groups, keep, zeroed)
 
 
-def kept_positions(groups: Groups, keep: Keep) -> dict[str, dict[int, Bools]]:
-    """By path and axis of a leaf, which of its positions are kept.
-
-    Raises:
-      ValueError: a group is unknown; `keep` has another length than the group, or keeps
-        nothing of it.
-
-    >>> from dst_jax import channels
-    >>> w = {"fc1": jnp.ones((1, 2)), "fc2": jnp.ones((2, 1))}
-    >>> net = lambda w, x: x @ w["fc1"] @ w["fc2"]
-    >>> groups = channels.groups(net)(w, jnp.ones((1, 1)))
-    >>> kept_positions(groups, {"fc1": [True, False]})["fc2"]
-    {0: array([ True, False])}
-    """
-    found: dict[str, dict[int, Bools]] = {}
-    for name, chosen in keep.items():
-        checks.one_of("group", name, groups)
-        group = groups[name]
-        kept = np.asarray(chosen)
-        if kept.dtype != np.bool_ or kept.shape != (group.size,):
-            raise ValueError(
-                f"keep[{name!r}] must be bool of shape ({group.size},), got"
-                f" {kept.dtype} of shape {kept.shape}"
-            )
-        if not kept.any():
-            raise ValueError(f"keep[{name!r}] must keep at least one unit, got none")
-        for path, axis, units in group.members:
-            positions = np.where(units >= 0, kept[units], True)
-            axes = found.setdefault(path, {})
-            axes[axis] = axes[axis] & positions if axis in axes else positions
-    return found
-
-
 def _mapped(
-    tree: Any, groups: Groups, keep: Keep, change: Callable[[Array, int, Bools], Array]
+    tree: Any,
+    groups: Groups,
+    keep: Keep,
+    change: Callable[[AnyArray, int, Bools], AnyArray],
 ) -> Any:
     positions = kept_positions(groups, keep)
     paths = Kernels(leaves=tuple(groups.shapes))

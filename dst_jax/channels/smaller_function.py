@@ -10,8 +10,8 @@ import numpy as np
 
 from dst_jax import trees
 from dst_jax.channels.groups import Groups
+from dst_jax.channels.kept_positions import Keep, kept_positions
 from dst_jax.channels.leaf_units import leaf_units
-from dst_jax.channels.removal import Keep, kept_positions
 from dst_jax.channels.replay import Replay
 from dst_jax.channels.replay.held_positions import Small
 from dst_jax.jaxprs.traced_function import TracedFunction, is_array, traced
@@ -48,8 +48,8 @@ def smaller(
 
     Raises:
       ValueError: as `channels.remove` for `keep`; at the call, a leaf has another shape
-        than what is kept of it, or what is removed cannot be removed with arguments of
-        this kind.
+        than what is kept of it, what is removed cannot be removed with arguments of
+        this kind, or a shape has symbols of `jax.export` in it.
 
     >>> from dst_jax import channels
     >>> fn = lambda w, x: jax.nn.relu(x @ w["fc1"]) @ w["fc2"]
@@ -64,6 +64,7 @@ def smaller(
     @functools.wraps(fn)
     def replayed(*args: Any, **kwargs: Any) -> Any:
         arrays = [x for x in jax.tree.leaves((args, kwargs)) if is_array(x)]
+        _numbers([x.shape for x in arrays])
         whole = list(args)
         for i in positions:
             whole[i] = _whole(args[i], groups, str(i) if len(positions) > 1 else "")
@@ -86,6 +87,16 @@ def smaller(
         return function.returned([value.array for value in results])
 
     return replayed
+
+
+def _numbers(shapes: Sequence[tuple[Any, ...]]) -> None:
+    """Refuses shapes whose positions cannot be followed."""
+    for shape in shapes:
+        if not all(isinstance(size, int | np.integer) for size in shape):
+            raise ValueError(
+                f"the shape of an argument must be numbers, got {shape}: for a batch of"
+                " any size, export jax.vmap of the function of one example"
+            )
 
 
 def _whole(arg: Any, groups: Groups, prefix: str) -> Any:

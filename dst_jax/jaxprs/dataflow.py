@@ -39,6 +39,11 @@ class Domain(abc.ABC, Generic[Fact]):
         del value
         return self.constant(aval)
 
+    def captured(self, aval: Any, value: Any) -> Fact:
+        """The fact about a constant of a jaxpr whose value is known."""
+        del value
+        return self.constant(aval)
+
     @abc.abstractmethod
     def either(self, a: Fact, b: Fact) -> Fact:
         """The fact about what is one value or another of the same shape."""
@@ -117,7 +122,8 @@ def followed(
     """
     jaxpr = program.jaxpr
     known: dict[Any, Fact] = dict(zip(jaxpr.invars, inputs, strict=True))
-    known |= {var: domain.constant(var.aval) for var in jaxpr.constvars}
+    consts = zip(jaxpr.constvars, program.consts, strict=True)
+    known |= {var: domain.captured(var.aval, value) for var, value in consts}
 
     def fact(atom: Any) -> Fact:
         if isinstance(atom, core.Literal):

@@ -17,7 +17,7 @@ COLLECTIONS: tuple[str, ...] = ("params", "batch_stats", "weights")
 """Names in front of a path that say what a leaf is for, not to which module it belongs.
 """
 
-auxiliary: tuple[str, ...] = ("dyrelu", "gates", "scales")
+auxiliary: tuple[str, ...] = ("distillation", "dyrelu", "gates", "scales")
 """Names under which leaves are never kernels: modules and subtrees that modify maps or
 weights. Case and a number at the end do not matter: `DyReLU_0` is one of them."""
 

@@ -7,6 +7,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from dst_jax.report.accelerator_records import AcceleratorRecord, accelerator_records
+from dst_jax.report.channel_records import (
+    forward_time,
+    parameters,
+    unit_counts,
+)
 from dst_jax.report.run_results import Drift, Products, RunResults, StageResults, Zeros
 from dst_jax.report.task_records import TaskRecord, task_record
 from dst_jax.report.training_phases import phases
@@ -133,7 +138,7 @@ def _stage(
     task: TaskRecord,
     accelerators: Mapping[str, AcceleratorRecord],
 ) -> StageResults:
-    layers = record["layers"]
+    layers, network = record["layers"], record.get("network") or {}
     sparsity, drop = record["activation_sparsity"], record["flops_drop"]
     return StageResults(
         name=record["name"],
@@ -155,6 +160,9 @@ def _stage(
         weights={k: _zeros(v) for k, v in layers["weights"].items()},
         products={k: _products(v) for k, v in layers["counts"].items()},
         accelerators=accelerators,
+        parameters=parameters(network),
+        channels=unit_counts(network),
+        forward_time=_optional(record.get("forward_time"), forward_time),
     )
 
 

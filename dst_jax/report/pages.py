@@ -7,6 +7,7 @@ from dst_jax.report import html
 from dst_jax.report.figures.figure import ReportFigure
 from dst_jax.report.run_results import RunResults
 from dst_jax.report.tables import above_figures, below_figures, comparison, unfolding
+from dst_jax.report.tables.channels import multiplications_left
 from dst_jax.report.tables.main_results import difference, metric_text
 from dst_jax.report.tables.table import percent, signed
 from dst_jax.report.task_records import TaskRecord, shared_task
@@ -94,7 +95,8 @@ def _headline(run: RunResults) -> str:
         f"{last.title[:1].upper()}{last.title[1:]}: "
         f"{percent(last.weight_sparsity)} % of the weights and "
         f"{percent(last.activation_element)} % of the activations are zero, "
-        f"which saves {percent(last.drop_dense)} % of the multiplications, "
+        f"which saves {percent(last.drop_dense)} % of the multiplications"
+        f"{_of_what_is_left(run)}, "
         f"at {metric_text(best, last.test[best.name])}{unit} {title}"
     )
     if run.baseline is None or last is run.baseline:
@@ -102,6 +104,15 @@ def _headline(run: RunResults) -> str:
     apart = difference(last, run)
     change = f"{signed(apart)} points" if best.is_share else f"{apart:+.4f}"
     return f"{text} ({change} against the dense baseline)."
+
+
+def _of_what_is_left(run: RunResults) -> str:
+    """How many multiplications the last network has, if it was made smaller."""
+    last = run.stages[-1]
+    if not last.channels:
+        return ""
+    left = percent(multiplications_left(run, last))
+    return f" of a network with {left} % of those of the whole one"
 
 
 def _figures(figures: Mapping[ReportFigure[Any], bytes], task: TaskRecord) -> list[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dst_jax.report.accelerator_records import AcceleratorRecord
+from dst_jax.report.channel_records import ForwardTime, UnitCount
 from dst_jax.report.task_records import TaskRecord, task_record
 from dst_jax.report.training_phases import Phase
 
@@ -84,6 +85,9 @@ class StageResults:
       weights: zeros by weight kernel.
       products: multiplications by layer.
       accelerators: estimates by accelerator; empty if there are none.
+      parameters: number of parameters; None if it is not recorded.
+      channels: units by group, where channels have been removed; else empty.
+      forward_time: measured time of the smaller network; None if there is none.
     """
 
     name: str
@@ -105,6 +109,9 @@ class StageResults:
     weights: Mapping[str, Zeros] = field(default_factory=dict)
     products: Mapping[str, Products] = field(default_factory=dict)
     accelerators: Mapping[str, AcceleratorRecord] = field(default_factory=dict)
+    parameters: int | None = None
+    channels: Mapping[str, UnitCount] = field(default_factory=dict)
+    forward_time: ForwardTime | None = None
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from dst_jax.train import integrity
 from dst_jax.train.agreement import by_first_process, is_lost
 from dst_jax.train.manifest import seal, write_manifest
 from dst_jax.train.saved_network import (
+    PLANS,
     CannotRestore,
     differences,
     restoring,
@@ -163,6 +164,9 @@ class Checkpoints:
         }
         if position is not None:
             items["position"] = ocp.args.JsonSave(dict(position))
+        plans = list(getattr(network.model, "plans", ()))
+        if plans:
+            items[PLANS] = ocp.args.JsonSave({"plans": plans})
         self.wait()
         with self._writing():
             self._manager.save(step, args=ocp.args.Composite(**items), metrics=metrics)

@@ -17,12 +17,13 @@ from dst_jax import checks, data
 from dst_jax.activations.tap import THRESHOLDS
 from dst_jax.kernels import Kernels
 from dst_jax.models.linen import as_model
+from dst_jax.models.smaller import Smaller
 from dst_jax.runs import Run
 from dst_jax.train import tasks, traces
 from dst_jax.train.agreement import anywhere
 from dst_jax.train.console import Console
 from dst_jax.train.evaluate import Evaluation, evaluate
-from dst_jax.train.saved_network import is_without_model
+from dst_jax.train.saved_network import with_model
 from dst_jax.train.sharding import check_batch, make_mesh, replicated
 from dst_jax.train.state import init_network
 from dst_jax.train.step import EvalStep, Preprocess, make_eval_step
@@ -142,21 +143,27 @@ class Context:
         return init(example, jax.random.key(self.seed))
 
     def with_model(self, network: Network) -> Network:
-        """A network with the run's model, if it was loaded without one."""
-        if is_without_model(network):
-            return network._replace(model=self.model)
-        return network
+        """A network with the run's model, if it was loaded without one.
+
+        One from which units have been removed has what the plan makes of the model.
+        """
+        return with_model(network, as_model(self.model))
 
     @property
     def map_names(self) -> list[str]:
         """The activation maps of the model, in order of execution."""
         return self.maps_of(jax.eval_shape(self.fresh_weights))
 
-    def maps_of(self, network: Network) -> list[str]:
-        """The activation maps of a network, in order of execution; nothing is run."""
+    def maps_of(self, network: Network, *, train: bool = False) -> list[str]:
+        """The activation maps of a network, in order of execution; nothing is run.
+
+        Args:
+          network: any network for this data and task.
+          train: whether those of training, which may be more.
+        """
         return self.once(
-            ("maps", *shapes_of(network)),
-            lambda: traces.map_names(network, self.example),
+            ("maps", train, *shapes_of(network)),
+            lambda: traces.map_names(network, self.example, train=train),
         )
 
     def kernels_of(self, network: Network) -> Kernels:
@@ -177,6 +184,9 @@ class Context:
           ValueError: a name is missing or unexpected, or a shape differs.
         """
         own = jax.eval_shape(self.fresh_weights)
+        if isinstance(network.model, Smaller):
+            whole = network.model.whole_variables(network.variables)
+            network = network._replace(variables=whole)
         for part in ("params", "model_state"):
             want = {k: x.shape for k, x in named_leaves(getattr(own, part)).items()}
             # Thresholds are put on maps later: a fresh network has none.

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dst_jax.models.linen import Linen
+from dst_jax.models.smaller import Smaller
 from dst_jax.train import tasks
 from dst_jax.train.stage import Stage
 from dst_jax.train.tasks import Task
@@ -41,7 +42,7 @@ def plan(stages: Sequence[Stage], task: Task, start: Network) -> dict[str, Any]:
         "checkpoints": {n: [s.path for s in stages if s.name == n] for n in last},
         "titles": {name: stage.title for name, stage in last.items()},
         "task": tasks.record(task),
-        "model": model(start.model) | {"shapes": _shapes(start)},
+        "model": _original(start),
     }
 
 
@@ -81,6 +82,14 @@ def network(handed_on: Network) -> dict[str, Any]:
     """
     plans = getattr(handed_on.model, "plans", ())
     return {"shapes": _shapes(handed_on), "plans": list(plans)}
+
+
+def _original(start: Network) -> dict[str, Any]:
+    """The model before anything was removed from it, and its shapes."""
+    if isinstance(start.model, Smaller):
+        variables = start.model.whole_variables(start.variables)
+        start = Network(start.model.whole, variables)
+    return model(start.model) | {"shapes": _shapes(start)}
 
 
 def _shapes(of: Network) -> dict[str, list[int]]:

@@ -15,8 +15,8 @@ from dst_jax.train.finite import NonFiniteLoss
 from dst_jax.train.interrupt import Interrupt
 from dst_jax.train.sharding import abstract_like
 from dst_jax.train.stage import Stage, check_order
-from dst_jax.train.stage_plan import abstract_hook, plan_stage
-from dst_jax.train.stage_run import run_stage
+from dst_jax.train.stage_plan import plan_stage, rehearsed_hook
+from dst_jax.train.stage_run import run_phase
 from dst_jax.train.tensorboard import TensorBoard
 from dst_jax.typing import Network
 
@@ -90,13 +90,19 @@ def _train(
         str(context.run.path / "tensorboard"), enabled=context.run.writer
     )
     ends: dict[str, Network] = {}
+    opt_state: optax.OptState | None = None
     rows: list[dict[str, Any]] = []
     try:
         with Interrupt() as interrupt:
             for i, stage in enumerate(stages):
                 start = network if stage.start is None else ends[stage.start]
-                network, trained = run_stage(
-                    context, stage, start, interrupt=interrupt, events=events
+                network, trained, opt_state = run_phase(
+                    context,
+                    stage,
+                    start,
+                    interrupt=interrupt,
+                    events=events,
+                    opt_state=opt_state if stage.continues else None,
                 )
                 ends[stage.name] = network
                 if _is_last_phase(stages, i):
@@ -123,7 +129,8 @@ def rehearse(context: Context, stages: Sequence[Stage], init: Network) -> None:
 
     Options that do not fit the network or the number of steps are found here, before
     the stages in front of them are trained. Where a stage hands on a network whose
-    shapes depend on values, stages behind it are left out.
+    shapes depend on values, and says none to rehearse with (`rehearsed_hook`), stages
+    behind it are left out.
 
     Args:
       context: the run's.
@@ -161,14 +168,14 @@ def rehearse(context: Context, stages: Sequence[Stage], init: Network) -> None:
 
 def _rehearse(context: Context, stage: Stage, start: Network) -> Network | None:
     """The shapes that a stage hands on; None if they depend on values."""
-    entered = abstract_hook(stage.on_entry, start, context)
+    entered = rehearsed_hook(stage.on_entry, start, context)
     if entered is None:
         return None
     plan = plan_stage(context, stage, entered)
     tx = optax.with_extra_args_support(plan.optimizer)
     state = plan.state
     jax.eval_shape(tx.update, state.params, state.opt_state, state.params)
-    return abstract_hook(stage.on_exit, plan.trained, context)
+    return rehearsed_hook(stage.on_exit, plan.trained, context)
 
 
 def _write_plan(

@@ -1,8 +1,10 @@
 """The network in a checkpoint, without what only training needs."""
 
+import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,9 @@ import orbax.checkpoint as ocp
 from jax.sharding import Sharding
 from jaxtyping import Array
 
+from dst_jax.channels import Plan
 from dst_jax.models.linen import as_model
+from dst_jax.models.smaller import Smaller
 from dst_jax.runs import Run
 from dst_jax.train import integrity
 from dst_jax.train.sharding import abstract_like
@@ -20,16 +24,22 @@ from dst_jax.trees import named_leaves
 from dst_jax.typing import Model, Network, Variables
 
 __all__ = [
+    "PLANS",
     "CannotRestore",
     "differences",
     "is_without_model",
     "load_weights",
+    "plan_of",
+    "plans_in",
     "restoring",
     "shapes_on_disk",
     "weights_item",
+    "with_model",
 ]
 
 _logger = logging.getLogger(__name__)
+PLANS = "plans"
+"""The item of a checkpoint that says what has been removed from its network."""
 _SHOWN = 3
 """How many of several differences a message names."""
 
@@ -79,15 +89,16 @@ def load_weights(
 ) -> Network:
     """The network in any checkpoint, without its optimizer.
 
-    Shapes are those on disk: a network that was made smaller is loaded as it is.
+    Shapes are those on disk: a network that was made smaller is loaded as it is, and
+    its model is what the plan in the checkpoint makes of the whole one.
 
     Args:
       path: a checkpoint (`.../checkpoints/STAGE/STEP`), a stage's directory (its
         newest intact checkpoint) or a run directory (that of its last stage, in the
         order that config.json has).
       sharding: where the arrays go.
-      model: the network's function, or a Linen module. Without it the network can be
-        read, but not called; a run gives it its own model.
+      model: the function of the whole network, or a Linen module. Without it the
+        network can be read, but not called; a run gives it its own model.
 
     Raises:
       ValueError: there is no intact checkpoint at `path`, or the run does not say which
@@ -108,8 +119,40 @@ def load_weights(
         shapes = shapes_on_disk(step, sharding)
         found = reader.restore(step / "weights", args=ocp.args.StandardRestore(shapes))
     variables = {"params": found["params"], **found["model_state"]}
-    own = _unknown if model is None else as_model(model)
-    return Network(own, variables, found["mask"])
+    with restoring(step):
+        network = Network(_Unknown(plan_of(plans_in(step))), variables, found["mask"])
+    return network if model is None else with_model(network, as_model(model))
+
+
+def plans_in(checkpoint: Path) -> list[Any]:
+    """What has been removed from the network in a checkpoint, as its model says.
+
+    Args:
+      checkpoint: directory of one checkpoint.
+
+    >>> plans_in(Path("/runs/a/checkpoints/dense/8"))
+    []
+    """
+    file = checkpoint / PLANS / "metadata"
+    return json.loads(file.read_text())["plans"] if file.exists() else []
+
+
+def with_model(network: Network, model: Model) -> Network:
+    """A network with a model, if it was loaded without one.
+
+    Args:
+      network: the network.
+      model: the function of the whole network, of which the plan in the checkpoint
+        makes that of what is left.
+
+    >>> network = Network(print, {"params": {}})
+    >>> with_model(network, abs).model is print
+    True
+    """
+    if not isinstance(network.model, _Unknown):
+        return network
+    plan = network.model.plan
+    return network._replace(model=model if plan is None else Smaller(model, plan))
 
 
 def is_without_model(network: Network) -> bool:
@@ -118,17 +161,38 @@ def is_without_model(network: Network) -> bool:
     >>> is_without_model(Network(print, {"params": {}}))
     False
     """
-    return network.model is _unknown
+    return isinstance(network.model, _Unknown)
 
 
-def _unknown(
-    variables: Variables,
-    x: Array,
-    *,
-    train: bool = False,
-    rngs: Mapping[str, Array] | None = None,
-) -> Any:
-    raise ValueError("the network was loaded without its model: load_weights(model=)")
+@dataclass(frozen=True)
+class _Unknown:
+    """In place of the model of a network that was loaded without one."""
+
+    plan: Plan | None
+
+    def __call__(
+        self,
+        variables: Variables,
+        x: Array,
+        *,
+        train: bool = False,
+        rngs: Mapping[str, Array] | None = None,
+    ) -> Any:
+        raise ValueError(
+            "the network was loaded without its model: load_weights(model=)"
+        )
+
+
+def plan_of(plans: Sequence[Any]) -> Plan | None:
+    """The plan of removal among what a model says of itself; None if there is none.
+
+    Args:
+      plans: from `plans_in`, or the record of a stage.
+
+    >>> plan_of(["relu1: half"])  # from a model of another kind
+    """
+    own = [p for p in plans if isinstance(p, dict) and {"kept", "groups"} <= p.keys()]
+    return Plan.from_json(own[-1]) if own else None
 
 
 def weights_item(network: Network) -> dict[str, Any]:

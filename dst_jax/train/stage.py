@@ -26,7 +26,9 @@ class Stage:
     with another mask, other variables, or smaller ones and another model. If it has an
     argument `context`, it is given the run's `Context`, which has the data. It must be
     deterministic: a resumed run calls it again. It is traced abstractly first; where
-    shapes depend on values, nothing behind it can be checked before training begins.
+    shapes depend on values, nothing behind it can be checked before training begins,
+    unless it has a method `rehearse(network, *, context)` that returns the shapes of a
+    network such as it will return.
 
     Attributes:
       name: the row it belongs to; the last phase of a name is evaluated on the test
@@ -49,6 +51,9 @@ class Stage:
         before it in the list (a fresh network for the first).
       flops_aware: whether terms over maps charge every element what it costs in
         multiplications with the weights that the stage starts from.
+      continues: whether it goes on with the optimizer state of the phase before it,
+        of which goes what entry removes from the network; otherwise the optimizer
+        starts anew. Both phases need the same optimizer, as `Spanning` makes it.
 
     >>> import optax
     >>> def sgd(*, steps, steps_per_epoch, mask, seed):
@@ -69,6 +74,7 @@ class Stage:
     on_exit: Hook | None = None
     start: str | None = None
     flops_aware: bool = False
+    continues: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "phase", self.phase or self.name)
@@ -92,7 +98,8 @@ def check_order(stages: Sequence[Stage]) -> None:
 
     Raises:
       ValueError: a stage starts from one that is not before it, two phases have one
-        name, or phases of another stage are between those of one.
+        name, phases of another stage are between those of one, or one that continues
+        follows no phase of its own stage.
 
     >>> dense = Stage(name="dense", epochs=1, optimizer=print)
     >>> sparse = Stage(name="sparse", epochs=1, optimizer=print, start="danse")
@@ -110,6 +117,13 @@ def check_order(stages: Sequence[Stage]) -> None:
         if stage.name in names[:-1]:
             raise ValueError(
                 f"stage {stage.path}: phases of {stage.name} must follow each other"
+            )
+        follows = before and before[-1].name == stage.name and stage.start is None
+        if stage.continues and not follows:
+            raise ValueError(
+                f"stage {stage.path}: continues is for a phase that follows another of"
+                f" {stage.name}, got start {stage.start!r} after"
+                f" {[other.path for other in before[-1:]]}"
             )
         before.append(stage)
 

@@ -22,11 +22,12 @@ from dst_jax.train.traces import shapes_of
 from dst_jax.typing import Network
 
 __all__ = [
-    "Plan",
+    "StagePlan",
     "abstract_hook",
     "apply_hook",
     "objective_of",
     "plan_stage",
+    "rehearsed_hook",
     "train_step",
 ]
 
@@ -39,7 +40,7 @@ _VALUES_NEEDED = (
 """What JAX raises where a shape or a branch depends on values."""
 
 
-class Plan(NamedTuple):
+class StagePlan(NamedTuple):
     """What a stage does to a network of these shapes. Arrays are abstract."""
 
     steps: int
@@ -58,7 +59,7 @@ class Plan(NamedTuple):
     kernels: kernels.Kernels
 
 
-def plan_stage(context: Context, stage: Stage, entered: Network) -> Plan:
+def plan_stage(context: Context, stage: Stage, entered: Network) -> StagePlan:
     """What a stage will do with the network that it trains.
 
     Args:
@@ -105,7 +106,7 @@ def plan_stage(context: Context, stage: Stage, entered: Network) -> Plan:
         schedules=stage.schedules,
     )
     state = abstract_like(jax.eval_shape(build, entered), context.sharding)
-    return Plan(
+    return StagePlan(
         steps=steps,
         entered=entered,
         state=state,
@@ -118,7 +119,7 @@ def plan_stage(context: Context, stage: Stage, entered: Network) -> Plan:
     )
 
 
-def train_step(context: Context, stage: Stage, plan: Plan) -> TrainStep:
+def train_step(context: Context, stage: Stage, plan: StagePlan) -> TrainStep:
     """The stage's jitted step, made once for all stages with the same program."""
     key = (
         "train",
@@ -170,6 +171,20 @@ def abstract_hook(
     except _VALUES_NEEDED:
         return None
     return abstract_like(found, context.sharding)
+
+
+def rehearsed_hook(
+    hook: Hook | None, network: Network, context: Context
+) -> Network | None:
+    """The shapes of a network such as a hook hands on, with which to check options.
+
+    They are those of `abstract_hook`; a hook whose shapes depend on values may have a
+    method `rehearse(network, *, context)` that says which are to be expected.
+    """
+    rehearse = getattr(hook, "rehearse", None)
+    if rehearse is None:
+        return abstract_hook(hook, network, context)
+    return abstract_like(rehearse(network, context=context), context.sharding)
 
 
 def objective_of(context: Context, stage: Stage, entered: Network) -> Objective:
@@ -232,7 +247,7 @@ def _check(context: Context, stage: Stage, entered: Network) -> None:
     terms = [term for term in stage.objective.terms if term.over == "maps"]
     if stage.flops_aware and not terms:
         raise ValueError("flops_aware needs a term over maps, got none")
-    names = context.maps_of(entered) if terms else []
+    names = context.maps_of(entered, train=True) if terms else []
     for term in terms:
         try:
             rules = [(pattern, True) for pattern in term.layers]

@@ -3,12 +3,14 @@
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import grain
 import jax
+import optax
 
 from dst_jax.train.callbacks import Callbacks
+from dst_jax.train.carried_state import carried
 from dst_jax.train.checkpoint import Checkpoints
 from dst_jax.train.context import Context
 from dst_jax.train.finite import NonFiniteLoss
@@ -17,7 +19,7 @@ from dst_jax.train.loop import fit
 from dst_jax.train.sharding import put_batch
 from dst_jax.train.stage import Stage
 from dst_jax.train.stage_plan import (
-    Plan,
+    StagePlan,
     apply_hook,
     objective_of,
     plan_stage,
@@ -25,9 +27,21 @@ from dst_jax.train.stage_plan import (
 )
 from dst_jax.train.state import TrainState
 from dst_jax.train.tensorboard import TensorBoard
+from dst_jax.train.traces import shapes_of
 from dst_jax.typing import Network
 
-__all__ = ["run_stage"]
+__all__ = ["StageEnd", "run_phase", "run_stage"]
+
+
+class StageEnd(NamedTuple):
+    """What is there at the end of a stage."""
+
+    network: Network
+    """The network that the stage hands on."""
+    trained: bool
+    """Whether anything was left to train."""
+    opt_state: optax.OptState
+    """The optimizer's state, for a phase that continues."""
 
 
 def run_stage(
@@ -54,6 +68,29 @@ def run_stage(
       Interrupted: a signal came; the state is saved.
       NonFiniteLoss: names the stage, the step and the last good checkpoint.
     """
+    end = run_phase(context, stage, start, interrupt=interrupt, events=events)
+    return end.network, end.trained
+
+
+def run_phase(
+    context: Context,
+    stage: Stage,
+    start: Network,
+    *,
+    interrupt: Interrupt,
+    events: TensorBoard,
+    opt_state: optax.OptState | None = None,
+) -> StageEnd:
+    """As `run_stage`, for a stage that may continue with an optimizer state.
+
+    Args:
+      context, stage, start, interrupt, events: as for `run_stage`.
+      opt_state: optimizer state of the phase before, for a stage that continues.
+
+    Raises:
+      ValueError: the stage has another optimizer than that.
+      Interrupted, NonFiniteLoss: as in `run_stage`.
+    """
     entered = apply_hook(stage.on_entry, context.with_model(start), context)
     plan = plan_stage(context, stage, entered)
     directory = context.run.checkpoints / stage.path
@@ -62,10 +99,11 @@ def run_stage(
         run = _StageRun(context, stage, plan, entered, checkpoints)
         state = run.restore()
         if state is not None and int(state.step) == plan.steps:
-            return run.network_at(state, plan.steps), False
+            return StageEnd(run.network_at(state, plan.steps), False, state.opt_state)
         if state is None:
-            state = run.enter()
-        return run.train(state, interrupt, events), True
+            before = None if opt_state is None else carried(opt_state, start, entered)
+            state = run.enter(before)
+        return run.train(state, interrupt, events)
 
 
 @dataclass(frozen=True)
@@ -74,7 +112,7 @@ class _StageRun:
 
     context: Context
     stage: Stage
-    plan: Plan
+    plan: StagePlan
     entered: Network
     checkpoints: Checkpoints
 
@@ -105,16 +143,28 @@ class _StageRun:
             say(f"{path}: resuming at step {state.step}/{self.plan.steps}")
         return state
 
-    def enter(self) -> TrainState:
-        """The state at step 0."""
+    def enter(self, opt_state: optax.OptState | None) -> TrainState:
+        """The state at step 0, with an optimizer state that is given.
+
+        Raises:
+          ValueError: the optimizer has another state.
+        """
         # Jitted, so that it shares no buffer with `entered`: steps donate it.
         build = jax.jit(self.plan.build, out_shardings=self.context.sharding)
-        return build(self.entered)
+        state = build(self.entered)
+        if opt_state is None:
+            return state
+        if shapes_of(opt_state) != shapes_of(state.opt_state):
+            raise ValueError(
+                f"stage {self.stage.path} continues with the optimizer state of the"
+                " phase before it: both must have the same optimizer"
+            )
+        return state.replace(opt_state=jax.device_put(opt_state, self.context.sharding))
 
     def train(
         self, state: TrainState, interrupt: Interrupt, events: TensorBoard
-    ) -> Network:
-        """The network that the stage hands on."""
+    ) -> StageEnd:
+        """What is there once the steps that are left are done."""
         self._forget_metrics_after(int(state.step))
         callbacks = Callbacks(
             self.context,
@@ -128,15 +178,15 @@ class _StageRun:
         self.context.console.start(self.stage.path, step=step, steps=self.plan.steps)
         try:
             if self.plan.steps == 0:
-                return callbacks.save(state, 0)
+                return StageEnd(callbacks.save(state, 0), True, state.opt_state)
             batches = self.context.train_batches(self.stage.path, start=step)
             with closing(batches):
-                self._fit(state, batches, callbacks, interrupt)
+                state = self._fit(state, batches, callbacks, interrupt)
         except NonFiniteLoss as error:
             where = f"{self.stage.path}: {callbacks.last_good()}"
             raise error.placed(where) from None
         assert callbacks.saved is not None  # the last step is always saved
-        return callbacks.saved
+        return StageEnd(callbacks.saved, True, state.opt_state)
 
     def _fit(
         self,
@@ -144,10 +194,10 @@ class _StageRun:
         batches: grain.DatasetIterator[Any],
         callbacks: Callbacks,
         interrupt: Interrupt,
-    ) -> None:
+    ) -> TrainState:
         context = self.context
         objective = objective_of(context, self.stage, self.entered)
-        fit(
+        return fit(
             state,
             _read(batches),
             train_step=train_step(context, self.stage, self.plan),

@@ -32,12 +32,13 @@ def kernels_of(network: Network, example: Any) -> kernels.Kernels:
     return kernels.by_use(forward)(dict(network.variables), example)
 
 
-def map_names(network: Network, example: Any) -> list[str]:
+def map_names(network: Network, example: Any, *, train: bool = False) -> list[str]:
     """The names of a network's activation maps, in order of execution.
 
     Args:
       network: a network; shapes will do.
       example: an input, or its shape.
+      train: whether those of training, which may be more.
 
     >>> import flax.linen as nn, jax.numpy as jnp
     >>> from dst_jax.activations import Tap
@@ -48,7 +49,8 @@ def map_names(network: Network, example: Any) -> list[str]:
     """
 
     def forward(network: Network, x: Array) -> Any:
-        return network.model(network.variables, x, train=False, rngs=None)[1]
+        rngs = {"dropout": jax.random.key(0)} if train else None
+        return network.model(network.variables, x, train=train, rngs=rngs)[1]
 
     return list(jax.eval_shape(forward, network, example))
 

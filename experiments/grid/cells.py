@@ -54,7 +54,7 @@ class Ends:
         if name in self._kept:
             return self._kept[name]
         cell = self._cells[name]
-        network, _ = train.run_stage(
+        end = train.run_stage(
             self._context,
             cell,
             self._start(cell),
@@ -62,8 +62,10 @@ class Ends:
             events=self._events,
         )
         if cell.start is None and any(c.start == name for c in self._cells.values()):
-            self._kept[name] = network  # the others are restored when asked for again
-        return network
+            self._kept[name] = (
+                end.network
+            )  # the others are restored when asked for again
+        return end.network
 
     def _start(self, cell: Stage) -> Network:
         if cell.start is not None:

@@ -6,6 +6,7 @@ something is built, so that a command line is read, or refused, at once.
 """
 
 from experiments.options.activation import ActivationOptions
+from experiments.options.channels import ChannelOptions
 from experiments.options.config import Config
 from experiments.options.data import DataOptions
 from experiments.options.init import InitOptions
@@ -19,6 +20,7 @@ from experiments.options.task import TaskOptions
 
 __all__ = [
     "ActivationOptions",
+    "ChannelOptions",
     "Config",
     "DataOptions",
     "InitOptions",

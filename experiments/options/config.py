@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from experiments.options.activation import ActivationOptions
 from experiments.options.annotations import FREE, check_ranges, groups
+from experiments.options.channels import ChannelOptions
 from experiments.options.data import DataOptions
 from experiments.options.init import InitOptions
 from experiments.options.model import ModelOptions
@@ -38,6 +39,7 @@ class Config:
     optim: OptimOptions = field(default_factory=OptimOptions)
     pretrain: PretrainOptions = field(default_factory=PretrainOptions)
     prune: PruneOptions = field(default_factory=PruneOptions)
+    channels: ChannelOptions = field(default_factory=ChannelOptions)
     activation: ActivationOptions = field(default_factory=ActivationOptions)
     stage: StageOptions = field(default_factory=StageOptions)
     init: InitOptions = field(default_factory=InitOptions)

@@ -12,6 +12,7 @@ from dst_jax.train import agreement
 from experiments.accelerators import estimate_stages
 from experiments.options import Config
 from experiments.running.config_record import nested, refuse_another
+from experiments.running.forward_times import time_stages
 
 __all__ = ["run"]
 
@@ -73,6 +74,12 @@ def _train(
     train.train(context, stages, config=nested(config), init=init)
     if config.run.accelerators:  # every process: networks are restored together
         estimate_stages(context, config.run.accelerators)
+    if config.channels.timing_runs and jax.process_count() == 1:
+        time_stages(
+            context,
+            runs=config.channels.timing_runs,
+            batch=config.channels.timing_batch,
+        )
 
 
 def _record(name: str, config: Config, argv: list[str]) -> dict[str, object]:

@@ -19,7 +19,7 @@ class Case(NamedTuple):
     shapes: dict[str, tuple[int, ...]]
     x: tuple[int, ...]
     groups: list[tuple[int, set[str]]]
-    split: str = "outer"
+    split: channels.SplitSide = "outer"
     exact: bool = True
 
     def weights(self):

@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dst_jax import trees
+
 TEXT = (Path(__file__).parents[2] / "docs" / "channels.md").read_text()
 
 
@@ -24,3 +26,6 @@ def test_the_code_runs():
         more = kept | (np.arange(kept.size) == kept.argmin())
         assert cost.exact({**keep, name: more}, variables, x)[0] > names["half"]
     assert names["logits"].shape == (2, 10)
+    once, twice = names["small"], names["smallest"]
+    assert trees.count(twice) < trees.count(once) < trees.count(variables)
+    assert names["again"] == names["both"]

@@ -28,9 +28,8 @@ def _optimizer(*, mask, **_):
     return train.chain(0.1, mask=mask)
 
 
-@pytest.fixture(scope="module")
-def run_dir(tmp_path_factory):
-    run = Run(tmp_path_factory.mktemp("runs") / "pruned")
+def _run(path, stages):
+    run = Run(path)
     dataset = data.load("digits")
     dataset = replace(dataset, test=replace(dataset.test, indices=np.arange(100)))
     context = train.Context(
@@ -41,22 +40,25 @@ def run_dir(tmp_path_factory):
         eval_batch_size=100,
         console=train.Console(quiet=True),
     )
-    stages = [
-        train.stages.pretrain(epochs=0, optimizer=_optimizer),
-        *train.stages.sparsify_weights(
-            prune=partial(pruning.masks.magnitude, sparsity=0.8),
-            induce_epochs=0,
-            finetune_epochs=0,
-            optimizer=_optimizer,
-            penalty=None,
-            start="pretrain",
-        ),
-    ]
-    names = [stage.name for stage in stages]
+    stages = [train.stages.pretrain(epochs=0, optimizer=_optimizer), *stages]
+    names = list(dict.fromkeys(stage.name for stage in stages))
     record = {"config": CONFIG, "stages": names, "command": "", "seed": 0}
     run.write_config({**record, **train.records.provenance()})
     train.train(context, stages, config=CONFIG)
     return run.path
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory):
+    pruned = train.stages.sparsify_weights(
+        prune=partial(pruning.masks.magnitude, sparsity=0.8),
+        induce_epochs=0,
+        finetune_epochs=0,
+        optimizer=_optimizer,
+        penalty=None,
+        start="pretrain",
+    )
+    return _run(tmp_path_factory.mktemp("runs") / "pruned", pruned)
 
 
 @pytest.mark.slow
@@ -127,3 +129,48 @@ def test_the_last_phase_is_not_the_newest_directory(run_dir):
     (run.checkpoints / "sparsify_weights.induce" / "note").mkdir(parents=True)
     found = directory_of(run, "sparsify_weights")
     assert found.name == "sparsify_weights.finetune"
+
+
+@pytest.mark.slow
+def test_a_run_that_removed_channels_is_exported(tmp_path):
+    """The file has the smaller shapes, and the card says what they are."""
+    choice = train.stages.UnitChoice(ratio=0.5, scope="group")
+    stages = train.stages.remove_channels(
+        choice=choice, epochs=0, optimizer=_optimizer, start="pretrain"
+    )
+    run = _run(tmp_path / "run", stages)
+    assert export.main([str(run), "--stablehlo"]) == 0
+    card = json.loads((run / "export" / "card.json").read_text())
+    groups = card["channels"]["groups"]
+    halves = {"fc1": (150, 300), "fc2": (50, 100)}
+    assert {n: (g["kept"], g["whole"]) for n, g in groups.items()} == halves
+    tensors = model_export.load_compressed(run / "export" / "model.safetensors")
+    listed = card["channels"]["tensors"]
+    assert tensors["fc2.weight"].shape == (50, 150)
+    assert {n: list(tensors[n].shape) for n in listed} == {
+        n: entry["shape"] for n, entry in listed.items()
+    }
+    program = (run / "export" / "model.stablehlo").read_bytes()
+    x = np.random.default_rng(0).random((3, 16, 16, 1), np.float32)
+    y = x.transpose(0, 3, 1, 2).reshape(3, -1)
+    for i in (1, 2, 3):
+        y = y @ tensors[f"fc{i}.weight"].T + tensors[f"fc{i}.bias"]
+        y = np.maximum(y, 0) if i < 3 else y
+    np.testing.assert_allclose(jax.export.deserialize(program).call(x), y, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_an_onnx_model_is_written(run_dir, tmp_path):
+    pytest.importorskip("jax2onnx")
+    import onnxruntime
+
+    assert export.main([str(run_dir), "--out", str(tmp_path), "--onnx"]) == 0
+    card = json.loads((tmp_path / "card.json").read_text())
+    assert card["files"][-1]["name"] == "model.onnx"
+    x = jnp.asarray(np.random.default_rng(0).random((3, 16, 16, 1), np.float32))
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    (found,) = session.run(None, {"x": np.asarray(x)})
+    path = tmp_path / "model.safetensors"
+    variables = torch_import.load("mlp", path, input_shape=(16, 16, 1))
+    expected = models.create("mlp", num_classes=10).apply(variables, x)
+    np.testing.assert_allclose(found, expected, atol=1e-5)

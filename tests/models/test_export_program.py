@@ -3,9 +3,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dst_jax import models
+from dst_jax import channels, models
 from dst_jax.models import export
 from dst_jax.models.linen import as_model
+from dst_jax.models.smaller import groups_of, smaller_network
 from dst_jax.models.torch import importer as torch_import
 from dst_jax.models.torch.layout import layout_of
 from dst_jax.typing import Network
@@ -53,6 +54,24 @@ def test_it_is_stablehlo_with_the_weights_inside(program):
     assert "stablehlo.convolution" in exported.mlir_module()
     size = sum(leaf.nbytes for leaf in jax.tree.leaves(variables))
     assert len(exported.serialize()) > size
+
+
+def test_a_smaller_network_is_a_program_for_any_batch(program):
+    module, variables, _ = program
+    network = Network(as_model(module), variables)
+    groups = groups_of(network, jnp.ones((1, 28, 28, 1)))
+    keep = {name: np.arange(group.size) % 2 == 0 for name, group in groups.items()}
+    small = smaller_network(network, groups, keep)
+    exported = export.stablehlo(small, (28, 28, 1))
+    again = jax.export.deserialize(exported.serialize())
+    assert str(again.in_avals[0].shape) == "(batch, 28, 28, 1)"
+    for batch in (1, 3):
+        x = jnp.asarray(np.random.default_rng(3).random((batch, 28, 28, 1), np.float32))
+        expected = jax.jit(small.model)(small.variables, x)[0]
+        np.testing.assert_allclose(again.call(x), expected, rtol=1e-5, atol=1e-5)
+    alone = channels.smaller(module.apply, groups, keep)
+    with pytest.raises(ValueError, match=r"must be numbers, got \(batch, 28, 28, 1\)"):
+        export.stablehlo(alone, small.variables, (28, 28, 1))
 
 
 def test_bad_arguments_are_named():

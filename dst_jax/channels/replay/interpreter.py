@@ -14,6 +14,7 @@ from dst_jax.channels.choices import Components
 from dst_jax.channels.labelling import Labelling
 from dst_jax.channels.relations import SplitSide
 from dst_jax.channels.replay import operations, smaller_calls
+from dst_jax.channels.replay.emptied import is_zero, zeros
 from dst_jax.channels.replay.held_positions import Held, Small, held_of, relaid
 from dst_jax.jaxprs.calls import Called
 from dst_jax.jaxprs.dataflow import NameStacks, followed, results_of
@@ -120,12 +121,14 @@ class Replay:
             pairs = zip(arrays, units, strict=True)
             return [Small(operations.cut(a, self.held(u)), u) for a, u in pairs]
         name = eqn.primitive.name
-        if name in smaller_calls.CALLS:
+        have = [self.held(x.units) for x in operands]
+        want = [self.held(x) for x in units]
+        if is_zero(name, have, want):
+            arrays = zeros(eqn, want)
+        elif name in smaller_calls.CALLS:
             inner = (*scope, eqn.source_info.name_stack)
             arrays = smaller_calls.CALLS[name](self, eqn, operands, units, inner)
         else:
-            have = [self.held(x.units) for x in operands]
-            want = [self.held(x) for x in units]
             arrays = operations.replayed(eqn, [x.array for x in operands], have, want)
         return [Small(a, u) for a, u in zip(arrays, units, strict=True)]
 

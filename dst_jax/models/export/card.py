@@ -16,6 +16,7 @@ def model_card(
     input: Mapping[str, Any],
     params_sha256: str,
     files: Sequence[Mapping[str, Any]] = (),
+    channels: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The card of one stage of a run, as JSON values.
 
@@ -27,13 +28,15 @@ def model_card(
       input: description of the input, for instance `shape`, `mean`, `std`.
       params_sha256: digest of the parameters, as in summary.json.
       files: exported files, each with `name`, `bytes`, `sha256`.
+      channels: what is kept of the channels, from `kept_channels`.
 
     Returns:
       `model`, `input`, `data`, the metrics on the test set under the word that the task
       has for what it measures (`accuracy`; `metrics` if it has none), `sparsity`
       (shares of zeros in [0, 1]: of the prunable weights, of the activation maps in
       both averages, and per layer), `multiplications` (exact sums over the test set,
-      total and per layer) and `drop`, `params_sha256`, `files`, `training`.
+      total and per layer) and `drop`, `channels` (empty if none has been removed),
+      `params_sha256`, `files`, `training`.
 
     Raises:
       ValueError: a record lacks an entry.
@@ -60,6 +63,7 @@ def model_card(
                 "layers": stage["layers"]["counts"],
             },
             "drop": stage["flops_drop"],
+            "channels": dict(channels or {}),
             "params_sha256": params_sha256,
             "files": [dict(file) for file in files],
             "training": _take(

@@ -63,10 +63,12 @@ class CifarResNet(nn.Module):
         )
         x = batch_norm(name="bn1", train=train, dtype=self.dtype)(first(x))
         x = tapped_relu(x, name="relu")
-        for i in range(3):
+        sizes = [scaled(16 * 2**i, self.width) for i in range(3)]
+        for i, size in enumerate(sizes):
             block = partial(
                 _Block,
-                scaled(16 * 2**i, self.width),
+                size,
+                more=size - sizes[i - 1],
                 shortcut=self.shortcut,
                 train=train,
                 dtype=self.dtype,
@@ -83,10 +85,14 @@ class CifarResNet(nn.Module):
 
 
 class _Block(nn.Module):
-    """Two 3x3 convolutions; taps `relu1`, `relu2` (after the addition)."""
+    """Two 3x3 convolutions; taps `relu1`, `relu2` (after the addition).
+
+    With a stride the block has `more` channels than the one before it.
+    """
 
     features: int
     stride: int
+    more: int
     shortcut: Shortcut
     train: bool
     dtype: DTypeLike | None = None
@@ -98,7 +104,7 @@ class _Block(nn.Module):
         y = conv3(stride=self.stride, name="conv1")(x)
         y = tapped_relu(norm(name="bn1")(y), name="relu1")
         y = norm(name="bn2")(conv3(name="conv2")(y))
-        if self.stride != 1 or x.shape[-1] != self.features:
+        if self.stride != 1:
             x = self._projected(x) if self.shortcut == "B" else self._padded(x)
         return tapped_relu(y + x, name="relu2")
 
@@ -111,5 +117,5 @@ class _Block(nn.Module):
 
     def _padded(self, x: Array) -> Array:
         x = x[:, :: self.stride, :: self.stride]
-        more = self.features - x.shape[-1]
-        return jnp.pad(x, ((0, 0), (0, 0), (0, 0), (more // 2, more - more // 2)))
+        before = self.more // 2
+        return jnp.pad(x, ((0, 0), (0, 0), (0, 0), (before, self.more - before)))

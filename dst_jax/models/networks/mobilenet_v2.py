@@ -70,19 +70,21 @@ class MobileNetV2(nn.Module):
         """Logits in float32; `train` updates batch statistics and applies dropout."""
         unit = partial(_unit, train=train, dtype=self.dtype)
         strided = self.stem == "imagenet"
-        steps = [
-            partial(unit, divisible(32 * self.width), 3, stride=2 if strided else 1)
-        ]
+        before = divisible(32 * self.width)
+        steps = [partial(unit, before, 3, stride=2 if strided else 1)]
         for expansion, channels, count, stride in STAGES:
+            features = divisible(channels * self.width)
             block = partial(
                 _InvertedResidual,
-                divisible(channels * self.width),
+                features,
                 expansion,
                 train=train,
                 dtype=self.dtype,
             )
-            first = stride if strided or channels != 24 else 1
-            steps += repeated(block, count, stride=first)
+            stride = stride if strided or channels != 24 else 1
+            first, *rest = repeated(block, count, stride=stride)
+            steps += [partial(first, inputs=before), *rest]
+            before = features
         steps.append(partial(unit, divisible(1280 * max(1.0, self.width)), 1))
         x = Chain(steps, name="features")(x).mean((1, 2))
         head = (
@@ -106,10 +108,12 @@ class _InvertedResidual(nn.Module):
     stride: int
     train: bool
     dtype: DTypeLike | None = None
+    inputs: int | None = None  # as many as features if None
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        hidden = self.expansion * x.shape[-1]
+        inputs = self.features if self.inputs is None else self.inputs
+        hidden = self.expansion * inputs
         unit = partial(_unit, train=self.train, dtype=self.dtype)
         steps = [partial(unit, hidden, 1)] if self.expansion != 1 else []
         steps += [
@@ -118,7 +122,7 @@ class _InvertedResidual(nn.Module):
             partial(batch_norm, train=self.train, dtype=self.dtype),
         ]
         y = Chain(steps, name="conv")(x)
-        return x + y if self.stride == 1 and x.shape == y.shape else y
+        return x + y if self.stride == 1 and inputs == self.features else y
 
 
 def _unit(

@@ -36,6 +36,7 @@ class BasicBlock(nn.Module):
     stride: int
     train: bool
     dtype: DTypeLike | None = None
+    first: bool = False  # of its group, where the expansion changes the channels
     expansion = 1
 
     @nn.compact
@@ -66,6 +67,7 @@ class Bottleneck(nn.Module):
     stride: int
     train: bool
     dtype: DTypeLike | None = None
+    first: bool = False  # of its group, where the expansion changes the channels
     expansion = 4
     inner = 1  # channels of the 3x3 convolution, in `features`
 
@@ -144,7 +146,8 @@ class ResNet(nn.Module):
             x = max_pool(x, 3, stride=2, padding=1)
         for i, blocks in enumerate(self.blocks):
             block = partial(self.block, features * 2**i, train=train, dtype=self.dtype)
-            steps = repeated(block, blocks, stride=1 if i == 0 else 2)
+            first, *rest = repeated(block, blocks, stride=1 if i == 0 else 2)
+            steps = [partial(first, first=True), *rest]
             x = Chain(steps, name=f"layer{i + 1}")(x)
         head = classifier(self.num_classes, name="fc", dtype=self.dtype)
         return head(x.mean((1, 2)))
@@ -153,9 +156,9 @@ class ResNet(nn.Module):
 def _shortcut(
     block: BasicBlock | Bottleneck, x: Float[Array, "batch h w c"]
 ) -> Float[Array, "batch h2 w2 c2"]:
-    features = block.features * block.expansion
-    if block.stride == 1 and x.shape[-1] == features:
+    if block.stride == 1 and not (block.first and block.expansion != 1):
         return x
+    features = block.features * block.expansion
     steps = (
         partial(conv, features, 1, stride=block.stride, dtype=block.dtype),
         partial(batch_norm, train=block.train, dtype=block.dtype),

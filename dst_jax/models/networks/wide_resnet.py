@@ -54,21 +54,23 @@ class WideResNet(nn.Module):
         self, x: Float[Array, "batch height width channels"], *, train: bool = False
     ) -> Float[Array, "batch classes"]:
         """Logits in float32; `train` uses and updates batch statistics."""
-        first = conv(
-            scaled(16, self.width), 3, padding=1, name="conv1", dtype=self.dtype
-        )
-        x = first(x)
+        before = scaled(16, self.width)
+        x = conv(before, 3, padding=1, name="conv1", dtype=self.dtype)(x)
         for i in range(3):
+            features = scaled(16 * self.widening * 2**i, self.width)
             block = partial(
                 _Block,
-                scaled(16 * self.widening * 2**i, self.width),
+                features,
                 dropout=self.dropout,
                 train=train,
                 dtype=self.dtype,
             )
             count, stride = (self.depth - 4) // 6, 1 if i == 0 else 2
-            blocks = partial(Chain, repeated(block, count, stride=stride))
+            first, *rest = repeated(block, count, stride=stride)
+            project = stride != 1 or features != before
+            blocks = partial(Chain, [partial(first, project=project), *rest])
             x = Chain((blocks,), ("layer",), name=f"block{i + 1}")(x)
+            before = features
         x = batch_norm(name="bn1", train=train, dtype=self.dtype)(x)
         x = tapped_relu(x, name="relu").mean((1, 2))
         head = classifier(
@@ -88,13 +90,14 @@ class _Block(nn.Module):
     dropout: float
     train: bool
     dtype: DTypeLike | None = None
+    project: bool = False
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
         conv3 = partial(conv, self.features, 3, padding=1, dtype=self.dtype)
         norm = partial(batch_norm, train=self.train, dtype=self.dtype)
         y = tapped_relu(norm(name="bn1")(x), name="relu1")
-        if self.stride != 1 or x.shape[-1] != self.features:
+        if self.project:
             project = conv(
                 self.features,
                 1,

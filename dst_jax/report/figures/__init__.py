@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from dst_jax.report.figures import (
     accuracy_against_sparsity,
+    channels_per_group,
     energy_by_part,
     flops_drop,
     flops_per_layer,
@@ -26,6 +27,7 @@ OF_A_RUN: tuple[ReportFigure[RunResults], ...] = (
     sparsity_per_layer.FIGURE,
     training_curves.FIGURE,
     flops_per_layer.FIGURE,
+    channels_per_group.FIGURE,
     mask_updates.FIGURE,
     speed_up.FIGURE,
     rooflines.FIGURE,

@@ -9,7 +9,14 @@ from matplotlib.figure import Figure
 from dst_jax.report.figures.style import colours, subplots
 from dst_jax.report.tables.per_layer import names
 
-__all__ = ["draw_layers", "label_layers", "layer_axes", "stage_legend"]
+__all__ = [
+    "ROW",
+    "WIDTH",
+    "draw_layers",
+    "label_layers",
+    "layer_axes",
+    "stage_legend",
+]
 
 WIDTH = 10.0  # inches
 ROW = 0.19  # inches a layer takes

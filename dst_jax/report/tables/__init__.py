@@ -10,6 +10,7 @@ from dst_jax.report.tables.accelerator_estimates import (
     cycles_per_layer,
     on_accelerators,
 )
+from dst_jax.report.tables.channels import channels, smaller_networks
 from dst_jax.report.tables.main_results import stages
 from dst_jax.report.tables.per_layer import kernels, maps, products
 from dst_jax.report.tables.run_facts import facts, settings
@@ -24,9 +25,9 @@ def above_figures(run: RunResults) -> list[Table]:
 
     >>> from pathlib import Path
     >>> [table.title for table in above_figures(RunResults(Path("run"), ()))]
-    ['Accuracy, sparsity, multiplications', 'On modelled accelerators']
+    ['Accuracy, sparsity, multiplications', 'Networks made smaller', 'On modelled ...']
     """
-    return [stages(run), on_accelerators(run)]
+    return [stages(run), smaller_networks(run), on_accelerators(run)]
 
 
 def below_figures(run: RunResults) -> list[Table]:
@@ -44,9 +45,10 @@ def unfolding(run: RunResults) -> list[Table]:
 
     >>> from pathlib import Path
     >>> [table.title for table in unfolding(RunResults(Path("run"), ()))]
-    ['Activation sparsity per layer', 'Weight sparsity per layer', 'Configuration']
+    ['Channels per group', 'Activation sparsity per layer', 'Weight sparsity per ...']
     """
     return [
+        channels(run),
         maps(run),
         kernels(run),
         *(products(stage) for stage in run.stages),
@@ -62,4 +64,10 @@ def in_terminal(run: RunResults) -> list[Table]:
     >>> [table.title for table in in_terminal(RunResults(Path("run"), ()))][0]
     'Accuracy, sparsity, multiplications'
     """
-    return [stages(run), on_accelerators(run), drift(run)]
+    return [
+        stages(run),
+        smaller_networks(run),
+        channels(run),
+        on_accelerators(run),
+        drift(run),
+    ]

@@ -20,6 +20,9 @@ CONVENTIONS = (
     "network, those with padding included, as FLOPs are usually counted. Of valid: "
     "without the products with padding, which no network needs."
 )
+SMALLER = (
+    " Of a network made smaller, sparsity and FLOPs drop are those of what is left."
+)
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,7 @@ def stages(run: RunResults) -> Table:
     ('pruned', '90.00', '-', '-', '60.00')
     """
     found = columns(run.task)
+    smaller = any(stage.channels for stage in run.stages)
     return Table(
         title=run.task.words("{measure}, sparsity, multiplications"),
         headings=("stage", *(column.heading for column in found)),
@@ -70,7 +74,7 @@ def stages(run: RunResults) -> Table:
             (stage.title, *(column.text(column.value(stage, run)) for column in found))
             for stage in run.stages
         ),
-        note=CONVENTIONS,
+        note=CONVENTIONS + (SMALLER if smaller else ""),
     )
 
 

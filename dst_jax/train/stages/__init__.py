@@ -9,16 +9,26 @@ from dst_jax.train.stages.dual_sparse import (
     sparsify_weights,
 )
 from dst_jax.train.stages.hooks import Thresholding, choose_mask, no_mask
+from dst_jax.train.stages.remove_channels import (
+    Distillation,
+    RemoveUnits,
+    remove_channels,
+)
 from dst_jax.train.stages.sparse_training import sparse_training
+from dst_jax.train.unit_choice import UnitChoice
 
 __all__ = [
+    "Distillation",
+    "RemoveUnits",
     "Stage",
     "Thresholding",
+    "UnitChoice",
     "choose_mask",
     "control",
     "initial",
     "no_mask",
     "pretrain",
+    "remove_channels",
     "sparse_training",
     "sparsify_activations",
     "sparsify_weights",

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from dst_jax.models import summary
-from dst_jax.runs import Run, to_json, write_text
+from dst_jax.runs import Run
 from dst_jax.train import Context, Stage
 from dst_jax.typing import Network
-from experiments.grid import report
+from experiments.grid import rows
 from experiments.grid.cells import Ends
 from experiments.grid.engine import Comparison
 from experiments.grid.methods import tables
@@ -98,11 +98,9 @@ class MethodComparison(Comparison):
     ) -> Path:
         """Writes report.md and table.jsonl, and prints the table."""
         names = [cell.name for cell in self.cells]
-        rows = tables.rows(names, records, tests, self.quality)
-        lines = "".join(to_json(row) + "\n" for row in rows)
-        write_text(run.path / "table.jsonl", lines)
-        title = "Methods of sparse training compared"
-        return report.write(run.path, title, [tables.table(rows, self.quality)])
+        found = tables.rows(names, records, tests, self.quality)
+        table = tables.table(found, self.quality)
+        return rows.write(run.path, "Methods of sparse training compared", found, table)
 
     def _method(self, text: str) -> SparseMethod:
         name, *texts = text.split() or [""]

@@ -1,11 +1,10 @@
 """The table of a comparison of methods: a row per method, over seeds."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
-from typing import Any
 
 from dst_jax.report.tables.table import Table
-from experiments.grid.records import Record, Spread, matching, spread
+from experiments.grid.records import Record, matching, spread
+from experiments.grid.rows import Row, make_row, seeds, text
 from experiments.running.quality import Quality
 
 __all__ = ["rows", "table"]
@@ -25,7 +24,7 @@ def rows(
     records: Sequence[Record],
     tests: Sequence[Record],
     quality: Quality,
-) -> list[dict[str, Any]]:
+) -> list[Row]:
     """A row per cell: every value with mean, spread and number of seeds.
 
     Args:
@@ -53,7 +52,7 @@ def rows(
             return float("nan")  # too short to be timed
         return reference["images_per_second"] / own
 
-    def row(cell: str) -> dict[str, Any]:
+    def row(cell: str) -> Row:
         trained, tested = matching(records, cell), matching(tests, cell)
         values = {
             "sparsity": spread(tested, lambda test: test["weight_sparsity"]),
@@ -62,17 +61,12 @@ def rows(
             "training_macs": spread(trained, lambda r: r["training_macs"]),
             "step_time": spread(trained, slowdown),
         }
-        return {
-            "cell": cell,
-            "method": trained[0]["method"],
-            "seeds": [test["seed"] for test in tested],
-            **{name: asdict(value) for name, value in values.items()},
-        }
+        return make_row(cell, tested, values, method=trained[0]["method"])
 
     return [row(cell) for cell in cells]
 
 
-def table(rows: Sequence[dict[str, Any]], quality: Quality) -> Table:
+def table(rows: Sequence[Row], quality: Quality) -> Table:
     """The rows as text.
 
     Args:
@@ -90,11 +84,11 @@ def table(rows: Sequence[dict[str, Any]], quality: Quality) -> Table:
     lines = tuple(
         (
             row["method"],
-            str(len(row["seeds"])),
-            Spread(**row["sparsity"]).text(),
-            Spread(**row[quality.metric.name]).text(quality.text),
-            Spread(**row["inference_macs"]).text(),
-            Spread(**row["training_macs"]).text(),
+            seeds(row),
+            text(row, "sparsity"),
+            text(row, quality.metric.name, quality.text),
+            text(row, "inference_macs"),
+            text(row, "training_macs"),
             f"{row['step_time']['mean']:.2f}",
         )
         for row in rows

@@ -67,6 +67,7 @@ def test_the_order_of_names_is_that_of_the_groups():
     assert list(makers(Config)) == [
         "pretrain",
         "sparsify_weights",
+        "remove_channels",
         "sparsify_activations",
         "sparsify_jointly",
     ]

@@ -1,0 +1,1 @@
+"""Comparing removals of channels: each from its seed's baseline, with controls."""

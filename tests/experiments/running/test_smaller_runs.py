@@ -1,0 +1,102 @@
+"""A run that removes channels, from the command line to the report."""
+
+import pytest
+
+from dst_jax import report
+from dst_jax.models.smaller import Smaller
+from dst_jax.runs import Run
+from experiments import accelerators, mnist_lenet5
+from experiments.options import Config, InitOptions
+from experiments.running import finished_run, forward_times, launch
+
+pytestmark = pytest.mark.slow
+
+HIDDEN = (12, 8)
+SECONDS = {"whole": 0.5, "smaller": 0.25}
+
+
+def arguments(directory, *more):
+    return [
+        *("--data.name", "digits", "--model.name", "mlp", "--run.dir", str(directory)),
+        *("--model.options", "hidden=12,8", "--run.no-control"),
+        *("--run.stages", "pretrain", "remove_channels"),
+        *("--pretrain.epochs", "0.5", "--channels.epochs", "0.5"),
+        *("--channels.budget", "None", "--channels.ratio", "0.5"),
+        *more,
+    ]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run") / "smaller"
+    patch = pytest.MonkeyPatch()
+    calls = []
+
+    def alternating(found, *, runs):
+        calls.append((list(found), runs, [call() for call in found.values()]))
+        return SECONDS
+
+    patch.setattr(forward_times, "alternating", alternating)
+    with patch.context():
+        argv = arguments(folder, "--channels.timing-runs", "3")
+        assert launch.main("mnist", mnist_lenet5.PRESETS, doc="", argv=argv) == 0
+    patch.undo()
+    return Run(folder), calls
+
+
+def test_the_command_times_the_whole_and_the_smaller_network(finished):
+    run, calls = finished
+    ((names, runs, outputs),) = calls
+    assert (names, runs) == (["whole", "smaller"], 3)
+    assert [x.shape for x in outputs] == [(16, 10)] * 2
+    found = run.read_stage("remove_channels")["forward_time"]
+    assert found["seconds"] == SECONDS
+    assert found["machine"]["devices"]
+    assert "forward_time" not in run.read_stage("pretrain")
+
+
+def test_a_finished_run_is_opened_with_its_smaller_network(finished):
+    context = finished_run.reopen(str(finished[0].path))
+    for name, kind in (("pretrain", False), ("remove_channels", True)):
+        network = finished_run.network_at_end(context, name)
+        assert isinstance(network.model, Smaller) == kind
+        test = context.evaluate(network, context.dataset.test, count=True)
+        assert test.metrics["top1"] == context.run.read_stage(name)["top1"]
+
+
+def test_accelerators_estimate_it(finished, capsys):
+    path = finished[0].path
+    assert accelerators.main([str(path), "--names", "dense", "--examples", "1"]) == 0
+    found = {
+        name: finished[0].read_accelerators(name)["machines"]["dense"]["total"]
+        for name in ("pretrain", "remove_channels")
+    }
+    macs = {name: total["macs"]["dense"] for name, total in found.items()}
+    kept = finished[0].read_stage("remove_channels")["network"]["shapes"]
+    one, two = (kept[f"params/fc{n}/bias"][0] for n in (1, 2))
+    assert macs["pretrain"] == 256 * 12 + 12 * 8 + 8 * 10
+    assert macs["remove_channels"] == 256 * one + one * two + two * 10
+    said = capsys.readouterr().out
+    assert "Networks made smaller" in said
+    assert "10 of 20" in said
+
+
+def test_the_report_shows_channels_and_times(finished):
+    found = report.load(finished[0].path)
+    stage = found.stages[1]
+    assert stage.forward_time.speed_up == 2.0
+    assert sum(count.kept for count in stage.channels.values()) == 10
+    assert sum(count.whole for count in stage.channels.values()) == sum(HIDDEN)
+    page = report.write(finished[0].path).read_text()
+    assert "Channels per group" in page
+    assert "median of 3 forward passes of 16 images" in page
+    assert "of those of the whole one" in page
+
+
+def test_another_run_starts_from_it(finished):
+    context = finished_run.reopen(str(finished[0].path))
+    for source in (finished[0].path, finished[0].checkpoints / "remove_channels"):
+        network = InitOptions(str(source)).network(Config(), context)
+        assert isinstance(network.model, Smaller)
+        kept = map(len, network.model.plan.kept.values())
+        assert sum(kept) == 10
