@@ -30,8 +30,8 @@ class Branches:
     >>> import numpy as np
     >>> branches = Branches()
     >>> branches.outputs([])
-    >>> branches.needed(Components(np.arange(3), np.ones(3, bool)), {1: ("fc", 0)})
-    {'fc': Reason(primitive='group', path='', why='no product or sum runs ...')}
+    >>> list(branches.needed(Components(np.arange(2), np.ones(2, bool)), {}))
+    []
     """
 
     def __init__(self) -> None:
@@ -91,6 +91,11 @@ class Branches:
         Args:
           components: the components of all units.
           place: by component, `(name of the group, unit)`.
+
+        >>> import numpy as np
+        >>> components = Components(np.arange(2), np.ones(2, bool))
+        >>> Branches().needed(components, {1: ("fc", 0)})["fc"] is LONE
+        True
         """
         carried: dict[str, int] = {name: 0 for name, _ in place.values()}
         for number, units in enumerate(self._sums):

@@ -194,6 +194,7 @@ class Plan:
         return {
             name: np.isin(earlier.kept[name], units)
             for name, units in self.kept.items()
+            if earlier.kept[name]
         }
 
     def remove(self, tree: Any) -> Any:

@@ -11,7 +11,15 @@ from jax.extend import core
 
 from dst_jax.channels.axis_units import FIXED, AxisUnits, Bools, new
 from dst_jax.channels.folding.constants import constants
-from dst_jax.channels.folding.lacks import Lack, Sources, Traced, TracedStep, sources_of
+from dst_jax.channels.folding.lacks import (
+    Lack,
+    Sources,
+    Traced,
+    TracedStep,
+    lacking,
+    multiplied,
+    sources_of,
+)
 from dst_jax.channels.folding.moves import MOVES, moved
 from dst_jax.channels.folding.partial_values import (
     Numbers,
@@ -38,6 +46,7 @@ HANDED_ON = ("convert_element_type", "copy", "copy_p", "name", "stop_gradient")
 HANDED_ON += ("sharding_constraint", "reduce_precision")
 LOOPS = ("scan", "while", "cond", "shard_map")
 ORDERED = (*HANDED_ON, "broadcast_in_dim", "reshape", "squeeze")
+ADDITIONS = ("add", "add_any", "sub")
 SPREAD = ("reduce_window_max", "reduce_window_min")
 
 
@@ -83,7 +92,15 @@ class Absences(Domain[Traced]):
         raise AssertionError("loops and branches are not followed")
 
     def is_whole(self, eqn: core.JaxprEqn) -> bool:
-        """Loops and branches are not followed."""
+        """Loops and branches are not followed.
+
+        >>> from dst_jax.channels.replay.interpreter import Replay
+        >>> nothing = Labelling().relations.components()
+        >>> absences = Absences(Replay(Labelling(), nothing, np.ones(1, bool)), ())
+        >>> program = jax.make_jaxpr(lambda x: jax.lax.cond(x > 0, abs, abs, x))(1.0)
+        >>> absences.is_whole(program.eqns[-1])
+        True
+        """
         return eqn.primitive.name in LOOPS
 
     def results(
@@ -110,13 +127,30 @@ class Absences(Domain[Traced]):
         return [Traced(u, v, self._trimmed(lack, u)) for u, v in pairs]
 
     def returned(self, results: Sequence[Traced]) -> None:
-        """Refuses what the outputs of the program would lack."""
+        """Refuses what the outputs of the program would lack.
+
+        >>> from dst_jax.channels.replay.interpreter import Replay
+        >>> nothing = Labelling().relations.components()
+        >>> absences = Absences(Replay(Labelling(), nothing, np.ones(1, bool)), ())
+        >>> lack = Lack(np.ones(1), frozenset({3}))
+        >>> absences.returned([Traced(new((2,), FIXED), unknown(1), lack)])
+        >>> list(absences.refused)
+        [3]
+        """
         for x in results:
             if x.lack is not None:
                 self._refuse(x.lack.sources, Reason("output", "", UNABSORBED))
 
     def finish(self) -> None:
-        """Refuses what is taken over by parameters that are read elsewhere too."""
+        """Refuses what is taken over by parameters that are read elsewhere too.
+
+        >>> from dst_jax.channels.replay.interpreter import Replay
+        >>> nothing = Labelling().relations.components()
+        >>> absences = Absences(Replay(Labelling(), nothing, np.ones(1, bool)), ())
+        >>> absences.finish()
+        >>> absences.refused
+        {}
+        """
         for leaf, lack in self.taken.items():
             if self._reads.get(leaf, 0) > 1:
                 self._refuse(lack.sources, SHARED)
@@ -190,31 +224,19 @@ class Absences(Domain[Traced]):
         lacks = [x.lack for x in step.operands]
         if not any(lacks):
             return None
-        rank = len(shape_of(step.eqn.outvars[0]))
-        numbers = [
-            np.zeros((1,) * rank) if own is None else _ranked(own.number, rank)
-            for own in lacks
-        ]
+        if step.name not in ADDITIONS:
+            lack = multiplied(step)
+            if lack is None:
+                self._refuse(sources_of(lacks), step.reason(UNABSORBED))
+            return lack
+        one, other = lacking(step)
+        sign = -1 if step.name == "sub" else 1
         sources = sources_of(lacks)
-        if step.name in ("add", "add_any", "sub"):
-            sign = -1 if step.name == "sub" else 1
-            others = [x for x in step.operands if x.lack is None]
-            number = sign * (numbers[0] + numbers[1])  # one of them is 0
-            if others and self._absorbed(others[0], number, sources):
-                return None
-            return Lack(numbers[0] + sign * numbers[1], sources)
-        if step.name == "neg":
-            return Lack(-numbers[0], sources)
-        lacking = [i for i, own in enumerate(lacks) if own is not None]
-        if step.name in ("mul", "div") and len(lacking) == 1:
-            other = step.operands[1 - lacking[0]].value
-            factor = other.number.astype(np.float64)
-            if other.whole and step.name == "mul":
-                return Lack(numbers[lacking[0]] * factor, sources)
-            if other.whole and lacking == [0]:
-                return Lack(numbers[0] / factor, sources)
-        self._refuse(sources, step.reason(UNABSORBED))
-        return None
+        others = [x for x in step.operands if x.lack is None]
+        # Of what a parameter is added to it takes the lack, one of the two.
+        if others and self._absorbed(others[0], sign * (one + other), sources):
+            return None
+        return Lack(one + sign * other, sources)
 
     def _absorbed(self, x: Traced, number: Numbers, sources: Sources) -> bool:
         """Whether a parameter takes over what is lacking where it is added."""
@@ -271,8 +293,3 @@ class Absences(Domain[Traced]):
     def _refuse(self, components: Sources, reason: Reason) -> None:
         for component in components:
             self.refused.setdefault(component, reason)
-
-
-def _ranked(number: Numbers, rank: int) -> Numbers:
-    """A number, or an array, as an array of this rank."""
-    return number.reshape((1,) * rank) if number.ndim == 0 else number

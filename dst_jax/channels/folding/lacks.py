@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 from jax.extend import core
 
 from dst_jax.channels.axis_units import AxisUnits
@@ -16,7 +17,15 @@ from dst_jax.channels.folding.partial_values import Numbers, PartialValue
 from dst_jax.channels.reasons import Reason
 from dst_jax.jaxprs.weight_labels import shape_of
 
-__all__ = ["Lack", "Sources", "Traced", "TracedStep", "sources_of"]
+__all__ = [
+    "Lack",
+    "Sources",
+    "Traced",
+    "TracedStep",
+    "lacking",
+    "multiplied",
+    "sources_of",
+]
 
 Sources = frozenset[int]
 """Components of units that are removed."""
@@ -60,16 +69,34 @@ class TracedStep(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The name of the primitive."""
+        """The name of the primitive.
+
+        >>> import jax, jax.numpy as jnp
+        >>> eqn = jax.make_jaxpr(lambda x: x + 1)(jnp.ones(2)).eqns[0]
+        >>> TracedStep(eqn, "", []).name
+        'add'
+        """
         return self.eqn.primitive.name
 
     @property
     def given(self) -> list[tuple[int, ...]]:
-        """The shapes of the operands."""
+        """The shapes of the operands.
+
+        >>> import jax, jax.numpy as jnp
+        >>> eqn = jax.make_jaxpr(lambda x: x + 1)(jnp.ones(2)).eqns[0]
+        >>> TracedStep(eqn, "", []).given
+        [(2,), ()]
+        """
         return [shape_of(atom) for atom in self.eqn.invars]
 
     def reason(self, why: str) -> Reason:
-        """Why the operation refuses units."""
+        """Why the operation refuses units.
+
+        >>> import jax, jax.numpy as jnp
+        >>> eqn = jax.make_jaxpr(lambda x: x + 1)(jnp.ones(2)).eqns[0]
+        >>> print(TracedStep(eqn, "fc", []).reason("it is read twice"))
+        it is read twice (add in fc)
+        """
         return Reason(self.name, self.path, why)
 
 
@@ -80,3 +107,39 @@ def sources_of(lacks: Sequence[Lack | None]) -> Sources:
     frozenset()
     """
     return frozenset().union(*(own.sources for own in lacks if own is not None))
+
+
+def lacking(step: TracedStep) -> list[Numbers]:
+    """What every operand of an elementwise operation lacks, as arrays of its rank.
+
+    >>> import jax, jax.numpy as jnp
+    >>> eqn = jax.make_jaxpr(lambda x: x + 1)(jnp.ones(2)).eqns[0]
+    >>> lacking(TracedStep(eqn, "", []))
+    []
+    """
+    one = (1,) * len(shape_of(step.eqn.outvars[0]))
+    lacks = [x.lack for x in step.operands]
+    numbers = [np.zeros(()) if own is None else own.number for own in lacks]
+    return [x.reshape(one) if x.ndim == 0 else x for x in numbers]
+
+
+def multiplied(step: TracedStep) -> Lack | None:
+    """What a product with a known number lacks; None for other operations.
+
+    >>> import jax, jax.numpy as jnp
+    >>> eqn = jax.make_jaxpr(jnp.exp)(jnp.ones(2)).eqns[0]
+    >>> multiplied(TracedStep(eqn, "", []))
+    """
+    numbers = lacking(step)
+    sources = sources_of([x.lack for x in step.operands])
+    at = [i for i, x in enumerate(step.operands) if x.lack is not None]
+    if step.name == "neg":
+        return Lack(-numbers[0], sources)
+    if step.name not in ("mul", "div") or len(at) != 1:
+        return None
+    other = step.operands[1 - at[0]].value
+    if not other.whole or (step.name == "div" and at == [1]):
+        return None
+    factor = other.number.astype(np.float64)
+    factor = factor if step.name == "mul" else 1 / factor
+    return Lack(numbers[at[0]] * factor, sources)
