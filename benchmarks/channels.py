@@ -9,8 +9,8 @@ classifier's outputs kept, here and by Torch-Pruning from the PyTorch networks t
 tests compare ours with. Measures in one process and in turns, in float32, the forward
 pass in evaluation mode (three in a row) and a training step (forward, backward, SGD
 with momentum, BatchNorm's statistics), of the whole network and of the smaller one;
-PyTorch runs eagerly in channels-last. Efficiency is the speed-up divided by the ratio of
-multiplications, at best about 1. Where ours is below theirs, the layers that take
+PyTorch runs eagerly in channels-last. Efficiency is the speed-up divided by the ratio
+of multiplications, at best about 1. Where ours is below theirs, the layers that take
 longest beyond their share follow. Without PyTorch or Torch-Pruning ours are measured
 alone.
 
