@@ -27,7 +27,8 @@ __all__ = ["random_like"]
 
 SIZES = {"densenet121": 32, "googlenet": 32, "lenet5": 16, "mlp": 8, "unet": 16}
 SIZES |= {"vgg16_bn": 32, "vgg19_bn": 32}
-WIDTHS = {"mlp": 0.02, "vit_small": 0.17, "vit_tiny": 0.67, "wide_resnet28_10": 0.02}
+WIDTHS = {f"resnet{6 * n + 2}": 0.25 for n in (3, 5, 7, 9, 18)}
+WIDTHS |= {"mlp": 0.1, "vit_small": 0.17, "vit_tiny": 0.67, "wide_resnet28_10": 0.02}
 # Programs that run once: compiled quickly.
 QUICK: dict[str, Any] = {"xla_backend_optimization_level": 0}
 QUICK |= {"xla_llvm_disable_expensive_passes": True}

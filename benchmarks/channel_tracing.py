@@ -8,6 +8,8 @@ In one process and in turns: `jax.make_jaxpr` of a network on images of 224 pixe
 the removal of half of every group from all variables, and the trace of what is left.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -32,12 +34,9 @@ def main(names: tuple[str, ...] = NETWORKS, rounds: int = 9, size: int = 224) ->
     variants, pairs = {}, {}
     for name in names:
         model, variables, x = _network(name, size)
-        trace = jax.make_jaxpr(lambda v, x, model=model: model.apply(v, x))
         found = channels.groups(model.apply)
-        variants[f"{name} trace"] = lambda v=variables, x=x, fn=trace: fn(v, x) and None
-        variants[f"{name} groups"] = lambda v=variables, x=x, fn=found: (
-            fn(v, x) and None
-        )
+        variants[f"{name} trace"] = partial(_traced, model.apply, variables, x)
+        variants[f"{name} groups"] = partial(_called, found, variables, x)
         pairs[f"{name}: groups / make_jaxpr"] = (f"{name} groups", f"{name} trace")
     show(f"{size} px", interleaved(variants, rounds=rounds), pairs)
     model, variables, x = _network("resnet50", size)
@@ -45,22 +44,29 @@ def main(names: tuple[str, ...] = NETWORKS, rounds: int = 9, size: int = 224) ->
     keep = {name: np.arange(g.size) < g.size / 2 for name, g in groups.items()}
     weights = random_like(variables)
     small = channels.remove(weights, groups, keep)
-    replayed = jax.make_jaxpr(channels.smaller(model.apply, groups, keep))
-    whole = jax.make_jaxpr(lambda v, x: model.apply(v, x))
+    replayed = channels.smaller(model.apply, groups, keep)
 
     def removed() -> Any:
         return channels.remove(weights, groups, keep)
 
     steps = {
         "remove": removed,
-        "smaller": lambda: replayed(small, x) and None,
-        "trace": lambda: whole(variables, x) and None,
+        "smaller": partial(_traced, replayed, small, x),
+        "trace": partial(_traced, model.apply, variables, x),
     }
     ratios = {
         "ResNet50: removal of half / make_jaxpr": ("remove", "trace"),
         "ResNet50: trace of what is left / make_jaxpr": ("smaller", "trace"),
     }
     show(f"ResNet50, {size} px", interleaved(steps, rounds=rounds), ratios)
+
+
+def _traced(fn: Callable[..., Any], *args: Any) -> None:
+    jax.make_jaxpr(lambda *args: fn(*args))(*args)  # another function at every call
+
+
+def _called(fn: Callable[..., Any], *args: Any) -> None:
+    fn(*args)
 
 
 def _network(name: str, size: int) -> tuple[Any, Any, Any]:
