@@ -26,7 +26,8 @@ help:
 	@echo 'make demo        a narrow ResNet18 on digits through all stages, and its report'
 	@echo 'make test        everything that is tested'
 	@echo 'make test-fast   the tests that take at most 5 seconds, in at most 3 minutes'
-	@echo 'make test-torch  install PyTorch; the fast tests and those that need it'
+	@echo 'make test-torch  install PyTorch; the fast tests and those that need it, types and'
+	@echo '                 shapes of arguments and results checked'
 	@echo 'make test-onnx   install jax2onnx; the tests that need it'
 	@echo 'make check       format, lint, types'
 	@echo 'make lock        resolve the lock files in requirements/ anew'
@@ -39,13 +40,14 @@ demo: $(INSTALLED)
 test: $(INSTALLED)
 	$(PYTEST)
 
-# Programs that run once: compiled quickly here, as users compile them by the others.
+# Programs that run once: compiled quickly here and by test-torch, and as users compile
+# them by the others.
 test-fast: $(INSTALLED)
 	JAX_DISABLE_MOST_OPTIMIZATIONS=1 $(PYTEST) -m 'not slow'
 
 test-torch: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet $(TORCH)
-	$(PYTEST) -m 'torch or not slow'
+	CHECK_TYPES=1 JAX_DISABLE_MOST_OPTIMIZATIONS=1 $(PYTEST) -m 'torch or not slow'
 
 test-onnx: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --editable '.[onnx]'

@@ -1,4 +1,4 @@
-"""Strict numerics and shape checks for every test; workers that stay small."""
+"""Strict numerics for every test, shape checks on demand; workers that stay small."""
 
 import collections
 import ctypes
@@ -14,19 +14,18 @@ from beartype import BeartypeConf, beartype
 from hypothesis import HealthCheck, settings
 from jaxtyping import install_import_hook
 
-# An int where a float is asked for is fine, as PEP 484 has it.
-checker = types.ModuleType("checker")
-checker.check = beartype(conf=BeartypeConf(is_pep484_tower=True))  # type: ignore
-sys.modules["checker"] = checker
-install_import_hook("dst_jax", "checker.check")
+if os.environ.get("CHECK_TYPES"):  # of arguments and results, with shapes; slower
+    # An int where a float is asked for is fine, as PEP 484 has it.
+    checker = types.ModuleType("checker")
+    checker.check = beartype(conf=BeartypeConf(is_pep484_tower=True))  # type: ignore
+    sys.modules["checker"] = checker
+    install_import_hook("dst_jax", "checker.check")
 
 # Also for the processes that tests start. A directory for each worker: what one reads
 # while another writes it could be cut short.
 compiled = tempfile.TemporaryDirectory(prefix="dst_jax-tests-")
 os.environ["JAX_COMPILATION_CACHE_DIR"] = compiled.name
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
-# Most programs of tests run a few times: LLVM's optimisations would take longer.
-os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 import jax  # noqa: E402
 
@@ -40,7 +39,7 @@ SLOW = 5.0  # seconds of processor: a test whose cases take more is marked slow
 TRAIN = {  # fixtures that train a network: what asks for one is slow
     *("finished", "followed", "regressed", "run_dir", "trained", "uninterrupted"),
 }
-LARGE = 1.0e9  # bytes: a worker that holds more after a file drops its programs
+LARGE = 1.4e9  # bytes: a worker that holds more after a file drops its programs
 LIMIT = 2.5e9  # bytes: a worker that ever held more fails the run
 
 
@@ -65,6 +64,9 @@ class Workers:
             jax.clear_caches()
             gc.collect()
             _return_freed_memory()
+
+    def pytest_collection_finish(self):
+        gc.freeze()  # modules and tests stay: the collector need not visit them again
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node):

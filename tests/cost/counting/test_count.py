@@ -1,6 +1,7 @@
 """The transformation itself: what it takes, what it returns, what it refuses."""
 
 import functools
+from inspect import unwrap
 from typing import Any
 
 import flax.linen as nn
@@ -195,7 +196,7 @@ def test_weights_must_be_arguments():
     with pytest.raises(ValueError, match=r"weights must be below .*2, got 2"):
         cost.count(matmul, weights=(0, 2))(W, X)
     with pytest.raises(TypeError, match="argument positions, got 'params'"):
-        argument_positions.__wrapped__("params")
+        unwrap(argument_positions)("params")
     with pytest.raises(ValueError, match=r"argument 0, which holds no arrays: \{\}"):
         cost.count(lambda w, x: x)({}, X)
 

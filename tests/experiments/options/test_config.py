@@ -53,7 +53,7 @@ def test_every_preset_is_valid(experiment, preset):
 def test_every_experiment_is_in_the_list_of_presets():
     files = Path(experiments.__path__[0]).glob("*.py")
     launched = [f.stem for f in files if "PRESETS, doc=__doc__" in f.read_text()]
-    others = ["compare_penalties", "sparse_training"]
+    others = ["channel_removal", "compare_penalties", "sparse_training"]
     assert sorted(launched) == sorted([*PRESETS, *others])
 
 
