@@ -37,17 +37,18 @@ help:
 demo: $(INSTALLED)
 	$(BIN)/python -m experiments.imagenet_resnet18 --preset demo
 
+# Most programs of tests run once or twice: compiled quickly here, and as users compile
+# them by test-torch, which also checks types and shapes.
+test test-fast: export JAX_DISABLE_MOST_OPTIMIZATIONS := 1
 test: $(INSTALLED)
 	$(PYTEST)
 
-# Programs that run once: compiled quickly here and by test-torch, and as users compile
-# them by the others.
 test-fast: $(INSTALLED)
-	JAX_DISABLE_MOST_OPTIMIZATIONS=1 $(PYTEST) -m 'not slow'
+	$(PYTEST) -m 'not slow'
 
 test-torch: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet $(TORCH)
-	CHECK_TYPES=1 JAX_DISABLE_MOST_OPTIMIZATIONS=1 $(PYTEST) -m 'torch or not slow'
+	CHECK_TYPES=1 $(PYTEST) -m 'torch or not slow'
 
 test-onnx: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --editable '.[onnx]'
