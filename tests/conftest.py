@@ -39,7 +39,7 @@ SLOW = 5.0  # seconds of processor: a test whose cases take more is marked slow
 TRAIN = {  # fixtures that train a network: what asks for one is slow
     *("finished", "followed", "regressed", "run_dir", "trained", "uninterrupted"),
 }
-LARGE = 1.4e9  # bytes: a worker that holds more after a file drops its programs
+LARGE = 1.0e9  # bytes: a worker that holds more after a file drops its programs
 LIMIT = 2.5e9  # bytes: a worker that ever held more fails the run
 
 
@@ -64,9 +64,6 @@ class Workers:
             jax.clear_caches()
             gc.collect()
             _return_freed_memory()
-
-    def pytest_collection_finish(self):
-        gc.freeze()  # modules and tests stay: the collector need not visit them again
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node):
