@@ -22,6 +22,8 @@ from flax import nnx
 from dst_jax import kernels, models, penalties, pruning, trees
 from dst_jax.pruning import at_init, masks, scores, structures, updates
 
+pytestmark = pytest.mark.many_programs
+
 STEPS, WIDTH, HEADS, BLOCKS, CLASSES = 4, 8, 2, 2, 4
 INSIDE = ("attention/key", "attention/out", "attention/query", "attention/value", "fc")
 LAYERS = [f"block{i}/{name}" for i in range(BLOCKS) for name in INSIDE] + ["head"]
