@@ -2,7 +2,7 @@
 
 COMMAND
   pip install torch
-  python -m benchmarks.convolutions       two CPU cores: 75 seconds
+  python -m benchmarks.convolutions       2 min 30 s on one core
 
 Measures every distinct convolution, every distinct normalised map and the max pooling
 of a ResNet alone, in one process and in turns, in float32: the forward pass, the

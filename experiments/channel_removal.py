@@ -14,7 +14,7 @@ COMMAND
 HARDWARE, TIME, RESULT
   full       not yet run; meant for a GPU
   cifar100   not yet run
-  demo       two CPU cores, about a minute
+  demo       one CPU core, half a minute
 
 FILES
   DIR/cells.jsonl              hold-out, sizes and forward time of every cell
