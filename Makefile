@@ -25,7 +25,7 @@ unexport PYTHONPATH
 help:
 	@echo 'make demo        a narrow ResNet18 on digits through all stages, and its report'
 	@echo 'make test        everything that is tested'
-	@echo 'make test-fast   the tests that take at most 5 seconds, in at most 3 minutes'
+	@echo 'make test-fast   the tests that take at most 1.5 seconds, in at most 3 minutes'
 	@echo 'make test-torch  install PyTorch; the fast tests and those that need it, types and'
 	@echo '                 shapes of arguments and results checked'
 	@echo 'make test-onnx   install jax2onnx; the tests that need it'

@@ -35,11 +35,12 @@ settings.register_profile(
 )
 settings.load_profile("busy machine")
 
-SLOW = 5.0  # seconds of processor: a test whose cases take more is marked slow
+SLOW = 1.5  # seconds of processor: a test whose cases take more is marked slow
 TRAIN = {  # fixtures that train a network: what asks for one is slow
     *("finished", "followed", "regressed", "run_dir", "trained", "uninterrupted"),
+    "whole_run",
 }
-LARGE = 1.0e9  # bytes: a worker that holds more after a file drops its programs
+LARGE = 1.5e9  # bytes: a worker that holds more after a file drops its programs
 LIMIT = 2.5e9  # bytes: a worker that ever held more fails the run
 
 
@@ -63,7 +64,7 @@ class Workers:
         within = nextitem is not None and nextitem.path == item.path
         if within and item.get_closest_marker("many_programs") is None:
             return
-        if _held() > (1.5 * LARGE if within else LARGE):
+        if _held() > (1.2 * LARGE if within else LARGE):
             jax.clear_caches()
             gc.collect()
             _return_freed_memory()

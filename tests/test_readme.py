@@ -12,6 +12,7 @@ from experiments import imagenet_resnet18, sparse_training
 README = (Path(__file__).parent.parent / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_the_training_loop_runs(capsys):
     (program,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     namespace = {}

@@ -16,6 +16,7 @@ from dst_jax import trees
 TREE = {"conv1": {"kernel": jnp.ones((2, 2)), "bias": None}, "fc": [jnp.ones(3)]}
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.integers(-3, 3), min_size=1, max_size=20), st.integers(-2, 22))
 def test_top_k_keeps_exactly_k_the_first_of_ties(values, k):

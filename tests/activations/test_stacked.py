@@ -80,6 +80,7 @@ def layer(variables, i):
     return {k: np.asarray(x[i]) for k, x in variables["params"]["layers"]["fc"].items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stack", ["scan", "members", "layers of examples"])
 def test_a_stack_has_a_map_for_each_layer(stack):
     maps, variables = maps_of(stack)

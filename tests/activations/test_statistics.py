@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from dst_jax.activations import counts, sparsity
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(
     st.integers(1, 5),

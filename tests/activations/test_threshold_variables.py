@@ -24,6 +24,7 @@ def variables(model, x):
     return model.init(jax.random.key(0), x)
 
 
+@pytest.mark.slow
 def test_a_threshold_zeroes_what_is_below_it_and_what_follows_sees_that(
     model, variables, x
 ):

@@ -34,6 +34,7 @@ def _maps(model, variables, x, functions):
         return apply_with_activations(model, variables, x)
 
 
+@pytest.mark.slow
 def test_every_example_keeps_its_largest(model, variables, x):
     top = {"relu1": partial(keep_top_k, k=50)}
     _, before, _ = apply_with_activations(model, variables, x)

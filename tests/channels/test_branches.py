@@ -102,6 +102,7 @@ def test_a_plan_holds_what_vanishes(network):
     assert plan.then({"stem": np.arange(6) < 2}).kept == {"stem": (0, 1), "up": ()}
 
 
+@pytest.mark.slow
 def test_blocks_of_a_network_vanish():
     model = CifarResNet(1, width=0.25)
     x = jax.ShapeDtypeStruct((2, 8, 8, 3), jnp.float32)

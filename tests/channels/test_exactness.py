@@ -34,6 +34,7 @@ def test_two_subsets_of_the_groups_of_every_network(part):
 SMALL = [name for name, found in CASES.items() if found.exact and len(found.x) == 2]
 
 
+@pytest.mark.slow
 @settings(max_examples=5)
 @given(st.sampled_from(SMALL), st.integers(0, 2**16))
 def test_any_subset_of_the_groups_of_a_small_network(name, seed):

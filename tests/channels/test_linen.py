@@ -89,6 +89,7 @@ class Attention(nn.Module):
 HEADS = ("attention/query",)
 
 
+@pytest.mark.slow
 def test_whole_heads_dropout_and_statistics():
     small, replayed, x = removed(Attention(), only=HEADS)
     assert trees.named_leaves(small)["params/attention/query/kernel"].shape[1] < 4
@@ -131,6 +132,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("model", "why"), REFUSED.values(), ids=list(REFUSED))
 def test_code_that_holds_numbers_is_refused_by_name(model, why):
     small, _, x = removed(model)

@@ -120,6 +120,7 @@ def test_gradients_of_kept_weights_are_equal(block):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_statistics_shrink_in_training_at_another_batch_size(block):
     model, variables, x, groups, keep = block
 

@@ -46,6 +46,7 @@ def groups(weights, x):
     return channels.groups(net, has_aux=True)(weights, x)
 
 
+@pytest.mark.slow
 def test_two_rounds_make_one_plan(weights, x, groups):
     first = subsets(groups, 0)
     left = groups.after(first)

@@ -38,6 +38,7 @@ def small():
     return w, x, channels.groups(net, has_aux=True)(w, x)
 
 
+@pytest.mark.slow
 def test_scores_are_their_formulas(small):
     w, _, groups = small
     a, b, s = (np.asarray(w[k], np.float64) for k in ("a", "b", "scale"))

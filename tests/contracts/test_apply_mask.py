@@ -81,6 +81,7 @@ def test_exact_zeros_after_every_update(optimizer, dtype):
     assert params["conv"]["kernel"].dtype == dtype
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("inside", [True, False])
 def test_exact_zeros_with_multi_steps(inside):
     params = _params()

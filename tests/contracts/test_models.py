@@ -144,6 +144,7 @@ def test_every_class_is_here():
     assert {type(made[name]) for name in SHALLOW} == {type(m) for m in made.values()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", _cases(RUN))
 def test_maps_are_nonnegative_and_have_zeros(name):
     _, logits, maps, _ = _executed(name)
@@ -177,6 +178,7 @@ def test_dropout_is_off_in_evaluation(name):
         jax.eval_shape(train, variables, x)
 
 
+@pytest.mark.slow
 def test_the_summary_has_the_products_that_are_counted(name):
     model, (_, *image) = _small(name)
     rows = layers(model, tuple(image))

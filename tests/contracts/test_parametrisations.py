@@ -99,6 +99,7 @@ def test_it_is_a_parametrisation(member):
     assert isinstance(member, Parametrisation)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_the_weights_are_those_of_the_network(member, dtype):
     trained, state = _start(member, dtype)
@@ -146,6 +147,7 @@ def test_what_is_handed_on_is_what_was_computed_with(member):
     _assert_equal(member.finish(trained, state), member(trained, state))
 
 
+@pytest.mark.slow
 def test_gradients_reach_everything_that_is_trained(member):
     trained, state = _start(member)
     gradient = jax.grad(lambda t: _loss(member(t, state)))(trained)
@@ -155,6 +157,7 @@ def test_gradients_reach_everything_that_is_trained(member):
         assert (leaf != 0).any(), path
 
 
+@pytest.mark.slow
 def test_forward_and_reverse_derivatives_agree(member):
     trained, state = _start(member)
     direction = jax.tree.map(lambda x: jnp.cos(x + 1), trained)

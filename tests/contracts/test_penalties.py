@@ -179,6 +179,7 @@ def test_every_penalty_has_a_row():
     assert tested == set(penalties.names())
 
 
+@pytest.mark.slow
 @settings(max_examples=30)
 @given(vectors)
 @pytest.mark.parametrize("name", MEMBERS)
@@ -213,6 +214,7 @@ def test_even_and_nonnegative(name):
 SCALES = [0.0, 1e-45, 1e-38, 1e-30, 1e-20, 1e-6, 1.0, 1e6, 1e18, 1e30, 1e38]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("name", MEMBERS)
 def test_finite_and_correct_at_any_scale(name, scale):
@@ -252,6 +254,7 @@ def test_every_penalty_is_tested_at_extreme_parameters():
     assert set(EXTREME) == set(penalties.names())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
 @pytest.mark.parametrize("name", EXTREME)
 def test_derivatives_are_finite_at_extreme_parameters(name, dtype):
@@ -283,6 +286,7 @@ def test_slopes_beyond_half_precision_are_its_largest_number():
     np.testing.assert_allclose(weak[1], 1e3 / 1.06, rtol=2e-2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MEMBERS)
 def test_axis_reduces_those_axes(name):
     if not MEMBERS[name].per_example:

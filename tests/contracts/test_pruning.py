@@ -237,6 +237,7 @@ def test_pruned_weights_are_exactly_zero_after_every_step(name):
     assert (np.where(kept, end["conv"]["kernel"], 1) != 0).mean() > 0.9
 
 
+@pytest.mark.slow
 def test_the_target_is_met_when_promised(name):
     member, totals = MEMBERS[name], _totals(name)
     if member.emergent:

@@ -345,6 +345,7 @@ def _statistics(state: Any) -> list[tuple[float, ...]]:
     return sorted(tuple(float(layer[k]) for k in sorted(layer)) for layer in found)
 
 
+@pytest.mark.slow
 def test_layers_are_named_after_their_leaf(way):
     state = pruning.apply_mask(
         masks.magnitude(way.put(WEIGHTS, 1.0), 0.5, kernels=way.kernels),
@@ -438,6 +439,7 @@ def test_wanda_scores_are_the_same(way):
         np.testing.assert_allclose(matrix, expected, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_parts_of_gap_are_layers(way):
     parts = [("attention", 0), ("fc|head", 1)]
     params = way.put(WEIGHTS, 1.0)

@@ -94,6 +94,7 @@ def _assert_pruned_are_zero(found):
                 np.testing.assert_array_equal(held[name], weights[name])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("around", AROUND)
 def test_a_mask_holds_inside_of_wrappers(around):
     found = _train(AROUND[around](_method("static")), 2)

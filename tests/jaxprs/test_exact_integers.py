@@ -101,6 +101,7 @@ def test_products_are_those_of_python(pairs):
     assert int(Count(limbs)) == sum(x * y for x, y in pairs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK + 5])
 @pytest.mark.parametrize("largest", [1, 4095, 4096, 2**27 - 1])
 def test_sums_of_the_largest_products_are_exact(n, largest):

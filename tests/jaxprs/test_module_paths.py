@@ -49,12 +49,14 @@ def keys(model: nn.Module, x, *transformations) -> list[str]:
 IMAGES = jnp.ones((1, 4, 4, 3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("transformations", [(), (jax.jit,), (jax.checkpoint,)])
 @pytest.mark.parametrize("remat", [False, True])
 def test_linen_paths_are_those_of_the_parameters(remat, transformations):
     assert keys(Net(remat), IMAGES, *transformations) == NAMES
 
 
+@pytest.mark.slow
 def test_vmap_keeps_the_paths():
     variables = Net().init(jax.random.key(0), IMAGES)
     fn = jax.vmap(Net().apply, (None, 0))

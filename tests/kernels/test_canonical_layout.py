@@ -157,6 +157,7 @@ def test_an_empty_stack_and_empty_layers():
         assert kernels.together(layers, tree, stack)["k"].shape == shape
 
 
+@pytest.mark.slow
 @settings(max_examples=30)
 @given(st.permutations(range(5)), st.lists(st.integers(0, 5), min_size=3, max_size=3))
 def test_together_is_the_inverse_of_apart(axes, cuts):

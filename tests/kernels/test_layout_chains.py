@@ -12,6 +12,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from hypothesis import assume, event, given, settings
 from hypothesis import strategies as st
 
@@ -106,6 +107,7 @@ def _relation(changed: np.ndarray, decides: np.ndarray, a: int, b: int) -> str:
     ]
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(layouts(), st.data())
 def test_any_layout_in_front_of_a_product(layout, data):

@@ -77,6 +77,7 @@ def test_max_pooling_is_pytorchs(torch, length, size, stride, padding, ceil):
     np.testing.assert_array_equal(found, pool(x)[0, 0].numpy())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("size", "stride", "padding", "shape"),
     [

@@ -1,5 +1,6 @@
 import jax
 import jax.numpy as jnp
+import pytest
 
 from dst_jax import cost, models, trees
 from dst_jax.activations import apply_with_activations
@@ -11,6 +12,7 @@ def _lenet(**options):
     return model, model.init(jax.random.key(0), x), x
 
 
+@pytest.mark.slow
 def test_shapes_and_macs():
     model, variables, x = _lenet()
     assert trees.count(variables["params"]) == 44_426

@@ -30,6 +30,7 @@ def _epsilons(name, **options):
     return list(found.values())
 
 
+@pytest.mark.slow
 def test_googlenet_of_cifar_has_the_large_eps_of_the_papers_baseline():
     channels = [32, 96, 48, 64, 64, 64, 128, 128, 128]
     found = _epsilons("googlenet_cifar")

@@ -66,6 +66,7 @@ def test_it_trains_with_statistics_of_the_smaller_shapes(small, whole):
     assert shapes == jax.tree.map(jnp.shape, small.variables["batch_stats"])
 
 
+@pytest.mark.slow
 def test_its_kernels_are_those_of_the_whole_one(whole, small):
     def kernels_of(network):
         def forward(variables, x):

@@ -355,6 +355,7 @@ def test_fence_sitters_is_the_norm_over_all_groups():
     assert fence_sitters(jnp.array(s)) == pytest.approx(float(found), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_fence_sitters_pushes_gates_away_from_zero_and_has_finite_gradients():
     grad = jax.grad(lambda s: fence_sitters({"a": s}))
     away = grad(jnp.array([-0.5, 0.0, 0.5]))

@@ -107,6 +107,7 @@ def test_every_prox_has_a_row():
     assert tested == exported - {"get_prox"}
 
 
+@pytest.mark.slow
 @settings(max_examples=80)
 @given(st.floats(-5, 5, width=32), st.floats(0, 3, width=32))
 @pytest.mark.parametrize("name", ROWS)
@@ -162,6 +163,7 @@ def test_prox_log_sum_does_not_cancel_at_large_eps(y, strength, eps, right):
     assert slope == pytest.approx(1, rel=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ROWS)
 def test_odd_shrinking_and_the_identity_at_strength_zero(name):
     y = np.random.default_rng(0).normal(scale=2, size=64).astype(np.float32)
@@ -185,6 +187,7 @@ def test_finite_with_finite_slopes_at_any_scale(name):
         np.testing.assert_allclose(found[8:10], y[8:10], rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ROWS)
 def test_slope_is_the_difference_quotient(name):
     y, h = np.linspace(3.8, 5, 20), 1e-2  # where no row has a jump or a kink
@@ -193,6 +196,7 @@ def test_slope_is_the_difference_quotient(name):
     np.testing.assert_allclose(slope, (above - below) / (2 * h), rtol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ROWS)
 def test_eager_half_precision_and_nan(name):
     y = jnp.array([2.0, -0.25, jnp.nan], jnp.bfloat16)

@@ -15,6 +15,7 @@ MAPS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("penalty", [l1, hoyer_square, partial(transformed_l1, a=0.5)])
 def test_equals_the_double_sum(penalty):
     expected = np.mean(

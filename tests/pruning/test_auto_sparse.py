@@ -69,6 +69,7 @@ def _thresholds(state):
     return state.memory.learned.value
 
 
+@pytest.mark.slow
 def test_weights_and_thresholds_follow_their_derivatives():
     w, s = START, jax.tree.map(lambda _: jnp.float32(-0.5), START)
     for t in range(1, END + 1):

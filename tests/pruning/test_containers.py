@@ -64,6 +64,7 @@ def _run(tx, params, steps=3):
     return params, state
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("of_params", CONTAINERS)
 @pytest.mark.parametrize("of_mask", CONTAINERS)
 def test_a_mask_in_other_containers_fits(of_mask, of_params):
@@ -81,6 +82,7 @@ def test_a_mask_in_other_containers_fits(of_mask, of_params):
         _same(pruning.sparse_params(params, state), masks.apply(mask, params))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("given", CONTAINERS)
 @pytest.mark.parametrize("name", ["rigl", "auto_sparse", "apply_mask"])
 def test_an_update_in_other_containers_than_at_init(given, name):

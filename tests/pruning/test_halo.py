@@ -42,6 +42,7 @@ def _train(budget, steps=6):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("budget", [0.0, 60.0])  # more than the 42 at first
 def test_weights_and_coefficients_follow_their_derivatives(budget):
     w, lam = START, jax.tree.map(jnp.ones_like, START)

@@ -185,6 +185,7 @@ def test_mest_scores_by_magnitude_alone_unless_told_otherwise():
     assert kept(gradient_weight=1.0) == [True, False, False, True]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("decay", ["constant", "cosine"])
 def test_set_is_rigl_with_random_growth_and_the_same_decay(decay):
     options = {"sparsity": 0.5, "end": 3, "interval": 1, "drop_fraction": 0.9,

@@ -83,6 +83,7 @@ def _assert_same(found, expected):
     assert changed > 0  # or the masks would say nothing
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("interval", [1, 3])
 def test_ste_equals_numpy(interval):
     tx = pruning.ste(optax.sgd(RATE), sparsity=0.75, interval=interval)

@@ -19,6 +19,7 @@ def _first_k(flat, k):
     return kept
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(scores, st.sampled_from([(1, 2), (2, 4), (1, 4), (3, 8)]))
 @pytest.mark.parametrize("axis", [-2, 1])

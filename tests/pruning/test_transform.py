@@ -176,6 +176,7 @@ def test_movement_scores_are_sums_over_steps():
     np.testing.assert_allclose(found[-1][1].memory["w"], exact, rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["rigl", "gradual_magnitude"])
 def test_packed_masks_give_the_same_and_take_an_eighth(name):
     options = {"sparsity": 0.5, "end": 6, "interval": 2, "track": True}
@@ -226,6 +227,7 @@ def test_apply_mask_may_be_packed():
     chex.assert_trees_all_equal(*(pruning.get_mask(s) for _, s in results))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "options"),
     [

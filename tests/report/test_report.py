@@ -116,6 +116,7 @@ def test_values_are_escaped(make_run):
     assert "<b>bold" in page.text
 
 
+@pytest.mark.slow
 def test_an_unfinished_run_is_reported_and_marked(make_run):
     page = read(report.write(make_run(finished=2)))
     assert "Unfinished: stages/sparsify_weights.json" in page.text
@@ -170,6 +171,7 @@ def test_cli_rebuilds_one_report(make_run, capsys):
     assert (run / "report.html").exists()
 
 
+@pytest.mark.slow
 def test_cli_compares_several(make_run, tmp_path, capsys):
     runs = [make_run("a"), make_run("b", seed=1)]
     assert main([*map(str, runs), "--output", str(tmp_path / "out")]) == 0
@@ -178,6 +180,7 @@ def test_cli_compares_several(make_run, tmp_path, capsys):
     assert "Mean over seeds" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_cli_compares_into_the_current_directory(make_run, tmp_path, monkeypatch):
     runs = [make_run("a"), make_run("b")]
     (tmp_path / "here").mkdir()

@@ -46,6 +46,7 @@ def test_the_l0_penalty_is_the_count_of_multiplications(lenet, pruned):
     np.testing.assert_allclose(float(value) / scale, expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_weights_have_mean_one_and_the_shape_of_a_map(pruned):
     term = flops_aware(Term(penalties.l1, 1.0), pruned, EXAMPLE)
     flat = np.concatenate([np.ravel(w) for w in term.layer_weights])

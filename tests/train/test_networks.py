@@ -231,6 +231,7 @@ def test_a_hook_may_ask_for_the_context(context_for, optimizer, tmp_path):
     assert [found.examples for found in seen] == [len(context.dataset.holdout)]
 
 
+@pytest.mark.slow
 def test_any_function_is_a_model(context_for, optimizer, tmp_path):
     """Without maps, statistics or an `init`."""
     weight = jnp.zeros((784, 10))

@@ -163,6 +163,7 @@ def test_bytes_changed_in_place_are_passed_over_too(
     assert any(str(folder / "8") in line and then in line for line in said)
 
 
+@pytest.mark.slow
 def test_a_non_finite_loss_names_step_and_checkpoint(make_setup, tmp_path):
     def diverging(**_):
         import optax

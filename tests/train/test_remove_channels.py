@@ -165,6 +165,7 @@ def test_a_finished_run_scores_nothing_again(
     assert summary["params_sha256"] == expected["params_sha256"]
 
 
+@pytest.mark.slow
 def test_momentum_goes_on_at_what_is_kept(whole_run):
     context, _, states = whole_run
     end, begin = states[3:5]
@@ -340,6 +341,7 @@ def test_stages_behind_a_removal_are_checked_before_training(
         train.rehearse(context, [*_removal(optimizer), late], network)
 
 
+@pytest.mark.slow
 def test_scores_see_the_data(context, network):
     groups = groups_of(network, context.example)
     found = unit_scores(
@@ -363,6 +365,7 @@ def test_scores_see_the_data(context, network):
         np.testing.assert_allclose(found[name], values, rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("features", ["linear", "kept"])
 def test_maps_follow_the_teacher(network, context, features):
     groups = groups_of(network, context.example)

@@ -50,6 +50,7 @@ def _change(directory, change):
     path.write_text(json.dumps(record))
 
 
+@pytest.mark.slow
 def test_nothing_is_said_where_nothing_has_changed(make, stages, begun, copy):
     context = make(copy)
     object.__setattr__(context, "console", Said())

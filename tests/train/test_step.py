@@ -58,6 +58,7 @@ def _objective(strength=1e-3, a=1.0, layer=1.0, smoothing=0.0, weight=1e-3):
     )
 
 
+@pytest.mark.slow
 def test_hyper_parameters_do_not_recompile(model, weights, batch):
     optimizer = chain(0.1)
     step = make_train_step(model, optimizer, preprocess=PREPROCESS)
@@ -97,6 +98,7 @@ def test_without_an_activation_term_nothing_is_collected(model, weights, batch):
     assert set(metrics) == {"loss", "cross_entropy", "accuracy"}
 
 
+@pytest.mark.slow
 def test_masked_weights_stay_zero_with_accumulation(model, weights, batch):
     mask = pruning.masks.magnitude(weights.params, 0.8)
     optimizer = chain(0.1, mask=mask, weight_decay=1e-2, clip=1.0, accumulate=2)

@@ -45,6 +45,7 @@ def _objective(l1=1e-2, l2=1e-3, maps=1e-2, trained=1e-4, a=1.0, share=0.5):
     )
 
 
+@pytest.mark.slow
 def test_every_term_has_its_part(model, network, batch):
     step = make_train_step(model, optax.sgd(0.1), preprocess=lambda x: x)
     state = jax.tree.map(jnp.copy, enter(network, optax.sgd(0.1), jax.random.key(0)))

@@ -187,6 +187,7 @@ def axes(n: int) -> OpProfile:
     return OpProfile(*masks, output, geometry)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [1, 3])
 def test_any_number_of_spatial_axes(n):
     """One element that skips zeros takes the effectual products; others trace."""
@@ -290,6 +291,7 @@ def test_cycles_of_depthwise_and_narrow_layers():
         assert float(machine.cycles(OpProfile(*masks, dense))) == 2 * k
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("channels", "zeros", "slots"),
     [(3, 1, 2), (4, 2, 2), (6, 2, 4), (7, 2, 4), (8, 2, 4)],

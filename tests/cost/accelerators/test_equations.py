@@ -200,6 +200,7 @@ CASES = {
 PAIRS = [p for p in itertools.product(CASES, SHAPES) if p != ("eie", "conv")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("preset", "name"), PAIRS)
 def test_cycles_follow_the_equation(preset, name):
     reference, options = CASES[preset]

@@ -128,6 +128,7 @@ def test_bitmask_against_coordinates():
     assert all(found[n][1] > found[n][0] for n in (10, 13, 51)), "the bitmask from 0.08"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "case", TENSOR_CORE_ROWS, ids=lambda c: f"{c.filters}-{c.channels}"
 )
@@ -162,6 +163,7 @@ def test_scnn_synthetic_sweep():
         assert low <= model <= high
 
 
+@pytest.mark.slow
 def test_alexnet_skipping_one_operand():
     """Regression of 5.4 and 5.5: measured zeros of inputs; weights' from memory."""
     profiles = [draw(x, np.random.default_rng(0)) for x in ALEXNET]

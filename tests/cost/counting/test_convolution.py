@@ -147,6 +147,7 @@ CASES = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_counts_are_those_of_a_loop(name):
     lhs, rhs, options = conv_case(**CASES[name])

@@ -68,6 +68,7 @@ class Net(nn.Module):
         return {"logits": nn.Dense(3, name="fc")(x.mean((1, 2))) * scale, "none": None}
 
 
+@pytest.mark.slow
 def test_the_output_is_that_of_the_function():
     x = jax.random.normal(jax.random.key(0), (2, 6, 6, 3))
     variables = Net().init(jax.random.key(1), x)

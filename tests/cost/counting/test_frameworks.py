@@ -112,6 +112,7 @@ def found(framework):
     return jax.jit(counted, compiler_options=QUICK)(weights, X)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_every_framework_counts_alike(framework):
     (output, counts), (expected, same) = found(framework), found(plain)

@@ -58,6 +58,7 @@ def products(jaxpr: core.Jaxpr):
             yield from products(inner)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MACS)
 def test_macs_at_224_are_the_published_ones(name):
     totals = tuple(sum(column) for column in zip(*counted(name).values(), strict=True))

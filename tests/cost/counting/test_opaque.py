@@ -137,6 +137,7 @@ def test_what_is_listed_is_neither_summed_nor_lost():
         unwrap(cost.count)(own, opaque="skip")  # past the type checker
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("rule")
 def test_a_rule_holds_for_every_analysis():
     def fn(w, x):

@@ -54,6 +54,7 @@ CASES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_vmap_adds_up_and_keeps_the_keys(name):
     fn, axes, args = CASES[name]
@@ -104,6 +105,7 @@ class Net(nn.Module):
         return nn.Dense(3, name="fc")(nn.relu(x - 0.1).mean((1, 2))) * scale
 
 
+@pytest.mark.slow
 def test_per_example_counts_of_a_network():
     x = nn.relu(jax.random.normal(jax.random.key(0), (3, 5, 5, 2)) - 1).at[1].set(0)
     variables = jitted(Net().init)(jax.random.key(1), x)

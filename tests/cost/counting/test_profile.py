@@ -87,6 +87,7 @@ def profile_of(case: str) -> cost.OpProfile:
     return list(found()[0].values())[position - 1]
 
 
+@pytest.mark.slow
 def test_masks_hold_the_counts():
     profiles, counts, expected = found()
     assert list(profiles) == list(expected)

@@ -44,6 +44,7 @@ def assert_close(a: Estimate, b: Estimate) -> None:
         np.testing.assert_allclose(x, y, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_jit_changes_nothing():
     """T11."""
     machine = accelerators.create("scnn")
@@ -150,6 +151,7 @@ def test_vmap_is_a_sweep():
     assert_close(mapped, sweep(FC, many))
 
 
+@pytest.mark.slow
 def test_masks_are_reduced_once():
     """10,000 configurations need no more memory than 32, their results aside."""
 
@@ -186,6 +188,7 @@ def test_gradients_are_finite():
     assert float(gradients["energy"].mac) == int(FC["fc"].counts.effectual)
 
 
+@pytest.mark.slow
 def test_a_network_through_profile():
     """The dict of `cost.profile`, with pruned weights, straight into an estimate."""
 

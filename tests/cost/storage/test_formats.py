@@ -190,6 +190,7 @@ arrays = st.sampled_from([(40,), (5, 8), (2, 3, 7)]).flatmap(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CODECS)
 @given(x=arrays)
 @settings(max_examples=25)

@@ -111,6 +111,7 @@ def test_an_error_of_the_parser_is_one_line(argv, meant, columns, capsys, monkey
     assert meant in line
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("argv", "message"),
     [

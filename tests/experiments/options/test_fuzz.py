@@ -90,6 +90,7 @@ def test_odd_values_are_refused_by_name_or_valid():
     assert refused > 500
 
 
+@pytest.mark.slow
 def test_odd_command_lines_end_in_one_line():
     for line in itertools.islice(command_lines.command_lines(seed=1), 30):
         status, said = command_lines.planned(line)

@@ -46,6 +46,7 @@ def test_a_file_of_weights_is_evaluated(variables, tmp_path, capsys):
     assert found["total"]["cycles"]["total"] > 0
 
 
+@pytest.mark.slow
 def test_weights_that_do_not_fit_are_refused(variables, tmp_path, capsys):
     path = tmp_path / "weights.safetensors"
     export.save_safetensors(path, "lenet5", variables)

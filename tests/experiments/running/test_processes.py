@@ -22,6 +22,7 @@ def _python(program):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("process", "said"),
     [(1, "no answer from the coordinator at"), (0, "not every process reached the")],

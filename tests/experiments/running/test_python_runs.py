@@ -32,6 +32,7 @@ def run(tmp_path_factory):
     return context.run
 
 
+@pytest.mark.slow
 def test_its_options_follow_from_its_record(run):
     options = options_of(run)
     assert options.model.name == "mlp"
@@ -41,6 +42,7 @@ def test_its_options_follow_from_its_record(run):
     assert (options.data.batch_size, options.run.seed) == (100, 3)
 
 
+@pytest.mark.slow
 def test_it_is_estimated_exported_and_reported(run, tmp_path, capsys):
     assert accelerators.main([str(run.path), "--names", "dense"]) == 0
     assert run.read_accelerators("pretrain")["machines"].keys() == {"dense"}
