@@ -104,6 +104,7 @@ def test_exact_zeros_with_multi_steps(inside):
     assert (params["conv"]["kernel"] != start["conv"]["kernel"]).any()
 
 
+@pytest.mark.slow
 def test_exact_zeros_in_the_average_of_parameters():
     params = _params()
     mask = masks.magnitude(params, 0.6)

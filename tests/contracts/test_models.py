@@ -154,6 +154,7 @@ def test_maps_are_nonnegative_and_have_zeros(name):
     assert all((m > 0).any() for m in maps.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", _cases(RUN))
 def test_training_moves_every_statistic(name):
     variables, _, _, updated = _executed(name)

@@ -194,6 +194,7 @@ def test_value_and_gradient_equal_float64(name, x):
     np.testing.assert_allclose(grad, slope, rtol=1e-4, atol=atol)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MEMBERS)
 def test_zero_at_zero_with_zero_gradient(name):
     for zeros in (np.zeros(8, np.float32), -np.zeros(8, np.float32)):

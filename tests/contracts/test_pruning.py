@@ -252,6 +252,7 @@ def test_the_target_is_met_when_promised(name):
     assert member.met == 0 or max(totals[: member.met]) > target
 
 
+@pytest.mark.slow
 def test_the_budget_is_kept(name):
     member, totals = MEMBERS[name], _totals(name)
     assert max(totals[1:]) <= member.most

@@ -359,6 +359,7 @@ def test_layers_are_named_after_their_leaf(way):
         assert found[name]["weights"] == WEIGHTS[layer].size
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "prune",
     [

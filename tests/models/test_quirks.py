@@ -54,6 +54,7 @@ def test_transitions_have_no_relu_unless_asked():
     assert len(taps()) == 7
 
 
+@pytest.mark.slow
 def test_auxiliary_heads_run_in_training_only():
     model, x, variables = _abstract("googlenet", (64, 64, 3), aux_logits=True)
     assert {"aux1", "aux2"} <= variables["params"].keys()

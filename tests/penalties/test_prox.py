@@ -175,6 +175,7 @@ def test_odd_shrinking_and_the_identity_at_strength_zero(name):
     np.testing.assert_allclose(_value_and_slope(name, y, 0.0)[0], y, rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ROWS)
 def test_finite_with_finite_slopes_at_any_scale(name):
     sizes = np.array([0, 1e-45, 1e-38, 1e-20, 1e-3, 1, 1e4, 1e18, 1e30, 1e38])

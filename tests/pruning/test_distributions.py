@@ -75,6 +75,7 @@ def test_a_traced_budget_of_a_large_network():
     assert budget(23_454_912, 0.9) == 2_345_491
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["uniform", "erk", "er"])
 @pytest.mark.parametrize("sparsity", [0.0, 0.3, 0.9, 0.99, 0.999, 1.0])
 def test_arrays_share_out_as_numbers_do(name, sparsity):

@@ -112,6 +112,7 @@ def test_masked_weights_stay_zero_with_accumulation(model, weights, batch):
     assert int(state.step) == 3
 
 
+@pytest.mark.slow
 def test_bfloat16_computes_and_float32_keeps(weights, batch):
     model = _model(dtype="bfloat16")
     preprocess = partial(PREPROCESS, dtype=jnp.bfloat16)

@@ -229,6 +229,7 @@ def test_elements_read_are_those_of_the_dilated_padded_line(
     assert list(read) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_valid_is_what_xla_counts(name):
     lhs, rhs, options = conv_case(**CASES[name])

@@ -65,6 +65,7 @@ def test_macs_at_224_are_the_published_ones(name):
     assert totals == MACS[name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MACS)
 def test_valid_is_half_of_what_xla_counts_in_every_layer(name):
     model, variables, x = traced(name)

@@ -180,6 +180,7 @@ class Module(eqx.Module):
         return self.activation(x @ self.fc)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("activation", [jax.nn.relu, jnp.tanh, eqx.nn.Lambda(abs)])
 def test_leaves_that_are_no_arrays_stay_as_they_are(activation):
     def fn(module, x):

@@ -143,6 +143,7 @@ def test_sweep_is_a_loop(preset):
         assert_close(found, estimate(FC, alone))
 
 
+@pytest.mark.slow
 def test_vmap_is_a_sweep():
     """T11."""
     many = accelerators.create("scnn", **SWEPT["scnn"])
