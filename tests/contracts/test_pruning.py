@@ -263,6 +263,7 @@ def test_the_budget_is_kept(name):
         assert all(c == counts[0] for c in counts)
 
 
+@pytest.mark.slow
 def test_a_pruned_weight_comes_back_only_where_it_may(name):
     revived = 0
     for i in range(STEPS):

@@ -122,6 +122,7 @@ class Repeated(nn.Module):
         return Calling(name="c")(x) + nn.Embed(2, 3, name="e").attend(x)
 
 
+@pytest.mark.slow
 def test_a_name_that_follows_itself_stays_and_a_call_of_the_base_class_does_not():
     assert keys(Repeated(), IMAGES) == [
         "a/a",

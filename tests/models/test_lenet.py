@@ -35,6 +35,7 @@ def test_shapes_and_macs():
     }
 
 
+@pytest.mark.slow
 def test_logits_have_no_relu_unless_asked():
     model, variables, x = _lenet()
     logits = model.apply(variables, x)

@@ -95,6 +95,7 @@ def test_masks_hold_the_counts():
     assert len(expected) == len(CASES) + 1
 
 
+@pytest.mark.slow
 def test_the_canonical_axes_of_a_matrix_product():
     p = profile_of("weight on the left")
     np.testing.assert_array_equal(p.activation, X != 0)
