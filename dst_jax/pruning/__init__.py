@@ -25,6 +25,7 @@ from dst_jax.pruning.mask_state import MaskState
 from dst_jax.pruning.methods.ac_dc import ac_dc
 from dst_jax.pruning.methods.auto_sparse import auto_sparse
 from dst_jax.pruning.methods.constrained_l0 import constrained_l0
+from dst_jax.pruning.methods.east import east
 from dst_jax.pruning.methods.gap import gap, gap_copies, gap_merge
 from dst_jax.pruning.methods.gradual import (
     gradual_magnitude,
@@ -63,6 +64,7 @@ __all__ = [
     "create",
     "describe",
     "distributions",
+    "east",
     "flops",
     "gap",
     "gap_copies",

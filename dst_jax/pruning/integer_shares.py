@@ -117,19 +117,19 @@ def in_proportion(
     return (floor + up - down)[np.argsort(order)]
 
 
-def lift(shares: Any, floors: Int[np.ndarray, " layers"]) -> Any:
+def lift(shares: Any, floors: Any) -> Any:
     """`shares` raised to `floors`; the others give in proportion to what they have.
 
     Args:
       shares: whole numbers, whose sum stays.
-      floors: smallest shares; where they add up to more than that, the first layers
-        are served first.
+      floors: smallest shares, which may be traced as `shares` may; where they add up
+        to more than that, the first layers are served first.
 
     >>> lift(np.array([0, 10, 20]), np.array([3, 1, 1])).tolist()
     [3, 9, 18]
     """
     xp: Any = jnp if isinstance(shares, jax.Array) else np
-    low = xp.clip(shares.sum() - (np.cumsum(floors) - floors), 0, floors)
+    low = xp.clip(shares.sum() - (xp.cumsum(floors) - floors), 0, floors)
     up, room = xp.maximum(low - shares, 0), xp.maximum(shares - low, 0)
     rate = up.sum() / xp.maximum(room.sum(), 1) * (1 - 1e-6)
     down = xp.floor(room * rate).astype(shares.dtype)

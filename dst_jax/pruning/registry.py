@@ -10,6 +10,7 @@ from dst_jax.pruning.description import Description, Factory, description_of
 from dst_jax.pruning.methods.ac_dc import ac_dc
 from dst_jax.pruning.methods.auto_sparse import auto_sparse
 from dst_jax.pruning.methods.constrained_l0 import constrained_l0
+from dst_jax.pruning.methods.east import east
 from dst_jax.pruning.methods.gap import gap
 from dst_jax.pruning.methods.gradual import (
     gradual_magnitude,
@@ -41,6 +42,7 @@ _METHODS: dict[str, Factory] = {
     "mest": mest,
     "granet": granet,
     "gap": gap,
+    "east": east,
     "srigl": srigl,
     "ste": ste,
     "sr_ste": sr_ste,

@@ -14,6 +14,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float
 
 from dst_jax import checks
+from dst_jax.pruning.density_cycles import cyclic, cyclic_end
 
 __all__ = [
     "Due",
@@ -21,6 +22,7 @@ __all__ = [
     "cosine",
     "cubic",
     "cyclic",
+    "cyclic_end",
     "decay",
     "every",
     "exponential",
@@ -30,7 +32,6 @@ __all__ = [
 
 Due = Callable[[ArrayLike], Bool[Array, ""]]
 Decay = Literal["constant", "cosine", "linear"]
-Wave = Literal["cosine", "triangular"]
 
 
 def constant(value: ArrayLike) -> optax.Schedule:
@@ -138,60 +139,6 @@ def exponential(
         p = _progress(step, start, end)
         density = (1 - _real(initial)) ** (1 - p) * (1 - _real(final)) ** p
         return jnp.where(p >= 1, _real(final), 1 - density)
-
-    return schedule
-
-
-def cyclic(
-    sparsity: ArrayLike,
-    *,
-    period: ArrayLike,
-    cycles: int = 2,
-    growth: ArrayLike = 1.0,
-    relaxation: ArrayLike = 3.0,
-    wave: Wave = "cosine",
-) -> optax.Schedule:
-    """Sparsities that start at the target, relax in mid-cycle, and return to it.
-
-        density = d (1 + (relaxation - 1) f(phase)),  d = 1 - sparsity
-        f = (1 - cos(2 pi phase)) / 2,  or triangular: 1 - |2 phase - 1|
-
-    Args:
-      sparsity: target, in [0, 1).
-      period: steps of the first cycle.
-      cycles: number of cycles; the target holds afterwards.
-      growth: length of each cycle over that of the one before.
-      relaxation: largest density over the target's; no density passes 1.
-      wave: form of the cycle, "cosine" or "triangular".
-
-    Raises:
-      ValueError: a value is out of range.
-
-    Reference:
-      EAST (TMLR submission 5122); formula and defaults as in its released code.
-
-    >>> schedule = cyclic(0.9, period=4)
-    >>> [round(float(schedule(t)), 3) for t in range(5)]
-    [0.9, 0.8, 0.7, 0.8, 0.9]
-    """
-    checks.fraction("sparsity", sparsity)
-    checks.at_least("period", period, 1)
-    checks.at_least("cycles", cycles, 1)
-    checks.at_least("relaxation", relaxation, 1)
-    checks.one_of("wave", wave, get_args(Wave))
-
-    def schedule(step: ArrayLike) -> Float[Array, ""]:
-        lengths = _real(period) * _real(growth) ** jnp.arange(cycles)
-        ends = jnp.cumsum(lengths)
-        step = _real(step)
-        cycle = jnp.sum(step >= ends)
-        inside = jnp.minimum(cycle, cycles - 1)
-        phase = (step - (ends - lengths)[inside]) / lengths[inside]
-        smooth = (1 - jnp.cos(2 * jnp.pi * phase)) / 2
-        f = smooth if wave == "cosine" else 1 - jnp.abs(2 * phase - 1)
-        f = jnp.where(cycle < cycles, f, 0)
-        density = (1 - _real(sparsity)) * (1 + (_real(relaxation) - 1) * f)
-        return jnp.where(f == 0, _real(sparsity), jnp.maximum(1 - density, 0))
 
     return schedule
 

@@ -83,6 +83,9 @@ MEMBERS = {
     "granet": Member(
         "granet", {"interval": 2, "prune_end": 7, "end": 11}, met=7, revives=True,
         most=78),
+    "east": Member(
+        "east", {"interval": 2, "end": 11, "period": 4}, met=8, falls=False,
+        revives=True, most=3 * KEPT),
     "gap": Member(
         "gap", {"interval": 4, "partitions": 2}, met=8, falls=False, revives=True),
     "srigl": Member(

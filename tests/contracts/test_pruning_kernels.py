@@ -266,6 +266,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "rigl_itop": {"structure": structures.channel("out"), "drop_fraction": 0.5}
     | {"sparsity": ERK},
     "granet": {"initial_sparsity": 0.3, "sparsity": 0.6},
+    "east": {"sparsity": ERK, "period": 4, "cycles": 1, "relaxation": 1.25},
     "one_shot": {"structure": structures.channel("in"), "distribution": "uniform"},
     "static": {"structure": structures.constant_fan_in(), "distribution": "erk"}
     | {"sparsity": ERK},
@@ -273,7 +274,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "ste": {"distribution": "er", "sparsity": ERK},
 }
 # Methods that begin at random are given their first mask, and grow by gradient.
-GIVEN = ("rigl", "mest", "granet", "gap", "srigl")
+GIVEN = ("rigl", "mest", "granet", "gap", "srigl", "east")
 DRAWN = ("random", "set", "rigl_itop")
 
 

@@ -19,6 +19,7 @@ GRADIENTS = {
     "rigl": 10,
     "rigl_itop": 10,
     "granet": 10,
+    "east": 10,
     "srigl": 10,
     "ste": 1,
     "sr_ste": 1,

@@ -118,6 +118,8 @@ def test_no_ramp_overshoots():
         (lambda: schedules.exponential(0, 1.0, end=9), r"final must be in \[0, 1\)"),
         (lambda: schedules.cyclic(0.9, period=4, wave="square"), "wave"),
         (lambda: schedules.cyclic(0.9, period=4, relaxation=0.5), "relaxation must be"),
+        (lambda: schedules.cyclic(0.9, period=4, growth=0), "growth must be > 0"),
+        (lambda: schedules.cyclic(0.9, period=4, cycles=1.5), "cycles must be a whole"),
     ],
 )  # fmt: skip
 def test_bad_options_are_named(call, message):
