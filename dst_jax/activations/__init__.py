@@ -1,6 +1,12 @@
 """Activation maps: taps that collect them, exact counts, functions that sparsify."""
 
 from dst_jax.activations.collect import apply_with_activations
+from dst_jax.activations.dyrelu import (
+    DyReLU,
+    phase_out,
+    with_phase,
+    without_dyrelu,
+)
 from dst_jax.activations.schedules import relu_to_fat_relu, sine_stages
 from dst_jax.activations.spatial import (
     apply_spatial,
@@ -22,6 +28,7 @@ from dst_jax.activations.through import through
 from dst_jax.activations.top_k import keep_top_k, sparsify_saved
 
 __all__ = [
+    "DyReLU",
     "FoundThresholds",
     "Sparsity",
     "Tap",
@@ -33,6 +40,7 @@ __all__ = [
     "hard_threshold",
     "keep_top_k",
     "percentile_thresholds",
+    "phase_out",
     "random_scores",
     "relu_to_fat_relu",
     "search_thresholds",
@@ -43,5 +51,7 @@ __all__ = [
     "spatial_mask",
     "thresholds_of",
     "through",
+    "with_phase",
     "with_thresholds",
+    "without_dyrelu",
 ]

@@ -13,7 +13,7 @@ from dst_jax.models.networks.cifar_googlenet import CifarGoogLeNet
 from dst_jax.models.networks.cifar_resnet import CifarResNet, Shortcut
 from dst_jax.models.networks.densenet import CifarDenseNet, DenseNet
 from dst_jax.models.networks.googlenet import GoogLeNet
-from dst_jax.models.networks.layers import Stem
+from dst_jax.models.networks.layers import Rectifier, Stem
 from dst_jax.models.networks.lenet import LeNet5
 from dst_jax.models.networks.mlp import MLP
 from dst_jax.models.networks.mobilenet_v1 import MobileNetV1
@@ -60,7 +60,11 @@ _IMAGES |= dict.fromkeys(["densenet121_cifar", "googlenet_cifar"], (32, 32, 3))
 _IMAGES |= {f"resnet{6 * n + 2}": (32, 32, 3) for n in (3, 5, 7, 9, 18)}
 _IMAGES |= {"wide_resnet28_10": (32, 32, 3)}
 
-_CHOICES = {"stem": get_args(Stem), "shortcut": get_args(Shortcut)}
+_CHOICES = {
+    "stem": get_args(Stem),
+    "shortcut": get_args(Shortcut),
+    "rectifier": get_args(Rectifier),
+}
 
 
 _Allowed = tuple[Callable[[Any], bool], str]
@@ -112,7 +116,7 @@ def options(name: str) -> tuple[str, ...]:
       ValueError: an unknown name.
 
     >>> options("resnet18")
-    ('stem', 'width', 'dtype')
+    ('stem', 'width', 'dtype', 'rectifier')
     """
     given = signature(_network(name)).parameters
     return tuple(p for p in given if p not in ("num_classes", "parent", "name"))
@@ -158,7 +162,8 @@ def create(name: str, *, num_classes: int, **given: Any) -> nn.Module:
         that returns one and takes `num_classes`.
       num_classes: number of outputs, at least 1; per pixel for the U-Net.
       **given: values for some of `options(name)`, which the network's class describes.
-        All networks have `dtype` (compute dtype; parameters stay float32); most have
+        All networks have `dtype` (compute dtype; parameters stay float32) and
+        `rectifier` ("relu", or "dyrelu", which has weights of its own); most have
         `width` (factor on channels) and `stem` ("imagenet", or "cifar" for 32x32
         images).
 

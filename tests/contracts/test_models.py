@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dst_jax import cost, models, pruning, trees
-from dst_jax.activations import apply_with_activations
+from dst_jax.activations import apply_with_activations, with_phase, without_dyrelu
 from dst_jax.kernels import by_name
 from dst_jax.models.summary import layers
 
@@ -200,3 +200,28 @@ def test_the_summary_has_the_products_that_are_counted(name):
     modules = dict.fromkeys((path.rpartition("/")[0] for path in kernels), 0.5)
     training = pruning.training_flops(counted, modules)
     assert training.forward < sum(counted.values())
+
+
+def test_dyrelu_at_every_tap_and_no_new_kernel(name):
+    own, _, maps, _ = _traced(name)
+    model, shape = _small(name, rectifier="dyrelu")
+    other = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros(shape))
+    assert len(jax.tree.leaves(other["phases"])) == len(maps) > 0
+    assert set(by_name(other["params"])) == set(by_name(own["params"]))
+    without, _ = without_dyrelu(other)
+    assert jax.tree.map(jnp.shape, without) == jax.tree.map(jnp.shape, own)
+
+
+@pytest.mark.parametrize(
+    "small", ["mlp", pytest.param("resnet20", marks=pytest.mark.slow)]
+)
+def test_dyrelu_at_phase_0_is_relu_exactly(small):
+    plain, shape = _small(small)
+    x = jax.random.normal(jax.random.key(1), shape)
+    dynamic = plain.clone(rectifier="dyrelu")
+    variables = _variables(jax.eval_shape(dynamic.init, jax.random.key(0), x))
+    before = dynamic.apply(with_phase(variables, 1), x)
+    found = dynamic.apply(with_phase(variables, 0), x)
+    expected = plain.apply(without_dyrelu(variables)[0], x)
+    np.testing.assert_array_equal(found, expected)
+    assert np.abs(before - expected).max() > 1e-3

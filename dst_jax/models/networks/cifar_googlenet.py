@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 from dst_jax.models.networks.googlenet import CHANNELS
 from dst_jax.models.networks.layers import (
     Chain,
+    Rectifier,
     biased_conv,
     classifier,
     conv,
@@ -42,6 +43,7 @@ class CifarGoogLeNet(nn.Module):
       dropout: dropout rate before the last layer in training.
       width: factor on all channel counts.
       dtype: compute dtype; parameters and statistics stay float32.
+      rectifier: rectifier of the whole network, "relu" or "dyrelu".
 
     >>> import jax
     >>> image = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
@@ -55,6 +57,7 @@ class CifarGoogLeNet(nn.Module):
     dropout: float = 0.4
     width: float = 1.0
     dtype: DTypeLike | None = None
+    rectifier: Rectifier = "relu"
 
     @nn.compact
     def __call__(

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 from dst_jax.models.networks import layers
 from dst_jax.models.networks.layers import (
     Chain,
+    Rectifier,
     classifier,
     he_normal_fan_in,
     repeated,
@@ -39,6 +40,7 @@ class CifarResNet(nn.Module):
         the channels with zeros (the paper's, no parameters), "B" projects.
       width: factor on all channel counts.
       dtype: compute dtype; parameters and statistics stay float32.
+      rectifier: rectifier of the whole network, "relu" or "dyrelu".
 
     >>> import jax
     >>> image = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
@@ -52,6 +54,7 @@ class CifarResNet(nn.Module):
     shortcut: Shortcut = "A"
     width: float = 1.0
     dtype: DTypeLike | None = None
+    rectifier: Rectifier = "relu"
 
     @nn.compact
     def __call__(

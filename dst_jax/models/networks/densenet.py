@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 from dst_jax.models.networks.layers import (
     Chain,
     ChainStep,
+    Rectifier,
     classifier,
     conv,
     default_kernel,
@@ -37,6 +38,7 @@ class DenseNet(nn.Module):
       num_classes: number of outputs.
       width: factor on the growth rate of 32, and thereby on all channel counts.
       dtype: compute dtype; parameters and statistics stay float32.
+      rectifier: rectifier of the whole network, "relu" or "dyrelu".
 
     >>> import jax
     >>> image = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
@@ -49,6 +51,7 @@ class DenseNet(nn.Module):
     num_classes: int = 1000
     width: float = 1.0
     dtype: DTypeLike | None = None
+    rectifier: Rectifier = "relu"
 
     @nn.compact
     def __call__(
@@ -109,6 +112,7 @@ class CifarDenseNet(nn.Module):
         original DenseNet.
       width: factor on the growth rate of 32, and thereby on all channel counts.
       dtype: compute dtype; parameters and statistics stay float32.
+      rectifier: rectifier of the whole network, "relu" or "dyrelu".
 
     >>> import jax
     >>> image = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
@@ -122,6 +126,7 @@ class CifarDenseNet(nn.Module):
     transition_relu: bool = False
     width: float = 1.0
     dtype: DTypeLike | None = None
+    rectifier: Rectifier = "relu"
 
     @nn.compact
     def __call__(

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 
 from dst_jax.models.networks.layers import (
     Chain,
+    Rectifier,
     classifier,
     conv,
     dense,
@@ -56,6 +57,7 @@ class GoogLeNet(nn.Module):
         the auxiliary heads.
       width: factor on all channel counts.
       dtype: compute dtype; parameters and statistics stay float32.
+      rectifier: rectifier of the whole network, "relu" or "dyrelu".
 
     >>> import jax
     >>> image = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
@@ -71,6 +73,7 @@ class GoogLeNet(nn.Module):
     dropout: float = 0.2
     width: float = 1.0
     dtype: DTypeLike | None = None
+    rectifier: Rectifier = "relu"
 
     @nn.compact
     def __call__(

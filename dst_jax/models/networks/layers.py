@@ -10,12 +10,14 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
+from dst_jax.activations.dyrelu import DyReLU
 from dst_jax.activations.tap import Tap
 from dst_jax.models.networks.pointwise import pointwise_conv
 
 __all__ = [
     "Chain",
     "ChainStep",
+    "Rectifier",
     "Stem",
     "biased_conv",
     "classifier",
@@ -34,6 +36,7 @@ __all__ = [
 ]
 
 Stem = Literal["imagenet", "cifar"]
+Rectifier = Literal["relu", "dyrelu"]
 
 ChainStep = Callable[..., Callable[[Array], Array]]
 """A function that takes `name` and returns a function of the map."""
@@ -217,15 +220,35 @@ def tapped_relu(
 ) -> Float[Array, "*shape"]:
     """ReLU, or ReLU6 with `cap=6`, with a tap of that name on its output.
 
+    The attribute `rectifier` of the outermost module that has one says which rectifier
+    it is: `DyReLU`, named `dy` and the tap's name, in place of ReLU for "dyrelu".
+
     >>> class Layer(nn.Module):
+    ...     rectifier: Rectifier = "relu"
     ...     @nn.compact
     ...     def __call__(self, x):
     ...         return tapped_relu(x, name="relu1", cap=6.0)
-    >>> Layer().apply({}, jnp.array([-1.0, 2.0, 7.0])).tolist()
-    [0.0, 2.0, 6.0]
+    >>> x = jnp.array([[-1.0, 2.0, 7.0]])
+    >>> Layer().apply({}, x).tolist()
+    [[0.0, 2.0, 6.0]]
+    >>> list(Layer("dyrelu").init(jax.random.key(0), x)["params"])
+    ['dyrelu1']
     """
-    y = nn.relu(x)
-    return Tap(name=name)(y if cap is None else jnp.minimum(y, cap))
+    tap = Tap(name=name)
+    if _rectifier(tap.parent) == "dyrelu":
+        y = DyReLU(dtype=x.dtype, name=f"dy{name}")(x)
+    else:
+        y = nn.relu(x)
+    return tap(y if cap is None else jnp.minimum(y, cap))
+
+
+def _rectifier(module: Any) -> str:
+    """The rectifier that the outermost module with such an attribute asks for."""
+    found = "relu"
+    while isinstance(module, nn.Module):
+        found = getattr(module, "rectifier", found)
+        module = module.parent
+    return found
 
 
 def relu(*, name: str, cap: float | None = None) -> Callable[[Array], Array]:

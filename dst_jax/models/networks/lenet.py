@@ -5,7 +5,13 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from dst_jax.models.networks.layers import biased_conv, dense, flatten, tapped_relu
+from dst_jax.models.networks.layers import (
+    Rectifier,
+    biased_conv,
+    dense,
+    flatten,
+    tapped_relu,
+)
 from dst_jax.models.networks.pooling import max_pool
 
 __all__ = ["LeNet5"]
@@ -23,6 +29,7 @@ class LeNet5(nn.Module):
       relu_logits: Whether a ReLU (and its tap `relu5`) follows the logits, as in the
         original.
       dtype: compute dtype; parameters stay float32.
+      rectifier: rectifier of the whole network, "relu" or "dyrelu".
 
     >>> import jax
     >>> image = jax.ShapeDtypeStruct((1, 28, 28, 1), jnp.float32)
@@ -34,6 +41,7 @@ class LeNet5(nn.Module):
     num_classes: int = 10
     relu_logits: bool = False
     dtype: DTypeLike | None = None
+    rectifier: Rectifier = "relu"
 
     @nn.compact
     def __call__(

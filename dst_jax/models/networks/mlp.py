@@ -5,7 +5,13 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from dst_jax.models.networks.layers import dense, flatten, scaled, tapped_relu
+from dst_jax.models.networks.layers import (
+    Rectifier,
+    dense,
+    flatten,
+    scaled,
+    tapped_relu,
+)
 
 __all__ = ["MLP"]
 
@@ -22,6 +28,7 @@ class MLP(nn.Module):
       hidden: numbers of units in the hidden layers.
       width: factor on the hidden units.
       dtype: compute dtype; parameters stay float32.
+      rectifier: rectifier of the whole network, "relu" or "dyrelu".
 
     >>> import jax
     >>> image = jax.ShapeDtypeStruct((1, 28, 28, 1), jnp.float32)
@@ -34,6 +41,7 @@ class MLP(nn.Module):
     hidden: tuple[int, ...] = (300, 100)
     width: float = 1.0
     dtype: DTypeLike | None = None
+    rectifier: Rectifier = "relu"
 
     @nn.compact
     def __call__(

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 
 from dst_jax.models.networks.layers import (
     Chain,
+    Rectifier,
     Stem,
     classifier,
     conv,
@@ -39,6 +40,7 @@ class MobileNetV1(nn.Module):
         trained with; None for the paper's ReLU.
       width: factor on all channel counts, rounded to multiples of 8.
       dtype: compute dtype; parameters and statistics stay float32.
+      rectifier: rectifier of the whole network, "relu" or "dyrelu".
 
     >>> image = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
     >>> variables = jax.eval_shape(MobileNetV1().init, jax.random.key(0), image)
@@ -51,6 +53,7 @@ class MobileNetV1(nn.Module):
     relu_cap: float | None = 6.0
     width: float = 1.0
     dtype: DTypeLike | None = None
+    rectifier: Rectifier = "relu"
 
     @nn.compact
     def __call__(

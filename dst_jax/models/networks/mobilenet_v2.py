@@ -8,6 +8,7 @@ from jaxtyping import Array, Float
 
 from dst_jax.models.networks.layers import (
     Chain,
+    Rectifier,
     Stem,
     classifier,
     conv,
@@ -48,6 +49,7 @@ class MobileNetV2(nn.Module):
       width: factor on all channel counts, rounded to multiples of 8; the last 1280 do
         not shrink.
       dtype: compute dtype; parameters and statistics stay float32.
+      rectifier: rectifier of the whole network, "relu" or "dyrelu".
 
     >>> import jax
     >>> import jax.numpy as jnp
@@ -62,6 +64,7 @@ class MobileNetV2(nn.Module):
     dropout: float = 0.2
     width: float = 1.0
     dtype: DTypeLike | None = None
+    rectifier: Rectifier = "relu"
 
     @nn.compact
     def __call__(

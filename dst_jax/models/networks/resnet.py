@@ -8,6 +8,7 @@ from jaxtyping import Array, Float
 
 from dst_jax.models.networks.layers import (
     Chain,
+    Rectifier,
     Stem,
     classifier,
     conv,
@@ -111,6 +112,7 @@ class ResNet(nn.Module):
       stem: "imagenet" (7x7 stride 2 and max pooling) or "cifar" (3x3 stride 1).
       width: factor on all channel counts, 1 for the published networks.
       dtype: compute dtype; parameters and statistics stay float32.
+      rectifier: rectifier of the whole network, "relu" or "dyrelu".
 
     >>> import jax
     >>> import jax.numpy as jnp
@@ -127,6 +129,7 @@ class ResNet(nn.Module):
     stem: Stem = "imagenet"
     width: float = 1.0
     dtype: DTypeLike | None = None
+    rectifier: Rectifier = "relu"
 
     @nn.compact
     def __call__(

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 
 from dst_jax.models.networks.layers import (
     Chain,
+    Rectifier,
     biased_conv,
     relu,
     scaled,
@@ -36,6 +37,7 @@ class UNet(nn.Module):
       width: factor on all channel counts. At width 1 there are 64 channels at full
         resolution; each halving doubles them.
       dtype: compute dtype; parameters stay float32.
+      rectifier: rectifier of the whole network, "relu" or "dyrelu".
 
     >>> image = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
     >>> variables = jax.eval_shape(UNet().init, jax.random.key(0), image)
@@ -47,6 +49,7 @@ class UNet(nn.Module):
     depth: int = 5
     width: float = 1.0
     dtype: DTypeLike | None = None
+    rectifier: Rectifier = "relu"
 
     @nn.compact
     def __call__(

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 
 from dst_jax.models.networks.layers import (
     Chain,
+    Rectifier,
     Stem,
     conv,
     dense,
@@ -40,6 +41,7 @@ class VGG(nn.Module):
       dropout: dropout rate of the two hidden layers in training.
       width: factor on all channel counts, the hidden layers' 4096 too.
       dtype: compute dtype; parameters and statistics stay float32.
+      rectifier: rectifier of the whole network, "relu" or "dyrelu".
 
     >>> import jax
     >>> image = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
@@ -54,6 +56,7 @@ class VGG(nn.Module):
     dropout: float = 0.5
     width: float = 1.0
     dtype: DTypeLike | None = None
+    rectifier: Rectifier = "relu"
 
     @nn.compact
     def __call__(

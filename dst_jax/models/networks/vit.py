@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 
 from dst_jax.models.networks.layers import (
     Chain,
+    Rectifier,
     Stem,
     biased_conv,
     dense,
@@ -37,6 +38,7 @@ class VisionTransformer(nn.Module):
       stem: "imagenet" (patches of 16 x 16 pixels) or "cifar" (4 x 4).
       width: factor on the heads, and thereby on all channel counts.
       dtype: compute dtype; parameters stay float32.
+      rectifier: rectifier of the whole network, "relu" or "dyrelu".
 
     >>> image = jax.ShapeDtypeStruct((1, 8, 8, 3), jnp.float32)
     >>> model = VisionTransformer(3, depth=1, stem="cifar")
@@ -51,6 +53,7 @@ class VisionTransformer(nn.Module):
     stem: Stem = "imagenet"
     width: float = 1.0
     dtype: DTypeLike | None = None
+    rectifier: Rectifier = "relu"
 
     @nn.compact
     def __call__(

@@ -8,6 +8,7 @@ from jaxtyping import Array, Float
 
 from dst_jax.models.networks.layers import (
     Chain,
+    Rectifier,
     classifier,
     conv,
     repeated,
@@ -33,6 +34,7 @@ class WideResNet(nn.Module):
       dropout: dropout rate between the convolutions of a block in training.
       width: factor on all channel counts.
       dtype: compute dtype; parameters and statistics stay float32.
+      rectifier: rectifier of the whole network, "relu" or "dyrelu".
 
     >>> import jax
     >>> import jax.numpy as jnp
@@ -48,6 +50,7 @@ class WideResNet(nn.Module):
     dropout: float = 0.0
     width: float = 1.0
     dtype: DTypeLike | None = None
+    rectifier: Rectifier = "relu"
 
     @nn.compact
     def __call__(
