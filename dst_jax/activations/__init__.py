@@ -2,6 +2,7 @@
 
 from dst_jax.activations.collect import apply_with_activations
 from dst_jax.activations.dyrelu import (
+    PHASES,
     DyReLU,
     phase_out,
     with_phase,
@@ -28,6 +29,7 @@ from dst_jax.activations.through import through
 from dst_jax.activations.top_k import keep_top_k, sparsify_saved
 
 __all__ = [
+    "PHASES",
     "DyReLU",
     "FoundThresholds",
     "Sparsity",

@@ -14,7 +14,7 @@ from dst_jax import checks, trees
 from dst_jax.parametrisations.base import StateLike, replicated
 from dst_jax.typing import Mask, Params
 
-__all__ = ["Shared", "adjusted_density", "shared"]
+__all__ = ["Shared", "adjusted_density", "block_rules", "shared"]
 
 
 @dataclass(frozen=True)
@@ -163,6 +163,37 @@ def shared(rules: Sequence[tuple[str, str]]) -> Shared:
         except (re.error, IndexError) as error:
             raise ValueError(f"rule {(pattern, owner)} is not valid: {error}") from None
     return Shared(tuple((pattern, owner) for pattern, owner in rules))
+
+
+def block_rules(*, owners: int = 2) -> list[tuple[str, str]]:
+    """Rules for `shared`: later blocks of a stage use the convolutions of an early one.
+
+    The blocks of a stage are numbered from 0, `layer2/5/conv1/kernel`, as in the
+    residual networks of `models`. The first `owners` of them own their convolutions;
+    the others use those of block `owners - 1`. Normalisation and projections are not
+    shared.
+
+    Args:
+      owners: number of blocks of a stage that own their weights, at least 1; the first
+        block often has other shapes than the others, which then cannot use its.
+
+    Raises:
+      ValueError: `owners` is out of range.
+
+    Reference:
+      EAST: Li et al. 2024, from the authors' code, where `owners` is 2.
+
+    >>> p = shared(block_rules())
+    >>> blocks = {str(i): {"conv1": {"kernel": jnp.ones(2)}} for i in range(12)}
+    >>> owners = p.owners({"layer1": blocks})
+    >>> owners["layer1/11/conv1/kernel"], len(owners)
+    ('layer1/1/conv1/kernel', 10)
+    """
+    if isinstance(owners, bool) or not isinstance(owners, int) or owners < 1:
+        raise ValueError(f"owners must be a whole number >= 1, got {owners!r}")
+    first = "".join(rf"(?!{i}/)" for i in range(owners))
+    pattern = rf"((?:^|/)layer\d+)/{first}\d+/(conv\d+/kernel)$"
+    return [(pattern, rf"\1/{owners - 1}/\2")]
 
 
 def adjusted_density(density: float, *, weights: Params, trained: Params) -> float:

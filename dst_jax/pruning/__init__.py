@@ -20,6 +20,7 @@ from dst_jax.pruning.apply_mask import (
     sparse_params,
 )
 from dst_jax.pruning.description import Description, method
+from dst_jax.pruning.fan_in import scale_to_fan_in
 from dst_jax.pruning.flops import TrainingFlops, training_flops
 from dst_jax.pruning.mask_state import MaskState
 from dst_jax.pruning.methods.ac_dc import ac_dc
@@ -86,6 +87,7 @@ __all__ = [
     "random",
     "rigl",
     "rigl_itop",
+    "scale_to_fan_in",
     "schedules",
     "scores",
     "selection",

@@ -4,18 +4,26 @@ import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from dst_jax import checks
 from dst_jax.parametrisations import Parametrisation
 from dst_jax.train.objective import Objective
 from dst_jax.train.optimizer import Optimizer
-from dst_jax.typing import Network, Schedule
+from dst_jax.typing import Network, Params, Schedule
 
-__all__ = ["Hook", "Stage", "accepted", "check_order"]
+__all__ = ["Hook", "Schedules", "Stage", "accepted", "check_order"]
 
 Hook = Callable[..., Network]
 """`(network) -> network`, or `(network, *, context) -> network`."""
+
+
+class Schedules(Protocol):
+    """Makes the schedules of a stage once its steps are known."""
+
+    def __call__(self, *, steps: int, steps_per_epoch: int) -> Mapping[str, Schedule]:
+        """Schedules by the names of what they move, for a stage of `steps` steps."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,10 +48,14 @@ class Stage:
       objective: what is minimised.
       schedules: variables that follow the step, functions of it by the variable's path
         (`thresholds/relu1/hard`), by the path of all below it (`phases`), or by a name
-        that the parametrisation reads. Each is one traced value a step.
+        that the parametrisation reads. Each is one traced value a step. A function
+        `(*, steps, steps_per_epoch) -> schedules` makes them of the stage's length.
       parametrisation: from what is trained to the network's weights; None is the
         identity. A method that trains dense weights has its part in any case (see
         `train.state.follow`), so that what is evaluated and handed on is sparse.
+      first_weights: what training starts from, a function of what is trained and its
+        first mask, `(params, mask)` or `(params, mask, *, kernels)`, such as
+        `pruning.scale_to_fan_in`; only where pruned weights are held at 0.
       on_entry: the network that is trained, from the one before; None leaves it and its
         mask as they are.
       on_exit: the network that is handed on, from the trained one; None leaves it.
@@ -68,8 +80,9 @@ class Stage:
     epochs: float
     optimizer: Optimizer
     objective: Objective = field(default_factory=Objective)
-    schedules: Mapping[str, Schedule] = field(default_factory=dict)
+    schedules: Mapping[str, Schedule] | Schedules = field(default_factory=dict)
     parametrisation: Parametrisation | None = None
+    first_weights: Callable[..., Params] | None = None
     on_entry: Hook | None = None
     on_exit: Hook | None = None
     start: str | None = None

@@ -1,6 +1,6 @@
 """A stage made concrete by the network that it starts from; nothing is computed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
@@ -19,7 +19,7 @@ from dst_jax.train.stage import Hook, Stage, accepted
 from dst_jax.train.state import TrainState, enter, follow, lift, network_of
 from dst_jax.train.step import TrainStep, make_train_step
 from dst_jax.train.traces import shapes_of
-from dst_jax.typing import Network
+from dst_jax.typing import Mask, Network, Params, Schedule
 
 __all__ = [
     "StagePlan",
@@ -56,6 +56,8 @@ class StagePlan(NamedTuple):
     """The network in a state."""
     apart: tuple[str, ...]
     """Fields of the state that its network does not have as they are."""
+    schedules: Mapping[str, Schedule]
+    """By the names of what follows them."""
     kernels: kernels.Kernels
 
 
@@ -82,8 +84,9 @@ def plan_stage(context: Context, stage: Stage, entered: Network) -> StagePlan:
     >>> plan.steps, plan.trained.params["fc1"]["kernel"].shape
     (16, (256, 8))
     """
-    _check(context, stage, entered)
     steps = _steps(context, stage)
+    schedules = _schedules(context, stage, steps)
+    _check(context, stage, entered, schedules)
     entered = abstract_like(entered, context.sharding)
     found = context.kernels_of(entered)
     make = partial(_optimizer, context, stage, steps, found)
@@ -95,15 +98,16 @@ def plan_stage(context: Context, stage: Stage, entered: Network) -> StagePlan:
             context.stage_key(stage.path),
             stage.objective.start(),
             parametrisation=stage.parametrisation,
-            schedules=stage.schedules,
+            schedules=schedules,
             seed=context.stage_seed(stage.path),
+            first_weights=_first_weights(stage, found),
         )
 
     network_at = partial(
         network_of,
         model=entered.model,
         parametrisation=stage.parametrisation,
-        schedules=stage.schedules,
+        schedules=schedules,
     )
     state = abstract_like(jax.eval_shape(build, entered), context.sharding)
     return StagePlan(
@@ -115,6 +119,7 @@ def plan_stage(context: Context, stage: Stage, entered: Network) -> StagePlan:
         build=build,
         network_of=network_at,
         apart=_apart(stage, state),
+        schedules=schedules,
         kernels=found,
     )
 
@@ -127,7 +132,7 @@ def train_step(context: Context, stage: Stage, plan: StagePlan) -> TrainStep:
         plan.steps,
         shapes_of(plan.entered),
         stage.parametrisation,
-        tuple(stage.schedules.items()),
+        stage.schedules if callable(stage.schedules) else (*stage.schedules.items(),),
     )
     return context.once(
         key,
@@ -139,7 +144,7 @@ def train_step(context: Context, stage: Stage, plan: StagePlan) -> TrainStep:
             steps_per_epoch=context.steps_per_epoch,
             out_sharding=context.sharding,
             parametrisation=stage.parametrisation,
-            schedules=stage.schedules,
+            schedules=plan.schedules,
             kernels=plan.kernels,
         ),
     )
@@ -211,15 +216,18 @@ def _optimizer(
     network: Network,
 ) -> optax.GradientTransformation:
     """The stage's optimizer, with the mask of what is trained."""
-    mask = network.mask
-    if mask is not None and stage.parametrisation is not None:
-        mask = lift(mask, jax.eval_shape(stage.parametrisation.init, network.params))
+    mask, trained = network.mask, network.params
+    if stage.parametrisation is not None:
+        trained = jax.eval_shape(stage.parametrisation.init, network.params)
+        mask = None if mask is None else lift(mask, trained)
     return stage.optimizer(
         steps=steps,
         steps_per_epoch=context.steps_per_epoch,
         mask=mask,
         seed=context.stage_seed(stage.path),
-        **accepted(stage.optimizer, kernels=found),
+        **accepted(
+            stage.optimizer, kernels=found, weights=network.params, trained=trained
+        ),
     )
 
 
@@ -241,9 +249,30 @@ def _steps(context: Context, stage: Stage) -> int:
     return steps
 
 
-def _check(context: Context, stage: Stage, entered: Network) -> None:
+def _schedules(context: Context, stage: Stage, steps: int) -> Mapping[str, Schedule]:
+    """The schedules of a stage, made for its length where they follow from it."""
+    if not callable(stage.schedules):
+        return stage.schedules
+    return stage.schedules(steps=steps, steps_per_epoch=context.steps_per_epoch)
+
+
+def _first_weights(
+    stage: Stage, found: kernels.Kernels
+) -> Callable[[Params, Mask], Params] | None:
+    """What training starts from, given the kernels where they are asked for."""
+    if stage.first_weights is None:
+        return None
+    return partial(stage.first_weights, **accepted(stage.first_weights, kernels=found))
+
+
+def _check(
+    context: Context,
+    stage: Stage,
+    entered: Network,
+    schedules: Mapping[str, Schedule],
+) -> None:
     others = stage.parametrisation is not None
-    scheduled.check(stage.schedules, entered.model_state, others=others)
+    scheduled.check(schedules, entered.model_state, others=others)
     terms = [term for term in stage.objective.terms if term.over == "maps"]
     if stage.flops_aware and not terms:
         raise ValueError("flops_aware needs a term over maps, got none")

@@ -1,5 +1,6 @@
 """What training carries from step to step."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -75,6 +76,7 @@ def enter(
     parametrisation: Parametrisation | None = None,
     schedules: Schedules | None = None,
     seed: Scalar = 0,
+    first_weights: Callable[[Params, Mask], Params] | None = None,
 ) -> TrainState:
     """The state at a stage's step 0: pruned weights are exactly 0 from the start.
 
@@ -89,6 +91,10 @@ def enter(
         optimizer, see `follow`.
       schedules: variables that follow the step.
       seed: seed of what a parametrisation draws.
+      first_weights: what training starts from, of what is trained and its first mask.
+
+    Raises:
+      ValueError: `first_weights` is given, and pruned weights are not held at 0.
 
     >>> network = Network(print, {"params": {"kernel": jnp.ones((2, 2))}})
     >>> state = enter(network, optax.sgd(0.1), jax.random.key(0))
@@ -101,8 +107,16 @@ def enter(
     if network.mask is not None and holds:
         trained = pruning.masks.apply(lift(network.mask, trained), trained)
     opt_state = optimizer.init(trained)
-    if is_masked(opt_state) and holds:
+    masked = is_masked(opt_state) and holds
+    if first_weights is not None and not masked:
+        raise ValueError(
+            "first_weights needs an optimizer with a mask that holds pruned weights at"
+            " 0: there is none"
+        )
+    if masked:
         trained = pruning.sparse_params(trained, opt_state)
+    if first_weights is not None:
+        trained = first_weights(trained, pruning.get_mask(opt_state))
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=trained,

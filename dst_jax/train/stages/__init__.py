@@ -8,6 +8,13 @@ from dst_jax.train.stages.dual_sparse import (
     sparsify_activations,
     sparsify_weights,
 )
+from dst_jax.train.stages.east import (
+    PhaseOut,
+    WithDyReLU,
+    east,
+    plain_rectifiers,
+    trained_sparsity,
+)
 from dst_jax.train.stages.hooks import Thresholding, choose_mask, no_mask
 from dst_jax.train.stages.remove_channels import (
     Distillation,
@@ -19,17 +26,22 @@ from dst_jax.train.unit_choice import UnitChoice
 
 __all__ = [
     "Distillation",
+    "PhaseOut",
     "RemoveUnits",
     "Stage",
     "Thresholding",
     "UnitChoice",
+    "WithDyReLU",
     "choose_mask",
     "control",
+    "east",
     "initial",
     "no_mask",
+    "plain_rectifiers",
     "pretrain",
     "remove_channels",
     "sparse_training",
     "sparsify_activations",
     "sparsify_weights",
+    "trained_sparsity",
 ]
