@@ -16,9 +16,10 @@ from jaxtyping import Array, Float
 
 from dst_jax import trees
 from dst_jax.kernels import Kernel, of
-from dst_jax.typing import Params
+from dst_jax.typing import Params, Scalar
 
 __all__ = [
+    "dst_ee",
     "gradient",
     "grasp",
     "input_norms",
@@ -73,6 +74,42 @@ def gradient(params: Params, *, grads: Params) -> Params:
     [3.0, 1.0]
     """
     return jax.tree.map(lambda _, g: jnp.abs(_wide(g)), params, grads)
+
+
+def dst_ee(
+    params: Params,
+    *,
+    grads: Params,
+    times: Params,
+    step: Scalar,
+    coverage: Scalar = 1e-3,
+    offset: Scalar = 1.0,
+) -> Params:
+    """`|g| + coverage ln(step) / (times + offset)`: high for what was seldom active.
+
+    Args:
+      params: pytree of arrays, of which only the structure is used.
+      grads: dense gradients.
+      times: at how many mask updates a weight was active, int32 by weight.
+      step: number of the optimizer step, at least 1.
+      coverage: weight c of the second term; 0 is RigL's score.
+      offset: what keeps the second term finite for weights that were never active, > 0.
+
+    Reference:
+      DST-EE (arXiv 2211.16667): exploitation and coverage are from its abstract; the
+      formula and the size of `coverage`, 1e-4 to 1e-3, are from memory, not verified.
+
+    >>> g, times = {"w": jnp.array([0.5, 0.5])}, {"w": jnp.array([0, 3])}
+    >>> found = dst_ee(g, grads=g, times=times, step=1000, coverage=0.1)["w"]
+    >>> [round(float(score), 3) for score in found]
+    [1.191, 0.673]
+    """
+    bonus = coverage * jnp.log(_wide(step))
+
+    def score(g: Array, n: Array) -> Array:
+        return g + bonus / (n.astype(jnp.float32) + offset)
+
+    return jax.tree.map(score, gradient(params, grads=grads), times)
 
 
 def snip(params: Params, *, grads: Params) -> Params:

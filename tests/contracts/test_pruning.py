@@ -74,6 +74,8 @@ MEMBERS = {
     "rigl block": Member(
         "rigl", EXPLORE | {"structure": structures.block((2, 1)), "drop_fraction": 0.5},
         revives=True, layers=True, missing=2, most=KEPT + 1),
+    "rigl dst_ee": Member(
+        "rigl", EXPLORE | {"grow": "dst_ee"}, revives=True, layers=True, most=KEPT),
     "rigl global": Member(
         "rigl", EXPLORE | {"scope": "global"}, revives=True, most=KEPT),
     "rigl_itop": Member("rigl_itop", EXPLORE, revives=True, layers=True, most=KEPT),

@@ -1,12 +1,14 @@
 """RigL and RigL-ITOP: drop by magnitude, grow by gradient."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from dst_jax import checks
-from dst_jax.pruning import flops, schedules
+from dst_jax.pruning import flops, schedules, scores
 from dst_jax.pruning.description import method
 from dst_jax.pruning.distributions import Distribution, by_name
 from dst_jax.pruning.protocol import Method, Step
@@ -42,6 +44,7 @@ def rigl(
     scope: LayerOrGlobal = "layer",
     drop: str | Importance = "magnitude",
     grow: str | Importance = "gradient",
+    coverage: Any = 1e-3,
 ) -> Method:
     """RigL: drops the smallest weights and grows those with the largest gradients.
 
@@ -67,10 +70,12 @@ def rigl(
       structure: units of weights that are dropped and grown together, `block` or
         `channel`; None = single weights.
       scope: "layer" keeps each layer's number, "global" lets layers compete.
-      drop, grow: scores by name, as `module:attribute`, or functions of `Step`.
+      drop, grow: scores by name, as `module:attribute`, or functions of `Step`;
+        "dst_ee" grows what is steep or was seldom active, see `scores.dst_ee`.
+      coverage: weight of the second of these, at least 0; for "dst_ee" only.
 
     Reference:
-      Evci et al. 2020 (arXiv 1911.11134).
+      Evci et al. 2020 (arXiv 1911.11134); "dst_ee": arXiv 2211.16667.
 
     >>> import optax
     >>> tx = rigl(optax.sgd(0.1, momentum=0.9), sparsity=0.9, end=75_000)
@@ -78,8 +83,9 @@ def rigl(
     fraction = schedules.decay(decay, drop_fraction, end=end)
     due = schedules.every(interval, start=start, end=end)
     return exploration(
-        sparsity, fraction, due, drop, grow, distribution, structure, scope
-    )
+        sparsity, fraction, due, drop, grow, distribution, structure, scope,
+        coverage=coverage,
+    )  # fmt: skip
 
 
 @method(
@@ -101,6 +107,7 @@ def rigl_itop(
     scope: LayerOrGlobal = "layer",
     drop: str | Importance = "magnitude",
     grow: str | Importance = "gradient",
+    coverage: Any = 1e-3,
 ) -> Method:
     """RigL-ITOP: updates rarely and in large steps, so that many weights are tried.
 
@@ -117,7 +124,7 @@ def rigl_itop(
       interval: steps between mask updates.
       drop_fraction: fraction of each layer's active weights dropped at the start.
       final_fraction: fraction dropped at `end`.
-      decay, distribution, structure, scope, drop, grow: options of `rigl`.
+      decay, distribution, structure, scope, drop, grow, coverage: options of `rigl`.
 
     Reference:
       Liu et al. 2021 (arXiv 2102.02887), and their code
@@ -129,8 +136,9 @@ def rigl_itop(
     fraction = schedules.decay(decay, drop_fraction, final_fraction, end=end)
     due = schedules.every(interval, end=end)
     return exploration(
-        sparsity, fraction, due, drop, grow, distribution, structure, scope, True
-    )
+        sparsity, fraction, due, drop, grow, distribution, structure, scope, True,
+        coverage=coverage,
+    )  # fmt: skip
 
 
 def exploration(
@@ -143,6 +151,8 @@ def exploration(
     structure: Structure | None,
     scope: LayerOrGlobal,
     rounded_up: bool = False,
+    *,
+    coverage: Any = 0.0,
 ) -> Method:
     """A method that drops and grows from a random mask: SET, RigL and RigL-ITOP.
 
@@ -151,6 +161,7 @@ def exploration(
       fraction: schedule of the fraction that is dropped.
       due: steps of the mask updates.
       rounded_up: whether the number of dropped weights is rounded up, not down.
+      coverage: weight of what was seldom active, for growth by "dst_ee".
 
     Raises:
       ValueError: an option is out of range.
@@ -162,13 +173,18 @@ def exploration(
     """
     checks.fraction("sparsity", sparsity)
     checks.one_of("scope", scope, ("layer", "global"))
-    lowest, highest = importance("drop", drop), importance("grow", grow)
+    checks.at_least("coverage", coverage, 0)
+    counts = grow == "dst_ee"
+    lowest = importance("drop", drop)
+    highest = partial(_dst_ee, coverage) if counts else importance("grow", grow)
     share_out = by_name(distribution)
 
     def first(params: Params, key: jax.Array) -> Mask:
         return random_mask(params, key, sparsity, share_out, structure)
 
     def refresh(step: Step) -> tuple[Mask, Any]:
+        if counts:
+            step = step._replace(memory=jax.tree.map(jnp.add, step.memory, step.mask))
         mask = drop_and_grow(
             lowest(step),
             highest(step),
@@ -180,4 +196,21 @@ def exploration(
         )
         return mask, step.memory
 
+    def never_active(params: Params, mask: Mask) -> Any:
+        del mask
+        return jax.tree.map(lambda w: jnp.zeros(w.shape, jnp.int32), params)
+
+    if counts:
+        return Method(first, refresh, due, memory=never_active)
     return Method(first, refresh, due)
+
+
+def _dst_ee(coverage: Any, step: Step) -> Params:
+    """DST-EE's score; the memory is how often each weight was active at an update."""
+    return scores.dst_ee(
+        step.params,
+        grads=step.grads,
+        times=step.memory,
+        step=step.step,
+        coverage=coverage,
+    )
