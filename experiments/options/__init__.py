@@ -9,6 +9,7 @@ from experiments.options.activation import ActivationOptions
 from experiments.options.channels import ChannelOptions
 from experiments.options.config import Config
 from experiments.options.data import DataOptions
+from experiments.options.east import EastOptions
 from experiments.options.init import InitOptions
 from experiments.options.model import ModelOptions
 from experiments.options.optim import OptimOptions
@@ -23,6 +24,7 @@ __all__ = [
     "ChannelOptions",
     "Config",
     "DataOptions",
+    "EastOptions",
     "InitOptions",
     "ModelOptions",
     "OptimOptions",

@@ -7,6 +7,7 @@ from experiments.options.activation import ActivationOptions
 from experiments.options.annotations import FREE, check_ranges, groups
 from experiments.options.channels import ChannelOptions
 from experiments.options.data import DataOptions
+from experiments.options.east import EastOptions
 from experiments.options.init import InitOptions
 from experiments.options.model import ModelOptions
 from experiments.options.optim import OptimOptions
@@ -26,12 +27,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Config"]
 
+Preset = Literal["full", "full_9995", "full_9999", "small", "demo"]
+"""Names of presets; an experiment has some of them."""
+
 
 @dataclass(frozen=True)
 class Config:
     """All options."""
 
-    preset: Annotated[Literal["full", "small", "demo"], FREE] = "full"
+    preset: Annotated[Preset, FREE] = "full"
     """Where the other options start from."""
     data: DataOptions = field(default_factory=DataOptions)
     model: ModelOptions = field(default_factory=ModelOptions)
@@ -39,6 +43,7 @@ class Config:
     optim: OptimOptions = field(default_factory=OptimOptions)
     pretrain: PretrainOptions = field(default_factory=PretrainOptions)
     prune: PruneOptions = field(default_factory=PruneOptions)
+    east: EastOptions = field(default_factory=EastOptions)
     channels: ChannelOptions = field(default_factory=ChannelOptions)
     activation: ActivationOptions = field(default_factory=ActivationOptions)
     stage: StageOptions = field(default_factory=StageOptions)

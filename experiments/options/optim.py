@@ -14,13 +14,14 @@ from experiments.options.annotations import (
     Range,
     at_most,
 )
+from experiments.options.east import with_trained_sparsity
 
 if TYPE_CHECKING:
     import optax
 
     from dst_jax.kernels import Kernel
     from dst_jax.train.optimizer import Optimizer
-    from dst_jax.typing import Mask
+    from dst_jax.typing import Mask, Params
     from experiments.options.methods import SparseMethod
 
 __all__ = ["OptimOptions"]
@@ -85,6 +86,8 @@ class OptimOptions:
         mask: "Mask",
         seed: int,
         kernels: "Mapping[str, Kernel] | None" = None,
+        weights: "Params" = None,
+        trained: "Params" = None,
     ) -> "optax.GradientTransformation":
         from dst_jax import train
 
@@ -99,6 +102,9 @@ class OptimOptions:
         schedule = self._schedule(lr, updates=updates, warmup=warmup)
         sparsify = None
         if method is not None:
+            method = with_trained_sparsity(
+                method, weights=weights, trained=trained, kernels=kernels
+            )
             sparsify = method.around(
                 updates=updates,
                 per_epoch=per_epoch,

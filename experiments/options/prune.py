@@ -210,4 +210,4 @@ class PruneOptions:
             optimizer=config.optim.optimizer(lr=self.lr, method=method),
             **common,
         )
-        return [stage]
+        return [config.east.around(stage)]

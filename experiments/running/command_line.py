@@ -79,9 +79,17 @@ def parse_preset(
     _refuse_processes(type(default), argv, name)
     prog = f"python -m experiments.{name}"
     with in_one_line(argv):
-        return tyro.cli(
+        found = tyro.cli(
             type(default), default=default, args=argv, prog=prog, description=doc
         )
+    if preset is not None and preset not in presets:
+        print(
+            f"error: --preset must be one of {tuple(presets)} for experiments.{name},"
+            f" got {preset!r}",
+            file=sys.stderr,
+        )
+        raise SystemExit(2)
+    return found
 
 
 def _refuse_processes(options: Any, argv: Sequence[str], name: str) -> None:

@@ -19,12 +19,16 @@ PRESETS = {
     name: importlib.import_module(f"experiments.{name}").PRESETS
     for name in (
         "cifar100_densenet121",
+        "cifar100_resnet34_east",
+        "cifar100_resnet50_east",
+        "cifar10_resnet34_east",
         "cifar100_googlenet",
         "cifar100_resnet18",
         "evaluate",
         "imagenet_resnet18",
         "imagenet_resnet34",
         "imagenet_resnet50",
+        "imagenet_resnet50_east",
         "mnist_lenet5",
     )
 }
