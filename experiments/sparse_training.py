@@ -8,6 +8,7 @@ be added to a finished one. A comparison of single options is one of texts:
 COMMAND
   python -m experiments.sparse_training                     ResNet18, CIFAR-100
   python -m experiments.sparse_training --preset cifar100   narrow ResNet-20, 16 pixels
+  python -m experiments.sparse_training --preset east       99.9 %, narrow ResNet-34
   python -m experiments.sparse_training --preset demo       bundled digits
 
 HARDWARE, TIME, RESULT
@@ -37,6 +38,7 @@ _METHODS = (
     "granet",
     "sr_ste structure=2:4",
 )
+_CYCLES = "interval=4% cycle_interval=1%"
 PRESETS = {
     "full": MethodGrid(
         methods=_METHODS,
@@ -57,6 +59,27 @@ PRESETS = {
         ),
         model=ModelOptions(name="resnet20", width=0.5),
         optim=OptimOptions(weight_decay=5e-4, warmup_epochs=1),
+    ),
+    "east": MethodGrid(
+        preset="east",
+        methods=(
+            "random",
+            "rigl",
+            f"east {_CYCLES} dyrelu=true owners=2",
+            f"east {_CYCLES}",
+            "rigl_itop dyrelu=true",
+            "rigl_itop owners=2",
+            "rigl_itop fan_in=true",
+            "rigl_itop",
+        ),
+        sparsity=0.999,
+        epochs=20,
+        eval_every=4,
+        data=DataOptions(
+            name="cifar100", image_size=16, batch_size=128, eval_batch_size=250
+        ),
+        model=ModelOptions(name="resnet34", stem="cifar", width=0.25),
+        optim=OptimOptions(nesterov=True, weight_decay=5e-4, decay="step", clip=1.0),
     ),
     "demo": MethodGrid(
         preset="demo",

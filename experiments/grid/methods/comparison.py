@@ -16,6 +16,7 @@ from experiments.grid.methods import tables
 from experiments.grid.methods.costs import training_share
 from experiments.grid.methods.options import MethodGrid
 from experiments.grid.records import Record
+from experiments.options import EastOptions
 from experiments.options.methods import SparseMethod, parse
 from experiments.options.texts import about, file_name
 from experiments.running.quality import quality_of
@@ -44,7 +45,10 @@ class MethodComparison(Comparison):
         if twice:
             raise ValueError(f"--methods names {', '.join(twice)} more than once")
         self.texts = dict(zip(names, texts, strict=True))
-        self.methods = {name: self._method(text) for name, text in self.texts.items()}
+        self.methods: dict[str, SparseMethod] = {}
+        self.parts: dict[str, EastOptions] = {}
+        for name, text in self.texts.items():
+            self.methods[name], self.parts[name] = self._method(text)
         self.cells = [self._cell(name) for name in (_DENSE, *names)]
 
     def measure(
@@ -69,6 +73,9 @@ class MethodComparison(Comparison):
                 {layer.name: layer.macs for layer in layers},
                 epochs=cell.epochs,
                 updates_per_epoch=per_epoch,
+                owners=self.parts[cell.name].owners
+                if cell.name in self.parts
+                else None,
             ),
         }
 
@@ -102,11 +109,13 @@ class MethodComparison(Comparison):
         table = tables.table(found, self.quality)
         return rows.write(run.path, "Methods of sparse training compared", found, table)
 
-    def _method(self, text: str) -> SparseMethod:
+    def _method(self, text: str) -> tuple[SparseMethod, EastOptions]:
+        """The method of a text, and the parts of EAST around it."""
         name, *texts = text.split() or [""]
-        rules = self.options.base().prune.prunable()
+        rules, target = self.options.base().prune.prunable(), self.options.sparsity
         with about(f"--methods: {text!r}"):
-            return parse(name, texts, target=self.options.sparsity, rules=rules)
+            parts, others = EastOptions.apart(texts)
+            return parse(name, others, target=target, rules=rules), parts
 
     def _cell(self, name: str) -> Stage:
         optim = self.options.optim
@@ -115,4 +124,6 @@ class MethodComparison(Comparison):
             warmup_epochs=optim.warmup_epochs,
             method=self.methods.get(name),
         )
-        return Stage(name=name, epochs=self.options.epochs, optimizer=optimizer)
+        stage = Stage(name=name, epochs=self.options.epochs, optimizer=optimizer)
+        with about(f"--methods: {self.texts.get(name, _DENSE)!r}"):
+            return self.parts.get(name, EastOptions()).around(stage)

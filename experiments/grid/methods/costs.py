@@ -1,10 +1,12 @@
 """What training with a method costs, next to dense training."""
 
+import re
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
 from dst_jax import pruning
+from dst_jax.parametrisations import block_rules
 from experiments.options.methods import SparseMethod
 
 __all__ = ["training_share"]
@@ -17,6 +19,7 @@ def training_share(
     *,
     epochs: float,
     updates_per_epoch: float,
+    owners: int | None = None,
 ) -> float:
     """Multiply-adds of a training over those of the same training when dense.
 
@@ -29,6 +32,7 @@ def training_share(
       macs: multiply-adds of a dense forward pass by operation.
       epochs: length of the training.
       updates_per_epoch: optimizer steps of an epoch.
+      owners: blocks of each stage that own their weights; None if all do.
 
     Raises:
       ValueError: there are no lines.
@@ -52,16 +56,27 @@ def training_share(
     return fmean(
         pruning.training_flops(
             macs,
-            _densities(line),
+            _densities(line, macs, owners),
             dense_gradient_every=every(line["epoch"] * updates_per_epoch, **options),
         ).relative
         for line in lines
     )
 
 
-def _densities(line: Mapping[str, Any]) -> dict[str, float]:
-    """By operation: a layer's kernel is named after it."""
-    return {
-        name.rpartition("/")[0]: layer["density"]
+def _densities(
+    line: Mapping[str, Any], macs: Mapping[str, int], owners: int | None
+) -> dict[str, float]:
+    """By operation: a layer's kernel is named after it.
+
+    An operation whose kernel another layer owns has that one's density.
+    """
+    found = {
+        name.removeprefix("weights/").rpartition("/")[0]: layer["density"]
         for name, layer in line["layers"].items()
     }
+    if owners is None:
+        return found
+    ((pattern, owner),) = block_rules(owners=owners)
+    owned = {name: re.sub(pattern, owner, f"{name}/kernel") for name in macs}
+    uses = {name: path.rpartition("/")[0] for name, path in owned.items()}
+    return {name: found[path] for name, path in uses.items() if path in found}

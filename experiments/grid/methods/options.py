@@ -22,7 +22,8 @@ class MethodGrid(GridOptions):
     methods: Annotated[tuple[str, ...], FREE] = ()
     """METHOD [NAME=VALUE ...], one text for each; `dense` comes by itself, METHOD may
     be MODULE:ATTRIBUTE. What counts optimizer steps is a number of them, a share
-    (end=75%) or epochs (interval=2ep)."""
+    (end=75%) or epochs (interval=2ep). Any method takes the options --east.*, such as
+    dyrelu=true owners=2."""
     sparsity: float = 0.9
     """Target of all methods that take one; N:M has its own."""
     rules: tuple[str, ...] = ()

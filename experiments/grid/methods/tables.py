@@ -11,11 +11,11 @@ __all__ = ["rows", "table"]
 
 _NOTE = (
     "Test set, read once per training; mean ± sample standard deviation over seeds."
-    " Sparsity: zeros of the prunable weights. MACs: multiply-adds with kept weights"
-    " over those of the dense network, for inference without padding; in training as"
-    " pruning.training_flops counts them, averaged over the training. Time: seconds of"
-    " a step over those of dense training, as measured in this run; nothing here makes"
-    " use of the zeros."
+    " Sparsity: zeros of the prunable weights, shared ones at every use. MACs:"
+    " multiply-adds with kept weights over those of the dense network, for inference"
+    " without padding; in training as pruning.training_flops counts them, averaged over"
+    " the training. Time: seconds of a step over those of dense training, as measured"
+    " in this run; nothing here makes use of the zeros."
 )
 
 

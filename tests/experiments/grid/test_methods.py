@@ -7,6 +7,7 @@ from experiments import sparse_training
 from experiments.grid.launch import main
 from experiments.grid.methods import tables
 from experiments.grid.methods.costs import training_share
+from experiments.grid.methods.options import MethodGrid
 from experiments.grid.records import CellRecords
 from experiments.options.methods import parse
 from experiments.running.quality import quality_of
@@ -174,3 +175,33 @@ def test_step_times_are_ratios_within_a_seed():
     assert rows[1]["step_time"]["mean"] == (1.25 + 2) / 2
     assert rows[1]["inference_macs"]["mean"] == 0.25
     assert tables.table(rows, quality).rows[1][3] == "55.00 ± 7.07"
+
+
+def test_parts_of_east_are_options_of_any_method():
+    texts = ("rigl owners=2", "east period=20% dyrelu=true fan_in=true", "set")
+    comparison = MethodGrid(methods=texts, sparsity=0.9).comparison()
+    _, shared, dynamic, plain = comparison.cells
+    assert shared.parametrisation is not None
+    assert shared.schedules == {}
+    assert dynamic.parametrisation is None
+    assert dynamic.first_weights is not None
+    phase = dynamic.schedules(steps=1000, steps_per_epoch=10)["phases"]
+    assert [float(phase(step)) for step in (250, 373, 496)] == [1, 0.5, 0]
+    assert plain.on_entry is plain.first_weights is plain.parametrisation is None
+    for text, message in (
+        ("rigl owners=two", "owners must be of another type, got 'two'"),
+        ("rigl owners=0", "owners must be a whole number >= 1, got 0"),
+        ("rigl owner=2", "rigl has no option 'owner'"),
+    ):
+        with pytest.raises(ValueError, match=f"--methods: '{text}': {message}"):
+            MethodGrid(methods=(text,)).comparison()
+
+
+def test_an_operation_with_a_shared_kernel_has_its_owners_density():
+    rigl = parse("rigl", ["grow=random"], target=0.9)
+    macs = {f"layer1/{i}/conv1": 100 for i in range(4)} | {"fc": 200}
+    densities = {"layer1/0/conv1": 0.5, "layer1/1/conv1": 0.25, "fc": 1.0}
+    layers = {f"weights/{k}/kernel": {"density": d} for k, d in densities.items()}
+    lines, lengths = [{"epoch": 1.0, "layers": layers}], {"updates_per_epoch": 10}
+    share = training_share(rigl, lines, macs, epochs=1, owners=2, **lengths)
+    assert share == pytest.approx((50 + 3 * 25 + 200) / 600)
