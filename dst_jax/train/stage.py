@@ -12,13 +12,13 @@ from dst_jax.train.objective import Objective
 from dst_jax.train.optimizer import Optimizer
 from dst_jax.typing import Network, Params, Schedule
 
-__all__ = ["Hook", "Schedules", "Stage", "accepted", "check_order"]
+__all__ = ["Hook", "MakeSchedules", "Stage", "accepted", "check_order"]
 
 Hook = Callable[..., Network]
 """`(network) -> network`, or `(network, *, context) -> network`."""
 
 
-class Schedules(Protocol):
+class MakeSchedules(Protocol):
     """Makes the schedules of a stage once its steps are known."""
 
     def __call__(self, *, steps: int, steps_per_epoch: int) -> Mapping[str, Schedule]:
@@ -80,7 +80,7 @@ class Stage:
     epochs: float
     optimizer: Optimizer
     objective: Objective = field(default_factory=Objective)
-    schedules: Mapping[str, Schedule] | Schedules = field(default_factory=dict)
+    schedules: Mapping[str, Schedule] | MakeSchedules = field(default_factory=dict)
     parametrisation: Parametrisation | None = None
     first_weights: Callable[..., Params] | None = None
     on_entry: Hook | None = None

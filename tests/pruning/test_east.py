@@ -143,10 +143,9 @@ def test_without_cycles_it_is_rigl_itop():
 @pytest.mark.parametrize(
     ("name", "width", "layer_floor"),
     [
-        ("resnet34", 1.0, 0.0),
         ("resnet34", 0.25, 0.0),
-        ("resnet34", 1.0, 7e-5),
-        ("resnet50", 1.0, 1e-6),
+        pytest.param("resnet34", 1.0, 7e-5, marks=pytest.mark.slow),
+        pytest.param("resnet50", 1.0, 0.0, marks=pytest.mark.slow),
     ],
 )
 def test_no_layer_is_empty_at_9999(name, width, layer_floor):

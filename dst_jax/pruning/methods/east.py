@@ -1,11 +1,15 @@
 """EAST's dynamic sparse training: densities in cycles, then RigL-ITOP."""
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from dst_jax import checks, trees
 from dst_jax.pruning import flops, schedules, scores, updates
@@ -97,57 +101,65 @@ def east(
     in_cycles = schedules.every(inside)
     afterwards = schedules.every(interval, end=end)
     fraction = schedules.decay("cosine", drop_fraction, final_fraction, end=end)
-    target = None
-    if is_traced(cycles) or cycles != 0:
-        target = schedules.cyclic(
-            sparsity,
-            period=period,
-            cycles=cycles,
-            growth=growth,
-            relaxation=relaxation,
-            wave=wave,
-        )
-        _check_end(period, cycles, growth, end)
-
-    def last() -> Any:
-        """The first step after the cycles."""
-        if target is None:
-            return 0
-        over = schedules.cyclic_end(period, cycles=cycles, growth=growth)
-        return jnp.ceil(over).astype(jnp.int32)
+    if not is_traced(cycles) and cycles == 0:
+        plan = _Densities(sparsity, layer_floor)
+    else:
+        own = {"period": period, "cycles": cycles, "growth": growth}
+        shape = {"relaxation": relaxation, "wave": wave}
+        target = schedules.cyclic(sparsity, **own, **shape)
+        over = partial(schedules.cyclic_end, **own)
+        plan = _Densities(sparsity, layer_floor, target, over)
+        _check_end(**own, end=end)
 
     def due(step: Any) -> Any:
-        regular = jnp.where(step < last(), in_cycles(step), afterwards(step))
-        return (regular & (step < end)) | ((step == last()) & (step <= end))
-
-    def wanted(layers: Params, step: Any) -> Kept:
-        """Numbers at a step; between the cycles and after them the exact budget."""
-        rest = layer_counts(layers, sparsity, layer_floor=layer_floor)
-        if target is None:
-            return rest
-        now = target(step)
-        relaxed = layer_counts(layers, now, layer_floor=layer_floor)
-        resting = now >= jnp.asarray(sparsity, jnp.float32)
-        return {k: jnp.where(resting, rest[k], relaxed[k]) for k in rest}
+        last = plan.last()
+        regular = jnp.where(step < last, in_cycles(step), afterwards(step))
+        return (regular & (step < end)) | ((step == last) & (step <= end))
 
     def first(params: Params, key: jax.Array) -> Mask:
         kept = layer_counts(params, sparsity, layer_floor=layer_floor)
         return select(scores.random(params, key=key), kept)
 
     def refresh(step: Step) -> tuple[Mask, Any]:
-        before = wanted(step.params, step.step)
-        active = updates.active(step.mask, before)
-        share = jnp.where(step.step <= last(), 0, fraction(step.step))
-        kept = {k: jnp.minimum(n, active[k]) for k, n in before.items()}
+        wanted = plan.counts(step.params, step.step)
+        active = updates.active(step.mask, wanted)
+        share = jnp.where(step.step <= plan.last(), 0, fraction(step.step))
+        kept = {k: jnp.minimum(n, active[k]) for k, n in wanted.items()}
         kept = {k: n - updates.ceiling(share, n) for k, n in kept.items()}
         remaining = select(scores.magnitude(step.params), kept, among=step.mask)
         steep = scores.gradient(step.params, grads=step.grads)
-        return updates.grow(steep, remaining, before), step.memory
+        return updates.grow(steep, remaining, wanted), step.memory
 
     return Method(first, refresh, due)
 
 
-def _check_end(period: Any, cycles: Any, growth: Any, end: Any) -> None:
+@dataclass(frozen=True)
+class _Densities:
+    """The numbers of weights over the steps; without cycles they are constant."""
+
+    sparsity: Any
+    layer_floor: Any
+    target: optax.Schedule | None = None
+    over: Callable[[], Any] | None = None
+
+    def last(self) -> Any:
+        """The first step after the cycles."""
+        if self.over is None:
+            return 0
+        return jnp.ceil(self.over()).astype(jnp.int32)
+
+    def counts(self, layers: Params, step: Any) -> Kept:
+        """Numbers at a step; between the cycles and after them the exact budget."""
+        count = partial(layer_counts, layers, layer_floor=self.layer_floor)
+        rest = count(self.sparsity)
+        if self.target is None:
+            return rest
+        now = self.target(step)
+        resting = now >= jnp.asarray(self.sparsity, jnp.float32)
+        return {k: jnp.where(resting, rest[k], n) for k, n in count(now).items()}
+
+
+def _check_end(*, period: Any, cycles: Any, growth: Any, end: Any) -> None:
     """Refuses cycles that are not over at the end."""
     if any(map(is_traced, (period, cycles, growth, end))):
         return

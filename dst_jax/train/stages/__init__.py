@@ -8,7 +8,7 @@ from dst_jax.train.stages.dual_sparse import (
     sparsify_activations,
     sparsify_weights,
 )
-from dst_jax.train.stages.east import (
+from dst_jax.train.stages.east_parts import (
     PhaseOut,
     WithDyReLU,
     east,
