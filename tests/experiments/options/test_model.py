@@ -12,6 +12,7 @@ TEXTS = {
     "dropout": "0.1",
     "hidden": "12,6",
     "large_eps": "true",
+    "rectifier": "dyrelu",
     "relu_cap": "6",
     "relu_logits": "true",
     "shortcut": "B",
