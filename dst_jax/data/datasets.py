@@ -11,11 +11,12 @@ from jaxtyping import Int
 
 from dst_jax import checks
 from dst_jax.data import augments, sources
+from dst_jax.data.canvas import compose
 from dst_jax.data.corrupt import CorruptLog, CorruptRecord
 from dst_jax.data.digits import load_digits
 from dst_jax.data.images import MAX_PIXELS
 from dst_jax.data.options import check_range
-from dst_jax.data.recipes import Recipe, find, recipe_of
+from dst_jax.data.recipes import Canvas, Recipe, find, recipe_of
 from dst_jax.data.records import EncodedRecords, Example, Records, decode_all
 
 __all__ = ["Dataset", "Split", "load", "outside_arguments"]
@@ -75,6 +76,7 @@ class Dataset:
       holdout: part of the training split set aside for choices; None without one.
       test: split to report on.
       origin: version and digest of a prepared set, for `fingerprint`; may be empty.
+      ignore: label of pixels that do not count; None where there are none.
     """
 
     name: str
@@ -86,6 +88,7 @@ class Dataset:
     holdout: Split | None
     test: Split
     origin: Mapping[str, str] = field(default_factory=dict)
+    ignore: int | None = None
 
 
 def load(
@@ -162,6 +165,7 @@ def load(
         holdout=Split(f"{name} holdout", train, apart, log) if len(apart) else None,
         test=Split(f"{name} test", test, np.arange(len(test)), log),
         origin=origin,
+        ignore=recipe.ignore,
     )
 
 
@@ -219,6 +223,8 @@ def _open(
     max_pixels: int,
 ) -> tuple[Records, Records, dict[str, str]]:
     """The records of the training and the test split, and where they come from."""
+    if recipe.canvas is not None:
+        return *_drawn(recipe, recipe.canvas, data_dir, size, log, max_pixels), {}
     if recipe.tfds is None:
         if ":" in name:
             raise ValueError(
@@ -245,6 +251,44 @@ def _open(
 
     train, test = records(recipe.train_split), records(recipe.test_split)
     return train, test, sources.origin(builder)
+
+
+def _drawn(
+    recipe: Recipe,
+    canvas: Canvas,
+    data_dir: str | os.PathLike[str] | None,
+    size: int,
+    log: CorruptLog,
+    max_pixels: int,
+) -> tuple[Records, Records]:
+    """The canvases to train on and those to test on, of the sets' own splits."""
+
+    def opened(name: str, size: int | None) -> tuple[Records, Records]:
+        recipe = recipe_of(name)
+        size = recipe.image_size if size is None else size
+        return _open(name, recipe, data_dir, size, log, max_pixels)[:2]
+
+    digits = opened(canvas.digits, None)
+    under = (None, None)
+    if canvas.photographs is not None:
+        under = opened(canvas.photographs, size)
+    assert recipe.label_maps is not None
+    train, test = (
+        compose(
+            *parts,
+            n=n,
+            size=size,
+            channels=recipe.channels,
+            label_maps=recipe.label_maps,
+            augment=recipe.augment,
+            log=log,
+            seed=seed,
+        )
+        for seed, (n, *parts) in enumerate(
+            zip((canvas.train, canvas.test), digits, under, strict=True)
+        )
+    )
+    return train, test
 
 
 def _hold_out(n: int, fraction: float) -> tuple[np.ndarray, np.ndarray]:

@@ -30,7 +30,8 @@ def prepare(
         default `downloads/manual` in `data_dir`.
 
     Returns:
-      The folder, or None for a set that needs no preparation.
+      The folder; that of all sets for one that is drawn from others; None for a set
+      that needs no preparation.
 
     Raises:
       ValueError: there is no such data set, or it is prepared in another format.
@@ -42,6 +43,12 @@ def prepare(
     True
     """
     recipe = recipe_of(name)
+    if recipe.canvas is not None:
+        parts = [
+            prepare(part, data_dir=data_dir, manual_dir=manual_dir)
+            for part in recipe.canvas.sets
+        ]
+        return None if parts == [None] else sources.data_directory(data_dir)
     if recipe.tfds is None:
         return None
     root = sources.data_directory(data_dir)

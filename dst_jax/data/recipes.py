@@ -5,9 +5,37 @@ from types import MappingProxyType
 from typing import Any
 
 from dst_jax import checks
-from dst_jax.data.augments import Augment, flip, pad_crop
+from dst_jax.data.augments import Augment, flip, moves_labels, pad_crop
+from dst_jax.data.label_maps import LabelMaps
 
-__all__ = ["Recipe", "find", "names", "recipe_of"]
+__all__ = ["Canvas", "Recipe", "find", "names", "recipe_of"]
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """What a data set of digits on canvases is made of.
+
+    Attributes:
+      digits: name of the data set whose digits are drawn.
+      photographs: name of the data set whose photographs they are drawn on; None for a
+        black canvas.
+      train: number of canvases to train on.
+      test: number of canvases to report on.
+    """
+
+    digits: str
+    photographs: str | None = None
+    train: int = 1200
+    test: int = 400
+
+    @property
+    def sets(self) -> tuple[str, ...]:
+        """The names of the data sets it is made of.
+
+        >>> Canvas("mnist", photographs="imagenette").sets
+        ('mnist', 'imagenette')
+        """
+        return tuple(filter(None, (self.digits, self.photographs)))
 
 
 @dataclass(frozen=True)
@@ -29,6 +57,12 @@ class Recipe:
         once.
       holdout: default fraction of the training split that is set aside.
       manual_files: archives that have to be downloaded by hand.
+      label_maps: how the labels of pixels are stored; None if each image has one label.
+      canvas: what the images are made of, where they are drawn.
+
+    Raises:
+      ValueError: the label maps have another number of classes, or an augmentation
+        cannot move them.
     """
 
     tfds: str | None
@@ -43,6 +77,31 @@ class Recipe:
     photographs: bool = False
     holdout: float = 0.1
     manual_files: tuple[str, ...] = ()
+    label_maps: LabelMaps | None = None
+    canvas: Canvas | None = None
+
+    def __post_init__(self) -> None:
+        if self.label_maps is None:
+            return
+        if self.label_maps.num_classes != self.num_classes:
+            raise ValueError(
+                f"label_maps must have the {self.num_classes} classes of the recipe,"
+                f" got {self.label_maps.num_classes}"
+            )
+        for augment in self.augment:
+            if not moves_labels(augment):
+                raise ValueError(
+                    "augment must move images and label maps together, by an option"
+                    f" `fill`, got {augment!r}"
+                )
+
+    @property
+    def ignore(self) -> int | None:
+        """The label of pixels that do not count; None where there are none.
+
+        >>> recipe_of("digits_canvas").ignore
+        """
+        return None if self.label_maps is None else self.label_maps.ignore
 
     def without_statistics(self) -> "Recipe":
         """The recipe with mean 0 and deviation 1, so that black stays 0.
@@ -58,6 +117,26 @@ class Recipe:
 # every torchvision model.
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+def _canvas(
+    canvas: Canvas, *, mean: tuple[float, ...], std: tuple[float, ...]
+) -> Recipe:
+    """Digits on a canvas: the classes 0 to 9 are theirs, 10 is that of all else."""
+    return Recipe(
+        tfds=None,
+        train_split="train",
+        test_split="test",
+        num_classes=11,
+        image_size=64,
+        channels=len(mean),
+        mean=mean,
+        std=std,
+        augment=(pad_crop,),
+        label_maps=LabelMaps(11, ignore=None, outside=10),
+        canvas=canvas,
+    )
+
 
 _RECIPES = MappingProxyType(
     {
@@ -135,6 +214,21 @@ _RECIPES = MappingProxyType(
             holdout=0.02,
             manual_files=("ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"),
         ),
+        # Statistics of canvases are those of the training canvases at 64 pixels.
+        "digits_canvas": _canvas(Canvas("digits"), mean=(0.0859,), std=(0.1847,)),
+        "mnist_canvas": _canvas(
+            Canvas("mnist", train=4000, test=1000), mean=(0.0406,), std=(0.1482,)
+        ),
+        "digits_photographs": _canvas(
+            Canvas("digits", photographs="imagenette", train=4000, test=1000),
+            mean=(0.4936, 0.4887, 0.4634),
+            std=(0.2555, 0.2535, 0.2744),
+        ),
+        "mnist_photographs": _canvas(
+            Canvas("mnist", photographs="imagenette", train=4000, test=1000),
+            mean=(0.4761, 0.4705, 0.4434),
+            std=(0.2628, 0.2606, 0.2823),
+        ),
     }
 )
 
@@ -143,7 +237,7 @@ def names() -> tuple[str, ...]:
     """The data sets that can be loaded.
 
     >>> names()
-    ('digits', 'mnist', 'cifar10', 'cifar100', 'imagenette', 'imagenet2012')
+    ('digits', 'mnist', 'cifar10', 'cifar100', 'imagenette', 'imagenet2012', ...)
     """
     return tuple(_RECIPES)
 

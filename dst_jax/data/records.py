@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Int32, UInt8
 
 from dst_jax.data import images
-from dst_jax.data.augments import Augment
+from dst_jax.data.augments import Augment, together
 from dst_jax.data.corrupt import CorruptLog, CorruptRecord, reading
 from dst_jax.data.recipes import Recipe
 from dst_jax.data.transforms import centre_crop_box, random_crop_box
@@ -32,10 +32,10 @@ class TfdsSource(Protocol):
 
 
 class Example(NamedTuple):
-    """One labelled image: uint8[h, w, c] and an integer."""
+    """One labelled image: uint8[h, w, c], and an integer or a label for each pixel."""
 
     image: UInt8[np.ndarray, "h w c"]
-    label: int
+    label: int | UInt8[np.ndarray, "h w"]
 
 
 @runtime_checkable
@@ -59,9 +59,10 @@ class DecodedRecords:
 
     Attributes:
       images: images, uint8[n, h, w, c].
-      labels: labels, int32[n].
+      labels: labels, int32[n]; or label maps, uint8[n, h, w].
       augment: augmentations, applied in order in training.
       corrupt: records that could not be decoded, by index.
+      outside: label of pixels from outside the image, where there are label maps.
 
     >>> images, labels = np.zeros((2, 8, 8, 1), np.uint8), np.arange(2, dtype=np.int32)
     >>> DecodedRecords(images, labels, augment=(), corrupt={}).example(1).label
@@ -69,9 +70,10 @@ class DecodedRecords:
     """
 
     images: UInt8[np.ndarray, "n h w c"]
-    labels: Int32[np.ndarray, " n"]
+    labels: Int32[np.ndarray, " n"] | UInt8[np.ndarray, "n h w"]
     augment: tuple[Augment, ...]
     corrupt: Mapping[int, CorruptRecord]
+    outside: int | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -81,8 +83,13 @@ class DecodedRecords:
         if index in self.corrupt:
             # Raising one stored exception again and again would grow its traceback.
             raise CorruptRecord(*self.corrupt[index].args)
-        image = _augmented(self.images[index], self.augment, rng)
-        return Example(image, int(self.labels[index]))
+        image, label = self.images[index], self.labels[index]
+        if self.outside is None:
+            return Example(_augmented(image, self.augment, rng), int(label))
+        if rng is not None:
+            fill = self.outside
+            image, label = together(self.augment, image, label, rng, fill=fill)
+        return Example(image, label)
 
 
 @dataclass(frozen=True, eq=False)

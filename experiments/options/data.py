@@ -82,6 +82,7 @@ class DataOptions:
             "image_shape": shape,
             "mean": found.mean,
             "std": found.std,
+            "ignore": found.ignore,
         }
 
     def feeding(self) -> dict[str, Any]:
