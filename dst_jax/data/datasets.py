@@ -10,16 +10,15 @@ import numpy as np
 from jaxtyping import Int
 
 from dst_jax import checks
-from dst_jax.data import augments, sources
-from dst_jax.data.canvas import compose
+from dst_jax.data import augments
 from dst_jax.data.corrupt import CorruptLog, CorruptRecord
-from dst_jax.data.digits import load_digits
 from dst_jax.data.images import MAX_PIXELS
+from dst_jax.data.opening import OpenRecords, open_records
 from dst_jax.data.options import check_range
-from dst_jax.data.recipes import Canvas, Recipe, find, recipe_of
-from dst_jax.data.records import EncodedRecords, Example, Records, decode_all
+from dst_jax.data.recipes import MADE, Recipe, find, recipe_of
+from dst_jax.data.records import Example, Records
 
-__all__ = ["Dataset", "Split", "load", "outside_arguments"]
+__all__ = ["Dataset", "Split", "assemble", "load", "outside_arguments"]
 
 _HOLDOUT_SEED = 0
 
@@ -134,7 +133,7 @@ def load(
     >>> dataset.image_shape
     (16, 16, 1)
     """
-    recipe = find(name) if ":" in name else recipe_of(name)
+    recipe = find(name) if ":" in name or name in MADE else recipe_of(name)
     if not isinstance(recipe, Recipe):
         options = {
             "data_dir": data_dir,
@@ -153,8 +152,39 @@ def load(
     _check_options(size, fraction, corrupt_limit)
     check_range("max_pixels", max_pixels, 1)
     log = CorruptLog(corrupt_limit)
-    train, test, origin = _open(name, recipe, data_dir, size, log, max_pixels)
-    kept, apart = _hold_out(len(train), fraction)
+    opened = open_records(
+        name, recipe, data_dir=data_dir, size=size, log=log, max_pixels=max_pixels
+    )
+    return assemble(name, recipe, opened, size=size, holdout=fraction, log=log)
+
+
+def assemble(
+    name: str,
+    recipe: Recipe,
+    opened: OpenRecords,
+    *,
+    size: int,
+    holdout: float,
+    log: CorruptLog,
+) -> Dataset:
+    """A data set from its records, a part of the training split set aside.
+
+    Args:
+      name: name of the data set.
+      recipe: its recipe.
+      opened: the records of its two splits.
+      size: side of the images in pixels.
+      holdout: fraction of the training split that is set aside, in [0, 1).
+      log: log of its corrupt records.
+
+    >>> from dst_jax.data.opening import open_records
+    >>> recipe, log = recipe_of("digits"), CorruptLog(limit=0)
+    >>> opened = open_records("digits", recipe, size=8, log=log)
+    >>> assemble("digits", recipe, opened, size=8, holdout=0.0, log=log).image_shape
+    (8, 8, 1)
+    """
+    train, test = opened.train, opened.test
+    kept, apart = _hold_out(len(train), holdout)
     return Dataset(
         name=name,
         num_classes=recipe.num_classes,
@@ -164,7 +194,7 @@ def load(
         train=Split(f"{name} train", train, kept, log),
         holdout=Split(f"{name} holdout", train, apart, log) if len(apart) else None,
         test=Split(f"{name} test", test, np.arange(len(test)), log),
-        origin=origin,
+        origin=opened.origin,
         ignore=recipe.ignore,
     )
 
@@ -212,83 +242,6 @@ def _check_options(size: int, holdout: float, corrupt_limit: int) -> None:
     check_range("image_size", size, 1)
     checks.fraction("holdout", holdout)
     check_range("corrupt_limit", corrupt_limit, 0)
-
-
-def _open(
-    name: str,
-    recipe: Recipe,
-    data_dir: str | os.PathLike[str] | None,
-    size: int,
-    log: CorruptLog,
-    max_pixels: int,
-) -> tuple[Records, Records, dict[str, str]]:
-    """The records of the training and the test split, and where they come from."""
-    if recipe.canvas is not None:
-        return *_drawn(recipe, recipe.canvas, data_dir, size, log, max_pixels), {}
-    if recipe.tfds is None:
-        if ":" in name:
-            raise ValueError(
-                f"the recipe {name} must name a set of TFDS, got tfds=None"
-            )
-        return *load_digits(recipe, size=size), {}
-    builder = sources.find(name, recipe, data_dir)
-
-    def records(split: str) -> Records:
-        source = sources.open_split(builder, split)
-        label = f"{name} {split}"
-        if recipe.photographs:
-            return EncodedRecords(
-                label, source, recipe.num_classes, size, recipe.augment, max_pixels
-            )
-        return decode_all(
-            source,
-            name=label,
-            recipe=recipe,
-            size=size,
-            log=log,
-            max_pixels=max_pixels,
-        )
-
-    train, test = records(recipe.train_split), records(recipe.test_split)
-    return train, test, sources.origin(builder)
-
-
-def _drawn(
-    recipe: Recipe,
-    canvas: Canvas,
-    data_dir: str | os.PathLike[str] | None,
-    size: int,
-    log: CorruptLog,
-    max_pixels: int,
-) -> tuple[Records, Records]:
-    """The canvases to train on and those to test on, of the sets' own splits."""
-
-    def opened(name: str, size: int | None) -> tuple[Records, Records]:
-        recipe = recipe_of(name)
-        size = recipe.image_size if size is None else size
-        return _open(name, recipe, data_dir, size, log, max_pixels)[:2]
-
-    digits = opened(canvas.digits, None)
-    under = (None, None)
-    if canvas.photographs is not None:
-        under = opened(canvas.photographs, size)
-    assert recipe.label_maps is not None
-    train, test = (
-        compose(
-            *parts,
-            n=n,
-            size=size,
-            channels=recipe.channels,
-            label_maps=recipe.label_maps,
-            augment=recipe.augment,
-            log=log,
-            seed=seed,
-        )
-        for seed, (n, *parts) in enumerate(
-            zip((canvas.train, canvas.test), digits, under, strict=True)
-        )
-    )
-    return train, test
 
 
 def _hold_out(n: int, fraction: float) -> tuple[np.ndarray, np.ndarray]:

@@ -63,8 +63,8 @@ class LabelMaps:
         found = self._table[np.clip(values, 0, 256)]
         wrong = values[(found == _NO_CLASS) | (values < 0)]
         if wrong.size:
-            allowed = [*np.flatnonzero(self._table != _NO_CLASS)]
-            raise ValueError(f"label {wrong[0]} is not {_listed(allowed)}")
+            allowed = np.flatnonzero(self._table != _NO_CLASS).tolist()
+            raise ValueError(f"label {wrong[0]} is not {_in_words(allowed)}")
         return found.astype(np.uint8)
 
     @cached_property
@@ -79,9 +79,12 @@ class LabelMaps:
         return table
 
 
-def _listed(values: list[np.integer]) -> str:
-    """Values in words: a range where they have no gap."""
-    plain = [int(value) for value in values]
-    if len(plain) > 2 and plain == list(range(plain[0], plain[-1] + 1)):
-        return f"in [{plain[0]}, {plain[-1]}]"
-    return f"one of {plain}"
+def _in_words(values: list[int]) -> str:
+    """Numbers in words: a range if they have no gap.
+
+    >>> _in_words([0, 1, 2]), _in_words([0, 1, 255])
+    ('in [0, 2]', 'one of [0, 1, 255]')
+    """
+    if len(values) > 2 and values == list(range(values[0], values[-1] + 1)):
+        return f"in [{values[0]}, {values[-1]}]"
+    return f"one of {values}"

@@ -7,7 +7,7 @@ from pathlib import Path
 import tensorflow_datasets as tfds
 
 from dst_jax.data import sources
-from dst_jax.data.recipes import Recipe, recipe_of
+from dst_jax.data.recipes import MADE, Recipe, recipe_of
 
 __all__ = ["prepare"]
 
@@ -42,6 +42,8 @@ def prepare(
     >>> prepare("digits") is None
     True
     """
+    if name in MADE:
+        return None
     recipe = recipe_of(name)
     if recipe.canvas is not None:
         parts = [
@@ -65,8 +67,8 @@ def _check_archives(name: str, recipe: Recipe, manual_dir: Path) -> None:
     if missing:
         raise FileNotFoundError(
             f"{name!r} needs {' and '.join(missing)} in {manual_dir}: download them by"
-            " hand (image-net.org, after registration) and name their folder with"
-            " --manual-dir"
+            f" hand ({recipe.manual_site}, after registration) and name their folder"
+            " with --manual-dir"
         )
 
 

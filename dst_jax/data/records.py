@@ -14,7 +14,16 @@ from dst_jax.data.corrupt import CorruptLog, CorruptRecord, reading
 from dst_jax.data.recipes import Recipe
 from dst_jax.data.transforms import centre_crop_box, random_crop_box
 
-__all__ = ["DecodedRecords", "EncodedRecords", "Example", "Records", "decode_all"]
+__all__ = [
+    "DecodedRecords",
+    "EncodedRecords",
+    "Example",
+    "Records",
+    "TfdsSource",
+    "decode_all",
+    "read_record",
+    "record_key",
+]
 
 _CHUNK = 1000
 """Records per read while a set is decoded; reading them one by one takes 3 x longer."""
@@ -119,8 +128,8 @@ class EncodedRecords:
 
     def example(self, index: int, rng: np.random.Generator | None = None) -> Example:
         """A random-resized crop of photograph `index`, or its centre without `rng`."""
-        record = _read(self.source, index, self.name)
-        with reading(_key(self.name, index, record)):
+        record = read_record(self.source, index, self.name)
+        with reading(record_key(self.name, index, record)):
             label = _label(record, self.num_classes)
             image = images.decode_crop(
                 record["image"],
@@ -181,8 +190,8 @@ def decode_all(
         indices = range(start, min(start + _CHUNK, n))
         for index, record in zip(indices, _chunk(source, indices), strict=True):
             try:
-                record = record or _read(source, index, name)
-                with reading(_key(name, index, record)):
+                record = record or read_record(source, index, name)
+                with reading(record_key(name, index, record)):
                     labels[index] = _label(record, recipe.num_classes)
                     pixels[index] = _small_image(record, recipe, size, max_pixels)
             except CorruptRecord as error:
@@ -200,14 +209,31 @@ def _chunk(source: TfdsSource, indices: range) -> Sequence[Mapping[str, Any] | N
         return [None] * len(indices)
 
 
-def _read(source: TfdsSource, index: int, name: str) -> Mapping[str, Any]:
+def read_record(source: TfdsSource, index: int, name: str) -> Mapping[str, Any]:
+    """A record of a source.
+
+    Args:
+      source: data source.
+      index: index of the record.
+      name: name of the split, for the keys of corrupt records.
+
+    Raises:
+      CorruptRecord: the record cannot be read.
+
+    >>> read_record([{"label": 7}], 0, "mnist train")["label"]
+    7
+    """
     with reading(f"{name}[{index}]"):
         return source[index]
 
 
-def _key(name: str, index: int, record: Mapping[str, Any]) -> str:
-    """`name[index]`, and the record's own name where the data set has one."""
-    for field in ("file_name", "id"):
+def record_key(name: str, index: int, record: Mapping[str, Any]) -> str:
+    """`name[index]`, and the record's own name where the data set has one.
+
+    >>> record_key("pets train", 3, {"file_name": b"pug_3.jpg"})
+    'pets train[3] (file_name pug_3.jpg)'
+    """
+    for field in ("file_name", "image_id", "id"):
         if field in record:
             own = record[field]
             own = own.decode(errors="replace") if isinstance(own, bytes) else own

@@ -62,7 +62,8 @@ def options(name: str) -> tuple[str, ...]:
     ('num_classes', 'ignore', 'class_weights')
     """
     found = checks.lookup("task", name, _TASKS)
-    if not callable(found) or _is_task(found):
+    made = not isinstance(found, type) and isinstance(found, Task)
+    if made or not callable(found):
         return ()
     return tuple(inspect.signature(found).parameters)
 
@@ -86,7 +87,7 @@ def get(name: str, **options: Any) -> Task:
     ('top1', 'max')
     """
     found = checks.lookup("task", name, _TASKS)
-    if _is_task(found):
+    if not isinstance(found, type) and isinstance(found, Task):
         checks.known_options(name, options, ())
         task = found
     else:
@@ -115,7 +116,3 @@ def _check_complete(
     ]
     if missing:
         raise ValueError(f"task {name!r} needs the options {missing}")
-
-
-def _is_task(found: Any) -> bool:
-    return not isinstance(found, type) and isinstance(found, Task)

@@ -6,9 +6,8 @@ import numpy as np
 from jaxtyping import UInt8
 
 from dst_jax.data import images
-from dst_jax.data.augments import Augment
 from dst_jax.data.corrupt import CorruptLog, CorruptRecord
-from dst_jax.data.label_maps import LabelMaps
+from dst_jax.data.recipes import Recipe
 from dst_jax.data.records import DecodedRecords, Example, Records
 
 __all__ = ["BACKGROUND", "compose"]
@@ -27,11 +26,9 @@ def compose(
     digits: Records,
     photographs: Records | None,
     *,
+    recipe: Recipe,
     n: int,
     size: int,
-    channels: int,
-    label_maps: LabelMaps,
-    augment: tuple[Augment, ...],
     log: CorruptLog,
     seed: int,
 ) -> DecodedRecords:
@@ -46,11 +43,9 @@ def compose(
       digits: digits, white on black, uint8[h, h, 1].
       photographs: images that are drawn on, uint8[size, size, channels], each once as
         long as there are enough; None for black canvases.
+      recipe: recipe of the canvases.
       n: number of canvases.
       size: side of the canvases in pixels.
-      channels: number of channels, 1 for grey, 3 for RGB.
-      label_maps: what the label maps hold.
-      augment: augmentations, applied in order in training.
       log: log of corrupt records, which are left out.
       seed: seed of all that is random.
 
@@ -58,14 +53,14 @@ def compose(
     >>> from dst_jax.data.recipes import recipe_of
     >>> digits, _ = load_digits(recipe_of("digits"), size=16)
     >>> drawn = compose(
-    ...     digits, None, n=3, size=32, channels=1, augment=(), log=CorruptLog(0),
-    ...     label_maps=LabelMaps(11, ignore=None, outside=10), seed=0)
+    ...     digits, None, recipe=recipe_of("digits_canvas"), n=3, size=32,
+    ...     log=CorruptLog(0), seed=0)
     >>> drawn.images.shape, drawn.labels.shape, drawn.labels.max()
     ((3, 32, 32, 1), (3, 32, 32), 10)
     """
     # RandomState, unlike Generator, promises the same numbers in every NumPy.
     rng = np.random.RandomState(seed)
-    canvases = np.zeros((n, size, size, channels), np.uint8)
+    canvases = np.zeros((n, size, size, recipe.channels), np.uint8)
     labels = np.full((n, size, size), BACKGROUND, np.uint8)
     below = None if photographs is None else _in_random_order(photographs, rng, log)
     ink = _in_random_order(digits, rng, log)
@@ -74,7 +69,7 @@ def compose(
             canvas[:] = next(below).image
         for _ in range(rng.randint(_FEWEST, _MOST + 1)):
             _draw(canvas, label, next(ink), rng)
-    return DecodedRecords(canvases, labels, augment, {}, label_maps.outside)
+    return DecodedRecords(canvases, labels, recipe.augment, {}, recipe.outside)
 
 
 def _draw(
