@@ -1,6 +1,7 @@
 """The figure of images, their label maps and what the networks of a run say."""
 
 import colorsys
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,6 +11,7 @@ from matplotlib.patches import Patch
 
 from dst_jax.report.figures.figure import ReportFigure
 from dst_jax.report.figures.style import styled, subplots
+from dst_jax.report.picture_records import Pictures
 from dst_jax.report.run_results import RunResults, StageResults
 
 __all__ = ["FIGURE", "draw"]
@@ -19,6 +21,9 @@ _SIDE = 1.7
 
 _MOST_STAGES = 4
 _IGNORED = (1.0, 1.0, 1.0)
+_COMMON = (0.91, 0.92, 0.93)
+"""Of the most frequent class, often a background."""
+
 _GOLDEN = 0.618034
 """Part of the circle of hues between one class and the next."""
 
@@ -40,19 +45,17 @@ def draw(run: RunResults) -> Figure:
     """
     stages = _shown(run)
     known = [stage.pictures for stage in stages if stage.pictures is not None]
-    rows = min(len(pictures.examples) for pictures in known)
-    columns = 2 + len(known)
-    figure, axes = subplots(
-        _SIDE * columns, _SIDE * rows + 0.6, nrows=rows, ncols=columns
-    )
-    classes, ignore = known[0].num_classes, known[0].ignore
-    palette = _palette(classes, ignore)
-    seen: set[int] = set()
-    for row in range(rows):
-        first = known[0].examples[row]
-        maps = [first.label, *(pictures.examples[row].predicted for pictures in known)]
-        seen.update(*(np.unique(labels).tolist() for labels in maps))
-        shown = [_grey_as_rgb(first.image), *(palette[labels] for labels in maps)]
+    rows, columns = min(len(found.examples) for found in known), 2 + len(known)
+    truth = [example.label for example in known[0].examples[:rows]]
+    said = [[example.predicted for example in found.examples] for found in known]
+    seen = sorted({int(x) for m in (truth, *said) for x in np.unique(m[:rows])})
+    palette = _palette(known[0], truth)
+    lines = math.ceil(len(seen) / (2 * columns))
+    height = _SIDE * rows + 0.3 + 0.2 * lines
+    figure, axes = subplots(_SIDE * columns, height, nrows=rows, ncols=columns)
+    for row, example in enumerate(known[0].examples[:rows]):
+        maps = [truth[row], *(predicted[row] for predicted in said)]
+        shown = [_as_rgb(example.image), *(palette[labels] for labels in maps)]
         for place, image in zip(axes[row * columns :], shown, strict=False):
             place.imshow(image, interpolation="nearest")
     titles = ["image", "labels", *(stage.title for stage in stages)]
@@ -61,18 +64,7 @@ def draw(run: RunResults) -> Figure:
     for place in axes:
         place.set(xticks=[], yticks=[])
         place.spines[:].set_visible(False)
-    figure.legend(
-        handles=[
-            Patch(
-                facecolor=palette[label],
-                edgecolor="#9aa0a6",
-                label="ignored" if label == ignore else str(label),
-            )
-            for label in sorted(seen)
-        ],
-        loc="outside lower center",
-        ncols=12,
-    )
+    _legend(figure, palette, seen, ignore=known[0].ignore, ncols=2 * columns)
     return figure
 
 
@@ -81,7 +73,8 @@ FIGURE = ReportFigure(
     title="Images, labels and predictions",
     caption=(
         "The first test images, the class of each pixel, and what the network at the "
-        "end of each stage says. Colours are classes; white pixels do not count."
+        "end of each stage says. Colours are classes, grey the most frequent one; "
+        "white pixels do not count."
     ),
     draw=draw,
     applies=lambda run: any(_has_pictures(stage) for stage in run.stages),
@@ -99,16 +92,44 @@ def _shown(run: RunResults) -> Sequence[StageResults]:
     return [found[0], *found[1 - _MOST_STAGES :]]
 
 
-def _palette(classes: int, ignore: int | None) -> Float[np.ndarray, "256 3"]:
+def _palette(
+    known: Pictures, truth: Sequence[UInt8[np.ndarray, "h w"]]
+) -> Float[np.ndarray, "256 3"]:
     """A colour for every label; those of neighbouring classes are far apart."""
-    palette = np.ones((256, 3))
-    for label in range(classes):
+    palette = np.ones((256, 3))  # white
+    for label in range(known.num_classes):
         value = (0.9, 0.65, 0.45)[label % 3]
         palette[label] = colorsys.hsv_to_rgb(label * _GOLDEN % 1.0, 0.75, value)
-    if ignore is not None:
-        palette[ignore] = _IGNORED
+    counts = np.bincount(np.concatenate([m.ravel() for m in truth]), minlength=256)
+    if known.ignore is not None:
+        counts[known.ignore] = 0
+        palette[known.ignore] = _IGNORED
+    if counts.any():
+        palette[counts.argmax()] = _COMMON
     return palette
 
 
-def _grey_as_rgb(image: UInt8[np.ndarray, "h w *c"]) -> UInt8[np.ndarray, "h w 3"]:
+def _as_rgb(image: UInt8[np.ndarray, "h w *c"]) -> UInt8[np.ndarray, "h w 3"]:
     return image if image.ndim == 3 else np.repeat(image[:, :, None], 3, axis=2)
+
+
+def _legend(
+    figure: Figure,
+    palette: Float[np.ndarray, "256 3"],
+    seen: Sequence[int],
+    *,
+    ignore: int | None,
+    ncols: int,
+) -> None:
+    """The class of each colour, below the images."""
+    handles = [
+        Patch(
+            facecolor=tuple(palette[label]),
+            edgecolor="#9aa0a6",
+            label="ignored" if label == ignore else str(label),
+        )
+        for label in seen
+    ]
+    figure.legend(
+        handles=handles, loc="outside lower center", ncols=ncols, handlelength=1.0
+    )
