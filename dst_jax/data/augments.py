@@ -15,6 +15,7 @@ __all__ = [
     "Augment",
     "affine",
     "by_names",
+    "check_labels_move",
     "flip",
     "moves_labels",
     "names",
@@ -164,6 +165,24 @@ def moves_labels(augment: Augment) -> bool:
     (True, False)
     """
     return "fill" in inspect.signature(augment).parameters
+
+
+def check_labels_move(augments: Sequence[Augment]) -> None:
+    """Refuses augmentations that would move an image away from its label map.
+
+    Raises:
+      ValueError: one has no option `fill`.
+
+    >>> check_labels_move([lambda image, rng: image])
+    Traceback (most recent call last):
+    ValueError: augment must move images and label maps together, by an option `fill`...
+    """
+    for augment in augments:
+        if not moves_labels(augment):
+            raise ValueError(
+                "augment must move images and label maps together, by an option"
+                f" `fill`, got {augment!r}"
+            )
 
 
 def together(

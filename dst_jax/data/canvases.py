@@ -55,7 +55,7 @@ def compose(
     >>> drawn = compose(
     ...     digits, None, recipe=recipe_of("digits_canvas"), n=3, size=32,
     ...     log=CorruptLog(0), seed=0)
-    >>> drawn.images.shape, drawn.labels.shape, drawn.labels.max()
+    >>> drawn.images.shape, drawn.labels.shape, int(drawn.labels.max())
     ((3, 32, 32, 1), (3, 32, 32), 10)
     """
     # RandomState, unlike Generator, promises the same numbers in every NumPy.

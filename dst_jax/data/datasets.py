@@ -16,7 +16,7 @@ from dst_jax.data.images import MAX_PIXELS
 from dst_jax.data.opening import OpenRecords, open_records
 from dst_jax.data.options import check_range
 from dst_jax.data.recipes import MADE, Recipe, find, recipe_of
-from dst_jax.data.records import Example, Records
+from dst_jax.data.records import DecodedRecords, Example, Records
 
 __all__ = ["Dataset", "Split", "assemble", "load", "outside_arguments"]
 
@@ -235,7 +235,23 @@ def _from_outside(name: str, found: Any, options: Mapping[str, Any]) -> Dataset:
     for split in (dataset.train, dataset.test):
         if not len(split):
             raise ValueError(f"data set {name!r}: the split {split.name!r} is empty")
+        _check_label_maps(name, dataset, split)
     return dataset
+
+
+def _check_label_maps(name: str, dataset: Dataset, split: Split) -> None:
+    """Refuses label maps in memory with a label that is no class."""
+    records = split.records
+    if not isinstance(records, DecodedRecords) or records.labels.ndim == 1:
+        return
+    found = np.unique(records.labels).tolist()
+    for label in found:
+        if label != dataset.ignore and label >= dataset.num_classes:
+            raise ValueError(
+                f"data set {name!r}: a label map of {split.name!r} has the label"
+                f" {label}, not in [0, {dataset.num_classes}) nor ignore="
+                f"{dataset.ignore}"
+            )
 
 
 def _check_options(size: int, holdout: float, corrupt_limit: int) -> None:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from dst_jax.data.augments import Augment, moves_labels
+from dst_jax.data.augments import Augment, check_labels_move
 from dst_jax.data.label_maps import LabelMaps
 
 __all__ = ["Canvas", "Recipe"]
@@ -93,12 +93,7 @@ class Recipe:
                 f"label_maps must have the {self.num_classes} classes of the recipe,"
                 f" got {self.label_maps.num_classes}"
             )
-        for augment in self.augment:
-            if not moves_labels(augment):
-                raise ValueError(
-                    "augment must move images and label maps together, by an option"
-                    f" `fill`, got {augment!r}"
-                )
+        check_labels_move(self.augment)
 
     @property
     def ignore(self) -> int | None:

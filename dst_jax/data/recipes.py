@@ -205,12 +205,12 @@ _RECIPES = MappingProxyType(
 
 
 def names() -> tuple[str, ...]:
-    """The data sets that can be loaded.
+    """The data sets that have a recipe; `folders` can be loaded, too.
 
     >>> names()
     ('digits', 'mnist', 'cifar10', 'cifar100', 'cifar100_coarse', 'imagenette', ...)
     """
-    return (*_RECIPES, *MADE)
+    return tuple(_RECIPES)
 
 
 def recipe_of(name: str) -> Recipe:
@@ -223,9 +223,10 @@ def recipe_of(name: str) -> Recipe:
     100
     """
     if name not in _RECIPES:
+        known = (*_RECIPES, *MADE)
         raise ValueError(
-            f"data set {name!r} is not one of: {', '.join(names())}"
-            f"{checks.suggestion(name, names())}"
+            f"data set {name!r} is not one of: {', '.join(known)}"
+            f"{checks.suggestion(name, known)}"
         )
     return _RECIPES[name]
 
@@ -234,8 +235,8 @@ def find(name: str, *, argument: str = "name") -> Any:
     """A recipe by name, or any object as `module:attribute`.
 
     Args:
-      name: name from `names()`, or `module:attribute` of a `Recipe` for TFDS, a
-        `Dataset` or a function that returns one, as in `data.load`.
+      name: name from `names()`, or `folders`; or `module:attribute` of a `Recipe` for
+        TFDS, a `Dataset` or a function that returns one, as in `data.load`.
       argument: name of the caller's argument, for the message.
 
     Raises:
@@ -246,4 +247,4 @@ def find(name: str, *, argument: str = "name") -> Any:
     """
     if name in MADE:
         return checks.resolve(MADE[name], argument=argument)
-    return checks.lookup(argument, name, _RECIPES)
+    return checks.lookup(argument, name, {**_RECIPES, **MADE})

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Int32, UInt8
 
 from dst_jax.data import images
-from dst_jax.data.augments import Augment, together
+from dst_jax.data.augments import Augment, check_labels_move, together
 from dst_jax.data.corrupt import CorruptLog, CorruptRecord, reading
 from dst_jax.data.recipes import Recipe
 from dst_jax.data.transforms import centre_crop_box, random_crop_box
@@ -73,6 +73,10 @@ class DecodedRecords:
       corrupt: records that could not be decoded, by index.
       outside: label of pixels from outside the image, where there are label maps.
 
+    Raises:
+      ValueError: the label maps are not of the size of the images, `outside` is not
+        given for them, or an augmentation cannot move them.
+
     >>> images, labels = np.zeros((2, 8, 8, 1), np.uint8), np.arange(2, dtype=np.int32)
     >>> DecodedRecords(images, labels, augment=(), corrupt={}).example(1).label
     1
@@ -83,6 +87,18 @@ class DecodedRecords:
     augment: tuple[Augment, ...]
     corrupt: Mapping[int, CorruptRecord]
     outside: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.labels.ndim == 1:
+            return
+        if self.labels.shape != self.images.shape[:3]:
+            raise ValueError(
+                f"label maps must have the shape {self.images.shape[:3]} of the images,"
+                f" got {self.labels.shape}"
+            )
+        if self.outside is None:
+            raise ValueError("outside must be a label, as there are label maps")
+        check_labels_move(self.augment)
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -167,14 +167,7 @@ class Run:
         self._write(f"thresholds/{name}.json", record)
 
     def write_examples(self, name: str, record: Mapping[str, Any]) -> None:
-        """Writes examples/NAME.json, what the network at a stage's end says of images.
-
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     Run(folder).write_examples("dense", {"examples": []})
-        ...     [path.name for path in Path(folder).glob("examples/*")]
-        ['dense.json']
-        """
+        """Writes examples/NAME.json, what the network at a stage's end says."""
         self._write(f"examples/{name}.json", record)
 
     def read_examples(self, name: str) -> dict[str, Any] | None:
@@ -182,10 +175,9 @@ class Run:
 
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     run = Run(folder)
-        ...     run.write_examples("dense", {"examples": []})
-        ...     run.read_examples("dense"), run.read_examples("pruned")
-        ({'examples': []}, None)
+        ...     Run(folder).write_examples("dense", {"examples": []})
+        ...     Run(folder).read_examples("dense")
+        {'examples': []}
         """
         return self._read(f"examples/{name}.json")
 

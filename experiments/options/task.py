@@ -57,6 +57,6 @@ class TaskOptions:
         >>> from experiments.options import Config
         >>> TaskOptions(name="classify").rehearse(Config())
         Traceback (most recent call last):
-        ValueError: --task.name: task must be one of ('classification',), got ...
+        ValueError: --task.name: task must be one of ('classification', ...), got ...
         """
         self.create(config)

@@ -14,6 +14,7 @@ from dst_jax.data.augments import moves_labels, names, together
 from dst_jax.data.images import decode_pair
 from dst_jax.data.recipe import Recipe
 from dst_jax.data.recipes import recipe_of
+from dst_jax.data.records import DecodedRecords
 from dst_jax.data.segmented import crop_box
 
 
@@ -349,3 +350,39 @@ def test_folders_need_a_directory_with_files(folder, capsys):
         data.load("folders", data_dir=folder)
     assert main(["prepare", "folders"]) == 0
     assert "--data.dir" in capsys.readouterr().out
+
+
+def in_memory(labels, *, outside=255, augment=(), ignore=255):
+    """A data set from outside, of two images of 4 x 4 pixels and three classes."""
+    images = np.zeros((2, 4, 4, 3), np.uint8)
+    records = DecodedRecords(images, labels, augment, {}, outside)
+    split = data.Split("mine", records, np.arange(2), data.CorruptLog(0))
+    return data.Dataset(
+        "mine", 3, (4, 4, 3), (0.5,) * 3, (0.5,) * 3, split, None, split, ignore=ignore
+    )
+
+
+@pytest.mark.parametrize(
+    ("shape", "label", "options", "message"),
+    [
+        ((2, 4, 4), 2, {}, None),
+        ((2, 4, 4), 255, {}, None),
+        ((2, 4, 2), 0, {}, r"the shape \(2, 4, 4\) of the images, got \(2, 4, 2\)"),
+        ((2, 4, 4), 0, {"outside": None}, "outside must be a label"),
+        ((2, 4, 4), 0, {"augment": (lambda x, rng: x,)}, "augment must move"),
+        ((2, 4, 4), 3, {}, r"'mine' has the label 3, not in \[0, 3\) nor ignore=255"),
+        ((2, 4, 4), 255, {"ignore": None}, "has the label 255, .* ignore=None"),
+    ],
+)
+def test_label_maps_from_outside_are_checked(
+    monkeypatch, shape, label, options, message
+):
+    def make():
+        return in_memory(np.full(shape, label, np.uint8), **options)
+
+    monkeypatch.setattr(data, "_mine", make, raising=False)
+    if message is None:
+        assert data.load("dst_jax.data:_mine").train.example(0).label[0, 0] == label
+    else:
+        with pytest.raises(ValueError, match=message):
+            data.load("dst_jax.data:_mine")

@@ -214,7 +214,7 @@ def trained(canvases, tmp_path_factory):
         dataset=canvases,
         run=Run(tmp_path_factory.mktemp("segmented")),
         task=tasks.segmentation(11),
-        batch_size=256,
+        batch_size=64,
         eval_batch_size=128,
         console=train.Console(quiet=True),
     )

@@ -40,7 +40,7 @@ def draw(run: RunResults) -> Figure:
     >>> found = Pictures((Picture(square, square, square + 1),), 2, None)
     >>> stage = StageResults("dense", "dense baseline", {}, 8, pictures=found)
     >>> figure = draw(RunResults(Path("run"), (stage,)))
-    >>> [axes.get_title() for axes in figure.axes]
+    >>> [axes.get_title(loc="left") for axes in figure.axes]
     ['image', 'labels', 'dense baseline']
     """
     stages = _shown(run)
