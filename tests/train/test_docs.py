@@ -11,6 +11,7 @@ from dst_jax.data.recipes import recipe_of
 TEXT = (Path(__file__).parents[2] / "docs" / "segmentation.md").read_text()
 
 
+@pytest.mark.slow
 def test_the_code_runs():
     names = {}
     for block in re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL):
