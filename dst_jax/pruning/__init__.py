@@ -19,11 +19,13 @@ from dst_jax.pruning.apply_mask import (
     keeps_dense,
     sparse_params,
 )
+from dst_jax.pruning.channel_removal import KeptUnits, kept_units
 from dst_jax.pruning.description import Description, method
 from dst_jax.pruning.flops import TrainingFlops, training_flops
 from dst_jax.pruning.mask_state import MaskState
 from dst_jax.pruning.methods.ac_dc import ac_dc
 from dst_jax.pruning.methods.auto_sparse import auto_sparse
+from dst_jax.pruning.methods.chase import chase
 from dst_jax.pruning.methods.constrained_l0 import constrained_l0
 from dst_jax.pruning.methods.gap import gap, gap_copies, gap_merge
 from dst_jax.pruning.methods.gradual import (
@@ -50,6 +52,7 @@ __all__ = [
     "Changes",
     "Description",
     "Effective",
+    "KeptUnits",
     "MaskState",
     "Method",
     "SparseState",
@@ -59,6 +62,7 @@ __all__ = [
     "apply_mask",
     "at_init",
     "auto_sparse",
+    "chase",
     "constrained_l0",
     "create",
     "describe",
@@ -74,6 +78,7 @@ __all__ = [
     "halo",
     "holds",
     "keeps_dense",
+    "kept_units",
     "masks",
     "mest",
     "method",
