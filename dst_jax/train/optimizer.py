@@ -40,7 +40,8 @@ class Optimizer(Protocol):
           seed: seed of random choices; only `init` may depend on it.
 
         An optimizer that also has an argument `kernels` is given what the network's
-        trace says of its leaves, see `dst_jax.kernels`.
+        trace says of its leaves, see `dst_jax.kernels`; one with an argument `groups` a
+        function that returns the network's groups of channels, see `dst_jax.channels`.
         """
         ...
 

@@ -1,6 +1,6 @@
 """Options of the optimizer."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -18,6 +18,7 @@ from experiments.options.annotations import (
 if TYPE_CHECKING:
     import optax
 
+    from dst_jax.channels import Groups
     from dst_jax.kernels import Kernel
     from dst_jax.train.optimizer import Optimizer
     from dst_jax.typing import Mask
@@ -85,6 +86,7 @@ class OptimOptions:
         mask: "Mask",
         seed: int,
         kernels: "Mapping[str, Kernel] | None" = None,
+        groups: "Callable[[], Groups] | None" = None,
     ) -> "optax.GradientTransformation":
         from dst_jax import train
 
@@ -105,6 +107,7 @@ class OptimOptions:
                 seed=seed,
                 schedule=schedule,
                 kernels=kernels,
+                groups=groups,
             )
         return train.chain(
             schedule,

@@ -208,6 +208,7 @@ class PruneOptions:
             method=file_name(method.name),
             epochs=self.induce_epochs + self.finetune_epochs,
             optimizer=config.optim.optimizer(lr=self.lr, method=method),
+            groups=method.groups,
             **common,
         )
         return [stage]

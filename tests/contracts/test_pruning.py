@@ -101,9 +101,6 @@ MEMBERS = {
         "srigl", EXPLORE | {"output": ["fc"], "ablation": 0.9, "drop_fraction": 0.5},
         revives=True, missing=16, most=KEPT),
     "chase": Member("chase", CHASE, met=6, revives=True, falls=False, most=KEPT + 16),
-    "chase layer": Member(
-        "chase", CHASE | {"scope": "layer"}, met=6, revives=True, falls=False,
-        most=KEPT + 16),
     "ste": Member("ste", revives=True, most=KEPT),
     "sr_ste": Member(
         "sr_ste", {"structure": None}, revives=True, layers=True, most=KEPT),

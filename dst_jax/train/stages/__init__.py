@@ -8,7 +8,12 @@ from dst_jax.train.stages.dual_sparse import (
     sparsify_activations,
     sparsify_weights,
 )
-from dst_jax.train.stages.hooks import Thresholding, choose_mask, no_mask
+from dst_jax.train.stages.hooks import (
+    RemoveUnread,
+    Thresholding,
+    choose_mask,
+    no_mask,
+)
 from dst_jax.train.stages.remove_channels import (
     Distillation,
     RemoveUnits,
@@ -20,6 +25,7 @@ from dst_jax.train.unit_choice import UnitChoice
 __all__ = [
     "Distillation",
     "RemoveUnits",
+    "RemoveUnread",
     "Stage",
     "Thresholding",
     "UnitChoice",
