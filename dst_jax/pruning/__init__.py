@@ -19,7 +19,7 @@ from dst_jax.pruning.apply_mask import (
     keeps_dense,
     sparse_params,
 )
-from dst_jax.pruning.channel_removal import KeptUnits, kept_units
+from dst_jax.pruning.channel_removal import UnitsLeft, kept_units
 from dst_jax.pruning.description import Description, method
 from dst_jax.pruning.flops import TrainingFlops, training_flops
 from dst_jax.pruning.mask_state import MaskState
@@ -45,23 +45,29 @@ from dst_jax.pruning.methods.ste import ste
 from dst_jax.pruning.methods.threshold import threshold
 from dst_jax.pruning.protocol import Changes, Method, SparseState, Step
 from dst_jax.pruning.registry import create, describe, holds, names, options
-from dst_jax.pruning.statistics import statistics
+from dst_jax.pruning.statistics import (
+    channel_densities,
+    channel_statistics,
+    statistics,
+)
 from dst_jax.pruning.transform import sparsify
 
 __all__ = [
     "Changes",
     "Description",
     "Effective",
-    "KeptUnits",
     "MaskState",
     "Method",
     "SparseState",
     "Step",
     "TrainingFlops",
+    "UnitsLeft",
     "ac_dc",
     "apply_mask",
     "at_init",
     "auto_sparse",
+    "channel_densities",
+    "channel_statistics",
     "chase",
     "constrained_l0",
     "create",

@@ -19,27 +19,27 @@ from dst_jax.typing import GroupLike, Mask, Params, is_traced
 
 __all__ = [
     "ChannelRemoval",
-    "KeptUnits",
-    "UnitScore",
+    "GroupScore",
+    "UnitsLeft",
     "kept_units",
     "lowest_removed",
     "positions",
 ]
 
-UnitScore = Callable[[Params, Mapping[str, GroupLike]], Mapping[str, Array]]
+GroupScore = Callable[[Params, Mapping[str, GroupLike]], Mapping[str, Array]]
 """`(params, groups) -> {group: float[size]}`, as in `channels.scores`."""
-Keep = dict[str, Bool[Array, " units"]]
+UnitMasks = dict[str, Bool[Array, " units"]]
 """By group, for every unit whether it is kept."""
 
 
-class KeptUnits(NamedTuple):
+class UnitsLeft(NamedTuple):
     """The memory of a method that removes units of channels."""
 
-    keep: Keep
+    keep: UnitMasks
     """By group, for every unit whether it is kept."""
 
 
-def kept_units(opt_state: optax.OptState) -> Keep:
+def kept_units(opt_state: optax.OptState) -> UnitMasks:
     """The units that a method has not removed, as `channels.remove` takes them.
 
     Args:
@@ -48,10 +48,10 @@ def kept_units(opt_state: optax.OptState) -> Keep:
     Raises:
       ValueError: no method in it removes channels.
 
-    >>> kept_units((KeptUnits({"conv1": jnp.array([True, False])}),))
+    >>> kept_units((UnitsLeft({"conv1": jnp.array([True, False])}),))
     {'conv1': Array([ True, False], dtype=bool)}
     """
-    found = trees.instances(opt_state, KeptUnits)
+    found = trees.instances(opt_state, UnitsLeft)
     if not found:
         raise ValueError("opt_state must hold a method that removes channels, found 0")
     return {name: kept for memory in found for name, kept in memory.keep.items()}
@@ -88,7 +88,7 @@ class ChannelRemoval:
     interval: Any
     end: Any
     before: Any
-    score: UnitScore
+    score: GroupScore
 
     def __post_init__(self) -> None:
         checks.fraction("channel_sparsity", self.share)
@@ -110,7 +110,7 @@ class ChannelRemoval:
                 f" got {self.end}"
             )
 
-    def whole(self) -> Keep:
+    def whole(self) -> UnitMasks:
         """All units.
 
         >>> from types import SimpleNamespace
@@ -136,9 +136,9 @@ class ChannelRemoval:
         step = jnp.asarray(step)
         return ((step + self.before) % self.interval == 0) & (step < self.end)
 
-    def __call__(self, step: Step) -> Keep:
+    def __call__(self, step: Step) -> UnitMasks:
         """What is kept after a step; its memory holds what was."""
-        keep: Keep = step.memory.keep
+        keep: UnitMasks = step.memory.keep
         sizes = {name: kept.size for name, kept in keep.items()}
         total = sum(sizes.values())
         kept = sum(k.sum(dtype=jnp.int32) for k in keep.values())
@@ -158,7 +158,7 @@ class ChannelRemoval:
         )
 
 
-def positions(groups: Mapping[str, GroupLike], keep: Keep, params: Params) -> Mask:
+def positions(groups: Mapping[str, GroupLike], keep: UnitMasks, params: Params) -> Mask:
     """Bool arrays shaped like the parameters: which positions are of kept units.
 
     Args:
@@ -189,12 +189,12 @@ def positions(groups: Mapping[str, GroupLike], keep: Keep, params: Params) -> Ma
 
 def lowest_removed(
     scores: Mapping[str, jax.typing.ArrayLike],
-    keep: Keep,
+    keep: UnitMasks,
     number: jax.typing.ArrayLike,
     *,
     floors: Mapping[str, jax.typing.ArrayLike],
     key: Array,
-) -> Keep:
+) -> UnitMasks:
     """What is kept without the units of lowest score of all groups together.
 
     A group at its floor loses no more, and the next units of the others go in their

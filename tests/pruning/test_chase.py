@@ -11,7 +11,7 @@ import numpy as np
 import optax
 import pytest
 
-from dst_jax import channels, pruning
+from dst_jax import channels, kernels, pruning
 from dst_jax.pruning.channel_removal import lowest_removed
 
 jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
@@ -359,3 +359,20 @@ def test_states_without_channels_are_refused():
     state = pruning.static(optax.sgd(0.1), sparsity=0.5).init({"w": jnp.ones((2, 2))})
     with pytest.raises(ValueError, match="must hold a method that removes channels"):
         pruning.kept_units(state)
+
+
+def test_channels_are_counted_by_layer():
+    mask = np.array([[1, 0, 0, 1], [1, 0, 1, 1], [1, 0, 0, 0]], bool)
+    stack = np.stack([mask, ~mask])
+    params = {"kernel": jnp.ones(stack.shape)}
+    whole = kernels.Kernel(stack=(0,), inputs=(1,), outputs=(2,))
+    state = pruning.apply_mask(
+        {"kernel": jnp.asarray(stack)}, kernels={"kernel": whole}
+    ).init(params)
+    densities = pruning.channel_densities(state)
+    np.testing.assert_allclose(densities["kernel/0"], [1, 0, 1 / 3, 2 / 3])
+    found = pruning.channel_statistics(state)
+    for name, sparser, empty in (("kernel/0", 2, 1), ("kernel/1", 2, 1)):
+        assert found[name]["channels"] == 4
+        assert found[name]["sparser_channels"] == sparser
+        assert found[name]["empty_channels"] == empty

@@ -13,8 +13,8 @@ from dst_jax.kernels.unit_sums import mean_magnitudes
 from dst_jax.pruning import flops, schedules, scores, updates
 from dst_jax.pruning.channel_removal import (
     ChannelRemoval,
-    KeptUnits,
-    UnitScore,
+    GroupScore,
+    UnitsLeft,
     positions,
 )
 from dst_jax.pruning.description import method
@@ -55,7 +55,7 @@ def chase(
     slack: Any = 0.05,
     final_slack: Any = 0.0,
     scope: LayerOrGlobal = "global",
-    score: UnitScore | None = None,
+    score: GroupScore | None = None,
 ) -> Method:
     """Chase: explores weights of all layers together and removes channels for good.
 
@@ -132,7 +132,7 @@ def chase(
     def first(params: Params, key: Array) -> Mask:
         return updates.random_mask(params, key, sparsity, "erk")
 
-    def refresh(step: Step) -> tuple[Mask, KeptUnits]:
+    def refresh(step: Step) -> tuple[Mask, UnitsLeft]:
         keep = jax.lax.cond(
             removal.due(step.step), lambda: removal(step), lambda: step.memory.keep
         )
@@ -145,13 +145,13 @@ def chase(
             lambda: exploration(step._replace(mask=mask), allowed),
             lambda: mask,
         )
-        return mask, KeptUnits(keep)
+        return mask, UnitsLeft(keep)
 
     return Method(
         first,
         refresh,
         lambda step: removal.due(step) | exploration.due(step),
-        memory=lambda params, mask: KeptUnits(removal.whole()),
+        memory=lambda params, mask: UnitsLeft(removal.whole()),
     )
 
 
