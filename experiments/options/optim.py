@@ -48,7 +48,8 @@ class OptimOptions:
     factor: Annotated[float, POSITIVE] = 0.1
     """Factor of `step` decay."""
     warmup_epochs: Annotated[float, NOT_NEGATIVE, MOST_EPOCHS] = 0.0
-    """Linear warm-up at the start of pre-training."""
+    """Linear warm-up at the start of pre-training, or of a method of sparse training
+    where pre-training has 0 epochs."""
     clip: Annotated[float | None, POSITIVE] = None
     """Largest global gradient norm."""
     accumulate: Annotated[int, AT_LEAST_1, at_most(1_000_000)] = 1

@@ -21,10 +21,13 @@ PRESETS = {
         "cifar100_densenet121",
         "cifar100_googlenet",
         "cifar100_resnet18",
+        "cifar100_resnet50_chase",
+        "cifar100_vgg19_chase",
         "evaluate",
         "imagenet_resnet18",
         "imagenet_resnet34",
         "imagenet_resnet50",
+        "imagenet_resnet50_chase",
         "mnist_lenet5",
     )
 }
