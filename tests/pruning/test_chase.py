@@ -176,7 +176,7 @@ def test_every_step_is_that_of_the_reference(options, levels):
             removals += sum(int((keep[k] & ~left[k]).sum()) for k in GROUPS)
             keep = left
             mask = {k: mask[k] & _allowed(keep)[k] for k in SHAPES}
-        if t % o["interval"] == 0 and t < o["end"]:
+        if t % o["interval"] == 0 and t < o["end"] or t == o["explore_end"]:
             mask = _explored(moved, grads, mask, _allowed(keep), t, o)
         now = pruning.get_mask(state)
         assert now["bias"] is None
@@ -270,7 +270,7 @@ def test_the_budget_is_that_of_the_whole_network(scope):
 
 
 @pytest.mark.slow
-def test_the_bound_ends_where_no_update_follows():
+def test_the_bound_ends_where_no_regular_update_follows():
     found = _steps({"explore_end": 20, "end": 20, "interval": 6}, steps=21)
     numbers = [_active(state) for _, state, _ in found]
     assert numbers[19] > round(0.4 * TOTAL)

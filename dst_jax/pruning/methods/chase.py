@@ -74,10 +74,9 @@ def chase(
     fall on one step, the channels come first.
 
     What the authors' code leaves open: the numbers of units and of dropped weights are
-    rounded down, and the last channel step removes what is left to `s_c`. If no update
-    of weights comes from `explore_end` on, there is one at `explore_end`, so that the
-    budget holds at the end. The first mask has the exact number of weights, where the
-    code draws every weight.
+    rounded down, and the last channel step removes what is left to `s_c`. There always
+    is an update of weights at `explore_end`, from which on the budget holds. The first
+    mask has the exact number of weights, where the code draws every weight.
 
     Args:
       sparsity: sparsity of the prunable weights of the whole network, in [0, 1).
@@ -177,10 +176,9 @@ class _Exploration:
             checks.share(f"sparsity - {name}", self.sparsity - getattr(self, name))
 
     def due(self, step: Any) -> Bool[Array, ""]:
-        """Whether there is an update; one at the latest at the end of the bound."""
-        following = -(-self.explore_end // self.interval) * self.interval
-        closing = (step == self.explore_end) & (following >= self.end)
-        return schedules.every(self.interval, end=self.end)(step) | closing
+        """Whether there is an update; always where the final phase begins."""
+        regular = schedules.every(self.interval, end=self.end)(step)
+        return regular | (step == self.explore_end)
 
     def __call__(self, step: Step, allowed: Mask) -> Mask:
         """The new mask, of positions that are allowed."""

@@ -57,6 +57,7 @@ def draw(run: RunResults) -> Figure:
             for layer in own[-1]["layers"].values()
         ]
         right.plot(range(1, len(of_layers) + 1), of_layers, marker="o", label=label)
+    right.xaxis.get_major_locator().set_params(integer=True)
     left.set(title="Of all layers", xlabel="epochs since the run began")
     left.set_ylabel("of the channels, %")
     right.set(title="Sparser at the end, by layer", xlabel="layer", ylabel="%")
@@ -71,7 +72,8 @@ FIGURE = ReportFigure(
     title="Channels that are sparser than their layer",
     caption=(
         "A channel is an output of a layer. Sparser: it keeps a smaller share of its "
-        "weights than the layer. Empty: it keeps none."
+        "weights than the layer. Empty: it keeps none. Layers are in the order of "
+        "their names."
     ),
     draw=draw,
     applies=lambda run: any(map(_has_channels, run.masks)),
