@@ -176,7 +176,7 @@ def test_every_step_is_that_of_the_reference(options, levels):
             removals += sum(int((keep[k] & ~left[k]).sum()) for k in GROUPS)
             keep = left
             mask = {k: mask[k] & _allowed(keep)[k] for k in SHAPES}
-        if t % o["interval"] == 0 and t < o["end"] or t == o["explore_end"]:
+        if (t % o["interval"] == 0 and t < o["end"]) or t == o["explore_end"]:
             mask = _explored(moved, grads, mask, _allowed(keep), t, o)
         now = pruning.get_mask(state)
         assert now["bias"] is None

@@ -68,6 +68,7 @@ def test_the_report_has_the_figure_only_where_masks_were_logged(logged):
     assert "Masks of sparse training" not in report.write(path).read_text()
 
 
+@pytest.mark.slow
 def test_channels_are_drawn_where_they_were_counted(logged):
     old, new = line(0.5, 50, 10), line(1.0, 50, 10)
     for layer, sparser in zip(new["layers"].values(), (3, 6), strict=True):

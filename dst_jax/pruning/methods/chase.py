@@ -39,6 +39,7 @@ _DROPPED = (0.5, 0.005)
         "end": 1.0,
     },
     ends=["channel_end", "explore_end", "end"],
+    texts={"channel_sparsity": "0.4", "floor": "0.2"},  # the authors' for ImageNet
     dense_gradients=flops.at_updates,
 )
 def chase(

@@ -9,8 +9,8 @@ import jax
 import numpy as np
 
 from dst_jax import activations, channels
-from dst_jax.models.smaller import groups_of, labelled, smaller_network
-from dst_jax.train.channel_groups import open_groups
+from dst_jax.models.smaller import labelled, smaller_network
+from dst_jax.train.channel_groups import channel_groups, open_groups
 from dst_jax.train.stage import Hook, accepted
 from dst_jax.typing import Mask, Network, is_traced
 
@@ -101,7 +101,7 @@ class RemoveUnread:
         for leaf in filter(is_traced, jax.tree.leaves(network.mask)):
             np.asarray(leaf)  # JAX says that a value is needed
         own = labelled(network, context.example)
-        every = groups_of(own, context.example)
+        every = channel_groups(context, own)
         keep = channels.unread(network.mask, open_groups(every, self.groups))
         kept = sum(int(units.sum()) for units in keep.values())
         units = sum(units.size for units in keep.values())
@@ -115,6 +115,6 @@ class RemoveUnread:
           ValueError: no group may lose units.
         """
         own = labelled(network, context.example)
-        every = groups_of(own, context.example)
+        every = channel_groups(context, own)
         open_groups(every, self.groups)
         return jax.eval_shape(partial(smaller_network, groups=every, keep={}), own)
