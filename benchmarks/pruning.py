@@ -26,6 +26,8 @@ from dst_jax.train.optimizer import Sparsify
 from dst_jax.train.state import enter, init_network
 from dst_jax.typing import Network
 
+__all__ = ["training"]
+
 PREPROCESS = partial(data.normalise, mean=(0.5,) * 3, std=(0.25,) * 3)
 CONVOLUTIONS = [("^fc/", False)]
 
@@ -66,9 +68,9 @@ def _steps(
     inputs = {"image": jnp.asarray(images), "label": labels}
     seconds = interleaved(
         {
-            "dense": _training(model, weights, inputs),
-            "kept": _training(model, weights, inputs, _rigl(interval), at=0),
-            "updated": _training(
+            "dense": training(model, weights, inputs),
+            "kept": training(model, weights, inputs, _rigl(interval), at=0),
+            "updated": training(
                 model, weights, inputs, _rigl(interval), at=interval - 1
             ),
         },
@@ -101,14 +103,22 @@ def _rigl(interval: int, **options: Any) -> Sparsify:
     return sparsify
 
 
-def _training(
+def training(
     model: Any,
     weights: Network,
     inputs: Any,
     sparsify: Sparsify | None = None,
     at: int = 0,
 ) -> Any:
-    """Training steps, each after `at` optimizer steps as far as the method knows."""
+    """Training steps, each after `at` optimizer steps as far as the method knows.
+
+    Args:
+      model: the network.
+      weights: its weights.
+      inputs: a batch.
+      sparsify: the method; None is dense.
+      at: optimizer steps that the method counts before each.
+    """
     optimizer = chain(1e-3, weight_decay=1e-4, sparsify=sparsify)
     step = make_train_step(model, optimizer, preprocess=PREPROCESS)
     state = jax.jit(lambda w: enter(w, optimizer, jax.random.key(0)))(weights)

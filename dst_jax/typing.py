@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 
 __all__ = [
     "Axis",
+    "GroupLike",
     "Mask",
     "Model",
     "Network",
@@ -38,6 +39,26 @@ Variables = Mapping[str, Any]
 
 Rules = Sequence[tuple[str, Any]]
 """`[(regex, value), ...]` over path names such as `layer1/0/conv1/kernel`."""
+
+
+@runtime_checkable
+class GroupLike(Protocol):
+    """Channels that are removed together, as `channels.groups` finds them."""
+
+    @property
+    def size(self) -> int:
+        """How many units it has: channels, or bundles of them."""
+        ...
+
+    @property
+    def members(self) -> Sequence[Any]:
+        """`(path, axis, units)`: `units[i]` in 0..size-1, -1 for another group's."""
+        ...
+
+    @property
+    def roles(self) -> Sequence[str]:
+        """One per member: produces, scales, shifts, statistic, reads."""
+        ...
 
 
 @runtime_checkable

@@ -18,6 +18,7 @@ from dst_jax.channels.relaxed_cost import Relaxed, relaxed
 from dst_jax.channels.removal import mask, remove
 from dst_jax.channels.selection import select
 from dst_jax.channels.smaller_function import smaller
+from dst_jax.channels.unread_units import inner, unread
 
 __all__ = [
     "Folded",
@@ -31,10 +32,12 @@ __all__ = [
     "dead",
     "fold",
     "groups",
+    "inner",
     "mask",
     "relaxed",
     "remove",
     "scores",
     "select",
     "smaller",
+    "unread",
 ]

@@ -1,29 +1,16 @@
 """Which axes of which weights the gates of a group multiply."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
 
 from dst_jax import checks, trees
 from dst_jax.kernels import COLLECTIONS
-from dst_jax.typing import Params
+from dst_jax.typing import GroupLike, Params
 
 __all__ = ["GateMembers", "GroupLike", "check_fits", "members_of", "without_collection"]
 
 # The roles that gates multiply: the first of these that a group has.
 _ROLES = (("reads",), ("scales", "shifts"), ("produces", "shifts"))
-
-
-@runtime_checkable
-class GroupLike(Protocol):
-    """Channels that are removed together, as `channels.groups` finds them."""
-
-    size: int
-    """How many units it has: channels, or bundles of them."""
-    members: Sequence[Any]
-    """`(path, axis, units)`: `units[i]` in 0..size-1, -1 for another group's."""
-    roles: Sequence[str]
-    """One per member: produces, scales, shifts, statistic, reads."""
 
 
 @dataclass(frozen=True)

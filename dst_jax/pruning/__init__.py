@@ -19,12 +19,14 @@ from dst_jax.pruning.apply_mask import (
     keeps_dense,
     sparse_params,
 )
+from dst_jax.pruning.channel_removal import UnitsLeft, kept_units
 from dst_jax.pruning.description import Description, method
 from dst_jax.pruning.fan_in import scale_to_fan_in
 from dst_jax.pruning.flops import TrainingFlops, training_flops
 from dst_jax.pruning.mask_state import MaskState
 from dst_jax.pruning.methods.ac_dc import ac_dc
 from dst_jax.pruning.methods.auto_sparse import auto_sparse
+from dst_jax.pruning.methods.chase import chase
 from dst_jax.pruning.methods.constrained_l0 import constrained_l0
 from dst_jax.pruning.methods.east import east
 from dst_jax.pruning.methods.gap import gap, gap_copies, gap_merge
@@ -45,7 +47,11 @@ from dst_jax.pruning.methods.ste import ste
 from dst_jax.pruning.methods.threshold import threshold
 from dst_jax.pruning.protocol import Changes, Method, SparseState, Step
 from dst_jax.pruning.registry import create, describe, holds, names, options
-from dst_jax.pruning.statistics import statistics
+from dst_jax.pruning.statistics import (
+    channel_densities,
+    channel_statistics,
+    statistics,
+)
 from dst_jax.pruning.transform import sparsify
 
 __all__ = [
@@ -57,10 +63,14 @@ __all__ = [
     "SparseState",
     "Step",
     "TrainingFlops",
+    "UnitsLeft",
     "ac_dc",
     "apply_mask",
     "at_init",
     "auto_sparse",
+    "channel_densities",
+    "channel_statistics",
+    "chase",
     "constrained_l0",
     "create",
     "describe",
@@ -77,6 +87,7 @@ __all__ = [
     "halo",
     "holds",
     "keeps_dense",
+    "kept_units",
     "masks",
     "mest",
     "method",

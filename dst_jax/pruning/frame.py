@@ -219,7 +219,10 @@ class Frame:
         if self.method.holds:
             moves = hold(mask, moves, params)
         moved = optax.apply_updates(trees.only(mask, params), trees.only(mask, moves))
-        return now._replace(params=layout.apart(moved))
+        return now._replace(
+            params=layout.apart(moved),
+            network=partial(optax.apply_updates, params, moves),
+        )
 
     def _fresh_elsewhere(
         self, inner: optax.OptState, stays: Mask, params: Params
@@ -247,6 +250,8 @@ def _look(
         step=step,
         key=jax.random.fold_in(state.key, step),
         memory=state.memory,
+        network=lambda: params,
+        layout=layout,
     )
 
 

@@ -10,7 +10,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Int
 
 from dst_jax import trees
 from dst_jax.pruning.selection import KeptCount
@@ -80,9 +79,7 @@ def check_sizes(layers: Any) -> None:
             )
 
 
-def in_proportion(
-    sizes: Int[np.ndarray, " layers"], weights: np.ndarray, kept: KeptCount
-) -> Any:
+def in_proportion(sizes: Any, weights: Any, kept: KeptCount) -> Any:
     """`min(size, eps * weight)` with the `eps` that makes the sum `kept`, rounded.
 
     Layers fill up in the order of `weight / size`. With the first `j` of them full,
@@ -90,7 +87,7 @@ def in_proportion(
     whose next layer is not full.
 
     Args:
-      sizes: sizes of the layers, at least 1.
+      sizes: sizes of the layers, at least 1; may be traced, if `kept` is an array.
       weights: what the shares are in proportion to, above 0.
       kept: sum of the shares.
 
@@ -98,10 +95,11 @@ def in_proportion(
     [2, 4]
     """
     xp: Any = jnp if isinstance(kept, jax.Array) else np
-    order = np.argsort(-weights / sizes, kind="stable")
+    own: Any = jnp if isinstance(sizes, jax.Array) else np
+    order = own.argsort(-weights / sizes, stable=True)
     n, a = sizes[order], weights[order]
-    full = np.concatenate([[0], np.cumsum(n)[:-1]])
-    others = np.cumsum(a[::-1])[::-1]
+    full = own.cumsum(n) - n
+    others = own.cumsum(a[::-1])[::-1]
     real, whole = (np.float32, np.int32) if xp is jnp else (np.float64, np.int64)
     n_real, a, others = (xp.asarray(x, real) for x in (n, a, others))
     eps = xp.maximum(kept - full, 0).astype(real) / others
@@ -114,7 +112,7 @@ def in_proportion(
     by_remainder = xp.argsort(floor - exact)
     up = hand_out(xp.maximum(missing, 0), n - floor, by_remainder, xp)
     down = hand_out(xp.maximum(-missing, 0), floor, by_remainder[::-1], xp)
-    return (floor + up - down)[np.argsort(order)]
+    return (floor + up - down)[own.argsort(order)]
 
 
 def lift(shares: Any, floors: Any) -> Any:

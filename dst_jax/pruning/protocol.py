@@ -8,6 +8,7 @@ import optax
 from jaxtyping import Array, Bool, Int
 
 from dst_jax.pruning import masks
+from dst_jax.pruning.layer_layout import LayerLayout
 from dst_jax.typing import Mask, Params
 
 __all__ = ["Changes", "Method", "SparseState", "Step", "masked_gradients"]
@@ -31,6 +32,11 @@ class Step(NamedTuple):
     key: Array
     """A random key of this step's own."""
     memory: Any
+    network: Callable[[], Params] = dict
+    """All parameters as they are, those that are never pruned too; for a mask update
+    those after the optimizer's step. A function, as few methods ask."""
+    layout: LayerLayout = LayerLayout()
+    """How layers are made of them."""
 
 
 def masked_gradients(step: Step) -> Params:

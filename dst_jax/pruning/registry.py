@@ -9,6 +9,7 @@ from dst_jax import checks
 from dst_jax.pruning.description import Description, Factory, description_of
 from dst_jax.pruning.methods.ac_dc import ac_dc
 from dst_jax.pruning.methods.auto_sparse import auto_sparse
+from dst_jax.pruning.methods.chase import chase
 from dst_jax.pruning.methods.constrained_l0 import constrained_l0
 from dst_jax.pruning.methods.east import east
 from dst_jax.pruning.methods.gap import gap
@@ -44,6 +45,7 @@ _METHODS: dict[str, Factory] = {
     "gap": gap,
     "east": east,
     "srigl": srigl,
+    "chase": chase,
     "ste": ste,
     "sr_ste": sr_ste,
     "threshold": threshold,

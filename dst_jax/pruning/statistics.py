@@ -12,7 +12,7 @@ from dst_jax.pruning.held_masks import held, holders
 from dst_jax.pruning.integer_shares import check_sizes
 from dst_jax.pruning.protocol import SparseState
 
-__all__ = ["statistics"]
+__all__ = ["channel_densities", "channel_statistics", "statistics"]
 
 
 def statistics(opt_state: optax.OptState) -> dict[str, dict[str, Array]]:
@@ -62,6 +62,72 @@ def statistics(opt_state: optax.OptState) -> dict[str, dict[str, Array]]:
         for name, leaf in trees.named_leaves(ever).items():
             found[name]["exploration"] = _of_mask(leaf)["density"]
     return found
+
+
+def channel_densities(opt_state: optax.OptState) -> dict[str, Array]:
+    """The share of its weights that every channel keeps, by layer.
+
+    Args:
+      opt_state: state of any chain whose last link holds a mask, as for `get_mask`.
+
+    Returns:
+      By layer, `float32[outputs]`: a channel is an output of the layer.
+
+    Raises:
+      ValueError: as `statistics`.
+
+    >>> from dst_jax.pruning.apply_mask import apply_mask
+    >>> mask = {"w": jnp.array([[True, False], [True, True]])}
+    >>> channel_densities(apply_mask(mask).init({"w": jnp.ones((2, 2))}))["w"].tolist()
+    [1.0, 0.5]
+    """
+    mask, layout = held(opt_state)
+    layers = trees.named_leaves(layout.apart(mask))
+    return {k: _of_channels(m) * m.shape[-1] / m.size for k, m in layers.items()}
+
+
+def channel_statistics(opt_state: optax.OptState) -> dict[str, dict[str, Array]]:
+    """How many channels of every layer are sparser than its average, and empty.
+
+    Args:
+      opt_state: state of any chain whose last link holds a mask, as for `get_mask`.
+
+    Returns:
+      By layer, int32 counts: `channels`, its outputs; `sparser_channels`, those whose
+      density is below the layer's; `empty_channels`, those without a weight.
+
+    Raises:
+      ValueError: as `statistics`.
+
+    Reference:
+      Yin et al. 2023 (Chase, arXiv 2305.19454): under dynamic sparse training up to
+      60 % of the channels become sparser than the others.
+
+    >>> from dst_jax.pruning.apply_mask import apply_mask
+    >>> mask = {"w": jnp.array([[True, False], [True, True]])}
+    >>> found = channel_statistics(apply_mask(mask).init({"w": jnp.ones((2, 2))}))
+    >>> {k: int(n) for k, n in found["w"].items()}
+    {'channels': 2, 'sparser_channels': 1, 'empty_channels': 0}
+    """
+    mask, layout = held(opt_state)
+    layers = layout.apart(mask)
+    check_sizes(layers)
+    found = {}
+    for name, layer in trees.named_leaves(layers).items():
+        active = _of_channels(layer)
+        # In integers: no channel holds more than the layer's size over their number.
+        sparser = active * active.size < active.sum(dtype=jnp.int32)
+        found[name] = {
+            "channels": jnp.int32(active.size),
+            "sparser_channels": sparser.sum(dtype=jnp.int32),
+            "empty_channels": (active == 0).sum(dtype=jnp.int32),
+        }
+    return found
+
+
+def _of_channels(mask: Any) -> Array:
+    """The number of weights of every output."""
+    return jnp.sum(mask, axis=tuple(range(mask.ndim - 1)), dtype=jnp.int32)
 
 
 def _of_mask(mask: Any) -> dict[str, Array]:

@@ -19,8 +19,8 @@ Lines of metrics.jsonl carry `kind`: "train" (a log interval: step, epoch, loss,
 penalty terms, images_per_second, waiting) or "eval" (an epoch's end on the
 hold-out: step, epoch, the task's metrics, activation_sparsity, weight_sparsity).
 `step` counts from the stage's start, `epoch` is a float. Lines of masks.jsonl carry
-`stage`, `phase`, `step`, `epoch` and `layers`: by layer, what `pruning.statistics`
-says.
+`stage`, `phase`, `step`, `epoch` and `layers`: by layer, what `pruning.statistics` and
+`pruning.channel_statistics` say.
 
 config.json and stages/NAME.json hold the task's `name`, the `titles` of its metrics,
 the `best` one as [metric, "max" or "min"] and the `shares` among them, which are shown

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import optax
 
 from dst_jax import pruning
 from dst_jax.train import tasks
@@ -135,7 +136,7 @@ class Callbacks:
     def _log_masks(self, state: TrainState, step: int) -> None:
         measure = self._context.once(
             ("statistics",),
-            lambda: jax.jit(pruning.statistics, out_shardings=self._context.sharding),
+            lambda: jax.jit(_statistics, out_shardings=self._context.sharding),
         )
         found = jax.device_get(measure(state.opt_state))
         layers = {
@@ -170,6 +171,13 @@ class Callbacks:
             line += f"  hold-out: {best}"
             line += f", activation sparsity {metrics['activation_sparsity']:.2%}"
         self._context.console.say(line)
+
+
+def _statistics(opt_state: optax.OptState) -> dict[str, dict[str, jax.Array]]:
+    """Numbers about every layer's mask and its channels."""
+    channels = pruning.channel_statistics(opt_state)
+    layers = pruning.statistics(opt_state)
+    return {name: layer | channels[name] for name, layer in layers.items()}
 
 
 def _eval_metrics(found: Evaluation) -> dict[str, float]:

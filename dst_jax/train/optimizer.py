@@ -41,7 +41,9 @@ class Optimizer(Protocol):
 
         An optimizer that also has an argument `kernels` is given what the network's
         trace says of its leaves, see `dst_jax.kernels`; with `weights` and `trained` it
-        is given the shapes of the network's weights and of what is trained.
+        is given the shapes of the network's weights and of what is trained; with
+        `groups` a function that returns the network's groups of channels, see
+        `dst_jax.channels`.
         """
         ...
 

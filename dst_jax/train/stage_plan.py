@@ -10,7 +10,9 @@ import jax.numpy as jnp
 import optax
 
 from dst_jax import kernels, parametrisations, pruning, trees
+from dst_jax.channels import Groups
 from dst_jax.train import scheduled
+from dst_jax.train.channel_groups import channel_groups
 from dst_jax.train.context import Context
 from dst_jax.train.flops_aware import flops_aware
 from dst_jax.train.objective import Objective
@@ -89,7 +91,8 @@ def plan_stage(context: Context, stage: Stage, entered: Network) -> StagePlan:
     _check(context, stage, entered, schedules)
     entered = abstract_like(entered, context.sharding)
     found = context.kernels_of(entered)
-    make = partial(_optimizer, context, stage, steps, found)
+    groups = partial(channel_groups, context, entered)
+    make = partial(_optimizer, context, stage, steps, found, groups)
 
     def build(network: Network) -> TrainState:
         return enter(
@@ -213,6 +216,7 @@ def _optimizer(
     stage: Stage,
     steps: int,
     found: kernels.Kernels,
+    groups: Callable[[], Groups],
     network: Network,
 ) -> optax.GradientTransformation:
     """The stage's optimizer, with the mask of what is trained."""
@@ -226,7 +230,11 @@ def _optimizer(
         mask=mask,
         seed=context.stage_seed(stage.path),
         **accepted(
-            stage.optimizer, kernels=found, weights=network.params, trained=trained
+            stage.optimizer,
+            kernels=found,
+            groups=groups,
+            weights=network.params,
+            trained=trained,
         ),
     )
 

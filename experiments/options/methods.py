@@ -5,15 +5,17 @@ Whatever counts optimizer steps is written as a number of them, as a share of th
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from experiments.options.method_channels import open_groups, unit_score
 from experiments.options.texts import pairs, regex, value
 
 if TYPE_CHECKING:
     import optax
 
+    from dst_jax.channels import Groups
     from dst_jax.kernels import Kernel
     from dst_jax.pruning import Description
     from dst_jax.train.optimizer import Sparsify
@@ -88,6 +90,7 @@ class SparseMethod:
         seed: int,
         schedule: "optax.Schedule",
         kernels: "Mapping[str, Kernel] | None" = None,
+        groups: "Callable[[], Groups] | None" = None,
     ) -> "Sparsify":
         """The method around an optimizer.
 
@@ -97,6 +100,8 @@ class SparseMethod:
           seed: seed of random choices.
           schedule: learning rate, for proximal steps.
           kernels: kernels of the network; by name if None.
+          groups: returns the network's groups of channels, for a method that removes
+            channels; any will do if None.
 
         Raises:
           ValueError: an option is unknown, missing, out of range or beyond the stage.
@@ -107,7 +112,8 @@ class SparseMethod:
         >>> sparsify = rigl.around(**lengths, seed=0, schedule=lambda step: 0.1)
         >>> tx = sparsify(optax.sgd(0.1), None)
         """
-        options = self.resolved(updates=updates, per_epoch=per_epoch)
+        lengths = {"updates": updates, "per_epoch": per_epoch}
+        options = self.resolved(**lengths, groups=groups)
         for name in self.description.ends:
             if isinstance(options.get(name), int) and options[name] > updates:
                 raise ValueError(
@@ -137,17 +143,40 @@ class SparseMethod:
 
         return sparsify
 
-    def resolved(self, *, updates: int, per_epoch: float) -> dict[str, Any]:
+    @property
+    def groups(self) -> str | None:
+        """Which groups of channels lose units; None if the method removes none.
+
+        >>> parse("rigl", target=0.9).groups is None
+        True
+        """
+        return self.options.get("groups")
+
+    def resolved(
+        self,
+        *,
+        updates: int,
+        per_epoch: float,
+        groups: "Callable[[], Groups] | None" = None,
+    ) -> dict[str, Any]:
         """The options, lengths in optimizer steps.
+
+        Args:
+          updates: optimizer steps of the stage.
+          per_epoch: optimizer steps of an epoch.
+          groups: as in `around`.
 
         >>> parse("set", ["end=50%"], target=0.9).resolved(updates=9, per_epoch=3)
         {'end': 4, 'interval': 1, 'sparsity': 0.9, 'track': True}
         """
         lengths = {"updates": updates, "per_epoch": per_epoch}
-        return {
+        found = {
             name: value.steps(**lengths) if isinstance(value, Span) else value
             for name, value in self.options.items()
         }
+        if self.groups is not None:
+            found["groups"] = open_groups(self.groups, groups)
+        return found
 
 
 def parse(
@@ -162,7 +191,9 @@ def parse(
 
     Values are numbers, `true`, `false`, `none`, `75%`, `2ep`, names; for `structure`
     `2:4`, `4x1` (a block), `channel_in`, `channel_out`, `constant_fan_in`; for
-    `penalty` and `prox` a penalty's name; for `output` regexes between commas.
+    `penalty` and `prox` a penalty's name; for `output` regexes between commas. Of a
+    method that removes channels, `groups` is `inner`, `all` or a regex, and `score` a
+    name of `channels.scores`.
 
     Args:
       name: one of `pruning.names()`, or `module:attribute`.
@@ -186,6 +217,10 @@ def parse(
     options: dict[str, Any] = dict(given or {})
     options |= {option: _value(option, text) for option, text in texts_by_name.items()}
     _check_known(name, described, options)
+    if "groups" in described.options:
+        options.setdefault("groups", "inner")
+        if "score" in options:
+            options["score"] = unit_score(options["score"])
     if "prox" in options and "penalty" not in texts_by_name:
         options["penalty"] = None
     for option, share in described.lengths.items():

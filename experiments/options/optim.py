@@ -1,6 +1,6 @@
 """Options of the optimizer."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -19,6 +19,7 @@ from experiments.options.east import with_trained_sparsity
 if TYPE_CHECKING:
     import optax
 
+    from dst_jax.channels import Groups
     from dst_jax.kernels import Kernel
     from dst_jax.train.optimizer import Optimizer
     from dst_jax.typing import Mask, Params
@@ -48,7 +49,8 @@ class OptimOptions:
     factor: Annotated[float, POSITIVE] = 0.1
     """Factor of `step` decay."""
     warmup_epochs: Annotated[float, NOT_NEGATIVE, MOST_EPOCHS] = 0.0
-    """Linear warm-up at the start of pre-training."""
+    """Linear warm-up at the start of pre-training, or of a method of sparse training
+    where pre-training has 0 epochs."""
     clip: Annotated[float | None, POSITIVE] = None
     """Largest global gradient norm."""
     accumulate: Annotated[int, AT_LEAST_1, at_most(1_000_000)] = 1
@@ -88,6 +90,7 @@ class OptimOptions:
         kernels: "Mapping[str, Kernel] | None" = None,
         weights: "Params" = None,
         trained: "Params" = None,
+        groups: "Callable[[], Groups] | None" = None,
     ) -> "optax.GradientTransformation":
         from dst_jax import train
 
@@ -111,6 +114,7 @@ class OptimOptions:
                 seed=seed,
                 schedule=schedule,
                 kernels=kernels,
+                groups=groups,
             )
         return train.chain(
             schedule,

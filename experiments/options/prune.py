@@ -207,7 +207,16 @@ class PruneOptions:
         stage = stages.sparse_training(
             method=file_name(method.name),
             epochs=self.induce_epochs + self.finetune_epochs,
-            optimizer=config.optim.optimizer(lr=self.lr, method=method),
+            optimizer=config.optim.optimizer(
+                lr=self.lr, warmup_epochs=_warmup_epochs(config), method=method
+            ),
+            groups=method.groups,
             **common,
         )
         return [config.east.around(stage)]
+
+
+def _warmup_epochs(config: "Config") -> float:
+    """The warm-up of a method's stage: that of pre-training if there is none."""
+    from_scratch = "pretrain" in config.run.stages and config.pretrain.epochs == 0
+    return config.optim.warmup_epochs if from_scratch else 0.0

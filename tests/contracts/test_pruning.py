@@ -6,6 +6,7 @@ The trajectories are computed once per method and looked at by many tests.
 import functools
 import itertools
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import chex
@@ -52,6 +53,17 @@ class Member:
 
 
 EXPLORE = {"interval": 2, "end": 9}
+CHANNELS = {
+    "conv": SimpleNamespace(
+        size=6,
+        members=[("conv/kernel", 3, np.arange(6)), ("fc/kernel", 0, np.arange(6))],
+        roles=["produces", "reads"],
+    )
+}
+CHASE = {
+    "groups": CHANNELS, "channel_sparsity": 1 / 3, "floor": 0.5, "channel_interval": 3,
+    "channel_end": 6, "interval": 2, "explore_end": 6, "end": 11, "slack": 0.1,
+}  # fmt: skip
 MEMBERS = {
     "static": Member("static", met=0, layers=True, most=KEPT),
     "random": Member("random", met=0, layers=True, most=KEPT),
@@ -93,6 +105,7 @@ MEMBERS = {
     "srigl": Member(
         "srigl", EXPLORE | {"output": ["fc"], "ablation": 0.9, "drop_fraction": 0.5},
         revives=True, missing=16, most=KEPT),
+    "chase": Member("chase", CHASE, met=6, revives=True, falls=False, most=KEPT + 16),
     "ste": Member("ste", revives=True, most=KEPT),
     "sr_ste": Member(
         "sr_ste", {"structure": None}, revives=True, layers=True, most=KEPT),

@@ -8,6 +8,7 @@ pruned.
 """
 
 import functools
+from types import SimpleNamespace
 from typing import Any
 
 import equinox as eqx
@@ -265,6 +266,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "rigl": {"drop_fraction": 0.5},
     "rigl_itop": {"structure": structures.channel("out"), "drop_fraction": 0.5}
     | {"sparsity": ERK},
+    "chase": {"channel_sparsity": 0.25, "floor": 0.5, "channel_interval": 2},
     "granet": {"initial_sparsity": 0.3, "sparsity": 0.6},
     "east": {"sparsity": ERK, "period": 4, "cycles": 1, "relaxation": 1.25},
     "one_shot": {"structure": structures.channel("in"), "distribution": "uniform"},
@@ -274,8 +276,17 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "ste": {"distribution": "er", "sparsity": ERK},
 }
 # Methods that begin at random are given their first mask, and grow by gradient.
-GIVEN = ("rigl", "mest", "granet", "gap", "srigl", "east")
+GIVEN = ("rigl", "mest", "granet", "gap", "srigl", "chase", "east")
 DRAWN = ("random", "set", "rigl_itop")
+
+
+def _outputs(way: Way) -> SimpleNamespace:
+    """The outputs of both blocks' dense layers as one group, which go together."""
+    first = way.name == "equinox"
+    leaves = trees.named_leaves(way.shapes)
+    paths = dict.fromkeys(way.place(f"block{i}/fc")[0] for i in range(BLOCKS))
+    members = [(k, 0 if first else leaves[k].ndim - 1, range(WIDTH)) for k in paths]
+    return SimpleNamespace(size=WIDTH, members=members, roles=["produces"] * len(paths))
 
 
 def _create(name: str, way: Way):
@@ -286,6 +297,7 @@ def _create(name: str, way: Way):
     if name in ("sr_ste", "threshold"):
         options.pop("sparsity")
     options |= OPTIONS.get(name, {})
+    options |= {"groups": {"fc": _outputs(way)}} if name == "chase" else {}
     if name in GIVEN:
         mask = trees.named_leaves(way.put(_first(), 0))
         options["mask"] = trees.map_named(

@@ -15,12 +15,16 @@ import pytest
 from dst_jax import pruning
 
 PROGRAM = textwrap.dedent("""
-    import contextlib, json, re, sys
+    import contextlib, json, re, sys, types
     import jax, jax.numpy as jnp, optax
     from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
     from dst_jax import penalties, pruning, trees
 
+    GROUP = types.SimpleNamespace(
+        size=8, members=[("conv/kernel", 3, range(8))], roles=["produces"])
     OWN = {
+        "chase": {"groups": {"conv": GROUP}, "channel_sparsity": 0.25, "floor": 0.5,
+                  "channel_interval": 3},
         "srigl": {"output": ["rows"]},
         "threshold": {"strength": 0.5, "penalty": penalties.l1, "sparsity": 0.75},
         "gap": {"partitions": 2},

@@ -2,6 +2,7 @@
 
 import inspect
 import sys
+from types import SimpleNamespace
 
 import jax.numpy as jnp
 import optax
@@ -10,12 +11,15 @@ import pytest
 from dst_jax import pruning
 from dst_jax.pruning import flops, structures
 
+GROUP = SimpleNamespace(size=4, members=[("w", 0, range(4))], roles=["produces"])
 NEEDED = {
+    "chase": {"groups": {"w": GROUP}, "channel_sparsity": 0.5, "floor": 0.5},
     "srigl": {"output": ()},
     "threshold": {"strength": 0.1, "penalty": jnp.sum, "threshold": 0.1},
     "constrained_l0": {"dual_rate": 0.1},
 }
 GRADIENTS = {
+    "chase": 10,
     "rigl": 10,
     "rigl_itop": 10,
     "granet": 10,

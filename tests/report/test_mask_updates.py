@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from dst_jax import report
-from dst_jax.report.figures import mask_updates
+from dst_jax.report.figures import mask_updates, sparser_channels
 from dst_jax.report.load import load
 from dst_jax.runs import Run
 
@@ -66,3 +66,21 @@ def test_the_report_has_the_figure_only_where_masks_were_logged(logged):
     assert (path / "figures/masks.png").exists()
     (path / "masks.jsonl").unlink()
     assert "Masks of sparse training" not in report.write(path).read_text()
+
+
+@pytest.mark.slow
+def test_channels_are_drawn_where_they_were_counted(logged):
+    old, new = line(0.5, 50, 10), line(1.0, 50, 10)
+    for layer, sparser in zip(new["layers"].values(), (3, 6), strict=True):
+        layer |= {"channels": 10, "sparser_channels": sparser, "empty_channels": 1}
+    path = logged(old, new)
+    assert sparser_channels.share_of_channels(new) == 0.45
+    left, right = sparser_channels.draw(load(path)).axes
+    found = {li.get_label().split(", ")[-1]: li.get_xydata() for li in left.lines}
+    np.testing.assert_allclose(found["sparser"], [[7.0, 45]])
+    np.testing.assert_allclose(found["empty"], [[7.0, 10]])
+    np.testing.assert_allclose(right.lines[0].get_ydata(), [30, 60])
+    title = "Channels that are sparser than their layer"
+    assert title in report.write(path).read_text()
+    (path / "masks.jsonl").unlink()
+    assert title not in report.write(logged(old)).read_text()

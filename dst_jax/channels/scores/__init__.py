@@ -6,7 +6,6 @@ kernels that read it. A score sums over all of them, or over those with a role.
 """
 
 from dst_jax.channels.scores.map_scores import apoz, wanda
-from dst_jax.channels.scores.unit_sums import Scores
 from dst_jax.channels.scores.weight_scores import (
     bn_scale,
     fpgm,
@@ -16,6 +15,7 @@ from dst_jax.channels.scores.weight_scores import (
     taylor,
     umm,
 )
+from dst_jax.kernels.unit_sums import Scores
 
 __all__ = [
     "Scores",

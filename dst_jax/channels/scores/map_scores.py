@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Array
 
 from dst_jax.channels.groups import Groups
-from dst_jax.channels.scores.unit_sums import Scores, along, segments, summed
+from dst_jax.kernels.unit_sums import Scores, along, segments, summed
 from dst_jax.typing import Params
 
 __all__ = ["apoz", "wanda"]

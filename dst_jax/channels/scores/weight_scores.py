@@ -8,14 +8,13 @@ import numpy as np
 from jaxtyping import Array
 
 from dst_jax.channels.groups import Groups
-from dst_jax.channels.scores.unit_sums import (
+from dst_jax.kernels.unit_sums import (
     TRAINED,
     Scores,
-    along,
     leaves_of,
+    mean_magnitudes,
     missing,
     owned,
-    segments,
     summed,
 )
 from dst_jax.typing import Params
@@ -77,16 +76,7 @@ def umm(params: Params, groups: Groups) -> Scores:
     >>> umm(w, found)["a"].tolist()
     [2.0, 0.5]
     """
-    own, found = owned(params, groups), {}
-    for name, group in groups.items():
-        means = []
-        for x, axis, units in leaves_of(own, group, ("produces",)):
-            if x.ndim > 1:
-                entries = jnp.full(x.shape[axis], x.size // x.shape[axis])
-                sums = segments(along(jnp.abs(x), axis), units, group.size)
-                means.append(sums / segments(entries, units, group.size))
-        found[name] = sum(means) / len(means) if means else missing(name, "produces")
-    return found
+    return mean_magnitudes(params, groups)
 
 
 def bn_scale(params: Params, groups: Groups) -> Scores:

@@ -8,9 +8,8 @@ from matplotlib.figure import Figure
 from dst_jax.report.figures.figure import ReportFigure
 from dst_jax.report.figures.style import styled, subplots
 from dst_jax.report.run_results import RunResults
-from dst_jax.report.training_phases import Phase
 
-__all__ = ["FIGURE", "draw"]
+__all__ = ["FIGURE", "draw", "lines_of_phases"]
 
 _LAYER = "#c4c8cc"
 
@@ -34,7 +33,7 @@ def draw(run: RunResults) -> Figure:
     ([20.0], [25.0])
     """
     figure, (left, right) = subplots(10.0, 3.6, ncols=2)
-    for label, lines in _by_phase(run.phases, run.masks).items():
+    for label, lines in lines_of_phases(run).items():
         epochs = [line["epoch"] for line in lines]
         for layer in lines[-1]["layers"]:
             kept = [100 * line["layers"][layer]["density"] for line in lines]
@@ -68,15 +67,24 @@ FIGURE = ReportFigure(
 )
 
 
-def _by_phase(
-    phases: Sequence[Phase], lines: Sequence[Mapping[str, Any]]
-) -> dict[str, list[dict[str, Any]]]:
-    """The lines of each phase, with epochs since the run's start."""
+def lines_of_phases(run: RunResults) -> dict[str, list[dict[str, Any]]]:
+    """The lines about masks of each phase, with epochs since the run's start.
+
+    Args:
+      run: the run.
+
+    >>> from pathlib import Path
+    >>> from dst_jax.report.training_phases import phases
+    >>> line = {"stage": "rigl", "phase": "rigl", "epoch": 1.0, "layers": {}}
+    >>> run = RunResults(Path("run"), (), phases=phases([line]), masks=(line,))
+    >>> [line["epoch"] for line in lines_of_phases(run)["rigl"]]
+    [1.0]
+    """
     found: dict[str, list[dict[str, Any]]] = {}
-    for phase in phases:
+    for phase in run.phases:
         own = [
             {**line, "epoch": phase.start + line["epoch"]}
-            for line in lines
+            for line in run.masks
             if (line["stage"], line["phase"]) == (phase.stage, phase.name)
         ]
         if own:

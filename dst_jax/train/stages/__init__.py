@@ -15,7 +15,12 @@ from dst_jax.train.stages.east_parts import (
     plain_rectifiers,
     trained_sparsity,
 )
-from dst_jax.train.stages.hooks import Thresholding, choose_mask, no_mask
+from dst_jax.train.stages.hooks import (
+    RemoveUnread,
+    Thresholding,
+    choose_mask,
+    no_mask,
+)
 from dst_jax.train.stages.remove_channels import (
     Distillation,
     RemoveUnits,
@@ -28,6 +33,7 @@ __all__ = [
     "Distillation",
     "PhaseOut",
     "RemoveUnits",
+    "RemoveUnread",
     "Stage",
     "Thresholding",
     "UnitChoice",

@@ -1,17 +1,23 @@
-"""What stages do to a network on entry."""
+"""What stages do to a network on entry and on exit."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
-from dst_jax import activations
+import jax
+import numpy as np
+
+from dst_jax import activations, channels
+from dst_jax.models.smaller import labelled, smaller_network
+from dst_jax.train.channel_groups import channel_groups, open_groups
 from dst_jax.train.stage import Hook, accepted
-from dst_jax.typing import Mask, Network
+from dst_jax.typing import Mask, Network, is_traced
 
 if TYPE_CHECKING:
     from dst_jax.train.context import Context
 
-__all__ = ["Prune", "Thresholding", "choose_mask", "no_mask"]
+__all__ = ["Prune", "RemoveUnread", "Thresholding", "choose_mask", "no_mask"]
 
 Prune = Callable[..., Mask]
 """A mask from the weights, `(params)` or `(params, *, kernels)`."""
@@ -73,3 +79,42 @@ class Thresholding:
                 network.variables, thresholds, kind=self.kind
             )
         )
+
+
+@dataclass(frozen=True)
+class RemoveUnread:
+    """Removes the units of channels that the mask lets no weight read, on exit.
+
+    No output changes. What is removed depends on values.
+
+    Attributes:
+      groups: which groups may lose units, see `channel_groups.open_groups`.
+
+    >>> RemoveUnread().groups
+    'inner'
+    """
+
+    groups: str = "inner"
+
+    def __call__(self, network: Network, *, context: "Context") -> Network:
+        """The smaller network, with its mask."""
+        for leaf in filter(is_traced, jax.tree.leaves(network.mask)):
+            np.asarray(leaf)  # JAX says that a value is needed
+        own = labelled(network, context.example)
+        every = channel_groups(context, own)
+        keep = channels.unread(network.mask, open_groups(every, self.groups))
+        kept = sum(int(units.sum()) for units in keep.values())
+        units = sum(units.size for units in keep.values())
+        context.console.say(f"{kept} of {units} units of {len(keep)} groups stay")
+        return smaller_network(own, every, keep)
+
+    def rehearse(self, network: Network, *, context: "Context") -> Network:
+        """The shapes of a network that has lost nothing.
+
+        Raises:
+          ValueError: no group may lose units.
+        """
+        own = labelled(network, context.example)
+        every = channel_groups(context, own)
+        open_groups(every, self.groups)
+        return jax.eval_shape(partial(smaller_network, groups=every, keep={}), own)

@@ -4,7 +4,7 @@ from dst_jax.train.objective import Objective
 from dst_jax.train.optimizer import Optimizer
 from dst_jax.train.stage import Stage
 from dst_jax.train.stages.dual_sparse import title
-from dst_jax.train.stages.hooks import Prune, choose_mask, no_mask
+from dst_jax.train.stages.hooks import Prune, RemoveUnread, choose_mask, no_mask
 from dst_jax.train.terms import Term
 
 __all__ = ["sparse_training"]
@@ -19,6 +19,7 @@ def sparse_training(
     mask: Prune | None = None,
     activation: Term | None = None,
     flops_aware: bool = False,
+    groups: str | None = None,
 ) -> Stage:
     """A method of `dst_jax.pruning` in place of stage two of the paper.
 
@@ -35,6 +36,9 @@ def sparse_training(
       activation: a term over activation maps, which makes the stage
         `sparsify_jointly`; or None.
       flops_aware: as in `Stage`, for that term.
+      groups: for a method that removes channels, such as Chase: which groups lose the
+        units that no weight reads in the end, "inner", "all" or a regex. What is handed
+        on is then a smaller network with the same outputs. None removes nothing.
 
     >>> import optax
     >>> from dst_jax import pruning
@@ -52,6 +56,7 @@ def sparse_training(
         optimizer=optimizer,
         objective=Objective(terms=() if activation is None else (activation,)),
         on_entry=no_mask if mask is None else choose_mask(mask),
+        on_exit=None if groups is None else RemoveUnread(groups),
         start=start,
         flops_aware=flops_aware,
     )

@@ -5,9 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
+
 from dst_jax.models import summary
+from dst_jax.models.smaller import Smaller
 from dst_jax.runs import Run
 from dst_jax.train import Context, Stage
+from dst_jax.train.stages import RemoveUnread
 from dst_jax.typing import Network
 from experiments.grid import rows
 from experiments.grid.cells import Ends
@@ -19,6 +23,7 @@ from experiments.grid.records import Record
 from experiments.options import EastOptions
 from experiments.options.methods import SparseMethod, parse
 from experiments.options.texts import about, file_name
+from experiments.running.forward_times import relative_time
 from experiments.running.quality import quality_of
 
 __all__ = ["MethodComparison"]
@@ -54,8 +59,7 @@ class MethodComparison(Comparison):
     def measure(
         self, context: Context, cell: Stage, network: Network, ends: Ends
     ) -> dict[str, Any]:
-        """The hold-out on the end of a training, and what the training cost."""
-        del ends
+        """The hold-out on the end of a training, what it cost, and its forward time."""
         holdout = context.dataset.holdout
         found = None
         if holdout is not None:
@@ -73,11 +77,21 @@ class MethodComparison(Comparison):
                 {layer.name: layer.macs for layer in layers},
                 epochs=cell.epochs,
                 updates_per_epoch=per_epoch,
-                owners=self.parts[cell.name].owners
-                if cell.name in self.parts
-                else None,
+                owners=self.parts.get(cell.name, EastOptions()).owners,
             ),
+            "forward_time": self._forward_time(context, network, ends),
         }
+
+    def _forward_time(
+        self, context: Context, network: Network, ends: Ends
+    ) -> float | None:
+        """That of a smaller network over that of the dense one; None of another."""
+        if not isinstance(network.model, Smaller):
+            return None
+        shape = (self.options.timing_batch, *context.example.shape[1:])
+        x = jnp.zeros(shape, context.example.dtype)
+        dense = ends(_DENSE)
+        return relative_time(network, dense, x, runs=self.options.timing_runs)
 
     def line(self, record: Record) -> str:
         """The hold-out's quality and the cost of the training.
@@ -124,6 +138,13 @@ class MethodComparison(Comparison):
             warmup_epochs=optim.warmup_epochs,
             method=self.methods.get(name),
         )
-        stage = Stage(name=name, epochs=self.options.epochs, optimizer=optimizer)
+        method = self.methods.get(name)
+        groups = None if method is None else method.groups
+        stage = Stage(
+            name=name,
+            epochs=self.options.epochs,
+            optimizer=optimizer,
+            on_exit=None if groups is None else RemoveUnread(groups),
+        )
         with about(f"--methods: {self.texts.get(name, _DENSE)!r}"):
             return self.parts.get(name, EastOptions()).around(stage)

@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 from experiments.grid.options import GridOptions
 from experiments.options import Config, PretrainOptions, PruneOptions, RunOptions
 from experiments.options.annotations import (
+    AT_LEAST_1,
     FREE,
+    NOT_NEGATIVE,
+    at_most,
 )
 
 if TYPE_CHECKING:
@@ -34,6 +37,11 @@ class MethodGrid(GridOptions):
     """Peak learning rate."""
     log_every: int = 100
     """Steps between lines of metrics and of masks."""
+    timing_runs: Annotated[int, NOT_NEGATIVE, at_most(10_000), FREE] = 11
+    """Alternating runs whose median is the forward time of a network that is smaller
+    than the dense one; 0 measures none."""
+    timing_batch: Annotated[int, AT_LEAST_1, at_most(2**20), FREE] = 16
+    """Images of such a run."""
 
     def base(self) -> Config:
         """The options as every experiment has them.

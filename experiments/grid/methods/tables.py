@@ -11,11 +11,13 @@ __all__ = ["rows", "table"]
 
 _NOTE = (
     "Test set, read once per training; mean ± sample standard deviation over seeds."
-    " Sparsity: zeros of the prunable weights, shared ones at every use. MACs:"
-    " multiply-adds with kept weights over those of the dense network, for inference"
-    " without padding; in training as pruning.training_flops counts them, averaged over"
-    " the training. Time: seconds of a step over those of dense training, as measured"
-    " in this run; nothing here makes use of the zeros."
+    " Sparsity: zeros of the prunable weights that the network has, shared ones at"
+    " every use; one that lost channels has fewer zeros. MACs: multiply-adds with kept"
+    " weights over those of the dense network, for inference without padding; in"
+    " training as pruning.training_flops counts them, averaged over the training. Time:"
+    " seconds of a step over those of dense training, as measured in this run; nothing"
+    " here makes use of the zeros. Forward time: of a network that lost channels over"
+    " that of the dense one, runs taking turns."
 )
 
 
@@ -52,15 +54,24 @@ def rows(
             return float("nan")  # too short to be timed
         return reference["images_per_second"] / own
 
+    timed = any(record.get("forward_time") is not None for record in records)
+    whole = {
+        test["seed"]: _products(test, "valid") for test in matching(tests, cells[0])
+    }
+
     def row(cell: str) -> Row:
         trained, tested = matching(records, cell), matching(tests, cell)
         values = {
             "sparsity": spread(tested, lambda test: test["weight_sparsity"]),
             quality.metric.name: spread(tested, quality),
-            "inference_macs": spread(tested, _inference_share),
+            "inference_macs": spread(
+                tested, lambda test: _products(test, "by_weight") / whole[test["seed"]]
+            ),
             "training_macs": spread(trained, lambda r: r["training_macs"]),
             "step_time": spread(trained, slowdown),
         }
+        if timed:
+            values["forward_time"] = spread(trained, _forward_time)
         return make_row(cell, tested, values, method=trained[0]["method"])
 
     return [row(cell) for cell in cells]
@@ -81,6 +92,7 @@ def table(rows: Sequence[Row], quality: Quality) -> Table:
     >>> table([row], quality_of(tasks.classification())).rows
     (('rigl', '1', '50.00', '50.00', '50.00', '50.00', '0.50'),)
     """
+    timed = any("forward_time" in row for row in rows)
     lines = tuple(
         (
             row["method"],
@@ -90,6 +102,7 @@ def table(rows: Sequence[Row], quality: Quality) -> Table:
             text(row, "inference_macs"),
             text(row, "training_macs"),
             f"{row['step_time']['mean']:.2f}",
+            *([f"{row['forward_time']['mean']:.2f}"] if timed else []),
         )
         for row in rows
     )
@@ -101,11 +114,17 @@ def table(rows: Sequence[Row], quality: Quality) -> Table:
         "inference MACs %",
         "training MACs %",
         "time of a step",
+        *(["forward time"] if timed else []),
     )
     return Table("Sparse training from scratch", headings, lines, _NOTE)
 
 
-def _inference_share(test: Record) -> float:
-    counts = test["layers"]["counts"].values()
-    kept = sum(count["by_weight"] for count in counts)
-    return kept / sum(count["valid"] for count in counts)
+def _products(test: Record, kind: str) -> int:
+    """All multiplications of a kind, see `dst_jax.cost`."""
+    return sum(count[kind] for count in test["layers"]["counts"].values())
+
+
+def _forward_time(record: Record) -> float:
+    """1 of a network with all of its channels."""
+    found = record.get("forward_time")
+    return 1.0 if found is None else found

@@ -17,9 +17,14 @@ TINY = [
     *("--model.width", "0.12", "--optim.accumulate", "2"),
     *("--data.batch-size", "128"),
 ]
-METHODS = ("--methods", "sr_ste", "rigl interval=2 end=7")
+CHASE = (
+    "chase channel_sparsity=0.4 floor=0.5 interval=2 channel_interval=2 channel_end=5"
+    " explore_end=5 end=7"
+)
+METHODS = ("--methods", "sr_ste", "rigl interval=2 end=7", CHASE)
 RIGL = "rigl_interval=2_end=7"
-CELLS = ["dense", "sr_ste", RIGL]
+LEFT = CHASE.replace(" ", "_")
+CELLS = ["dense", "sr_ste", RIGL, LEFT]
 
 
 def _main(out, *more):
@@ -52,6 +57,11 @@ def test_a_row_for_dense_and_for_every_method(finished):
     # Two thirds of the products are sparse, one third dense; of a half.
     assert rows["sr_ste"]["training_macs"]["mean"] == pytest.approx(2 / 3)
     assert 0.1 < rows[RIGL]["training_macs"]["mean"] < 0.2
+    # Channels are gone; what is left has the budget of the whole network.
+    assert rows[RIGL]["forward_time"]["mean"] == 1
+    assert rows[LEFT]["forward_time"]["mean"] != 1
+    assert rows[LEFT]["sparsity"]["mean"] < 0.9
+    assert rows[LEFT]["inference_macs"]["mean"] == pytest.approx(0.1, abs=1e-3)
     assert len(CellRecords(finished / "test.jsonl").all()) == len(CELLS)
     text = (finished / "report.md").read_text()
     assert f"{100 * rows[RIGL]['top1']['mean']:.2f}" in text

@@ -24,10 +24,13 @@ PRESETS = {
         "cifar10_resnet34_east",
         "cifar100_googlenet",
         "cifar100_resnet18",
+        "cifar100_resnet50_chase",
+        "cifar100_vgg19_chase",
         "evaluate",
         "imagenet_resnet18",
         "imagenet_resnet34",
         "imagenet_resnet50",
+        "imagenet_resnet50_chase",
         "imagenet_resnet50_east",
         "mnist_lenet5",
     )

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import optax
 import pytest
 
-from dst_jax import penalties, pruning
+from dst_jax import channels, penalties, pruning
 from dst_jax.pruning import structures
 from experiments.options.methods import Span, parse
 
@@ -101,3 +101,31 @@ def test_what_ends_after_the_stage_is_refused_once_its_length_is_known():
     _around(method, updates=130)
     with pytest.raises(ValueError, match="end must be at most the 100 optimizer steps"):
         _around(method, updates=100)
+
+
+def test_a_method_that_removes_channels_is_given_their_groups():
+    def net(weights, x):
+        return x @ weights["fc0"] @ weights["fc1"] @ weights["fc2"]
+
+    shapes = {"fc0": (4, 8), "fc1": (8, 8), "fc2": (8, 2)}
+    weights = {name: jnp.ones(shape) for name, shape in shapes.items()}
+    groups = channels.groups(net)(weights, jnp.ones((1, 4)))
+    lengths = {"updates": 1000, "per_epoch": 100}
+    method = parse("chase", ["groups=1$", "score=l1", "channel_end=8ep"], target=0.5)
+    options = method.resolved(**lengths, groups=lambda: groups)
+    assert list(options["groups"]) == ["fc1"]
+    assert options["score"] is channels.scores.l1
+    assert (options["channel_end"], options["explore_end"]) == (800, 800)
+    assert (options["channel_sparsity"], options["floor"]) == (0.4, 0.2)
+    inner = parse("chase", target=0.5).resolved(**lengths, groups=lambda: groups)
+    assert list(inner["groups"]) == ["fc0", "fc1"]
+    assert parse("rigl", target=0.5).groups is None
+    for text, message in (
+        ("score=taylor", "score must be a function of weights and groups alone"),
+        ("score=l3", "score must be one of"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            parse("chase", [text], target=0.5)
+    wrong = parse("chase", ["groups=conv"], target=0.5)
+    with pytest.raises(ValueError, match="groups 'conv' are none of: fc0, fc1"):
+        wrong.resolved(**lengths, groups=lambda: groups)

@@ -9,18 +9,18 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from dst_jax import trees
-from dst_jax.channels.groups import Groups
-from dst_jax.channels.partition import Group
-from dst_jax.kernels import Kernels
-from dst_jax.typing import Params
+from dst_jax.kernels.kernel import Kernels
+from dst_jax.typing import GroupLike, Params
 
 __all__ = [
     "TRAINED",
     "Scores",
     "along",
     "leaves_of",
+    "mean_magnitudes",
     "missing",
     "owned",
+    "paths_of",
     "segments",
     "summed",
 ]
@@ -33,7 +33,7 @@ TRAINED = ("produces", "reads", "scales", "shifts")
 
 def summed(
     params: Params,
-    groups: Groups,
+    groups: Mapping[str, GroupLike],
     of: Callable[[Array], Array],
     roles: Sequence[str],
 ) -> Scores:
@@ -58,24 +58,27 @@ def summed(
     return found
 
 
-def owned(params: Params, groups: Groups) -> dict[str | None, Any]:
+def owned(params: Params, groups: Mapping[str, GroupLike]) -> dict[str | None, Any]:
     """The leaves by the path that they have in the traced argument.
 
-    >>> groups = Groups({}, shapes={"params/a": (2,)}, fixed={}, aux={})
-    >>> owned({"a": 1.0}, groups)
+    >>> from types import SimpleNamespace
+    >>> members = [("params/a", 0, [0, 1])]
+    >>> group = SimpleNamespace(size=2, members=members, roles=["reads"])
+    >>> owned({"a": 1.0}, {"a": group})
     {'params/a': 1.0}
     """
-    paths = Kernels(leaves=tuple(groups.shapes))
+    paths = paths_of(groups)
     leaves = trees.named_leaves(params)
     return {paths.owner(path): leaf for path, leaf in leaves.items()}
 
 
 def leaves_of(
-    own: Mapping[str | None, Any], group: Group, roles: Sequence[str]
+    own: Mapping[str | None, Any], group: GroupLike, roles: Sequence[str]
 ) -> Iterator[tuple[Array, int, np.ndarray]]:
     """The leaves of a group with these roles: array, axis, units.
 
-    >>> group = Group("a", 2, (("a", 0, np.array([0, 1])),), ("produces",))
+    >>> from types import SimpleNamespace
+    >>> group = SimpleNamespace(size=2, members=[("a", 0, [0, 1])], roles=["produces"])
     >>> ((_, axis, units),) = leaves_of({"a": 1.0}, group, TRAINED)
     >>> axis, units.tolist()
     (0, [0, 1])
@@ -83,6 +86,54 @@ def leaves_of(
     for (path, axis, units), role in zip(group.members, group.roles, strict=True):
         if role in roles and path in own:
             yield jnp.asarray(own[path], jnp.float32), axis, np.asarray(units)
+
+
+def paths_of(groups: Mapping[str, GroupLike]) -> Kernels:
+    """The paths of the leaves of the traced argument, which find those of other trees.
+
+    Args:
+      groups: groups by name; where they do not say the `shapes` of all leaves, as
+        `channels.groups` does, the leaves are their members.
+
+    >>> from types import SimpleNamespace
+    >>> members = [("params/a", 0, [0, 1])]
+    >>> group = SimpleNamespace(size=2, members=members, roles=["reads"])
+    >>> paths_of({"a": group}).owner("0/trace/a")
+    'params/a'
+    """
+    members = [path for group in groups.values() for path, _, _ in group.members]
+    return Kernels(leaves=tuple(getattr(groups, "shapes", dict.fromkeys(members))))
+
+
+def mean_magnitudes(params: Params, groups: Mapping[str, GroupLike]) -> Scores:
+    """Mean magnitudes of the weights that produce each unit, pruned ones counted as 0.
+
+    Args:
+      params: pytree of arrays.
+      groups: groups by name.
+
+    Raises:
+      ValueError: no kernel of a group that produces its units is in `params`.
+
+    Reference:
+      Yin et al. 2023 (Chase, arXiv 2305.19454), see `channels.scores.umm`.
+
+    >>> from types import SimpleNamespace
+    >>> group = SimpleNamespace(size=2, members=[("a", 1, [0, 1])], roles=["produces"])
+    >>> w = {"a": jnp.array([[1.0, 0.0], [3.0, 1.0]])}
+    >>> mean_magnitudes(w, {"a": group})["a"].tolist()
+    [2.0, 0.5]
+    """
+    own, found = owned(params, groups), {}
+    for name, group in groups.items():
+        means = []
+        for x, axis, units in leaves_of(own, group, ("produces",)):
+            if x.ndim > 1:
+                entries = jnp.full(x.shape[axis], x.size // x.shape[axis])
+                sums = segments(along(jnp.abs(x), axis), units, group.size)
+                means.append(sums / segments(entries, units, group.size))
+        found[name] = sum(means) / len(means) if means else missing(name, "produces")
+    return found
 
 
 def along(x: Array, axis: int) -> Array:
