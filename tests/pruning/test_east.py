@@ -140,12 +140,13 @@ def test_without_cycles_it_is_rigl_itop():
         jax.tree.map(np.testing.assert_array_equal, one, other)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "width", "layer_floor"),
     [
         ("resnet34", 0.25, 0.0),
-        pytest.param("resnet34", 1.0, 7e-5, marks=pytest.mark.slow),
-        pytest.param("resnet50", 1.0, 0.0, marks=pytest.mark.slow),
+        ("resnet34", 1.0, 7e-5),
+        ("resnet50", 1.0, 0.0),
     ],
 )
 def test_no_layer_is_empty_at_9999(name, width, layer_floor):
@@ -177,3 +178,11 @@ def test_no_layer_is_empty_at_9999(name, width, layer_floor):
 def test_bad_options_are_named(options, message):
     with pytest.raises(ValueError, match=message):
         pruning.east(optax.sgd(0.1), **OPTIONS | options)
+
+
+def test_gradients_of_all_weights_are_needed_as_often_as_masks_change():
+    every = pruning.describe("east").dense_gradient_every
+    own = OPTIONS | {"period": 3, "growth": 2.0}
+    assert [every(step, **own) for step in (3, 9, 14, 15)] == [2, 2, 2, None]
+    found = [every(step, **own, cycle_interval=1) for step in (3, 9, 10, 15)]
+    assert found == [1, 1, 2, None]

@@ -25,10 +25,29 @@ from dst_jax.typing import Mask, Params, is_traced
 __all__ = ["east", "layer_counts"]
 
 
+def _dense_gradient_every(
+    step: float,
+    *,
+    interval: int,
+    end: float,
+    period: float,
+    cycles: int = 2,
+    growth: float = 1.0,
+    cycle_interval: int | None = None,
+    **others: Any,
+) -> int | None:
+    """The interval of the updates at a step, in the cycles or after them."""
+    del others
+    in_cycles = step <= sum(period * growth**i for i in range(cycles))
+    if in_cycles and cycle_interval is not None:
+        interval = cycle_interval
+    return flops.at_updates(step, interval=interval, end=end)
+
+
 @method(
     lengths={"end": 1.0, "interval": 0.02, "period": 0.2},
     ends=["end"],
-    dense_gradients=flops.at_updates,
+    dense_gradients=_dense_gradient_every,
 )
 def east(
     *,
