@@ -212,9 +212,8 @@ def test_dyrelu_at_every_tap_and_no_new_kernel(name):
     assert jax.tree.map(jnp.shape, without) == jax.tree.map(jnp.shape, own)
 
 
-@pytest.mark.parametrize(
-    "small", ["mlp", pytest.param("resnet20", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("small", ["mlp", "resnet20"])
 def test_dyrelu_at_phase_0_is_relu_exactly(small):
     plain, shape = _small(small)
     x = jax.random.normal(jax.random.key(1), shape)
