@@ -10,6 +10,7 @@ import numpy as np
 
 from dst_jax import trees
 from dst_jax.channels.axis_units import AxisUnits, Bools, Ints
+from dst_jax.channels.gates import with_gates
 from dst_jax.channels.kept_positions import Keep, kept_positions
 from dst_jax.channels.labelling import Labelling
 from dst_jax.channels.leaf_units import leaf_units
@@ -75,6 +76,8 @@ class Groups(dict[str, Group]):
             lines.append(f"{group.name}: {group.size} units, {kind}")
             for (path, axis, _), role in zip(group.members, group.roles, strict=True):
                 lines.append(f"  {path} axis {axis} {role}")
+            if group.ungated is not None:
+                lines.append(f"  no gates: {group.ungated}")
         for (path, axis), reasons in self.fixed.items():
             lines.append(f"fixed: {path} axis {axis}: {'; '.join(map(str, reasons))}")
         return "\n".join(lines)
@@ -290,8 +293,9 @@ def _grouped(function: TracedFunction, *, has_aux: bool, split: SplitSide) -> Gr
     shapes = {path: shape_of(invars[i]) for i, path in function.paths.items()}
     found = Partition.of(start.axes, relations, components)
     needed = labelling.branches.needed(components, found.place)
+    gated = with_gates(labelling.graph, found, function.paths)
     return Groups(
-        {name: replace(g, needed=needed[name]) for name, g in found.groups.items()},
+        {name: replace(group, needed=needed[name]) for name, group in gated.items()},
         shapes=shapes,
         fixed=found.reasons(),
         aux={path: found.labels(units) for path, units in aux.items()},
