@@ -6,12 +6,13 @@ from typing import Any, Protocol, runtime_checkable
 
 from dst_jax import checks, trees
 from dst_jax.kernels import COLLECTIONS
-from dst_jax.typing import Params
+from dst_jax.typing import Params, is_traced
 
 __all__ = [
     "GateMembers",
     "GroupLike",
     "check_fits",
+    "check_positive",
     "gateable",
     "members_of",
     "without_collection",
@@ -132,6 +133,17 @@ def check_fits(groups: Iterable[GateMembers], weights: Params) -> None:
                     f"group {group.name} has {len(units)} positions on axis {axis} of"
                     f" {path}, whose shape is {shape}"
                 )
+
+
+def check_positive(name: str, value: Any) -> None:
+    """Refuses a number that is not above 0 and finite; a traced one passes.
+
+    >>> check_positive("sharpness", 0)
+    Traceback (most recent call last):
+    ValueError: sharpness must be a finite number > 0, got 0
+    """
+    if not is_traced(value) and not 0 < value < float("inf"):
+        raise ValueError(f"{name} must be a finite number > 0, got {value}")
 
 
 def without_collection(path: str) -> str:

@@ -106,15 +106,16 @@ def plan_stage(context: Context, stage: Stage, entered: Network) -> StagePlan:
         schedules=stage.schedules,
     )
     state = abstract_like(jax.eval_shape(build, entered), context.sharding)
+    trained = abstract_like(jax.eval_shape(network_at, state), context.sharding)
     return StagePlan(
         steps=steps,
         entered=entered,
         state=state,
-        trained=abstract_like(jax.eval_shape(network_at, state), context.sharding),
+        trained=trained,
         optimizer=make(entered),
         build=build,
         network_of=network_at,
-        apart=_apart(stage, state),
+        apart=_apart(stage, state, trained),
         kernels=found,
     )
 
@@ -223,8 +224,8 @@ def _optimizer(
     )
 
 
-def _apart(stage: Stage, state: TrainState) -> tuple[str, ...]:
-    if stage.on_exit is not None:
+def _apart(stage: Stage, state: TrainState, trained: Network) -> tuple[str, ...]:
+    if stage.on_exit is not None or state.model_state.keys() != {*trained.model_state}:
         return ("params", "model_state")
     through = follow(stage.parametrisation, state.opt_state)
     return () if through == parametrisations.identity else ("params",)

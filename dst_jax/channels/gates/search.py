@@ -198,9 +198,7 @@ class Search:
         self._any([[_Wanted(x, one.along)] for x in factors], operation)
         return []
 
-    def _factors(
-        self, operation: Operation
-    ) -> tuple[list[AxisUnits], list[AxisUnits]]:
+    def _factors(self, operation: Operation) -> tuple[list[AxisUnits], list[AxisUnits]]:
         """What is multiplied in a product of products, and what it is divided by."""
         factors: list[AxisUnits] = []
         divisors: list[AxisUnits] = []
