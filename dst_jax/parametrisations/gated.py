@@ -1,20 +1,14 @@
 """Channels under gates that are learned: continuous relaxation of their removal.
 
-Every unit of a group, which is one channel or several that can only be removed
-together, has one gate. In the paper (arXiv 2308.14605) it stands between BatchNorm and
-ReLU, and the last layers of all branches of a residual sum share it. Here no layer is
-added: a gate multiplies the last affine map on every path from where a channel is made
-to where it is read, which is BatchNorm's scale and bias, or kernel and bias. Where a
-channel passes several, as in a depthwise convolution between two BatchNorms, that is
-the last; where BatchNorm comes first, as in DenseNet, each of those that read the
-channel. A gate before a normalisation would be divided out again: a group that has no
-other place cannot be gated. `channels.groups` finds the places in a network's trace,
-as `Group.gates`, or says why there are none, as `Group.ungated`.
+Every unit of a group has one gate. In the paper (arXiv 2308.14605) it stands between
+BatchNorm and ReLU. Here no layer is added: a gate multiplies the last affine map on
+every path from where a channel is made to where it is read: BatchNorm's scale and bias,
+or kernel and bias. A gate before a normalisation would be divided out again: a group
+that has no other place cannot be gated. `channels.groups` finds the places in a
+network's trace, as `Group.gates`, or says why there are none, as `Group.ungated`.
 
-Of a group that was put together by hand, and says nothing of this, the gates multiply
-the input axis of every kernel that reads its channels. Where only ReLU, pooling, sums
-and concatenation are between, both are the same network. Collected activation maps are
-those behind the gate in the first case, before it in the second.
+Of a group that says nothing of this, the gates multiply the input axis of every kernel
+that reads its channels: the same network, where only ReLU and the like are between.
 """
 
 import math
@@ -39,7 +33,7 @@ from dst_jax.parametrisations.gate_members import (
     members_of,
     without_collection,
 )
-from dst_jax.typing import Mask, Params, Schedule, is_traced
+from dst_jax.typing import Mask, Params, Schedule
 
 __all__ = ["Gated", "RandomGate", "gated"]
 
@@ -151,11 +145,10 @@ class Gated:
     ) -> dict[str, Float[Array, " channels"]]:
         """The gates of every group, in [0, 1]: what a relaxed cost is a function of.
 
-        Of random gates, the medians.
-
         Args:
           trained: from `init`, after any number of steps.
-          state: read for its `step` and `scheduled`, where the sharpness follows them.
+          state: read for its `step` and `scheduled`, where the sharpness follows them;
+            of random gates, the medians are returned.
 
         >>> from types import SimpleNamespace
         >>> reads = [("fc", 0, (0, 1))]  # the rows of fc read the 2 channels
@@ -253,11 +246,9 @@ def gated(
 
         g = sigmoid(sharpness s),  with prevent_collapse  g / max g
 
-    A gate multiplies those members of its group that `Group.gates` names: the last
-    affine maps before the channel is read. Of a group that does not say, the members
-    that read the channel; where none does (queries and keys, multiplied with each
-    other), scales and shifts, or where nothing scales, the kernels that produce it and
-    shifts. The module says why.
+    A gate multiplies those members of its group that `Group.gates` names. Of a group
+    that does not say, the members that read the channel; where none does, scales and
+    shifts, or where nothing scales, the kernels that produce it and shifts.
 
     Args:
       groups: by name, as `channels.groups` returns them; a part of them will do. Paths
@@ -279,7 +270,8 @@ def gated(
 
     Raises:
       ValueError: an option is out of range, a name is unknown, a group is malformed or
-        cannot be gated; at `init`, a member is none of the weights, or its axis has another length.
+        cannot be gated; at `init`, a member is none of the weights, or has another
+        length.
 
     Reference:
       Larson et al. 2023 (continuous relaxation in structured pruning, arXiv

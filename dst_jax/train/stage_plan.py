@@ -25,6 +25,7 @@ __all__ = [
     "StagePlan",
     "abstract_hook",
     "apply_hook",
+    "completed",
     "objective_of",
     "plan_stage",
     "rehearsed_hook",
@@ -118,6 +119,13 @@ def plan_stage(context: Context, stage: Stage, entered: Network) -> StagePlan:
         apart=_apart(stage, state, trained),
         kernels=found,
     )
+
+
+def completed(stage: Stage, entered: Network, context: Context) -> Stage:
+    """The stage for the network that it trains, see `Stage.completed_by`."""
+    if stage.completed_by is None:
+        return stage
+    return stage.completed_by(stage, entered, context=context)
 
 
 def train_step(context: Context, stage: Stage, plan: StagePlan) -> TrainStep:

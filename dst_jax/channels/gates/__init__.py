@@ -1,9 +1,9 @@
-"""Where gates of the units of a group multiply: in the last affine maps before readers.
+"""Where gates of a group's units multiply: in the last affine maps before readers.
 
-A gate `g` of a unit shall make the map `x` of that unit `g x` wherever it is read, which
-is what removal does at `g = 0`. From every product, sum or reduction over the units we go
-back to the last parameters that are multiplied into `x` or added to it: kernel and bias,
-or scale and bias of a normalisation. Each of them takes the gate, once.
+A gate `g` of a unit shall make the map `x` of that unit `g x` wherever it is read,
+which is what removal does at `g = 0`. From every product, sum or reduction over the
+units we go back to the last parameters that are multiplied into `x` or added to it:
+kernel and bias, or scale and bias of a normalisation. Each takes the gate, once.
 
 A normalisation behind a gate would divide it out again. So where one has a scale, that
 takes the gate, and nothing before it may; where it has none, or its statistics read the

@@ -1,5 +1,6 @@
 """Systems as lists of stages, one file for each."""
 
+from dst_jax.train.gate_training import GateTraining
 from dst_jax.train.stage import Stage
 from dst_jax.train.stages.dual_sparse import (
     control,
@@ -9,6 +10,7 @@ from dst_jax.train.stages.dual_sparse import (
     sparsify_weights,
 )
 from dst_jax.train.stages.hooks import Thresholding, choose_mask, no_mask
+from dst_jax.train.stages.relaxation import Collapse, relaxation
 from dst_jax.train.stages.remove_channels import (
     Distillation,
     RemoveUnits,
@@ -18,7 +20,9 @@ from dst_jax.train.stages.sparse_training import sparse_training
 from dst_jax.train.unit_choice import UnitChoice
 
 __all__ = [
+    "Collapse",
     "Distillation",
+    "GateTraining",
     "RemoveUnits",
     "Stage",
     "Thresholding",
@@ -28,6 +32,7 @@ __all__ = [
     "initial",
     "no_mask",
     "pretrain",
+    "relaxation",
     "remove_channels",
     "sparse_training",
     "sparsify_activations",
