@@ -12,6 +12,7 @@ from experiments.options.model import ModelOptions
 from experiments.options.optim import OptimOptions
 from experiments.options.pretrain import PretrainOptions
 from experiments.options.prune import PruneOptions
+from experiments.options.relaxation import RelaxationOptions
 from experiments.options.run import RunOptions
 from experiments.options.stage import StageOptions
 from experiments.options.stage_names import makers
@@ -40,6 +41,7 @@ class Config:
     pretrain: PretrainOptions = field(default_factory=PretrainOptions)
     prune: PruneOptions = field(default_factory=PruneOptions)
     channels: ChannelOptions = field(default_factory=ChannelOptions)
+    relaxation: RelaxationOptions = field(default_factory=RelaxationOptions)
     activation: ActivationOptions = field(default_factory=ActivationOptions)
     stage: StageOptions = field(default_factory=StageOptions)
     init: InitOptions = field(default_factory=InitOptions)
