@@ -35,12 +35,14 @@ from experiments.options import (
 )
 
 _REMOVALS = (
+    "taylor scope=global solver=exact",
+    "taylor scope=global solver=exact distillation=20",
+    "taylor scope=global",
+    "taylor",
     "l2",
     "umm",
-    "taylor",
     "fpgm",
-    "taylor solver=exact",
-    "taylor solver=exact distillation=20",
+    "l2 scope=global",
     "l1",
     "bn_scale",
     "lamp",
@@ -78,7 +80,7 @@ PRESETS = {
     ),
     "demo": RemovalGrid(
         preset="demo",
-        removals=("l2", "taylor solver=exact"),
+        removals=("l2", "taylor scope=global solver=exact"),
         sparsity=0.6,
         seeds=(0,),
         eval_every=5,

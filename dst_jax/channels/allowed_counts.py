@@ -43,6 +43,15 @@ class AllowedCounts:
         """
         return next(n for n in self.allowed if n >= min(number, self.allowed[-1]))
 
+    def without(self, share: float) -> int:
+        """The smallest number that is allowed and leaves out at most a share of all.
+
+        >>> AllowedCounts((8, 16, 20), (2.0, 1.0, 0.0)).without(0.5)
+        16
+        """
+        size = self.allowed[-1]
+        return self.up(size - int(share * size * (1 + 1e-12)))
+
 
 def largest(
     scores: Float[np.ndarray, " units"], number: int

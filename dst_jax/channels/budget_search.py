@@ -1,5 +1,6 @@
 """How many units each group keeps under a budget, by a cost that is not linear."""
 
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -43,17 +44,52 @@ class BudgetSearch:
         Raises:
           ValueError: the least that may be kept costs more than the budget.
         """
+        self._least_fits()
+        at = [len(own.allowed) - 1 for own in self.counts.values()]
+        if self._cost(at) > self.budget:
+            at = self._linearised(at, solver or _greedy)
+            at = self._within(at)
+        return self._kept(self._filled(at))
+
+    def same_share(self) -> KeptUnits:
+        """What is kept if every group loses the same share, the least that fits.
+
+        As many more units stay as the budget allows, those that gain most for their
+        cost first.
+
+        Raises:
+          ValueError: the least that may be kept costs more than the budget.
+        """
+        self._least_fits()
+        shares = sorted(
+            {
+                1 - n / own.allowed[-1]
+                for own in self.counts.values()
+                for n in own.allowed
+            }
+        )
+        fitting = bisect_left(
+            shares,
+            True,
+            key=lambda share: self._cost(self._without(share)) <= self.budget,
+        )
+        return self._kept(self._filled(self._without(shares[fitting])))
+
+    def _without(self, share: float) -> list[int]:
+        """What every group keeps without a share of its units."""
+        kept = (own.without(share) for own in self.counts.values())
+        return [
+            own.allowed.index(number)
+            for own, number in zip(self.counts.values(), kept, strict=True)
+        ]
+
+    def _least_fits(self) -> None:
         least = self._cost([0] * len(self.scores))
         if not least <= self.budget:
             raise ValueError(
                 f"budget must be at least {least}, the cost of the least that may be"
                 f" kept, got {self.budget}"
             )
-        at = [len(own.allowed) - 1 for own in self.counts.values()]
-        if self._cost(at) > self.budget:
-            at = self._linearised(at, solver or _greedy)
-            at = self._within(at)
-        return self._kept(self._filled(at))
 
     def _linearised(self, at: list[int], solver: Solver) -> list[int]:
         """Solved again at its own result, until that does not change."""

@@ -45,9 +45,12 @@ def select(
         exceed it.
       solver: function `(loss, cost, *, budget) -> choice`, such as
         `allocation.exact`, which decides how many units each group keeps; by default
-        the units with the least score for their cost go first.
+        the units with the least score for their cost go first. That is meant for
+        scores that add up, such as `scores.taylor`: norms of weights empty the groups
+        whose units cost most.
       scope: whether a ratio holds for all units together, "global", or for each group
-        on its own, "group".
+        on its own, "group"; with a budget, whether `solver` shares it out, or every
+        group loses the same share.
       floor: units that every group keeps at least: a number, a share, or a number for
         each of some groups by name.
       multiple_of: number that divides how many a group keeps.
@@ -57,8 +60,8 @@ def select(
 
     Raises:
       ValueError: not exactly one of `ratio`, `threshold` and `budget` is given, one is
-        out of range, a score is not finite or has another length than its group, or no
-        choice meets the budget.
+        out of range, a solver is given where groups lose the same share, a score is not
+        finite or has another length than its group, or no choice meets the budget.
 
     >>> import jax.numpy as jnp
     >>> from dst_jax import channels
@@ -90,6 +93,10 @@ def select(
         if cost is None:
             raise ValueError("budget needs cost, a function of what is kept")
         search = BudgetSearch(values, counts, cost, float(budget or 0))
+        if scope == "group":
+            if solver is not None:
+                raise ValueError(f"solver is for scope 'global', got {solver}")
+            return search.same_share()
         return search.solved(solver)
     return {name: largest(x, counts[name].up(kept[name])) for name, x in values.items()}
 

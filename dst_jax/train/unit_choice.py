@@ -37,8 +37,10 @@ class UnitChoice:
       budget: share of the cost that may be left, in (0, 1].
       cost: cost of the budget, "multiplications" or "parameters".
       score: a name of `channels.scores`, `module:attribute`, or a function.
-      scope: whether a ratio holds for all units together, "global", or for each group
-        on its own, "group".
+      scope: "group", every group loses the same share, or "global": a ratio holds for
+        all units together, a budget is shared out between groups by `solver`. That is
+        meant for scores that add up, "taylor": norms of weights empty the groups whose
+        units cost most.
       floor: units that every group keeps at least: a number, or a share. A group that
         has fewer keeps all.
       multiple_of: number that divides how many units a group keeps.
@@ -58,7 +60,7 @@ class UnitChoice:
     budget: float | None = None
     cost: str = "multiplications"
     score: str | UnitScore = "l2"
-    scope: str = "global"
+    scope: str = "group"
     floor: int | float = 1
     multiple_of: int = 1
     solver: str | Callable[..., Any] = "greedy"
@@ -85,7 +87,8 @@ class UnitChoice:
         checks.at_least("multiple_of", self.multiple_of, 1)
         object.__setattr__(self, "rules", tuple(map(tuple, self.rules)))
         unit_score(self.score)
-        self._solver()
+        if self._solver() is not None and self.scope == "group":
+            raise ValueError(f"solver is for scope 'global', got {self.solver!r}")
 
     def open_to(self, groups: Groups) -> Groups:
         """The groups of which units may be removed.
@@ -163,6 +166,7 @@ class UnitChoice:
             budget=1 - (1 - float(self.budget or 0)) * done,
             cost=self._cost(network, groups, example),
             solver=self._solver(),
+            scope=self.scope,
             **options,
         )
 

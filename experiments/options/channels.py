@@ -45,9 +45,11 @@ class ChannelOptions:
     """What keeps units: a name of channels.scores, or MODULE:ATTRIBUTE. taylor takes
     gradients over the training set, apoz and wanda activation maps."""
     solver: str = "greedy"
-    """What shares a budget out between groups: greedy, exact, or MODULE:ATTRIBUTE."""
-    scope: Literal["global", "group"] = "global"
-    """Whether a ratio holds for all units together or for each group."""
+    """With scope global, what shares a budget out: greedy, exact, MODULE:ATTRIBUTE."""
+    scope: Literal["group", "global"] = "group"
+    """group: every group loses the same share. global: a ratio is of all units
+    together, and a budget is shared out by the solver; meant for scores that add up
+    (taylor), as norms of weights empty the groups whose units cost most."""
     floor: Annotated[float, NOT_NEGATIVE] = 1
     """Units that every group keeps at least; below 1 a share of them."""
     multiple_of: Annotated[int, AT_LEAST_1, at_most(2**20)] = 1

@@ -147,6 +147,54 @@ def test_a_budget_is_met_within_one_unit(small, solver, share):
             assert cost({**kept, name: more}) > budget
 
 
+@pytest.mark.parametrize("multiple_of", [1, 2])
+@pytest.mark.parametrize("share", [0.4, 0.6, 0.8])
+def test_every_group_loses_the_same_share_for_a_budget(small, share, multiple_of):
+    _, _, groups = small
+    scores = {"a": np.arange(6.0) * 1e6, "b": np.arange(5.0)}
+
+    def cost(keep):  # units of "a" cost most
+        sizes = {name: group.size for name, group in groups.items()}
+        kept = {name: int(np.sum(keep[name])) for name in keep}
+        a, b = (sizes | kept)["a"], (sizes | kept)["b"]
+        return 1000 * a + a * b + b
+
+    options = {"scope": "group", "multiple_of": multiple_of}
+    budget = share * cost({})
+    kept = channels.select(scores, groups, budget=budget, cost=cost, **options)
+    assert cost(kept) <= budget
+    # Of all shares that fit the least is found: a smaller one costs too much; and what
+    # is left of the budget is filled up.
+    counts = [int(own.sum()) for own in kept.values()]
+    for lost in np.linspace(0, 1, 201):
+        allowed = [
+            [n for n in {*range(multiple_of, size, multiple_of), size}]
+            for size in (6, 5)
+        ]
+        every = [
+            min(n for n in own if n >= min(max(own[-1] - int(lost * size), 1), size))
+            for own, size in zip(map(sorted, allowed), (6, 5), strict=True)
+        ]
+        a, b = every
+        if 1000 * a + a * b + b <= budget:
+            assert all(x >= y for x, y in zip(counts, every, strict=True))
+            break
+    assert kept["a"].tolist() == sorted(kept["a"].tolist())
+
+
+def test_a_solver_shares_out_between_groups_only(small):
+    _, _, groups = small
+    with pytest.raises(ValueError, match="solver is for scope 'global'"):
+        channels.select(
+            {"a": np.ones(6)},
+            groups,
+            budget=1.0,
+            cost=lambda keep: 1.0,
+            scope="group",
+            solver=allocation.greedy,
+        )
+
+
 def test_a_budget_beats_nothing_that_brute_force_finds(small):
     """For a cost that is linear, what is lost is the least."""
     _, _, groups = small

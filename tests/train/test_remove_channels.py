@@ -263,9 +263,17 @@ def test_steps_end_where_one_step_does(network, context, scope):
 
 
 @pytest.mark.parametrize("cost", ["multiplications", "parameters"])
-@pytest.mark.parametrize("solver", ["greedy", "exact", "dst_jax.allocation:greedy"])
-def test_a_budget_is_of_the_whole_network(network, context, cost, solver):
-    choice = UnitChoice(budget=0.3, cost=cost, solver=solver, rules=[("fc2", True)])
+@pytest.mark.parametrize(
+    ("scope", "solver"),
+    [
+        *(("global", "greedy"), ("global", "exact"), ("group", "greedy")),
+        ("global", "dst_jax.allocation:greedy"),
+    ],
+)
+def test_a_budget_is_of_the_whole_network(network, context, cost, scope, solver):
+    choice = UnitChoice(
+        budget=0.3, cost=cost, scope=scope, solver=solver, rules=[("fc2", True)]
+    )
     current = network
     for done in (0.5, 1.0):
         groups = groups_of(current, context.example)
@@ -301,6 +309,7 @@ def test_rules_leave_groups_whole(network, context):
         ({"budget": 0.0}, r"budget must be in \(0, 1\]"),
         ({"ratio": 0.5, "score": "taylr"}, "did you mean 'taylor'"),
         ({"ratio": 0.5, "solver": "exakt"}, "did you mean 'exact'"),
+        ({"budget": 0.5, "solver": "exact"}, "solver is for scope 'global', got 'ex"),
         ({"ratio": 0.5, "cost": "bytes"}, "cost must be one of"),
         ({"ratio": 0.5, "floor": -1}, "floor must be"),
         ({"ratio": 0.5, "floor": 1.5}, r"floor must be in \[0, 1\]"),
