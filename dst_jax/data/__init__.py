@@ -13,8 +13,10 @@ from dst_jax.data.corrupt import CorruptLog, CorruptRecord
 from dst_jax.data.datasets import Dataset, Split, load
 from dst_jax.data.evaluation import EvalBatch, eval_batches
 from dst_jax.data.fingerprint import fingerprint
+from dst_jax.data.label_maps import LabelMaps
 from dst_jax.data.loader import steps_per_epoch, train_iterator
 from dst_jax.data.recipes import names
+from dst_jax.data.records import Example
 from dst_jax.data.transforms import normalise
 
 __all__ = [
@@ -22,6 +24,8 @@ __all__ = [
     "CorruptRecord",
     "Dataset",
     "EvalBatch",
+    "Example",
+    "LabelMaps",
     "Split",
     "augments",
     "eval_batches",

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from dst_jax.data.prepare import prepare
-from dst_jax.data.recipes import names
+from dst_jax.data.recipes import MADE, names
 
 __all__ = ["main"]
 
@@ -26,7 +26,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     if folder is None:
-        print(f"{options.name} needs no preparation: it comes with scikit-learn")
+        where = (
+            "name the folder with --data.dir"
+            if options.name in MADE
+            else "it comes with scikit-learn"
+        )
+        print(f"{options.name} needs no preparation: {where}")
     else:
         print(f"{options.name} is ready in {folder}")
     return 0

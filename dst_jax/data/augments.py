@@ -1,5 +1,7 @@
 """Augmentations of uint8 images by name; each takes a `numpy.random.Generator`."""
 
+import copy
+import inspect
 import math
 from collections.abc import Callable, Sequence
 
@@ -9,9 +11,20 @@ from PIL import Image
 
 from dst_jax import checks
 
-__all__ = ["Augment", "affine", "by_names", "flip", "names", "pad_crop"]
+__all__ = [
+    "Augment",
+    "affine",
+    "by_names",
+    "check_labels_move",
+    "flip",
+    "moves_labels",
+    "names",
+    "pad_crop",
+    "together",
+]
 
-Augment = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+Augment = Callable[..., np.ndarray]
+"""`(image, rng) -> image`; one that also moves label maps has an option `fill`."""
 
 _ROTATION = 10.0
 _SCALE = 0.1
@@ -19,7 +32,10 @@ _SHIFT = 1 / 14
 
 
 def pad_crop(
-    image: UInt8[np.ndarray, "h w c"], rng: np.random.Generator
+    image: UInt8[np.ndarray, "h w c"],
+    rng: np.random.Generator,
+    *,
+    fill: int | None = None,
 ) -> UInt8[np.ndarray, "h w c"]:
     """The image, shifted at random by up to an eighth of its sides and padded with 0.
 
@@ -28,6 +44,7 @@ def pad_crop(
     Args:
       image: image, uint8[h, w, c].
       rng: generator of the two shifts, each uniform in [-side // 8, side // 8].
+      fill: label of pixels from outside, where the image is a label map.
 
     Returns:
       uint8[h, w, c].
@@ -39,7 +56,8 @@ def pad_crop(
     """
     height, width, channels = image.shape
     pad_y, pad_x = height // 8, width // 8
-    padded = np.zeros((height + 2 * pad_y, width + 2 * pad_x, channels), np.uint8)
+    shape = (height + 2 * pad_y, width + 2 * pad_x, channels)
+    padded = np.full(shape, fill or 0, np.uint8)
     padded[pad_y : pad_y + height, pad_x : pad_x + width] = image
     top = int(rng.integers(2 * pad_y + 1))
     left = int(rng.integers(2 * pad_x + 1))
@@ -47,19 +65,31 @@ def pad_crop(
 
 
 def flip(
-    image: UInt8[np.ndarray, "h w c"], rng: np.random.Generator
+    image: UInt8[np.ndarray, "h w c"],
+    rng: np.random.Generator,
+    *,
+    fill: int | None = None,
 ) -> UInt8[np.ndarray, "h w c"]:
     """The image, mirrored left to right with probability 1/2.
+
+    Args:
+      image: image, uint8[h, w, c].
+      rng: generator of the choice.
+      fill: label of pixels from outside, of which a mirror image has none.
 
     >>> image = np.array([[[1], [2]]], np.uint8)
     >>> flip(image, np.random.default_rng(0))[0, :, 0].tolist()
     [1, 2]
     """
+    del fill
     return image[:, ::-1] if rng.random() < 0.5 else image
 
 
 def affine(
-    image: UInt8[np.ndarray, "h w c"], rng: np.random.Generator
+    image: UInt8[np.ndarray, "h w c"],
+    rng: np.random.Generator,
+    *,
+    fill: int | None = None,
 ) -> UInt8[np.ndarray, "h w c"]:
     """The image, slightly rotated, scaled and shifted at random, and padded with 0.
 
@@ -70,6 +100,8 @@ def affine(
     Args:
       image: grey or RGB image, uint8[h, w, c].
       rng: generator of angle, scale and both shifts.
+      fill: label of pixels from outside, where the image is a label map: each pixel of
+        the result then has the label of the nearest one.
 
     Returns:
       uint8[h, w, c].
@@ -90,7 +122,8 @@ def affine(
         (width, height),
         Image.Transform.AFFINE,
         (cos, sin, from_x, -sin, cos, from_y),
-        Image.Resampling.BILINEAR,
+        Image.Resampling.BILINEAR if fill is None else Image.Resampling.NEAREST,
+        fillcolor=fill,
     )
     return np.asarray(moved).reshape(image.shape)
 
@@ -123,3 +156,59 @@ def by_names(wanted: Sequence[str]) -> tuple[Augment, ...]:
                 f"{checks.suggestion(name, _AUGMENTS)}"
             )
     return tuple(_AUGMENTS[name] for name in wanted)
+
+
+def moves_labels(augment: Augment) -> bool:
+    """Whether an augmentation also moves label maps: it has an option `fill`.
+
+    >>> moves_labels(flip), moves_labels(lambda image, rng: image)
+    (True, False)
+    """
+    return "fill" in inspect.signature(augment).parameters
+
+
+def check_labels_move(augments: Sequence[Augment]) -> None:
+    """Refuses augmentations that would move an image away from its label map.
+
+    Raises:
+      ValueError: one has no option `fill`.
+
+    >>> check_labels_move([lambda image, rng: image])
+    Traceback (most recent call last):
+    ValueError: augment must move images and label maps together, by an option `fill`...
+    """
+    for augment in augments:
+        if not moves_labels(augment):
+            raise ValueError(
+                "augment must move images and label maps together, by an option"
+                f" `fill`, got {augment!r}"
+            )
+
+
+def together(
+    augments: Sequence[Augment],
+    image: UInt8[np.ndarray, "h w c"],
+    labels: UInt8[np.ndarray, "h w"],
+    rng: np.random.Generator,
+    *,
+    fill: int,
+) -> tuple[UInt8[np.ndarray, "h w c"], UInt8[np.ndarray, "h w"]]:
+    """An image and its label map, moved alike: both see the same random numbers.
+
+    Args:
+      augments: augmentations that move labels, applied in order.
+      image: image, uint8[h, w, c].
+      labels: label of each pixel, uint8[h, w].
+      rng: generator, as each augmentation takes it.
+      fill: label of pixels from outside the image.
+
+    >>> image, rng = np.array([[[1], [2]]], np.uint8), np.random.default_rng(2)
+    >>> moved, labels = together([flip], image, image[:, :, 0], rng, fill=255)
+    >>> moved[0, :, 0].tolist(), labels[0].tolist()
+    ([2, 1], [2, 1])
+    """
+    for augment in augments:
+        same = copy.deepcopy(rng)
+        image = augment(image, rng)
+        labels = augment(labels[:, :, None], same, fill=fill)[:, :, 0]
+    return image, labels

@@ -10,15 +10,15 @@ import numpy as np
 from jaxtyping import Int
 
 from dst_jax import checks
-from dst_jax.data import augments, sources
+from dst_jax.data import augments
 from dst_jax.data.corrupt import CorruptLog, CorruptRecord
-from dst_jax.data.digits import load_digits
 from dst_jax.data.images import MAX_PIXELS
+from dst_jax.data.opening import OpenRecords, open_records
 from dst_jax.data.options import check_range
-from dst_jax.data.recipes import Recipe, find, recipe_of
-from dst_jax.data.records import EncodedRecords, Example, Records, decode_all
+from dst_jax.data.recipes import MADE, Recipe, find, recipe_of
+from dst_jax.data.records import DecodedRecords, Example, Records
 
-__all__ = ["Dataset", "Split", "load", "outside_arguments"]
+__all__ = ["Dataset", "Split", "assemble", "load", "outside_arguments"]
 
 _HOLDOUT_SEED = 0
 
@@ -75,6 +75,7 @@ class Dataset:
       holdout: part of the training split set aside for choices; None without one.
       test: split to report on.
       origin: version and digest of a prepared set, for `fingerprint`; may be empty.
+      ignore: label of pixels that do not count; None where there are none.
     """
 
     name: str
@@ -86,6 +87,7 @@ class Dataset:
     holdout: Split | None
     test: Split
     origin: Mapping[str, str] = field(default_factory=dict)
+    ignore: int | None = None
 
 
 def load(
@@ -131,7 +133,7 @@ def load(
     >>> dataset.image_shape
     (16, 16, 1)
     """
-    recipe = find(name) if ":" in name else recipe_of(name)
+    recipe = find(name) if ":" in name or name in MADE else recipe_of(name)
     if not isinstance(recipe, Recipe):
         options = {
             "data_dir": data_dir,
@@ -150,8 +152,39 @@ def load(
     _check_options(size, fraction, corrupt_limit)
     check_range("max_pixels", max_pixels, 1)
     log = CorruptLog(corrupt_limit)
-    train, test, origin = _open(name, recipe, data_dir, size, log, max_pixels)
-    kept, apart = _hold_out(len(train), fraction)
+    opened = open_records(
+        name, recipe, data_dir=data_dir, size=size, log=log, max_pixels=max_pixels
+    )
+    return assemble(name, recipe, opened, size=size, holdout=fraction, log=log)
+
+
+def assemble(
+    name: str,
+    recipe: Recipe,
+    opened: OpenRecords,
+    *,
+    size: int,
+    holdout: float,
+    log: CorruptLog,
+) -> Dataset:
+    """A data set from its records, a part of the training split set aside.
+
+    Args:
+      name: name of the data set.
+      recipe: its recipe.
+      opened: the records of its two splits.
+      size: side of the images in pixels.
+      holdout: fraction of the training split that is set aside, in [0, 1).
+      log: log of its corrupt records.
+
+    >>> from dst_jax.data.opening import open_records
+    >>> recipe, log = recipe_of("digits"), CorruptLog(limit=0)
+    >>> opened = open_records("digits", recipe, size=8, log=log)
+    >>> assemble("digits", recipe, opened, size=8, holdout=0.0, log=log).image_shape
+    (8, 8, 1)
+    """
+    train, test = opened.train, opened.test
+    kept, apart = _hold_out(len(train), holdout)
     return Dataset(
         name=name,
         num_classes=recipe.num_classes,
@@ -161,7 +194,8 @@ def load(
         train=Split(f"{name} train", train, kept, log),
         holdout=Split(f"{name} holdout", train, apart, log) if len(apart) else None,
         test=Split(f"{name} test", test, np.arange(len(test)), log),
-        origin=origin,
+        origin=opened.origin,
+        ignore=recipe.ignore,
     )
 
 
@@ -201,50 +235,29 @@ def _from_outside(name: str, found: Any, options: Mapping[str, Any]) -> Dataset:
     for split in (dataset.train, dataset.test):
         if not len(split):
             raise ValueError(f"data set {name!r}: the split {split.name!r} is empty")
+        _check_label_maps(name, dataset, split)
     return dataset
+
+
+def _check_label_maps(name: str, dataset: Dataset, split: Split) -> None:
+    """Refuses label maps in memory with a label that is no class."""
+    records = split.records
+    if not isinstance(records, DecodedRecords) or records.labels.ndim == 1:
+        return
+    found = np.unique(records.labels).tolist()
+    for label in found:
+        if label != dataset.ignore and label >= dataset.num_classes:
+            raise ValueError(
+                f"data set {name!r}: a label map of {split.name!r} has the label"
+                f" {label}, not in [0, {dataset.num_classes}) nor ignore="
+                f"{dataset.ignore}"
+            )
 
 
 def _check_options(size: int, holdout: float, corrupt_limit: int) -> None:
     check_range("image_size", size, 1)
     checks.fraction("holdout", holdout)
     check_range("corrupt_limit", corrupt_limit, 0)
-
-
-def _open(
-    name: str,
-    recipe: Recipe,
-    data_dir: str | os.PathLike[str] | None,
-    size: int,
-    log: CorruptLog,
-    max_pixels: int,
-) -> tuple[Records, Records, dict[str, str]]:
-    """The records of the training and the test split, and where they come from."""
-    if recipe.tfds is None:
-        if ":" in name:
-            raise ValueError(
-                f"the recipe {name} must name a set of TFDS, got tfds=None"
-            )
-        return *load_digits(recipe, size=size), {}
-    builder = sources.find(name, recipe, data_dir)
-
-    def records(split: str) -> Records:
-        source = sources.open_split(builder, split)
-        label = f"{name} {split}"
-        if recipe.photographs:
-            return EncodedRecords(
-                label, source, recipe.num_classes, size, recipe.augment, max_pixels
-            )
-        return decode_all(
-            source,
-            name=label,
-            recipe=recipe,
-            size=size,
-            log=log,
-            max_pixels=max_pixels,
-        )
-
-    train, test = records(recipe.train_split), records(recipe.test_split)
-    return train, test, sources.origin(builder)
 
 
 def _hold_out(n: int, fraction: float) -> tuple[np.ndarray, np.ndarray]:

@@ -25,13 +25,13 @@ class EvalBatch(NamedTuple):
 
     Attributes:
       image: images, uint8[b, h, w, c].
-      label: labels, int32[b].
+      label: labels, int32[b]; int32[b, h, w] where each pixel has one.
       sharded: Whether the processes hold different parts of a global batch; otherwise
         all of them hold the same examples.
     """
 
     image: UInt8[np.ndarray, "b h w c"]
-    label: Int32[np.ndarray, " b"]
+    label: Int32[np.ndarray, "b *map"]
     sharded: bool
 
 

@@ -9,17 +9,18 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Integer, UInt8
 from PIL import Image, JpegImagePlugin, PngImagePlugin, UnidentifiedImageError
 
 from dst_jax.data.transforms import Box
 
-__all__ = ["MAX_PIXELS", "decode", "decode_crop", "resize"]
+__all__ = ["MAX_PIXELS", "decode", "decode_crop", "decode_pair", "resize"]
 
 MAX_PIXELS = 2**26
 """Default limit: such an image takes 0.2 GB in RGB, in every thread that reads."""
 
 _MODES = {1: "L", 3: "RGB"}
+_STRETCHED = {"L;2": 85, "L;4": 17}
 # Pillow's own `Image.open` warns of a large image, or refuses it, by limits of the
 # whole process; these do not.
 _FORMATS = {
@@ -88,13 +89,55 @@ def decode_crop(
     (8, 8, 3)
     """
     with _open(encoded, max_pixels) as image:
+        return _cropped(image, choose_box(*image.size), size, "RGB", draft=draft)
+
+
+def decode_pair(
+    encoded: bytes,
+    encoded_labels: bytes,
+    choose_box: Callable[[int, int], Box],
+    *,
+    size: int,
+    channels: int = 3,
+    draft: bool = False,
+    max_pixels: int = MAX_PIXELS,
+) -> tuple[UInt8[np.ndarray, "size size c"], Integer[np.ndarray, "size size"]]:
+    """A box of an image and of its label map, both resized to `size x size`.
+
+    The image is resized as by `decode_crop`. Each pixel has the label of the nearest
+    one of the map: the grey value or the index in the palette, of 1 to 16 bits.
+
+    Args:
+      encoded: bytes of the image, PNG or JPEG.
+      encoded_labels: bytes of the label map, PNG.
+      choose_box: function `(width, height) -> box` of the image's size in pixels.
+      size: side of the results in pixels.
+      channels: number of channels of the image, 1 for grey, 3 for RGB.
+      draft: Whether JPEG may decode at a smaller size, as in `decode_crop`.
+      max_pixels: the largest number of pixels that is decoded.
+
+    Raises:
+      PIL.UnidentifiedImageError: a file is neither PNG nor JPEG.
+      ValueError: the label map has another size than the image, or is no PNG of one
+        channel; or there are more than `max_pixels` pixels.
+
+    >>> files = io.BytesIO(), io.BytesIO()
+    >>> for file, mode in zip(files, ("RGB", "L")):
+    ...     Image.new(mode, (4, 2), 3 if mode == "L" else "white").save(file, "png")
+    >>> image, labels = decode_pair(
+    ...     *(file.getvalue() for file in files), lambda w, h: (0, 0, w, h), size=8)
+    >>> image.shape, labels.shape, labels[0, 0].item()
+    ((8, 8, 3), (8, 8), 3)
+    """
+    with _open(encoded, max_pixels) as image, _open(encoded_labels, max_pixels) as own:
+        if own.size != image.size:
+            raise ValueError(
+                f"label map of {own.width} x {own.height} pixels is not of the size of"
+                f" its image, {image.width} x {image.height}"
+            )
         box = choose_box(*image.size)
-        if draft:
-            box = _draft(image, box, size)
-        resized = _converted(image, "RGB").resize(
-            (size, size), Image.Resampling.BILINEAR, box=box
-        )
-        return np.asarray(resized)
+        labels = _cropped_labels(own, box, size)
+        return _cropped(image, box, size, _MODES[channels], draft=draft), labels
 
 
 def resize(
@@ -127,6 +170,32 @@ def _open(encoded: bytes, max_pixels: int) -> Image.Image:
             f"image of {width} x {height} pixels has more than max_pixels={max_pixels}"
         )
     return image
+
+
+def _cropped(
+    image: Image.Image, box: Box, size: int, mode: str, *, draft: bool
+) -> np.ndarray:
+    """A box of an image in 8 bits of grey or RGB, with an axis of channels."""
+    if draft:
+        box = _draft(image, box, size)
+    resized = _converted(image, mode).resize(
+        (size, size), Image.Resampling.BILINEAR, box=box
+    )
+    return np.asarray(resized).reshape(size, size, -1)
+
+
+def _cropped_labels(labels: Image.Image, box: Box, size: int) -> np.ndarray:
+    """A box of a label map."""
+    grey = labels.mode in ("1", "L", "P") or labels.mode.startswith("I")
+    if not grey or not isinstance(labels, PngImagePlugin.PngImageFile):
+        raise ValueError(
+            "a label map must be a PNG of one channel, got"
+            f" {labels.format} of mode {labels.mode}"
+        )
+    # Pillow stretches grey of 2 and 4 bits to 0..255.
+    step = _STRETCHED.get(str(labels.tile[0][3]), 1)
+    resized = labels.resize((size, size), Image.Resampling.NEAREST, box=box)
+    return np.asarray(resized).astype(np.int32) // step
 
 
 def _converted(image: Image.Image, mode: str) -> Image.Image:

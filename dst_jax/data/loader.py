@@ -76,8 +76,8 @@ def train_iterator(
         goes on.
 
     Returns:
-      An iterator over `{"image": uint8[b, h, w, c], "label": int32[b]}` with
-      `b = batch_size // process_count`.
+      An iterator over `{"image": uint8[b, h, w, c], "label": int32[b]}`, or int32[b, h,
+      w] where each pixel has a label, with `b = batch_size // process_count`.
 
     Raises:
       ValueError: an argument is out of range. While iterating: more records are
@@ -132,5 +132,5 @@ def _training_example(
             example = split.example((position + offset) % len(split), rng)
         except CorruptRecord:
             continue
-        return {"image": example.image, "label": np.int32(example.label)}
+        return {"image": example.image, "label": np.asarray(example.label, np.int32)}
     raise ValueError(f"no record of {split.name} is readable")

@@ -7,7 +7,7 @@ from pathlib import Path
 import tensorflow_datasets as tfds
 
 from dst_jax.data import sources
-from dst_jax.data.recipes import Recipe, recipe_of
+from dst_jax.data.recipes import MADE, Recipe, recipe_of
 
 __all__ = ["prepare"]
 
@@ -30,7 +30,8 @@ def prepare(
         default `downloads/manual` in `data_dir`.
 
     Returns:
-      The folder, or None for a set that needs no preparation.
+      The folder; that of all sets for one that is drawn from others; None for a set
+      that needs no preparation.
 
     Raises:
       ValueError: there is no such data set, or it is prepared in another format.
@@ -41,7 +42,15 @@ def prepare(
     >>> prepare("digits") is None
     True
     """
+    if name in MADE:
+        return None
     recipe = recipe_of(name)
+    if recipe.canvas is not None:
+        parts = [
+            prepare(part, data_dir=data_dir, manual_dir=manual_dir)
+            for part in recipe.canvas.sets
+        ]
+        return None if parts == [None] else sources.data_directory(data_dir)
     if recipe.tfds is None:
         return None
     root = sources.data_directory(data_dir)
@@ -58,8 +67,8 @@ def _check_archives(name: str, recipe: Recipe, manual_dir: Path) -> None:
     if missing:
         raise FileNotFoundError(
             f"{name!r} needs {' and '.join(missing)} in {manual_dir}: download them by"
-            " hand (image-net.org, after registration) and name their folder with"
-            " --manual-dir"
+            f" hand ({recipe.manual_site}, after registration) and name their folder"
+            " with --manual-dir"
         )
 
 

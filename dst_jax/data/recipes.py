@@ -1,63 +1,79 @@
-"""Recipes of the data sets: name in TFDS, shapes, statistics, augmentation."""
+"""The data sets by name."""
 
-from dataclasses import dataclass, replace
+from bisect import bisect
+from collections.abc import Callable
 from types import MappingProxyType
 from typing import Any
 
 from dst_jax import checks
-from dst_jax.data.augments import Augment, flip, pad_crop
+from dst_jax.data.augments import flip, pad_crop
+from dst_jax.data.label_maps import LabelMaps
+from dst_jax.data.recipe import Canvas, Recipe
 
-__all__ = ["Recipe", "find", "names", "recipe_of"]
+__all__ = ["MADE", "Canvas", "Recipe", "find", "names", "recipe_of"]
 
-
-@dataclass(frozen=True)
-class Recipe:
-    """How one data set is read, augmented and normalised.
-
-    Attributes:
-      tfds: name and configuration in TFDS; None for a set that needs no download.
-      train_split: name of the training split in TFDS.
-      test_split: name of the split in TFDS that is reported on; it has public labels.
-      num_classes: number of classes; labels are in [0, num_classes).
-      image_size: default side in pixels; without `photographs` also the stored one.
-      channels: number of channels, 1 for grey, 3 for RGB.
-      mean: mean of pixels / 255 over the training split, per channel.
-      std: standard deviation of pixels / 255 over the training split, per channel.
-      augment: augmentations, applied in order in training.
-      photographs: Whether the images have any size and are decoded on every access: a
-        random-resized crop in training, a centre crop in evaluation. Others are decoded
-        once.
-      holdout: default fraction of the training split that is set aside.
-      manual_files: archives that have to be downloaded by hand.
-    """
-
-    tfds: str | None
-    train_split: str
-    test_split: str
-    num_classes: int
-    image_size: int
-    channels: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    augment: tuple[Augment, ...] = ()
-    photographs: bool = False
-    holdout: float = 0.1
-    manual_files: tuple[str, ...] = ()
-
-    def without_statistics(self) -> "Recipe":
-        """The recipe with mean 0 and deviation 1, so that black stays 0.
-
-        >>> recipe_of("cifar10").without_statistics().std
-        (1.0, 1.0, 1.0)
-        """
-        n = self.channels
-        return replace(self, mean=(0.0,) * n, std=(1.0,) * n)
+MADE = MappingProxyType({"folders": "dst_jax.data.folders:load"})
+"""Data sets whose recipe is with their files: functions, as `module:attribute`."""
 
 
 # Over the training images of ImageNet, as used since fb.resnet.torch (2016) and by
 # every torchvision model.
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+# The classes that are evaluated, as the official scripts number them ("trainId"); all
+# others are ignored.
+_CITYSCAPES_CLASSES = {
+    **{7: 0, 8: 1, 11: 2, 12: 3, 13: 4, 17: 5, 19: 6, 20: 7, 21: 8, 22: 9, 23: 10},
+    **{24: 11, 25: 12, 26: 13, 27: 14, 28: 15, 31: 16, 32: 17, 33: 18},
+}
+# The first id of each category: void, flat, construction, object, nature, sky, human,
+# vehicle.
+_CITYSCAPES_CATEGORIES = (0, 7, 11, 17, 21, 23, 24, 26)
+
+
+def _cityscapes(num_classes: int, label_of: Callable[[int], int]) -> Recipe:
+    """Cityscapes with the labels of its 34 classes replaced."""
+    stored = tuple((value, label_of(value)) for value in range(34))
+    return Recipe(
+        tfds="cityscapes/semantic_segmentation",
+        train_split="train",
+        test_split="validation",
+        num_classes=num_classes,
+        image_size=512,
+        channels=3,
+        # Over the 2,975 training images; those of most published recipes.
+        mean=(0.2869, 0.3251, 0.2839),
+        std=(0.1870, 0.1902, 0.1872),
+        augment=(flip,),
+        photographs=True,
+        manual_files=("leftImg8bit_trainvaltest.zip", "gtFine_trainvaltest.zip"),
+        manual_site="cityscapes-dataset.com",
+        image_feature="image_left",
+        label_feature="segmentation_label",
+        label_maps=LabelMaps(num_classes, ignore=255, outside=255, stored=stored),
+    )
+
+
+def _canvas(
+    canvas: Canvas, *, mean: tuple[float, ...], std: tuple[float, ...]
+) -> Recipe:
+    """Digits on a canvas: the classes 0 to 9 are theirs, 10 is that of all else."""
+    return Recipe(
+        tfds=None,
+        train_split="train",
+        test_split="test",
+        num_classes=11,
+        image_size=64,
+        channels=len(mean),
+        mean=mean,
+        std=std,
+        augment=(pad_crop,),
+        label_maps=LabelMaps(11, ignore=None, outside=10),
+        canvas=canvas,
+    )
+
 
 _RECIPES = MappingProxyType(
     {
@@ -109,6 +125,18 @@ _RECIPES = MappingProxyType(
             std=(0.2673, 0.2564, 0.2762),
             augment=(pad_crop, flip),
         ),
+        "cifar100_coarse": Recipe(
+            tfds="cifar100",
+            train_split="train",
+            test_split="test",
+            num_classes=20,
+            image_size=32,
+            channels=3,
+            mean=(0.5071, 0.4865, 0.4409),
+            std=(0.2673, 0.2564, 0.2762),
+            augment=(pad_crop, flip),
+            label_feature="coarse_label",
+        ),
         "imagenette": Recipe(
             tfds="imagenette/160px-v2",
             train_split="train",
@@ -134,16 +162,53 @@ _RECIPES = MappingProxyType(
             photographs=True,
             holdout=0.02,
             manual_files=("ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"),
+            manual_site="image-net.org",
+        ),
+        "cityscapes": _cityscapes(19, lambda x: _CITYSCAPES_CLASSES.get(x, 255)),
+        "cityscapes_categories": _cityscapes(
+            8, lambda x: bisect(_CITYSCAPES_CATEGORIES, x) - 1
+        ),
+        "oxford_iiit_pet": Recipe(
+            tfds="oxford_iiit_pet",
+            train_split="train",
+            test_split="test",
+            num_classes=3,
+            image_size=128,
+            channels=3,
+            mean=_IMAGENET_MEAN,
+            std=_IMAGENET_STD,
+            augment=(flip,),
+            photographs=True,
+            label_feature="segmentation_mask",
+            # Pet, background, and the border between them.
+            label_maps=LabelMaps(
+                3, ignore=255, outside=255, stored=((1, 0), (2, 1), (3, 2))
+            ),
+        ),
+        # Statistics of canvases are those of the training canvases at 64 pixels.
+        "digits_canvas": _canvas(Canvas("digits"), mean=(0.0859,), std=(0.1847,)),
+        "mnist_canvas": _canvas(
+            Canvas("mnist", train=4000, test=1000), mean=(0.0406,), std=(0.1482,)
+        ),
+        "digits_photographs": _canvas(
+            Canvas("digits", photographs="imagenette", train=4000, test=1000),
+            mean=(0.4936, 0.4887, 0.4634),
+            std=(0.2555, 0.2535, 0.2744),
+        ),
+        "mnist_photographs": _canvas(
+            Canvas("mnist", photographs="imagenette", train=4000, test=1000),
+            mean=(0.4761, 0.4705, 0.4434),
+            std=(0.2628, 0.2606, 0.2823),
         ),
     }
 )
 
 
 def names() -> tuple[str, ...]:
-    """The data sets that can be loaded.
+    """The data sets that have a recipe; `folders` can be loaded, too.
 
     >>> names()
-    ('digits', 'mnist', 'cifar10', 'cifar100', 'imagenette', 'imagenet2012')
+    ('digits', 'mnist', 'cifar10', 'cifar100', 'cifar100_coarse', 'imagenette', ...)
     """
     return tuple(_RECIPES)
 
@@ -158,9 +223,10 @@ def recipe_of(name: str) -> Recipe:
     100
     """
     if name not in _RECIPES:
+        known = (*_RECIPES, *MADE)
         raise ValueError(
-            f"data set {name!r} is not one of: {', '.join(names())}"
-            f"{checks.suggestion(name, _RECIPES)}"
+            f"data set {name!r} is not one of: {', '.join(known)}"
+            f"{checks.suggestion(name, known)}"
         )
     return _RECIPES[name]
 
@@ -169,8 +235,8 @@ def find(name: str, *, argument: str = "name") -> Any:
     """A recipe by name, or any object as `module:attribute`.
 
     Args:
-      name: name from `names()`, or `module:attribute` of a `Recipe` for TFDS, a
-        `Dataset` or a function that returns one, as in `data.load`.
+      name: name from `names()`, or `folders`; or `module:attribute` of a `Recipe` for
+        TFDS, a `Dataset` or a function that returns one, as in `data.load`.
       argument: name of the caller's argument, for the message.
 
     Raises:
@@ -179,4 +245,6 @@ def find(name: str, *, argument: str = "name") -> Any:
     >>> find("mnist").image_size
     28
     """
-    return checks.lookup(argument, name, _RECIPES)
+    if name in MADE:
+        return checks.resolve(MADE[name], argument=argument)
+    return checks.lookup(argument, name, {**_RECIPES, **MADE})

@@ -9,12 +9,21 @@ import numpy as np
 from jaxtyping import Int32, UInt8
 
 from dst_jax.data import images
-from dst_jax.data.augments import Augment
+from dst_jax.data.augments import Augment, check_labels_move, together
 from dst_jax.data.corrupt import CorruptLog, CorruptRecord, reading
 from dst_jax.data.recipes import Recipe
 from dst_jax.data.transforms import centre_crop_box, random_crop_box
 
-__all__ = ["DecodedRecords", "EncodedRecords", "Example", "Records", "decode_all"]
+__all__ = [
+    "DecodedRecords",
+    "EncodedRecords",
+    "Example",
+    "Records",
+    "TfdsSource",
+    "decode_all",
+    "read_record",
+    "record_key",
+]
 
 _CHUNK = 1000
 """Records per read while a set is decoded; reading them one by one takes 3 x longer."""
@@ -32,10 +41,10 @@ class TfdsSource(Protocol):
 
 
 class Example(NamedTuple):
-    """One labelled image: uint8[h, w, c] and an integer."""
+    """One labelled image: uint8[h, w, c], and an integer or a label for each pixel."""
 
     image: UInt8[np.ndarray, "h w c"]
-    label: int
+    label: int | UInt8[np.ndarray, "h w"]
 
 
 @runtime_checkable
@@ -59,9 +68,14 @@ class DecodedRecords:
 
     Attributes:
       images: images, uint8[n, h, w, c].
-      labels: labels, int32[n].
+      labels: labels, int32[n]; or label maps, uint8[n, h, w].
       augment: augmentations, applied in order in training.
       corrupt: records that could not be decoded, by index.
+      outside: label of pixels from outside the image, where there are label maps.
+
+    Raises:
+      ValueError: the label maps are not of the size of the images, `outside` is not
+        given for them, or an augmentation cannot move them.
 
     >>> images, labels = np.zeros((2, 8, 8, 1), np.uint8), np.arange(2, dtype=np.int32)
     >>> DecodedRecords(images, labels, augment=(), corrupt={}).example(1).label
@@ -69,9 +83,22 @@ class DecodedRecords:
     """
 
     images: UInt8[np.ndarray, "n h w c"]
-    labels: Int32[np.ndarray, " n"]
+    labels: Int32[np.ndarray, " n"] | UInt8[np.ndarray, "n h w"]
     augment: tuple[Augment, ...]
     corrupt: Mapping[int, CorruptRecord]
+    outside: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.labels.ndim == 1:
+            return
+        if self.labels.shape != self.images.shape[:3]:
+            raise ValueError(
+                f"label maps must have the shape {self.images.shape[:3]} of the images,"
+                f" got {self.labels.shape}"
+            )
+        if self.outside is None:
+            raise ValueError("outside must be a label, as there are label maps")
+        check_labels_move(self.augment)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -81,8 +108,13 @@ class DecodedRecords:
         if index in self.corrupt:
             # Raising one stored exception again and again would grow its traceback.
             raise CorruptRecord(*self.corrupt[index].args)
-        image = _augmented(self.images[index], self.augment, rng)
-        return Example(image, int(self.labels[index]))
+        image, label = self.images[index], self.labels[index]
+        if self.outside is None:
+            return Example(_augmented(image, self.augment, rng), int(label))
+        if rng is not None:
+            fill = self.outside
+            image, label = together(self.augment, image, label, rng, fill=fill)
+        return Example(image, label)
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,8 +144,8 @@ class EncodedRecords:
 
     def example(self, index: int, rng: np.random.Generator | None = None) -> Example:
         """A random-resized crop of photograph `index`, or its centre without `rng`."""
-        record = _read(self.source, index, self.name)
-        with reading(_key(self.name, index, record)):
+        record = read_record(self.source, index, self.name)
+        with reading(record_key(self.name, index, record)):
             label = _label(record, self.num_classes)
             image = images.decode_crop(
                 record["image"],
@@ -174,8 +206,8 @@ def decode_all(
         indices = range(start, min(start + _CHUNK, n))
         for index, record in zip(indices, _chunk(source, indices), strict=True):
             try:
-                record = record or _read(source, index, name)
-                with reading(_key(name, index, record)):
+                record = record or read_record(source, index, name)
+                with reading(record_key(name, index, record)):
                     labels[index] = _label(record, recipe.num_classes)
                     pixels[index] = _small_image(record, recipe, size, max_pixels)
             except CorruptRecord as error:
@@ -193,14 +225,31 @@ def _chunk(source: TfdsSource, indices: range) -> Sequence[Mapping[str, Any] | N
         return [None] * len(indices)
 
 
-def _read(source: TfdsSource, index: int, name: str) -> Mapping[str, Any]:
+def read_record(source: TfdsSource, index: int, name: str) -> Mapping[str, Any]:
+    """A record of a source.
+
+    Args:
+      source: data source.
+      index: index of the record.
+      name: name of the split, for the keys of corrupt records.
+
+    Raises:
+      CorruptRecord: the record cannot be read.
+
+    >>> read_record([{"label": 7}], 0, "mnist train")["label"]
+    7
+    """
     with reading(f"{name}[{index}]"):
         return source[index]
 
 
-def _key(name: str, index: int, record: Mapping[str, Any]) -> str:
-    """`name[index]`, and the record's own name where the data set has one."""
-    for field in ("file_name", "id"):
+def record_key(name: str, index: int, record: Mapping[str, Any]) -> str:
+    """`name[index]`, and the record's own name where the data set has one.
+
+    >>> record_key("pets train", 3, {"file_name": b"pug_3.jpg"})
+    'pets train[3] (file_name pug_3.jpg)'
+    """
+    for field in ("file_name", "image_id", "id"):
         if field in record:
             own = record[field]
             own = own.decode(errors="replace") if isinstance(own, bytes) else own

@@ -3,7 +3,9 @@
 import hashlib
 import os
 import re
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import tensorflow_datasets as tfds
 from array_record.python.array_record_module import ArrayRecordReader
 
 from dst_jax.data.recipes import Recipe
+from dst_jax.data.records import TfdsSource
 
 __all__ = ["data_directory", "find", "open_split", "origin", "prepared_versions"]
 
@@ -93,11 +96,43 @@ def prepared_versions(recipe: Recipe, root: Path) -> list[Path]:
     return [path for _, path in sorted(found)]
 
 
-def open_split(builder: Any, split: str) -> Any:
-    """A TFDS data source whose images stay encoded bytes."""
-    return builder.as_data_source(
-        split=split, decoders={"image": tfds.decode.SkipDecoding()}
-    )
+def open_split(builder: Any, split: str, recipe: Recipe) -> TfdsSource:
+    """A TFDS data source of `image` and `label`; images stay encoded bytes.
+
+    Args:
+      builder: builder from `find`.
+      split: name of a split.
+      recipe: recipe that names the features of the set.
+    """
+    encoded = [recipe.image_feature]
+    if recipe.label_maps is not None:
+        encoded.append(recipe.label_feature)
+    decoders = {feature: tfds.decode.SkipDecoding() for feature in encoded}
+    source = builder.as_data_source(split=split, decoders=decoders)
+    features = (recipe.image_feature, recipe.label_feature)
+    return source if features == ("image", "label") else _Renamed(source, *features)
+
+
+@dataclass(frozen=True)
+class _Renamed:
+    """A data source with two of its features as `image` and `label`."""
+
+    source: TfdsSource
+    image: str
+    label: str
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, index: int) -> Mapping[str, Any]:
+        return self._renamed(self.source[index])
+
+    def __getitems__(self, indices: list[int]) -> Sequence[Mapping[str, Any]]:
+        return [self._renamed(record) for record in self.source.__getitems__(indices)]
+
+    def _renamed(self, record: Mapping[str, Any]) -> Mapping[str, Any]:
+        own = {"image": record[self.image], "label": record[self.label]}
+        return {**record, **own}
 
 
 def origin(builder: Any) -> dict[str, str]:
@@ -157,16 +192,20 @@ def _check_features(name: str, builder: Any, recipe: Recipe) -> None:
     known: dict[str, Any] = {}
     if isinstance(features, tfds.features.FeaturesDict):
         known = dict(features)
+    image, label = recipe.image_feature, recipe.label_feature
+    maps = recipe.label_maps is not None
     for feature, kind in (
-        ("image", tfds.features.Image),
-        ("label", tfds.features.ClassLabel),
+        (image, tfds.features.Image),
+        (label, tfds.features.Image if maps else tfds.features.ClassLabel),
     ):
         if not isinstance(known.get(feature), kind):
             raise ValueError(
                 f"{where}: the feature {feature!r} must be a {kind.__name__}, got"
                 f" {known.get(feature)}"
             )
-    classes = known["label"].num_classes
+    if maps:
+        return  # what the maps hold is seen pixel by pixel
+    classes = known[label].num_classes
     if classes != recipe.num_classes:
         raise ValueError(f"{where} has {classes} classes, not {recipe.num_classes}")
 

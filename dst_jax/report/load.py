@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,6 +13,7 @@ from dst_jax.report.channel_records import (
     parameters,
     unit_counts,
 )
+from dst_jax.report.picture_records import pictures
 from dst_jax.report.run_results import Drift, Products, RunResults, StageResults, Zeros
 from dst_jax.report.task_records import TaskRecord, task_record
 from dst_jax.report.training_phases import phases
@@ -102,7 +104,12 @@ def _stages(
         if stage is None:
             missing.append(file)
         else:
-            stages.append(stage)
+            shown = _read(
+                run.path / f"examples/{name}.json",
+                partial(run.read_examples, name),
+                pictures,
+            )
+            stages.append(replace(stage, pictures=shown))
     return tuple(stages), missing
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from dst_jax.report.accelerator_records import AcceleratorRecord
 from dst_jax.report.channel_records import ForwardTime, UnitCount
+from dst_jax.report.picture_records import Pictures
 from dst_jax.report.task_records import TaskRecord, task_record
 from dst_jax.report.training_phases import Phase
 
@@ -88,6 +89,8 @@ class StageResults:
       parameters: number of parameters; None if it is not recorded.
       channels: units by group, where channels have been removed; else empty.
       forward_time: measured time of the smaller network; None if there is none.
+      pictures: images with a label for every pixel, and what the network says; None
+        for other tasks.
     """
 
     name: str
@@ -112,6 +115,7 @@ class StageResults:
     parameters: int | None = None
     channels: Mapping[str, UnitCount] = field(default_factory=dict)
     forward_time: ForwardTime | None = None
+    pictures: Pictures | None = None
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@
       stages/NAME.json        what the evaluation at the end of one stage found
       accelerators/NAME.json  what modelled accelerators make of it, if asked for
       thresholds/NAME.json    the FATReLUs found for it, if asked for
+      examples/NAME.json      images, labels and what the network says, for segmentation
       summary.json            config, stages in order, params_sha256
       checkpoints/STAGE/      Orbax
       lock.json               while a process writes: which, on which host, since when
@@ -28,6 +29,10 @@ in percent (`task`). config.json holds the original network (`model`): its `name
 may hand on a smaller one: stages/NAME.json holds the `shapes` at its end and the
 `plans` of removal, in order and in coordinates of the original (`network`), from which
 the smaller network is made again. There are none until something is removed.
+
+examples/NAME.json holds `num_classes`, the label to `ignore` (or null) and `examples`:
+`image`, `label` and `predicted` of each are PNG files in base64; the latter two hold
+the class of each pixel as a grey value.
 
 The files are JSON that any reader accepts: numbers that are not finite are the strings
 "NaN", "Infinity" and "-Infinity".

@@ -166,6 +166,21 @@ class Run:
         """
         self._write(f"thresholds/{name}.json", record)
 
+    def write_examples(self, name: str, record: Mapping[str, Any]) -> None:
+        """Writes examples/NAME.json, what the network at a stage's end says."""
+        self._write(f"examples/{name}.json", record)
+
+    def read_examples(self, name: str) -> dict[str, Any] | None:
+        """examples/NAME.json, or None if the task's answers are no images.
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Run(folder).write_examples("dense", {"examples": []})
+        ...     Run(folder).read_examples("dense")
+        {'examples': []}
+        """
+        return self._read(f"examples/{name}.json")
+
     def write_summary(self, record: Mapping[str, Any]) -> None:
         """Writes summary.json, the last file of a finished run.
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from dst_jax import data
-from dst_jax.train import descriptions, records, tasks
+from dst_jax.train import descriptions, pixel_examples, records, tasks
 from dst_jax.train.agreement import agreed, locked
 from dst_jax.train.context import Context
 from dst_jax.train.finite import NonFiniteLoss
@@ -237,6 +237,7 @@ def _row(
         "corrupt_records": sorted(context.dataset.train.corrupt.reasons),
         **records.throughput(metrics, name, batch_size=context.batch_size),
     }
+    pixel_examples.write(context, name, network)
     context.run.write_stage(name, row)
     if row["corrupt_records"]:
         names = ", ".join(row["corrupt_records"])

@@ -101,6 +101,8 @@ class _Program:
         objective = objective.of(self.task)
         adapted = objective.adapted(state.adaptive)
         x, labels = self.preprocess(batch["image"]), batch["label"]
+        if objective.task is not None:
+            tasks.check_labels(objective.task, labels)
         loss_fn = partial(
             self._loss, state=state, x=x, labels=labels, objective=adapted
         )

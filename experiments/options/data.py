@@ -26,10 +26,12 @@ class DataOptions:
     """Which images, and how they are fed."""
 
     name: str = "digits"
-    """Data set: see `python -m dst_jax.data prepare --help`; `digits` needs none. Or
+    """Data set: see `python -m dst_jax.data prepare --help`; `digits` and
+    `digits_canvas` need none. Or `folders`, of images and label maps in --data.dir; or
     MODULE:ATTRIBUTE."""
     dir: Annotated[str | None, FREE] = None
-    """Directory of prepared sets; else $TFDS_DATA_DIR, else ~/tensorflow_datasets."""
+    """Directory of prepared sets, or of `folders`; else $TFDS_DATA_DIR, else
+    ~/tensorflow_datasets."""
     image_size: Annotated[int | None, _SIDE, at_most(8192)] = None
     """Height and width of the images in pixels; the data set's own if not given."""
     batch_size: Annotated[int, AT_LEAST_1] = 128
@@ -82,6 +84,7 @@ class DataOptions:
             "image_shape": shape,
             "mean": found.mean,
             "std": found.std,
+            "ignore": found.ignore,
         }
 
     def feeding(self) -> dict[str, Any]:

@@ -24,6 +24,9 @@ class TaskOptions:
     def create(self, config: "Config") -> "Task":
         """The task.
 
+        A task that takes `num_classes` or `ignore` has those of the data, unless others
+        are given.
+
         Args:
           config: all options; `optim.label_smoothing` is the task's.
 
@@ -42,6 +45,10 @@ class TaskOptions:
         if config.optim.label_smoothing > 0:
             options.setdefault("label_smoothing", config.optim.label_smoothing)
         with about("--task.name"):
+            wanted = {"num_classes", "ignore"} & set(tasks.options(self.name))
+            if wanted - options.keys():
+                found = config.data.summary()
+                options = {name: found[name] for name in wanted} | options
             return tasks.get(self.name, **options)
 
     def rehearse(self, config: "Config") -> None:
@@ -50,6 +57,6 @@ class TaskOptions:
         >>> from experiments.options import Config
         >>> TaskOptions(name="classify").rehearse(Config())
         Traceback (most recent call last):
-        ValueError: --task.name: task must be one of ('classification',), got ...
+        ValueError: --task.name: task must be one of ('classification', ...), got ...
         """
         self.create(config)

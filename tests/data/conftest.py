@@ -69,6 +69,23 @@ class SetWriter:
             writer.write(record if raw else features.serialize_example(record))
         writer.close()
 
+    def segmented(self, name, splits, *, image="image", label="label"):
+        """A set of label maps: every record a pair of encoded image and map."""
+        folder = self.root / name / "1.0.0"
+        folder.mkdir(parents=True)
+        features = tfds.features.FeaturesDict(
+            {
+                image: tfds.features.Image(shape=(None, None, 3)),
+                label: tfds.features.Image(shape=(None, None, 1)),
+            }
+        )
+        features.save_config(folder)
+        for split, pairs in splits.items():
+            records = [{image: x, label: y} for x, y in pairs]
+            self._write(folder, name.split("/")[0], split, features, records)
+        self.write_info(folder, name, splits)
+        return folder
+
     def mnist(self, n_train=40, n_test=10, damage=(), **options):
         """Images filled with i; `damage` is to the training split."""
 

@@ -15,12 +15,14 @@ from dst_jax.report.figures import (
     flops_drop,
     flops_per_layer,
     layer_rows,
+    pixel_labels,
     sparsity_per_layer,
     style,
     training_curves,
 )
 from dst_jax.report.figures.figure import ReportFigure
 from dst_jax.report.load import load
+from dst_jax.report.picture_records import Picture, Pictures
 from dst_jax.report.run_results import RunResults, StageResults
 from dst_jax.report.training_phases import phases
 
@@ -195,6 +197,54 @@ def test_flops_drop_has_a_bar_per_stage_and_a_name_per_run(make_run):
     drops = [bar.get_width() for bar in axes.patches]
     assert drops == pytest.approx([30, 32, 55, 59, 30])
     assert labels(axes) == ["a", "b"]
+
+
+def segmented(n, *, classes=3, ignore=255):
+    """Stages that say of two images: class i everywhere, where the label is 1."""
+    label = np.ones((4, 6), np.uint8)
+    label[0] = ignore
+    image = np.full((4, 6, 3), 50, np.uint8)
+    return [
+        StageResults(
+            f"stage{i}",
+            f"stage {i}",
+            {"mean_iou": 0.5},
+            8,
+            pictures=Pictures(
+                tuple(Picture(image, label, np.full_like(label, i)) for _ in range(2)),
+                classes,
+                ignore,
+            ),
+        )
+        for i in range(n)
+    ]
+
+
+def test_pixel_labels_have_one_colour_for_each_class():
+    run = RunResults(Path("run"), tuple(segmented(3)))
+    figure = pixel_labels.draw(run)
+    titles = [axes.get_title(loc="left") for axes in figure.axes]
+    assert titles[:5] == ["image", "labels", "stage 0", "stage 1", "stage 2"]
+    assert len(titles) == 10
+    shown = [np.asarray(axes.images[0].get_array()) for axes in figure.axes]
+    assert shown[0].max() == 50
+    labels, *said = shown[1:5]
+    assert (labels[0] == 1).all()  # white: not counted
+    assert (labels[1:] == said[1][1:]).all()
+    assert len({tuple(image[1, 1]) for image in said}) == 3
+    (legend,) = figure.legends
+    words = [text.get_text() for text in legend.get_texts()]
+    assert words == ["0", "1", "2", "ignored"]
+    figure.draw_without_rendering()  # a warning about the layout would be an error
+
+
+def test_pixel_labels_of_many_stages_are_the_first_and_the_last():
+    bare = StageResults("other", "without pictures", {"mean_iou": 0.5}, 8)
+    stages = (*segmented(6, classes=6), bare)
+    figure = pixel_labels.draw(RunResults(Path("run"), stages))
+    titles = [axes.get_title(loc="left") for axes in figure.axes[:6]]
+    assert titles == ["image", "labels", "stage 0", "stage 3", "stage 4", "stage 5"]
+    assert not pixel_labels.FIGURE.applies(RunResults(Path("run"), (bare,)))
 
 
 def test_neither_jax_nor_pyplot_is_imported():

@@ -13,6 +13,7 @@ from dst_jax.report.figures import (
     flops_drop,
     flops_per_layer,
     mask_updates,
+    pixel_labels,
     rooflines,
     sparsity_per_layer,
     speed_up,
@@ -26,6 +27,7 @@ __all__ = ["OF_A_RUN", "OF_SEVERAL_RUNS"]
 OF_A_RUN: tuple[ReportFigure[RunResults], ...] = (
     sparsity_per_layer.FIGURE,
     training_curves.FIGURE,
+    pixel_labels.FIGURE,
     flops_per_layer.FIGURE,
     channels_per_group.FIGURE,
     mask_updates.FIGURE,

@@ -36,6 +36,8 @@ class Task(Protocol):
                      the same name
       loss_name      what logs call its loss; `task_loss` by default
       label_shape    shape of one example's label, `()` for a class; any by default
+      predictions    `(outputs) -> labels`: what the network says; where each pixel has
+                     a label, a run keeps some of them for reports
 
     A task that is registered as a pytree has its numbers traced, as
     `classification(label_smoothing=...)` has; any other is part of the program.

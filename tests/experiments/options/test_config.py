@@ -340,3 +340,29 @@ def test_an_option_that_did_not_exist_yet_counts_as_at_its_default():
     assert differences(config, old) == []
     chosen = _parse("--preset", "demo", "--prune.method", "rigl")
     assert differences(chosen, old) == ["--prune.method is rigl, was None"]
+
+
+def test_segmentation_has_the_classes_of_the_data():
+    config = _parse(
+        *("--data.name", "cityscapes", "--task.name", "segmentation"),
+        *("--task.options", "class_weights=" + ",".join(["1"] * 19)),
+    )
+    config.rehearse([])
+    task = config.task.create(config)
+    assert (task.num_classes, task.ignore) == (19, 255)
+    assert task.class_weights == (1,) * 19
+    other = replace(config.task, options=("num_classes=3", "ignore=0"))
+    found = other.create(replace(config, task=other))
+    assert (found.num_classes, found.ignore) == (3, 0)
+    wrong = replace(config.task, options=("class_weights=1,2",))
+    with pytest.raises(ValueError, match=r"--task.name: class_weights must be 19"):
+        wrong.create(replace(config, task=wrong))
+
+
+def test_folders_are_read_from_the_directory_of_the_data(tmp_path):
+    config = _parse("--data.name", "folders", "--task.name", "segmentation")
+    with pytest.raises(ValueError, match="'folders' needs data_dir"):
+        config.rehearse([])
+    config = _parse("--data.name", "folders", "--data.dir", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match=r"there is no file .*dataset.json"):
+        config.data.load()
