@@ -62,6 +62,10 @@ _SMALL = replace(
     relaxation=replace(
         _FULL.relaxation,
         thresholds=(0.1, 0.1, 0.25),
+        target=0.25,
+        strength=3.0,
+        ejector=0.3,
+        ramp=(1.0, 3.0),
         epochs=5,
         finetune_epochs=8,
         lr=0.05,
@@ -75,7 +79,11 @@ PRESETS = {
         preset="demo",
         data=DataOptions(name="digits", batch_size=64, eval_batch_size=120),
         model=ModelOptions(name="mlp", options=("hidden=64,32",)),
-        relaxation=replace(_SMALL.relaxation, strength=3.0, epochs=10, lr=0.2),
+        optim=OptimOptions(rule="adamw", weight_decay=1e-4),
+        pretrain=PretrainOptions(epochs=10, lr=5e-3),
+        relaxation=replace(
+            _SMALL.relaxation, strength=10.0, ramp=(3.0, 8.0), epochs=10, lr=2e-2
+        ),
     ),
 }
 

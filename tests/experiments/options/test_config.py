@@ -22,9 +22,12 @@ PRESETS = {
         "cifar100_googlenet",
         "cifar100_resnet18",
         "evaluate",
+        "cifar10_resnet18_relaxation",
+        "cityscapes_unet",
         "imagenet_resnet18",
         "imagenet_resnet34",
         "imagenet_resnet50",
+        "imagenet_resnet50_relaxation",
         "mnist_lenet5",
     )
 }
