@@ -69,6 +69,8 @@ class GateCost:
       probability: of random gates, how probable it is that they are not 0, in place of
         the gates.
 
+    Two are equal if they count the same of networks of the same model and shapes.
+
     Reference:
       Larson et al. 2023 (arXiv 2308.14605); what is counted is that of any trace.
     """
@@ -103,6 +105,22 @@ class GateCost:
         set_("_relaxed", relaxed)
         set_("_whole", (shapes, self.example))
         set_("_count", relaxed.exact({}, *self._whole)[COSTS.index(self.cost)])
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, GateCost) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def _key(self) -> Any:
+        shapes = jax.tree.map(
+            lambda x: (x.shape, str(x.dtype)), (self._whole, self.network.params)
+        )
+        leaves, structure = jax.tree.flatten(shapes)
+        return (
+            *(self.gated, self.network.model, self.cost, self.probability),
+            *(tuple(leaves), structure),
+        )
 
     def __call__(
         self, trained: Params, *, target: Scalar = 0.0, step: Scalar = 0
@@ -145,7 +163,7 @@ class GateCost:
         return {**values, **whole}
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class GatePenalty:
     """The mean over all gates of a penalty of `dst_jax.penalties`.
 

@@ -99,16 +99,17 @@ class GateTraining:
         """
         open_ = self._open(groups)
         needed = [name for name in open_ if groups[name].needed is not None]
-        common = {"prevent_collapse": needed, "seed": seed}
         if self.push == "hard_concrete":
             first = math.log((1 - _DROPPED) / _DROPPED)
-            random = gated(open_, random=hard_concrete.gate, start=first, **common)
-            return CarriedGates(random)
+            random: dict[str, Any] = {"random": hard_concrete.gate, "seed": seed}
+            found = gated(open_, start=first, prevent_collapse=needed, **random)
+            return CarriedGates(found)
         sharpness: Any = self.sharpness
         if self.push == "dais":
             ends = {"low": self.sharpness, "high": self.stiffest}
             sharpness = self._ramp(steps_per_epoch, **ends)
-        return CarriedGates(gated(open_, sharpness=sharpness, **common))
+        found = gated(open_, sharpness=sharpness, prevent_collapse=needed)
+        return CarriedGates(found)
 
     def terms(
         self,
@@ -180,10 +181,12 @@ class GateTraining:
             chosen = trees.select(dict.fromkeys(groups, 0), self.rules, default=True)
             open_ = {name: group for name, group in open_.items() if chosen[name]}
         if not open_:
-            why = [f"{name}: {reason}" for name, reason in refused.items()] or [
-                f"{path} axis {axis}: {', '.join(map(str, reasons))}"
-                for (path, axis), reasons in groups.fixed.items()
-            ]
+            why = [f"{name}: {reason}" for name, reason in refused.items()]
+            if not groups:
+                why = [
+                    f"{path} axis {axis}: {', '.join(map(str, reasons))}"
+                    for (path, axis), reasons in groups.fixed.items()
+                ]
             raise ValueError(
                 "no gates are possible: no group of channels can be gated"
                 f" ({'; '.join(why[:3]) or 'the rules leave all of them out'})"

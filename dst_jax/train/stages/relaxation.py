@@ -11,9 +11,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from dst_jax import checks
+from dst_jax import channels, checks
+from dst_jax.channels import Groups, Keep
 from dst_jax.models.smaller import groups_of, labelled, smaller_network
 from dst_jax.parametrisations import GATES
 from dst_jax.train.gate_training import GateTraining, gate_values
@@ -25,7 +27,7 @@ from dst_jax.typing import Network, is_traced
 if TYPE_CHECKING:
     from dst_jax.train.context import Context
 
-__all__ = ["Collapse", "relaxation"]
+__all__ = ["Collapse", "relaxation", "without"]
 
 NAME = "relaxation"
 
@@ -164,17 +166,15 @@ class Collapse:
         own = labelled(own, context.example)
         groups = groups_of(own, context.example)
         values = gate_values(carried)
-        keep = {name: values[name] > self.threshold for name in values}
-        small = smaller_network(own, groups, keep)
+        chosen = {name: values[name] > self.threshold for name in values}
+        small, keep = without(own, groups, chosen, example=context.example)
         self._say(keep, context)
         if self.last:
             return small
         left = {
-            name: jax.tree.map(
-                lambda x, kept=kept: x[np.flatnonzero(kept)], carried[name]
-            )
-            for name, kept in keep.items()
-            if kept.any()
+            name: {kind: x[np.flatnonzero(keep[name])] for kind, x in gates.items()}
+            for name, gates in carried.items()
+            if keep[name].any()
         }
         return small._replace(variables={**small.variables, GATES: left})
 
@@ -202,3 +202,40 @@ class Collapse:
         context.console.say(
             f"{self.path}: {kept} of {units} units of {len(keep)} groups stay{gone}"
         )
+
+
+def without(
+    network: Network, groups: Groups, keep: Keep, *, example: Any
+) -> tuple[Network, dict[str, np.ndarray]]:
+    """A network without the units that are not kept, and what is kept of it.
+
+    Where a group is emptied, the branch that it is the inside of goes as a whole: what
+    else is computed there is constant, or read by nothing, and is removed too. The
+    constant is folded into the parameters behind it, so that the outputs are those of
+    the network with zeros in place of what `keep` does not keep.
+
+    Args:
+      network: a network.
+      groups: its groups.
+      keep: `{group: bool[size]}`; a group that it lacks stays whole.
+      example: an input, or its shape and dtype.
+
+    Raises:
+      ValueError: as `channels.remove`.
+    """
+    kept = {name: np.asarray(own, bool) for name, own in keep.items()}
+    if all(own.any() for own in kept.values()):
+        return smaller_network(network, groups, kept), kept
+
+    def forward(variables: Any, x: Any) -> tuple[Any, Any]:
+        return network.model(variables, x, train=False, rngs=None)[:2]
+
+    masked = channels.mask(dict(network.variables), groups, kept)
+    image = jnp.zeros(example.shape, example.dtype)
+    folded = channels.fold(forward, groups, has_aux=True)(masked, image)
+    both = {
+        name: kept.get(name, np.ones(groups[name].size, bool)) & own
+        for name, own in folded.keep.items()
+    }
+    rest = network._replace(variables=folded.variables)
+    return smaller_network(rest, groups, both), both
