@@ -22,7 +22,7 @@ from dst_jax.typing import Network
 
 __all__ = ["rehearse", "train"]
 
-_LONG = ("layers", "network", "task")
+_LONG = ("layers", "network", "rounds", "task")
 """What a stage's record has and its line in the summary leaves out."""
 
 
@@ -231,6 +231,9 @@ def _row(
         "title": phases[-1].title,
         "task": tasks.record(context.task),
         "network": descriptions.network(network),
+        "rounds": descriptions.widths(
+            {p.phase: context.run.checkpoints / p.path for p in phases}
+        ),
         "epochs": sum(phase.epochs for phase in phases),
         "holdout": last and {k: last[k] for k in test.metrics},
         "drift": moved,
