@@ -161,10 +161,9 @@ class Groups(dict[str, Group]):
                     members=(*group.members, (path, axis, units)),
                     roles=(*group.roles, "reads"),
                 )
-        shapes = {path: shape for path, (shape, _, _) in leaves.items()}
         return Groups(
             found,
-            shapes=self.shapes | shapes,
+            shapes=self.shapes | {path: x for path, (x, _, _) in leaves.items()},
             fixed=self.fixed,
             aux=self.aux,
             split=self.split,
@@ -232,9 +231,8 @@ def groups(
     @functools.wraps(fn)
     def found(*args: Any, **kwargs: Any) -> Groups:
         check_weights(positions, args)
-        return _grouped(
-            traced(fn, args, kwargs, positions), has_aux=has_aux, split=split
-        )
+        function = traced(fn, args, kwargs, positions)
+        return _grouped(function, has_aux=has_aux, split=split)
 
     return found
 
@@ -285,9 +283,8 @@ def _grouped(function: TracedFunction, *, has_aux: bool, split: SplitSide) -> Gr
         aux = dict(zip(named, results[count:], strict=True))
         results = results[:count]
     labelling.branches.outputs(results)
-    for units in results:
-        for block in units.blocks:
-            relations.fix(block.units, OUTPUT)
+    for block in (block for units in results for block in units.blocks):
+        relations.fix(block.units, OUTPUT)
     components = relations.components()
     invars = function.program.jaxpr.invars
     shapes = {path: shape_of(invars[i]) for i, path in function.paths.items()}

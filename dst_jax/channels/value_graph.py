@@ -6,13 +6,13 @@ from typing import NamedTuple
 from dst_jax.channels.axis_units import AxisUnits
 from dst_jax.channels.rules.equation import Equation
 
-__all__ = ["LOOP", "Operation", "ValueGraph"]
+__all__ = ["LOOP", "UnitOperation", "ValueGraph"]
 
 LOOP = -1
 """The number of a value that is one of several: of a loop, or of a branch."""
 
 
-class Operation(NamedTuple):
+class UnitOperation(NamedTuple):
     """An operation and the units of its operands, which hold their numbers."""
 
     equation: Equation
@@ -24,7 +24,7 @@ class Operation(NamedTuple):
 
         >>> from dst_jax.channels.relations import Relations
         >>> total = Equation("reduce_sum", "", Relations(), {"axes": (1,)})
-        >>> Operation(total, ()).read
+        >>> UnitOperation(total, ()).read
         ((1,),)
         """
         name, params = self.equation.name, self.equation.params
@@ -59,15 +59,20 @@ class ValueGraph:
     """
 
     def __init__(self) -> None:
-        self.operations: list[Operation] = []
+        self.operations: list[UnitOperation] = []
 
     def made_by(self, equation: Equation, operands: Sequence[AxisUnits]) -> int:
         """The number of what an equation makes of its operands."""
-        self.operations.append(Operation(equation, tuple(operands)))
+        self.operations.append(UnitOperation(equation, tuple(operands)))
         return len(self.operations) - 1
 
     @staticmethod
     def either(a: AxisUnits, b: AxisUnits) -> int | None:
-        """The number of what is one value or another."""
+        """The number of what is one value or another.
+
+        >>> from dst_jax.channels.axis_units import FIXED, new
+        >>> ValueGraph.either(new((2,), FIXED), new((2,), FIXED)) is None
+        True
+        """
         same = a.value == b.value and (a.value is not None or a.leaf == b.leaf)
         return a.value if same else LOOP

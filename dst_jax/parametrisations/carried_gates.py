@@ -92,7 +92,16 @@ class CarriedGates:
         return self.gated.finish(trained, state)
 
     def finish_mask(self, mask: Mask) -> Mask:
-        """The mask of the weights, from that of the trained tree."""
+        """The mask of the weights, from that of the trained tree.
+
+        >>> from types import SimpleNamespace
+        >>> from dst_jax.parametrisations import gated
+        >>> made = [("conv", 1, (0, 1))]
+        >>> group = SimpleNamespace(size=2, members=made, roles=["produces"])
+        >>> p = CarriedGates(gated({"conv": group}))
+        >>> p.finish_mask({"weights": {"conv": "mask of conv"}, "gates": None})
+        {'conv': 'mask of conv'}
+        """
         return self.gated.finish_mask(mask)
 
     def finish_variables(self, trained: Params, state: StateLike) -> dict[str, Any]:

@@ -7,8 +7,7 @@ or kernel and bias. A gate before a normalisation would be divided out again: a 
 that has no other place cannot be gated. `channels.groups` finds the places in a
 network's trace, as `Group.gates`, or says why there are none, as `Group.ungated`.
 
-Of a group that says nothing of this, the gates multiply the input axis of every kernel
-that reads its channels: the same network, where only ReLU and the like are between.
+Where a group says nothing of this, gates multiply the kernels that read its channels.
 """
 
 import math
@@ -52,7 +51,7 @@ class Gated:
     start: float = 1.0
     seed: int = 0
 
-    fence_sitters = staticmethod(fence_sitters)  # the term of the loss that goes along
+    fence_sitters = staticmethod(fence_sitters)  # a term of the loss
 
     def init(self, weights: Params, *, seed: ArrayLike = 0) -> Params:
         """`{"weights": weights, "gates": {group: s}}`, every `s` the first, in float32.
@@ -88,10 +87,8 @@ class Gated:
           values: the gate of every channel, by group; those of `gates`, or their
             inverses, which undo `finish`.
 
-        >>> from types import SimpleNamespace
-        >>> made = [("conv", 1, (0, 1))]  # the columns of conv make the 2 channels
-        >>> group = SimpleNamespace(size=2, members=made, roles=["produces"])
-        >>> p = gated({"conv": group})
+        >>> made = GateMembers("conv", 2, (("conv", 1, (0, 1)),))  # its columns
+        >>> p = Gated((made,), 5.0, frozenset())
         >>> values = {"conv": jnp.array([0.5, 0.0])}
         >>> p.multiplied({"conv": jnp.ones((1, 2))}, values)["conv"].tolist()
         [[0.5, 0.0]]
@@ -132,9 +129,7 @@ class Gated:
     def finish_mask(self, mask: Mask) -> Mask:
         """The mask of the weights, from that of the trained tree.
 
-        >>> from types import SimpleNamespace
-        >>> reads = [("fc", 0, (0, 1))]  # the rows of fc read the 2 channels
-        >>> p = gated({"conv": SimpleNamespace(size=2, members=reads, roles=["reads"])})
+        >>> p = Gated((), 5.0, frozenset())
         >>> p.finish_mask({"weights": {"fc": "mask of fc"}, "gates": None})
         {'fc': 'mask of fc'}
         """
@@ -176,8 +171,7 @@ class Gated:
 
         Args:
           trained: from `init`, after any number of steps.
-          threshold: in [0, 1]; the authors raise it from stage to stage, from 0.01 to
-            0.25.
+          threshold: in [0, 1]; the authors raise it from 0.01 to 0.25.
           state: as in `gates`.
 
         Returns:

@@ -228,9 +228,8 @@ class Checkpoints:
                 "weights": ocp.args.StandardRestore(weights),
                 "training": ocp.args.StandardRestore(training),
             }
-            args = ocp.args.Composite(**items)
-            restored = self._manager.restore(step, args=args)
-        found = {item: unpacked(restored[item]) for item in items}
+            read = self._manager.restore(step, args=ocp.args.Composite(**items))
+        found = {item: unpacked(read[item]) for item in items}
         common = {k: found["weights"][k] for k in ("params", "model_state")}
         fields = common | found["training"]
         if isinstance(fields.get("adaptive"), Adaptive):

@@ -66,8 +66,8 @@ class GateCost:
       network: the network; shapes will do.
       example: an input, or its shape and dtype.
       cost: "multiplications" or "parameters".
-      probability: of random gates, how probable it is that they are not 0, in place of
-        the gates.
+      probability: how probable it is that a random gate is not 0; it is counted in
+        place of the gate.
 
     Two are equal if they count the same of networks of the same model and shapes.
 
@@ -135,13 +135,35 @@ class GateCost:
         return jnp.abs(self.share(trained, step=step) - target)
 
     def share(self, trained: Params, *, step: Scalar = 0) -> Float[Array, ""]:
-        """The relaxed share of the whole network's cost, a float32 scalar."""
+        """The relaxed share of the whole network's cost, a float32 scalar.
+
+        >>> def model(variables, x, *, train=False, rngs=None):
+        ...     w = variables["params"]
+        ...     return jax.nn.relu(x @ w["a"]) @ w["b"], {}, {}
+        >>> params, x = {"a": jnp.ones((4, 2)), "b": jnp.ones((2, 3))}, jnp.ones((1, 4))
+        >>> network = Network(model, {"params": params})
+        >>> from dst_jax.train.gate_training import GateTraining
+        >>> gates, (left, _) = GateTraining().for_network(network, x)
+        >>> round(float(left.penalty.share(gates.init(params))), 5)  # one gate is 1
+        1.0
+        """
         which = COSTS.index(self.cost)
         left = self._relaxed(self._of_whole(self.values(trained, step)), *self._whole)
         return left[which] / self._count
 
     def exact(self, keep: channels.Keep) -> float:
-        """The share of the whole network's cost once only this is kept of it."""
+        """The share of the whole network's cost once only this is kept of it.
+
+        >>> def model(variables, x, *, train=False, rngs=None):
+        ...     w = variables["params"]
+        ...     return jax.nn.relu(x @ w["a"]) @ w["b"], {}, {}
+        >>> params, x = {"a": jnp.ones((4, 2)), "b": jnp.ones((2, 3))}, jnp.ones((1, 4))
+        >>> network = Network(model, {"params": params})
+        >>> from dst_jax.train.gate_training import GateTraining
+        >>> gates, (left, _) = GateTraining().for_network(network, x)
+        >>> left.penalty.exact({"a": np.array([True, False])})
+        0.5
+        """
         which = COSTS.index(self.cost)
         kept = self._plan.then(keep).keep
         return self._relaxed.exact(kept, *self._whole)[which] / self._count

@@ -54,7 +54,7 @@ class GateTraining:
 
     >>> GateTraining(push="dice")
     Traceback (most recent call last):
-    ValueError: push must be one of ('fence_sitters', 'dais', ...), got 'dice'; did ...
+    ValueError: push must be one of ('fence_sitters', 'dais', ...), got 'dice'...
     """
 
     push: str = "fence_sitters"
@@ -96,6 +96,10 @@ class GateTraining:
 
         Raises:
           ValueError: no group can be gated.
+
+        >>> GateTraining().gates(Groups({}, shapes={}, fixed={}, aux={}))
+        Traceback (most recent call last):
+        ValueError: no gates are possible: no group of channels can be gated (...)
         """
         open_ = self._open(groups)
         needed = [name for name in open_ if groups[name].needed is not None]
@@ -167,6 +171,15 @@ class GateTraining:
           network: the network that is trained; shapes will do.
           example: an input, or its shape and dtype.
           common: `steps_per_epoch` and `seed`.
+
+        >>> import jax.numpy as jnp
+        >>> def model(variables, x, *, train=False, rngs=None):
+        ...     w = variables["params"]
+        ...     return jax.nn.relu(x @ w["a"]) @ w["b"], {}, {}
+        >>> params, x = {"a": jnp.ones((4, 2)), "b": jnp.ones((2, 3))}, jnp.ones((1, 4))
+        >>> found = GateTraining().for_network(Network(model, {"params": params}), x)
+        >>> [term.name for term in found[1]]
+        ['multiplications_left', 'ejector']
         """
         network = labelled(network, example)
         groups = groups_of(network, example)
@@ -219,8 +232,8 @@ def gate_values(carried: Mapping[str, Any]) -> dict[str, np.ndarray]:
     Args:
       carried: the collection that `CarriedGates` hands on.
 
-    >>> gate_values({"conv1": {"s": jnp.ones(1), "folded": jnp.full(1, 0.5)}})
-    {'conv1': array([0.5], dtype=float32)}
+    >>> gate_values({"conv1": {"s": np.ones(1), "folded": np.array([0.5])}})
+    {'conv1': array([0.5])}
     """
     return {
         name: np.asarray(jax.device_get(x["folded"])) for name, x in carried.items()

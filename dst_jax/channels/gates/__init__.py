@@ -65,11 +65,8 @@ def _gated(
     axes = [(path, axis) for path, axis, _ in group.members]
     search = Search(known, number, set(axes))
     try:
-        for reader in readers:
-            search.read(reader)
-        search.check()
+        places = search.find(readers)
     except Refused as refused:
         return replace(group, ungated=refused.reason)
-    return replace(
-        group, gates=tuple(i for i, axis in enumerate(axes) if axis in search.places)
-    )
+    gates = tuple(i for i, axis in enumerate(axes) if axis in places)
+    return replace(group, gates=gates)

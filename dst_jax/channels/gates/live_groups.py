@@ -16,6 +16,12 @@ __all__ = ["LiveGroups"]
 class LiveGroups:
     """The operations of a function and its groups, which are numbered in their order.
 
+    >>> from dst_jax.channels.axis_units import FIXED, new
+    >>> from dst_jax.channels.relations import Relations
+    >>> nothing = Partition.of({}, Relations(), Relations().components())
+    >>> LiveGroups(ValueGraph(), nothing, {}).live(new((2,), FIXED), 0)
+    False
+
     Attributes:
       graph: the operations.
       found: the groups.
@@ -35,16 +41,38 @@ class LiveGroups:
             self._number[component] = order[name]
 
     def on(self, x: AxisUnits, axes: Iterable[int]) -> frozenset[int]:
-        """The groups along some axes of a value."""
+        """The groups along some axes of a value.
+
+        >>> from dst_jax.channels.axis_units import FIXED, new
+        >>> from dst_jax.channels.relations import Relations
+        >>> nothing = Partition.of({}, Relations(), Relations().components())
+        >>> LiveGroups(ValueGraph(), nothing, {}).on(new((2,), FIXED), [0])
+        frozenset()
+        """
         found = [self.of_block(x.block(axis)) for axis in axes]
         return frozenset().union(*found)
 
     def live(self, x: AxisUnits, group: int) -> bool:
-        """Whether a value has units of a group along any axis."""
+        """Whether a value has units of a group along any axis.
+
+        >>> from dst_jax.channels.axis_units import FIXED, new
+        >>> from dst_jax.channels.relations import Relations
+        >>> nothing = Partition.of({}, Relations(), Relations().components())
+        >>> LiveGroups(ValueGraph(), nothing, {}).live(new((2,), FIXED), 0)
+        False
+        """
         return any(group in self.of_block(block) for block in x.blocks)
 
     def of_block(self, block: Block) -> frozenset[int]:
-        """The groups whose units a block of the graph has."""
+        """The groups whose units a block of the graph has.
+
+        >>> from dst_jax.channels.axis_units import FIXED, new
+        >>> from dst_jax.channels.relations import Relations
+        >>> nothing = Partition.of({}, Relations(), Relations().components())
+        >>> known = LiveGroups(ValueGraph(), nothing, {})
+        >>> known.of_block(new((2,), FIXED).block(0))
+        frozenset()
+        """
         key = id(block)  # the graph holds it, so that no other block has this number
         if key not in self._known:
             numbers: frozenset[int] = frozenset()
@@ -56,7 +84,14 @@ class LiveGroups:
         return self._known[key]
 
     def zero(self, x: AxisUnits, axes: Iterable[int], group: int) -> bool:
-        """Whether a value is 0 where all parameters of a unit of the group are 0."""
+        """Whether a value is 0 where all parameters of a unit of the group are 0.
+
+        >>> from dst_jax.channels.axis_units import FIXED, new
+        >>> from dst_jax.channels.relations import Relations
+        >>> nothing = Partition.of({}, Relations(), Relations().components())
+        >>> LiveGroups(ValueGraph(), nothing, {}).zero(new((2,), FIXED), [0], 0)
+        True
+        """
         for axis in axes:
             block = x.block(axis)
             components = self.found.components.of(block.units)

@@ -9,7 +9,7 @@ from dst_jax.channels.axis_units import AxisUnits, Ints
 from dst_jax.channels.gates.live_groups import LiveGroups
 from dst_jax.channels.partition import LeafAxis, is_statistic
 from dst_jax.channels.reasons import Reason
-from dst_jax.channels.value_graph import LOOP, Operation
+from dst_jax.channels.value_graph import LOOP, UnitOperation
 
 __all__ = ["Reader", "Refused", "Search"]
 
@@ -38,7 +38,7 @@ class Refused(Exception):
 class Reader:
     """An operation that reads units, and its operands, of which one takes the gates."""
 
-    operation: Operation
+    operation: UnitOperation
     operands: tuple[tuple[AxisUnits, tuple[int, ...]], ...]
 
 
@@ -73,10 +73,21 @@ class Search:
     group: int
     own: set[LeafAxis]
     places: set[LeafAxis] = field(default_factory=set)
-    beside: list[tuple[AxisUnits, Operation]] = field(default_factory=list)
+    beside: list[tuple[AxisUnits, UnitOperation]] = field(default_factory=list)
     seen: set[int] = field(default_factory=set)
 
-    def read(self, reader: Reader) -> None:
+    def find(self, readers: Sequence[Reader]) -> set[LeafAxis]:
+        """The places before all readers.
+
+        Raises:
+          Refused: there is none before one of them.
+        """
+        for reader in readers:
+            self._read(reader)
+        self._check()
+        return self.places
+
+    def _read(self, reader: Reader) -> None:
         """Finds the places before one reader, in the first operand that has any."""
         options: list[list[_Wanted]] = []
         for x, axes in reader.operands:
@@ -86,7 +97,7 @@ class Search:
                 options.append([_Wanted(x)])
         self._any(options, reader.operation)
 
-    def check(self) -> None:
+    def _check(self) -> None:
         """Refuses a second gate before any that multiplies."""
         seen: set[int] = set()
         for start, operation in self.beside:
@@ -100,7 +111,7 @@ class Search:
                 seen.add(x.value)
                 todo += self._before(self.known.graph.operations[x.value])
 
-    def _any(self, options: Sequence[list[_Wanted]], operation: Operation) -> None:
+    def _any(self, options: Sequence[list[_Wanted]], operation: UnitOperation) -> None:
         """Takes the first of several choices that is not refused."""
         refused = Refused(operation.equation.reason(CONSTANT))
         for wanted in options:
@@ -150,7 +161,7 @@ class Search:
         path = self.known.paths[x.leaf]
         return {(path, axis) for axis in range(x.rank) if (path, axis) in self.own}
 
-    def _through(self, operation: Operation, one: _Wanted) -> list[_Wanted]:
+    def _through(self, operation: UnitOperation, one: _Wanted) -> list[_Wanted]:
         """What has to be multiplied so that the result of an operation is."""
         name = operation.equation.name
         if name in ("mul", "div", "and"):
@@ -159,7 +170,7 @@ class Search:
             return self._of_product(operation)
         return [_Wanted(x, one.along) for x in self._before(operation)]
 
-    def _of_product(self, operation: Operation) -> list[_Wanted]:
+    def _of_product(self, operation: UnitOperation) -> list[_Wanted]:
         """The operand of which the units are outputs; the kernel where both have them.
 
         Operands that have them along a batch axis are alternatives.
@@ -185,7 +196,7 @@ class Search:
             self.beside += [(x, operation) for x, _ in wanted[1:]]
         return []
 
-    def _factor(self, operation: Operation, one: _Wanted) -> list[_Wanted]:
+    def _factor(self, operation: UnitOperation, one: _Wanted) -> list[_Wanted]:
         """The factor of a product that takes the gates: a parameter if there is one."""
         factors, divisors = self._factors(operation)
         taken = next((x for x in factors if self._is_parameter(x)), None)
@@ -198,7 +209,9 @@ class Search:
         self._any([[_Wanted(x, one.along)] for x in factors], operation)
         return []
 
-    def _factors(self, operation: Operation) -> tuple[list[AxisUnits], list[AxisUnits]]:
+    def _factors(
+        self, operation: UnitOperation
+    ) -> tuple[list[AxisUnits], list[AxisUnits]]:
         """What is multiplied in a product of products, and what it is divided by."""
         factors: list[AxisUnits] = []
         divisors: list[AxisUnits] = []
@@ -217,7 +230,7 @@ class Search:
                     factors.append(x)
         return factors, divisors
 
-    def _maker(self, x: AxisUnits) -> Operation | None:
+    def _maker(self, x: AxisUnits) -> UnitOperation | None:
         """What made a value before it was moved; None for a leaf."""
         while x.value is not None and x.value != LOOP:
             operation = self.known.graph.operations[x.value]
@@ -237,7 +250,7 @@ class Search:
             return x.leaf is not None and is_statistic(self.known.paths[x.leaf])
         return _divides(maker)
 
-    def _before(self, operation: Operation) -> list[AxisUnits]:
+    def _before(self, operation: UnitOperation) -> list[AxisUnits]:
         """The operands of which the result has the units."""
         read = operation.read
         return [
@@ -254,7 +267,7 @@ class Search:
         return self.known.live(x, self.group)
 
 
-def _divides(operation: Operation) -> bool:
+def _divides(operation: UnitOperation) -> bool:
     """Whether an operation is a power with a negative exponent, or one unknown."""
     match operation.equation.name:
         case "integer_pow":

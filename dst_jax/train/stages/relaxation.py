@@ -222,6 +222,16 @@ def without(
 
     Raises:
       ValueError: as `channels.remove`.
+
+    >>> def model(variables, x, *, train=False, rngs=None):
+    ...     w = variables["params"]
+    ...     return jax.nn.relu(x @ w["a"]) @ w["b"], {}, {}
+    >>> params, x = {"a": jnp.ones((4, 2)), "b": jnp.ones((2, 3))}, jnp.ones((1, 4))
+    >>> network = Network(model, {"params": params})
+    >>> groups = groups_of(network, x)
+    >>> small, _ = without(network, groups, {"a": [True, False]}, example=x)
+    >>> small.params["a"].shape
+    (4, 1)
     """
     kept = {name: np.asarray(own, bool) for name, own in keep.items()}
     if all(own.any() for own in kept.values()):
