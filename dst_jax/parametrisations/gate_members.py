@@ -30,12 +30,20 @@ class GroupLike(Protocol):
     `ungated`, why no gate can be put on it.
     """
 
-    size: int
-    """How many units it has: channels, or bundles of them."""
-    members: Sequence[Any]
-    """`(path, axis, units)`: `units[i]` in 0..size-1, -1 for another group's."""
-    roles: Sequence[str]
-    """One per member: produces, scales, shifts, statistic, reads."""
+    @property
+    def size(self) -> int:
+        """How many units it has: channels, or bundles of them."""
+        ...
+
+    @property
+    def members(self) -> Sequence[Any]:
+        """`(path, axis, units)`: `units[i]` in 0..size-1, -1 for another group's."""
+        ...
+
+    @property
+    def roles(self) -> Sequence[str]:
+        """One per member: produces, scales, shifts, statistic, reads."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -44,11 +44,10 @@ class Ramp:
     low: float = 0.0
     high: float = 1.0
 
-    def __call__(self, step: Scalar) -> Float[Array, ""]:
+    def __call__(self, count: Scalar) -> Float[Array, ""]:
         """The factor at a step."""
-        done = (jnp.asarray(step, jnp.float32) - self.start) / max(
-            self.full - self.start, 1e-9
-        )
+        step = jnp.asarray(count, jnp.float32)
+        done = (step - self.start) / max(self.full - self.start, 1e-9)
         risen = jnp.where(step >= self.full, 1.0, jnp.clip(done, 0, 1) ** 3)
         return self.low + (self.high - self.low) * risen
 

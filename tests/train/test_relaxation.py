@@ -2,6 +2,7 @@
 
 import itertools
 from functools import partial
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -81,6 +82,11 @@ def _given(gates, network, values):
     return trained
 
 
+def _cost(term):
+    assert isinstance(term.penalty, GateCost)
+    return term.penalty
+
+
 # A gate far below 0 is exactly 0 in float32.
 OFF = {"stem": [1, -60, 1, -60, 1, 1], "up": [1, 1, -60, 1], "mid": [1, -60, 1, 1, 1]}
 
@@ -93,8 +99,7 @@ def _kept(values):
 def test_the_cost_at_zero_and_one_is_the_count(network, images):
     training = stages.GateTraining(sharpness=20.0)
     gates, (left, _) = training.for_network(network, EXAMPLE)
-    found = left.penalty
-    assert isinstance(found, GateCost)
+    found = _cost(left)
     whole, x = _multiplications(network, images[:1]), images[:1]
     ones = found.share(
         _given(gates, network, {n: 50 * np.ones(s) for n, s in WIDTHS.items()})
@@ -112,7 +117,7 @@ def test_the_cost_at_zero_and_one_is_the_count(network, images):
     again, (left, _) = training.for_network(small, EXAMPLE)
     ones = {n: 50 * np.ones(k.sum()) for n, k in _kept(OFF).items()}
     np.testing.assert_allclose(
-        left.penalty.share(_given(again, small, ones)), share, rtol=1e-6
+        _cost(left).share(_given(again, small, ones)), share, rtol=1e-6
     )
     assert left.penalty(_given(again, small, ones), target=share) < 1e-6
 
@@ -177,7 +182,7 @@ def test_random_gates_are_drawn_at_every_step_and_their_medians_are_kept(network
     np.testing.assert_allclose(
         gates.finish(trained, State(step=5))["bn1"]["scale"], scale * values
     )
-    assert float(left.penalty.share(trained)) > 0
+    assert float(_cost(left).share(trained)) > 0
     assert gates.gated.gates(trained)["stem"].max() == 1  # it is needed
 
 
@@ -229,10 +234,9 @@ def test_what_collapses_is_the_network_with_those_gates_at_zero(
 
 def _stages(optimizer, **options):
     gates = stages.GateTraining(strength=20.0, ejector=0.1, target=0.3)
-    given = {"thresholds": (0.6, 0.9), "epochs": 1, "finetune_epochs": 1}
-    return stages.relaxation(
-        gates=gates, optimizer=optimizer, **({"start": None} | given | options)
-    )
+    given: dict[str, Any] = {"thresholds": (0.6, 0.9), "start": None}
+    given |= {"epochs": 1, "finetune_epochs": 1} | options
+    return stages.relaxation(gates=gates, optimizer=optimizer, **given)
 
 
 def _adam(*, steps, steps_per_epoch, mask, seed):
