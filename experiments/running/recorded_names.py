@@ -86,7 +86,9 @@ def _task(found: Mapping[str, Any]) -> TaskOptions:
             f"the task {found['name']!r} of the run cannot be made from its name; those"
             f" that can be are {tasks.names()}"
         )
-    return TaskOptions(name=found["name"])
+    given = found.get("options", {})
+    texts = tuple(f"{name}={_text(value)}" for name, value in given.items())
+    return TaskOptions(name=found["name"], options=texts)
 
 
 def _dtype(name: str) -> Any:

@@ -93,6 +93,7 @@ def test_corrupt_digits_are_left_out_and_counted():
         compose(none, None, recipe=RECIPE, n=5, size=16, log=CorruptLog(9), seed=0)
 
 
+@pytest.mark.slow
 def test_mnist_and_photographs_are_used_where_they_are_prepared(sets):
     with pytest.raises(FileNotFoundError, match="'mnist' is not prepared"):
         data.load("mnist_photographs")

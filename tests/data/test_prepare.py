@@ -21,6 +21,18 @@ def test_digits_need_no_preparation(capsys):
     assert "needs no preparation" in capsys.readouterr().out
 
 
+def test_canvases_need_the_sets_they_are_drawn_from(sets, capsys, no_tensorflow):
+    assert main(["prepare", "digits_canvas"]) == 0
+    assert "needs no preparation" in capsys.readouterr().out
+    sets.mnist()
+    assert main(["prepare", "mnist_canvas"]) == 0
+    assert capsys.readouterr().out == f"mnist_canvas is ready in {sets.root}\n"
+    assert main(["prepare", "mnist_photographs"]) == 2
+    assert "pip install 'dst_jax[prepare]'" in capsys.readouterr().err
+    sets.imagenette()
+    assert main(["prepare", "mnist_photographs"]) == 0
+
+
 def test_an_unknown_name_lists_the_known(capsys):
     assert main(["prepare", "mnits"]) == 2
     error = capsys.readouterr().err

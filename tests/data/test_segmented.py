@@ -72,11 +72,27 @@ def test_cityscapes_has_its_classes_or_its_categories(sets, name, labels):
     assert data.fingerprint(dataset)["version"] == "1.0.0"
 
 
-def test_cityscapes_has_nineteen_classes_and_eight_categories():
-    for name, count in (("cityscapes", 19), ("cityscapes_categories", 8)):
-        maps = recipe_of(name).label_maps
-        found = maps.classes(np.arange(34)[None])
-        assert set(found[0].tolist()) - {255} == set(range(count))
+# Of the ids 0 to 33, as cityscapesscripts/helpers/labels.py lists them.
+TRAIN_IDS = [
+    *[255] * 7,  # void
+    *(0, 1, 255, 255),  # road, sidewalk, parking, rail track
+    *(2, 3, 4, 255, 255, 255),  # building, wall, fence, guard rail, bridge, tunnel
+    *(5, 255, 6, 7),  # pole, polegroup, traffic light, traffic sign
+    *(8, 9, 10, 11, 12),  # vegetation, terrain, sky, person, rider
+    *(13, 14, 15, 255, 255, 16, 17, 18),  # car, truck, bus, ..., train, motorcycle, ...
+]
+CATEGORIES = [0] * 7 + [1] * 4 + [2] * 6 + [3] * 4 + [4] * 2 + [5] + [6] * 2 + [7] * 8
+
+
+@pytest.mark.parametrize(
+    ("name", "labels"),
+    [("cityscapes", TRAIN_IDS), ("cityscapes_categories", CATEGORIES)],
+)
+def test_the_labels_of_cityscapes_are_the_official_ones(name, labels):
+    recipe = recipe_of(name)
+    found = recipe.label_maps.classes(np.arange(34)[None])
+    assert found[0].tolist() == labels
+    assert recipe.num_classes == len(set(labels) - {255})
 
 
 def test_archives_of_cityscapes_are_asked_for_by_name(tmp_path, capsys):

@@ -58,6 +58,7 @@ STAGES = {
     "dense baseline": "#7f868d",
     "dense control": "#c9a227",
     "pruned": "#2f6fb0",
+    "smaller": "#e07b39",
     "activation-sparse": "#2a9d6f",
     "dual sparse": "#d1495b",
 }

@@ -52,6 +52,15 @@ class Segmentation:
         """
         return "mean_iou", "max"
 
+    @property
+    def recorded_options(self) -> dict[str, int | None]:
+        """The options that the metrics depend on, for a run's record.
+
+        >>> Segmentation(2, ignore=255).recorded_options
+        {'num_classes': 2, 'ignore': 255}
+        """
+        return {"num_classes": self.num_classes, "ignore": self.ignore}
+
     def loss(
         self,
         outputs: Float[Array, "batch height width classes"],

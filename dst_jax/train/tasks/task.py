@@ -36,6 +36,7 @@ class Task(Protocol):
                      the same name
       loss_name      what logs call its loss; `task_loss` by default
       label_shape    shape of one example's label, `()` for a class; any by default
+      recorded_options  the options, as plain values, that `get` makes it again with
       predictions    `(outputs) -> labels`: what the network says; where each pixel has
                      a label, a run keeps some of them for reports
 
@@ -155,6 +156,8 @@ def record(task: Task) -> dict[str, Any]:
     ('classification', ['top1', 'max'], 'top-1')
     """
     words = {k: getattr(task, k) for k in ("measure", "training") if hasattr(task, k)}
+    if (options := getattr(task, "recorded_options", None)) is not None:
+        words["options"] = dict(options)
     return {
         "name": _name(task),
         "titles": _titles(task),

@@ -42,6 +42,15 @@ def test_its_options_follow_from_its_record(run):
     assert (options.data.batch_size, options.run.seed) == (100, 3)
 
 
+def test_its_segmentation_counts_the_same_pixels(run, tmp_path):
+    task = train.tasks.segmentation(4, ignore=3, class_weights=(1, 1, 1, 0))
+    record = run.read_config() | {"task": train.tasks.record(task)}
+    Run(tmp_path).write_config(record)
+    options = options_of(Run(tmp_path))
+    found = options.task.create(options)
+    assert (found.num_classes, found.ignore) == (4, 3)
+
+
 @pytest.mark.slow
 def test_it_is_estimated_exported_and_reported(run, tmp_path, capsys):
     assert accelerators.main([str(run.path), "--names", "dense"]) == 0
