@@ -181,7 +181,9 @@ def test_the_last_affine_maps_before_readers_are_gated(fn, names, places):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", sorted(PLACES.keys() - {"statistics of the batch"}))
+@pytest.mark.parametrize(
+    "case", ["all branches of a sum", "the second of two", "one factor of a product"]
+)
 def test_at_zero_a_gate_is_removal(case):
     fn, names, _ = PLACES[case]
     weights = _weights(*names)
