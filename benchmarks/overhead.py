@@ -6,6 +6,7 @@ COMMAND
 Measures, in one process and in turns:
 - a training step with Transformed l1 on every ReLU / without;
 - a training step with a mask in the optimizer / without;
+- a training step with gates on channels and their relaxed count in the loss / without;
 - an evaluation step with exact counts / without, / with nothing but the logits;
 - the memory of a training step whose taps nobody collects / of one without taps.
 """
@@ -22,7 +23,15 @@ import tyro
 from benchmarks.timing import interleaved, show
 from dst_jax import data, models, penalties, pruning
 from dst_jax.activations import Tap
-from dst_jax.train import Objective, Term, chain, make_eval_step, make_train_step
+from dst_jax.parametrisations import Parametrisation
+from dst_jax.train import (
+    Objective,
+    Term,
+    chain,
+    make_eval_step,
+    make_train_step,
+    stages,
+)
 from dst_jax.train.state import enter, init_network
 from dst_jax.typing import Network
 
@@ -50,6 +59,7 @@ def main(batch: int = 64, size: int = 32, width: float = 1.0, rounds: int = 15) 
         "plain": _training(model, weights, inputs, Objective()),
         "penalty": _training(model, weights, inputs, PENALTY),
         "mask": _training(model, masked, inputs, Objective()),
+        "gates": _gated(model, weights, inputs),
         "logits": _logits(model, weights, inputs),
         "evaluation": _evaluation(model, weights, inputs, count=False),
         "counts": _evaluation(model, weights, inputs, count=True),
@@ -62,6 +72,7 @@ def main(batch: int = 64, size: int = 32, width: float = 1.0, rounds: int = 15) 
         {
             "training step, Transformed l1 on every ReLU": ("penalty", "plain"),
             "training step, mask in the optimizer": ("mask", "plain"),
+            "training step, gates and relaxed count": ("gates", "plain"),
             "evaluation, exact counts": ("counts", "evaluation"),
             "evaluation, zeros and exact counts": ("counts", "logits"),
         },
@@ -73,10 +84,28 @@ def main(batch: int = 64, size: int = 32, width: float = 1.0, rounds: int = 15) 
     print(f"  {with_taps:,} / {without:,} bytes of temporaries and outputs")
 
 
-def _training(model: Any, weights: Network, inputs: Any, objective: Objective) -> Any:
+def _gated(model: Any, weights: Network, inputs: Any) -> Any:
+    """A step of a search: gates, the relaxed count and the penalty on fence-sitters."""
+    example = jax.ShapeDtypeStruct((1, *inputs["image"].shape[1:]), jnp.float32)
+    gates, terms = stages.GateTraining().for_network(weights, example)
+    return _training(model, weights, inputs, Objective(terms=terms), gates)
+
+
+def _training(
+    model: Any,
+    weights: Network,
+    inputs: Any,
+    objective: Objective,
+    gates: Parametrisation | None = None,
+) -> Any:
     optimizer = chain(1e-3, mask=weights.mask, weight_decay=1e-4)
-    step = make_train_step(model, optimizer, preprocess=PREPROCESS)
-    state = jax.jit(lambda w: enter(w, optimizer, jax.random.key(0)))(weights)
+    step = make_train_step(
+        model, optimizer, preprocess=PREPROCESS, parametrisation=gates
+    )
+    start = partial(
+        enter, optimizer=optimizer, key=jax.random.key(0), parametrisation=gates
+    )
+    state = jax.jit(start)(weights)
 
     def call() -> object:
         nonlocal state

@@ -43,7 +43,11 @@ Rules = Sequence[tuple[str, Any]]
 
 @runtime_checkable
 class GroupLike(Protocol):
-    """Channels that are removed together, as `channels.groups` finds them."""
+    """Channels that are removed together, as `channels.groups` finds them.
+
+    A group may say more: `gates`, the numbers of the members that gates multiply, and
+    `ungated`, why no gate can be put on it.
+    """
 
     @property
     def size(self) -> int:

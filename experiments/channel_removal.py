@@ -2,8 +2,9 @@
 
 Trains a baseline for every seed, removes channels from it with every score, trains each
 smaller network on, and evaluates each once on the test set. Next to them: the same
-widths and uniformly narrower ones from scratch, and a penalty on activation maps after
-a removal and after pruning of weights. The same command continues a comparison that was
+widths and uniformly narrower ones from scratch, continuous relaxation in rounds
+(--relaxations), and a penalty on activation maps after a removal and after pruning of
+weights. The same command continues a comparison that was
 stopped; seeds and removals can be added to a finished one.
 
 COMMAND

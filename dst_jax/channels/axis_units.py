@@ -93,12 +93,14 @@ class AxisUnits:
         None if it is no single one.
       carriers: bits of the sums over units, see `branches.Branches`, of which each
         carries all that the value depends on in the inputs; None if it depends on none.
+      value: its number in the `value_graph.ValueGraph`; None for an input, a constant.
     """
 
     blocks: tuple[Block, ...]
     constant: float | None = None
     leaf: int | None = None
     carriers: int | None = None
+    value: int | None = None
 
     @property
     def rank(self) -> int:

@@ -10,6 +10,7 @@ import numpy as np
 
 from dst_jax import trees
 from dst_jax.channels.axis_units import AxisUnits, Bools, Ints
+from dst_jax.channels.gates import with_gates
 from dst_jax.channels.kept_positions import Keep, kept_positions
 from dst_jax.channels.labelling import Labelling
 from dst_jax.channels.leaf_units import leaf_units
@@ -75,6 +76,8 @@ class Groups(dict[str, Group]):
             lines.append(f"{group.name}: {group.size} units, {kind}")
             for (path, axis, _), role in zip(group.members, group.roles, strict=True):
                 lines.append(f"  {path} axis {axis} {role}")
+            if group.ungated is not None:
+                lines.append(f"  no gates: {group.ungated}")
         for (path, axis), reasons in self.fixed.items():
             lines.append(f"fixed: {path} axis {axis}: {'; '.join(map(str, reasons))}")
         return "\n".join(lines)
@@ -158,10 +161,9 @@ class Groups(dict[str, Group]):
                     members=(*group.members, (path, axis, units)),
                     roles=(*group.roles, "reads"),
                 )
-        shapes = {path: shape for path, (shape, _, _) in leaves.items()}
         return Groups(
             found,
-            shapes=self.shapes | shapes,
+            shapes=self.shapes | {path: x for path, (x, _, _) in leaves.items()},
             fixed=self.fixed,
             aux=self.aux,
             split=self.split,
@@ -229,9 +231,8 @@ def groups(
     @functools.wraps(fn)
     def found(*args: Any, **kwargs: Any) -> Groups:
         check_weights(positions, args)
-        return _grouped(
-            traced(fn, args, kwargs, positions), has_aux=has_aux, split=split
-        )
+        function = traced(fn, args, kwargs, positions)
+        return _grouped(function, has_aux=has_aux, split=split)
 
     return found
 
@@ -282,16 +283,16 @@ def _grouped(function: TracedFunction, *, has_aux: bool, split: SplitSide) -> Gr
         aux = dict(zip(named, results[count:], strict=True))
         results = results[:count]
     labelling.branches.outputs(results)
-    for units in results:
-        for block in units.blocks:
-            relations.fix(block.units, OUTPUT)
+    for block in (block for units in results for block in units.blocks):
+        relations.fix(block.units, OUTPUT)
     components = relations.components()
     invars = function.program.jaxpr.invars
     shapes = {path: shape_of(invars[i]) for i, path in function.paths.items()}
     found = Partition.of(start.axes, relations, components)
     needed = labelling.branches.needed(components, found.place)
+    gated = with_gates(labelling.graph, found, function.paths)
     return Groups(
-        {name: replace(g, needed=needed[name]) for name, g in found.groups.items()},
+        {name: replace(group, needed=needed[name]) for name, group in gated.items()},
         shapes=shapes,
         fixed=found.reasons(),
         aux={path: found.labels(units) for path, units in aux.items()},

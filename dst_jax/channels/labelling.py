@@ -22,6 +22,7 @@ from dst_jax.channels.relations import Relations, SplitSide
 from dst_jax.channels.rules.elementwise import aligned
 from dst_jax.channels.rules.equation import Equation, Product
 from dst_jax.channels.rules.rule_table import apply
+from dst_jax.channels.value_graph import LOOP, ValueGraph
 from dst_jax.jaxprs.dataflow import Domain, NameStacks
 from dst_jax.jaxprs.module_paths import path_of
 
@@ -39,12 +40,14 @@ class Labelling(Domain[AxisUnits]):
       relations: what is known of units.
       products: the matrix products and convolutions, in order of execution.
       branches: which sums carry a branch alone.
+      graph: which operation made every value.
     """
 
     def __init__(self, *, first: int = 1, split: SplitSide = "outer") -> None:
         self.relations = Relations(first=first, split=split)
         self.products: list[Product] = []
         self.branches = Branches()
+        self.graph = ValueGraph()
         self._times: int | None = 1
         self._settled = True
 
@@ -87,6 +90,7 @@ class Labelling(Domain[AxisUnits]):
             constant=constant,
             leaf=a.leaf if a.leaf == b.leaf else None,
             carriers=self.branches.either(a, b),
+            value=self.graph.either(a, b),
         )
 
     def results(
@@ -100,7 +104,8 @@ class Labelling(Domain[AxisUnits]):
         if self._settled:
             self.products += (p._replace(times=self._times) for p in equation.products)
         carriers = self.branches.of(equation, operands)
-        return [replace(result, carriers=carriers) for result in results]
+        value = self.graph.made_by(equation, operands)
+        return [replace(result, carriers=carriers, value=value) for result in results]
 
     def element(self, fact: AxisUnits, scan: core.JaxprEqn) -> AxisUnits:
         """The axis that a scan goes along is fixed."""
@@ -108,20 +113,26 @@ class Labelling(Domain[AxisUnits]):
         x = equation.whole(fact, [0], "a scan goes along the axis")
         rest = [block for block in x.blocks if block.axes != (0,)]
         blocks = [b.on([axis - 1 for axis in b.axes]) for b in rest]
-        return made(blocks, constant=x.constant, leaf=x.leaf, carriers=fact.carriers)
+        return made(
+            blocks,
+            constant=x.constant,
+            leaf=x.leaf,
+            carriers=fact.carriers,
+            value=LOOP,
+        )
 
     def stacked(self, fact: AxisUnits, scan: core.JaxprEqn) -> AxisUnits:
         """As `element`."""
         length = fixed_block(0, scan.params["length"])
         moved = fact.renumbered(lambda axis: axis + 1)
-        return made([length, *moved], carriers=fact.carriers)
+        return made([length, *moved], carriers=fact.carriers, value=LOOP)
 
     def shaped(self, fact: AxisUnits, aval: Any) -> AxisUnits:
         """Parts that devices hold are fixed."""
         equation = Equation("shard_map", "", self.relations)
         equation.fix(fact.blocks, "it is split over devices")
         units = new(getattr(aval, "shape", ()), FIXED)
-        return replace(units, carriers=fact.carriers)
+        return replace(units, carriers=fact.carriers, value=LOOP)
 
 
 def _is_number(value: Any) -> bool:

@@ -14,7 +14,7 @@ from dst_jax.channels.reasons import Reason
 from dst_jax.channels.relations import Relations
 from dst_jax.kernels.kernel import COLLECTIONS
 
-__all__ = ["Group", "LeafAxis", "Partition"]
+__all__ = ["Group", "LeafAxis", "Partition", "is_statistic"]
 
 LeafAxis = tuple[str, int]
 """Path and number of an axis of a leaf."""
@@ -36,6 +36,9 @@ class Group:
       inexact: why the removal of units changes values elsewhere; empty if it does not.
       needed: why at least one unit must stay; None if the group is all that a branch
         consists of, which may vanish next to what it is added to.
+      gates: numbers of the members that gates of the units multiply, see
+        `channels.gates`.
+      ungated: why there are none.
     """
 
     name: str
@@ -44,6 +47,8 @@ class Group:
     roles: tuple[str, ...]
     inexact: tuple[Reason, ...] = ()
     needed: Reason | None = LONE
+    gates: tuple[int, ...] = ()
+    ungated: Reason | None = None
 
     @property
     def exact(self) -> bool:
@@ -208,10 +213,19 @@ def _note_first(
         first.setdefault(component, (event, unit))
 
 
-def _statistic(path: str) -> str | None:
+def is_statistic(path: str) -> bool:
+    """Whether a leaf is a running statistic, as its collection says.
+
+    >>> is_statistic("batch_stats/bn1/mean"), is_statistic("params/bn1/scale")
+    (True, False)
+    """
     collection, *rest = path.split("/")
     others = [name for name in COLLECTIONS if name not in ("params", "weights")]
-    return "statistic" if rest and collection in others else None
+    return bool(rest) and collection in others
+
+
+def _statistic(path: str) -> str | None:
+    return "statistic" if is_statistic(path) else None
 
 
 def _numbered(components: Ints, number: Ints) -> Ints:

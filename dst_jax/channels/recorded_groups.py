@@ -1,6 +1,6 @@
 """Groups as JSON has them: members as runs of consecutive units."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
 import numpy as np
@@ -21,8 +21,8 @@ def to_record(groups: Groups) -> dict[str, Any]:
     Returns:
       `shapes` by path; `groups` by name: `size`, `members` (`path`, `axis`, `role` and
       `units`, runs `[first, count]` of consecutive units; `[-1, count]` are positions
-      of other groups), `inexact` and `needed`; `fixed`, lists of path, axis and
-      reasons; `split`.
+      of other groups), `inexact`, `needed`, `gates` and `ungated`; `fixed`, lists of
+      path, axis and reasons; `split`.
 
     >>> group = Group("a", 2, (("a", 0, np.array([0, 1, -1])),), ("produces",))
     >>> record = to_record(Groups({"a": group}, shapes={"a": (3,)}, fixed={}, aux={}))
@@ -69,7 +69,9 @@ def from_record(record: Mapping[str, Any]) -> Groups:
                 ),
                 tuple(m["role"] for m in x["members"]),
                 tuple(Reason(*reason) for reason in x["inexact"]),
-                None if x["needed"] is None else Reason(*x["needed"]),
+                _reason(x["needed"]),
+                tuple(map(int, x.get("gates", ()))),  # of plans that lack them: none
+                _reason(x.get("ungated")),
             )
             for name, x in record["groups"].items()
         }
@@ -104,7 +106,13 @@ def _group(group: Group) -> dict[str, Any]:
         ],
         "inexact": [list(reason) for reason in group.inexact],
         "needed": None if group.needed is None else list(group.needed),
+        "gates": list(group.gates),
+        "ungated": None if group.ungated is None else list(group.ungated),
     }
+
+
+def _reason(record: Sequence[str] | None) -> Reason | None:
+    return None if record is None else Reason(*record)
 
 
 def _runs(units: Ints) -> list[list[int]]:

@@ -1,9 +1,17 @@
 """What is trained, what the network computes with, and what joins the two trees."""
 
-from dst_jax.parametrisations.base import Parametrisation, State, finish_mask
+from dst_jax.parametrisations.base import (
+    Parametrisation,
+    State,
+    finish_mask,
+    finish_variables,
+    init_with,
+)
+from dst_jax.parametrisations.carried_gates import GATES, CarriedGates
 from dst_jax.parametrisations.compose import Composition, Identity, compose, identity
-from dst_jax.parametrisations.gate_members import GroupLike
-from dst_jax.parametrisations.gated import Gated, fence_sitters, gated
+from dst_jax.parametrisations.fence_sitters import fence_sitters
+from dst_jax.parametrisations.gate_members import GroupLike, gateable
+from dst_jax.parametrisations.gated import Gated, gated
 from dst_jax.parametrisations.shared import (
     Shared,
     adjusted_density,
@@ -13,6 +21,8 @@ from dst_jax.parametrisations.shared import (
 from dst_jax.parametrisations.straight_through import StraightThrough, straight_through
 
 __all__ = [
+    "GATES",
+    "CarriedGates",
     "Composition",
     "Gated",
     "GroupLike",
@@ -26,8 +36,11 @@ __all__ = [
     "compose",
     "fence_sitters",
     "finish_mask",
+    "finish_variables",
+    "gateable",
     "gated",
     "identity",
+    "init_with",
     "shared",
     "straight_through",
 ]

@@ -7,9 +7,17 @@ from jax.sharding import NamedSharding, PartitionSpec
 from jax.typing import ArrayLike
 from jaxtyping import Array
 
-from dst_jax.typing import Mask, Params, is_traced
+from dst_jax.typing import Mask, Params, Variables, is_traced
 
-__all__ = ["Parametrisation", "State", "StateLike", "finish_mask", "replicated"]
+__all__ = [
+    "Parametrisation",
+    "State",
+    "StateLike",
+    "finish_mask",
+    "finish_variables",
+    "init_with",
+    "replicated",
+]
 
 StateLike = Any
 """A `State`, or `()` for a parametrisation that reads nothing of it."""
@@ -60,6 +68,48 @@ def finish_mask(parametrisation: Parametrisation, mask: Mask) -> Mask:
     """
     own = getattr(parametrisation, "finish_mask", None)
     return mask if own is None or mask is None else own(mask)
+
+
+def finish_variables(
+    parametrisation: Parametrisation, trained: Params, state: StateLike
+) -> dict[str, Any]:
+    """The collections that are handed on next to the weights, by name.
+
+    They are what a parametrisation's method of the same name returns, if it has one: a
+    stage that goes on from the network is given them, see `init_with`.
+
+    >>> from dst_jax.parametrisations import identity
+    >>> finish_variables(identity, {"w": 1.0}, ())
+    {}
+    """
+    own = getattr(parametrisation, "finish_variables", None)
+    return {} if own is None else own(trained, state)
+
+
+def init_with(
+    parametrisation: Parametrisation,
+    weights: Params,
+    variables: Variables,
+    *,
+    seed: ArrayLike = 0,
+) -> Params:
+    """The tree to train, from the weights and what else the network hands on.
+
+    Args:
+      parametrisation: one with a method `finish_variables` also takes `variables` in
+        its `init`.
+      weights: a network's weights.
+      variables: its other collections.
+      seed: seed of what the parametrisation draws.
+
+    >>> from dst_jax.parametrisations import identity
+    >>> init_with(identity, {"w": 1.0}, {"batch_stats": {}})
+    {'w': 1.0}
+    """
+    if hasattr(parametrisation, "finish_variables"):
+        init: Any = parametrisation.init
+        return init(weights, seed=seed, variables=variables)
+    return parametrisation.init(weights, seed=seed)
 
 
 def replicated(value: Array, over: Params) -> Array:

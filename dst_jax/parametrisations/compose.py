@@ -1,11 +1,18 @@
 """The identity, and parametrisations one after another."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from jax.typing import ArrayLike
 
-from dst_jax.parametrisations.base import Parametrisation, StateLike, finish_mask
-from dst_jax.typing import Mask, Params
+from dst_jax.parametrisations.base import (
+    Parametrisation,
+    StateLike,
+    finish_mask,
+    finish_variables,
+    init_with,
+)
+from dst_jax.typing import Mask, Params, Variables
 
 __all__ = ["Composition", "Identity", "compose", "identity"]
 
@@ -48,7 +55,13 @@ class Composition:
 
     parts: tuple[Parametrisation, ...]
 
-    def init(self, weights: Params, *, seed: ArrayLike = 0) -> Params:
+    def init(
+        self,
+        weights: Params,
+        *,
+        seed: ArrayLike = 0,
+        variables: Variables | None = None,
+    ) -> Params:
         """The tree to train: the last part takes the weights, the first comes last.
 
         >>> import jax.numpy as jnp
@@ -59,7 +72,7 @@ class Composition:
         """
         tree = weights
         for part in reversed(self.parts):
-            tree = part.init(tree, seed=seed)
+            tree = init_with(part, tree, variables or {}, seed=seed)
         return tree
 
     def __call__(self, trained: Params, state: StateLike) -> Params:
@@ -84,6 +97,19 @@ class Composition:
         for part in self.parts:
             tree = part.finish(tree, state)
         return tree
+
+    def finish_variables(self, trained: Params, state: StateLike) -> dict[str, Any]:
+        """The collections that the parts hand on next to the weights.
+
+        >>> Composition((identity, identity)).finish_variables({"w": 1.0}, ())
+        {}
+        """
+        found: dict[str, Any] = {}
+        tree = trained
+        for part in self.parts:
+            found |= finish_variables(part, tree, state)
+            tree = part.finish(tree, state)
+        return found
 
     def finish_mask(self, mask: Mask) -> Mask:
         """The mask of the weights, from that of the trained tree.

@@ -1,15 +1,23 @@
 """Which axes of which weights the gates of a group multiply."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from dst_jax import checks, trees
 from dst_jax.kernels import COLLECTIONS
-from dst_jax.typing import GroupLike, Params
+from dst_jax.typing import GroupLike, Params, is_traced
 
-__all__ = ["GateMembers", "GroupLike", "check_fits", "members_of", "without_collection"]
+__all__ = [
+    "GateMembers",
+    "GroupLike",
+    "check_fits",
+    "check_positive",
+    "gateable",
+    "members_of",
+    "without_collection",
+]
 
-# The roles that gates multiply: the first of these that a group has.
+# Of a group that does not say which members gates multiply, the first that it has.
 _ROLES = (("reads",), ("scales", "shifts"), ("produces", "shifts"))
 
 
@@ -27,11 +35,12 @@ def members_of(name: str, group: GroupLike) -> GateMembers:
 
     Args:
       name: name of the group.
-      group: the group; those of its members that read its channels are chosen, or where
-        none does, those that scale and shift them, or else produce and shift them.
+      group: the group. Where it does not say which members gates multiply, those that
+        read its channels are chosen, or where none does, those that scale and shift
+        them, or else produce and shift them.
 
     Raises:
-      ValueError: the group is malformed or has no such member.
+      ValueError: the group is malformed, has no such member or cannot be gated.
 
     >>> from types import SimpleNamespace
     >>> group = SimpleNamespace(
@@ -47,23 +56,47 @@ def members_of(name: str, group: GroupLike) -> GateMembers:
             f"group {name} must have one role per member, got {len(group.members)}"
             f" members and {len(group.roles)} roles"
         )
-    chosen = next((roles for roles in _ROLES if roles[0] in group.roles), None)
-    if chosen is None:
-        raise ValueError(
-            f"group {name} must have a member that reads, scales or produces, got"
-            f" {sorted(set(group.roles))}"
-        )
+    refused = getattr(group, "ungated", None)
+    if refused is not None:
+        raise ValueError(f"group {name} cannot be gated: {refused}")
+    gates = getattr(group, "gates", ()) or _by_role(name, group)
     members = []
-    for (path, axis, units), role in zip(group.members, group.roles, strict=True):
+    for number, (path, axis, units) in enumerate(group.members):
         units = tuple(int(unit) for unit in units)
         if not all(-1 <= unit < group.size for unit in units):
             raise ValueError(
                 f"group {name} must have units in -1..{group.size - 1}, got"
                 f" {sorted(set(units))} at {path}"
             )
-        if role in chosen:
+        if number in gates:
             members.append((path, int(axis), units))
     return GateMembers(name, int(group.size), tuple(members))
+
+
+def gateable(
+    groups: Mapping[str, GroupLike],
+) -> tuple[dict[str, GroupLike], dict[str, Any]]:
+    """The groups that gates can be put on, and of the others why not, by name.
+
+    >>> from types import SimpleNamespace
+    >>> group = SimpleNamespace(size=2, members=[], roles=[], ungated="a loop reads it")
+    >>> gateable({"conv": group})
+    ({}, {'conv': 'a loop reads it'})
+    """
+    why = {name: getattr(group, "ungated", None) for name, group in groups.items()}
+    refused = {name: reason for name, reason in why.items() if reason is not None}
+    return {n: group for n, group in groups.items() if n not in refused}, refused
+
+
+def _by_role(name: str, group: GroupLike) -> list[int]:
+    """The numbers of the members that a gate multiplies, as their roles say."""
+    chosen = next((roles for roles in _ROLES if roles[0] in group.roles), None)
+    if chosen is None:
+        raise ValueError(
+            f"group {name} must have a member that reads, scales or produces, got"
+            f" {sorted(set(group.roles))}"
+        )
+    return [i for i, role in enumerate(group.roles) if role in chosen]
 
 
 def check_fits(groups: Iterable[GateMembers], weights: Params) -> None:
@@ -83,6 +116,17 @@ def check_fits(groups: Iterable[GateMembers], weights: Params) -> None:
                     f"group {group.name} has {len(units)} positions on axis {axis} of"
                     f" {path}, whose shape is {shape}"
                 )
+
+
+def check_positive(name: str, value: Any) -> None:
+    """Refuses a number that is not above 0 and finite; a traced one passes.
+
+    >>> check_positive("sharpness", 0)
+    Traceback (most recent call last):
+    ValueError: sharpness must be a finite number > 0, got 0
+    """
+    if not is_traced(value) and not 0 < value < float("inf"):
+        raise ValueError(f"{name} must be a finite number > 0, got {value}")
 
 
 def without_collection(path: str) -> str:

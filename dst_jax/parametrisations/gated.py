@@ -1,76 +1,43 @@
 """Channels under gates that are learned: continuous relaxation of their removal.
 
-Every unit of a group, which is one channel or several that can only be removed
-together, has one gate. In the paper (arXiv 2308.14605) it stands between BatchNorm and
-ReLU, and the last layers of all branches of a residual sum share it. Here no layer is
-added: a gate multiplies the input axis of every kernel that reads its channel.
+Every unit of a group has one gate. In the paper (arXiv 2308.14605) it stands between
+BatchNorm and ReLU. Here no layer is added: a gate multiplies the last affine map on
+every path from where a channel is made to where it is read: BatchNorm's scale and bias,
+or kernel and bias. A gate before a normalisation would be divided out again: a group
+that has no other place cannot be gated. `channels.groups` finds the places in a
+network's trace, as `Group.gates`, or says why there are none, as `Group.ungated`.
 
-Both are the same network where only ReLU, pooling, sums and concatenation stand between
-the last affine operation on a channel and its readers: these functions commute with a
-factor g > 0, and a sum of branches that share a gate is multiplied by it once. Readers
-are right also where producers and BatchNorm are not: where a channel passes two of them
-(depthwise convolutions), where BatchNorm follows a sum and would divide the gate out
-again (DenseNet), where branches are multiplied (squeeze and excitation, attention).
-Behind any other activation (GELU, ReLU6) the gate acts on the activation's output.
-Collected activation maps are those before the gate.
+Where a group says nothing of this, gates multiply the kernels that read its channels.
 """
 
-from collections.abc import Collection, Mapping
+import math
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float
 
 from dst_jax import checks, trees
 from dst_jax.parametrisations.base import StateLike, replicated
+from dst_jax.parametrisations.fence_sitters import fence_sitters
 from dst_jax.parametrisations.gate_members import (
     GateMembers,
     GroupLike,
     check_fits,
+    check_positive,
     members_of,
     without_collection,
 )
-from dst_jax.typing import Mask, Params, Schedule, is_traced
+from dst_jax.typing import Mask, Params, Schedule
 
-__all__ = ["Gated", "fence_sitters", "gated"]
+__all__ = ["Gated", "RandomGate", "gated"]
 
-
-def fence_sitters(gates: Params, *, sigma: ArrayLike = 1.0) -> Float[Array, ""]:
-    """How undecided gates are: 1 if all are at `s = 0`, 0 if all are far from it.
-
-        q = exp(-(s / (2 sigma^2))^2),    ||q||_2 / sqrt(n)  over all n gates
-
-    A term of the loss that pushes gates to clearly on or clearly off. Its gradient is 0
-    where every `q` underflows.
-
-    Args:
-      gates: `s` of every group, `trained["gates"]`, or any other tree of them.
-      sigma: how far from 0 a gate is decided, > 0; may be traced.
-
-    Returns:
-      A float32 scalar in [0, 1].
-
-    Raises:
-      ValueError: there is no gate, or `sigma` is not above 0.
-
-    Reference:
-      Larson et al. 2023 (arXiv 2308.14605), from the authors' code.
-
-    >>> fence_sitters({"conv1": jnp.zeros(3), "conv2": jnp.zeros(5)}).item()
-    1.0
-    """
-    _check_positive("sigma", sigma)
-    leaves = [jnp.ravel(s).astype(jnp.float32) for s in jax.tree.leaves(gates)]
-    if not leaves:
-        raise ValueError(f"gates must hold a gate of one group at least, got {gates}")
-    s = jnp.concatenate(leaves)
-    q = jnp.exp(-jnp.square(s / (2 * sigma**2)))
-    return optax.safe_norm(q, 0.0) / np.sqrt(q.size)
+RandomGate = Callable[..., Array]
+"""`(s, u) -> g` of parameters and uniform numbers, such as hard concrete gates."""
 
 
 @dataclass(frozen=True)
@@ -80,11 +47,14 @@ class Gated:
     groups: tuple[GateMembers, ...]
     sharpness: float | Schedule
     prevent_collapse: frozenset[str]
+    random: RandomGate | None = None
+    start: float = 1.0
+    seed: int = 0
 
-    fence_sitters = staticmethod(fence_sitters)  # the term of the loss that goes along
+    fence_sitters = staticmethod(fence_sitters)  # a term of the loss
 
     def init(self, weights: Params, *, seed: ArrayLike = 0) -> Params:
-        """`{"weights": weights, "gates": {group: s}}`, every `s` 1 in float32.
+        """`{"weights": weights, "gates": {group: s}}`, every `s` the first, in float32.
 
         >>> from types import SimpleNamespace
         >>> reads = [("fc", 0, (0, 1))]  # the rows of fc read the 2 channels
@@ -96,14 +66,33 @@ class Gated:
         del seed
         check_fits(self.groups, weights)
         gates = {
-            group.name: replicated(jnp.ones(group.size, jnp.float32), weights)
+            group.name: replicated(
+                jnp.full(group.size, self.start, jnp.float32), weights
+            )
             for group in self.groups
         }
         return {"weights": weights, "gates": gates}
 
     def __call__(self, trained: Params, state: StateLike) -> Params:
-        """The weights, with the kernels that read a channel times its gate."""
-        values = self.gates(trained, state)
+        """The weights, times the gates; random ones are drawn for `state.step`."""
+        return self.multiplied(trained["weights"], self._drawn(trained, state))
+
+    def multiplied(
+        self, weights: Params, values: Mapping[str, Float[Array, " channels"]]
+    ) -> Params:
+        """Weights with the members of every group times given gates.
+
+        Args:
+          weights: a network's weights.
+          values: the gate of every channel, by group; those of `gates`, or their
+            inverses, which undo `finish`.
+
+        >>> made = GateMembers("conv", 2, (("conv", 1, (0, 1)),))  # its columns
+        >>> p = Gated((made,), 5.0, frozenset())
+        >>> values = {"conv": jnp.array([0.5, 0.0])}
+        >>> p.multiplied({"conv": jnp.ones((1, 2))}, values)["conv"].tolist()
+        [[0.5, 0.0]]
+        """
         factors: dict[str, list[tuple[int, Array]]] = {}
         for group in self.groups:
             padded = jnp.append(values[group.name], 1)  # where the unit -1 points
@@ -122,7 +111,7 @@ class Gated:
                 product = product * factor.reshape(shape)
             return product.astype(weight.dtype)
 
-        return trees.map_named(multiply, trained["weights"])
+        return trees.map_named(multiply, weights)
 
     def finish(self, trained: Params, state: StateLike) -> Params:
         """The weights with the gates multiplied into them, for good.
@@ -135,14 +124,12 @@ class Gated:
         >>> p.finish(trained, ())["fc"].tolist()  # sigmoid(0) * 4
         [[2.0], [2.0]]
         """
-        return self(trained, state)
+        return self.multiplied(trained["weights"], self.gates(trained, state))
 
     def finish_mask(self, mask: Mask) -> Mask:
         """The mask of the weights, from that of the trained tree.
 
-        >>> from types import SimpleNamespace
-        >>> reads = [("fc", 0, (0, 1))]  # the rows of fc read the 2 channels
-        >>> p = gated({"conv": SimpleNamespace(size=2, members=reads, roles=["reads"])})
+        >>> p = Gated((), 5.0, frozenset())
         >>> p.finish_mask({"weights": {"fc": "mask of fc"}, "gates": None})
         {'fc': 'mask of fc'}
         """
@@ -155,7 +142,8 @@ class Gated:
 
         Args:
           trained: from `init`, after any number of steps.
-          state: read for its `step` and `scheduled`, where the sharpness follows them.
+          state: read for its `step` and `scheduled`, where the sharpness follows them;
+            of random gates, the medians are returned.
 
         >>> from types import SimpleNamespace
         >>> reads = [("fc", 0, (0, 1))]  # the rows of fc read the 2 channels
@@ -164,6 +152,8 @@ class Gated:
         >>> p.gates({"gates": {"conv": jnp.array([0.0, 100.0])}})["conv"].tolist()
         [0.5, 1.0]
         """
+        if self.random is not None:
+            return self._random(trained, dict.fromkeys(trained["gates"], 0.5))
         sharpness = self._sharpness(state)
         values = {}
         for group in self.groups:
@@ -181,8 +171,7 @@ class Gated:
 
         Args:
           trained: from `init`, after any number of steps.
-          threshold: in [0, 1]; the authors raise it from stage to stage, from 0.01 to
-            0.25.
+          threshold: in [0, 1]; the authors raise it from 0.01 to 0.25.
           state: as in `gates`.
 
         Returns:
@@ -199,6 +188,36 @@ class Gated:
         checks.share("threshold", threshold)
         return {name: g > threshold for name, g in self.gates(trained, state).items()}
 
+    def _drawn(
+        self, trained: Params, state: StateLike
+    ) -> dict[str, Float[Array, " channels"]]:
+        """The gates of a training step."""
+        step: Any = getattr(state, "step", ())
+        if self.random is None or isinstance(step, tuple):
+            return self.gates(trained, state)
+        key = jax.random.fold_in(jax.random.key(self.seed), step)
+        draws = {
+            group.name: jax.random.uniform(own, (group.size,), minval=1e-6, maxval=1)
+            for group, own in zip(
+                self.groups, jax.random.split(key, len(self.groups)), strict=True
+            )
+        }
+        return self._random(trained, draws)
+
+    def _random(
+        self, trained: Params, draws: Mapping[str, Array | float]
+    ) -> dict[str, Float[Array, " channels"]]:
+        """The random gates for uniform numbers."""
+        assert self.random is not None
+        values = {}
+        for group in self.groups:
+            s = trained["gates"][group.name]
+            value = self.random(s, draws[group.name])
+            if group.name in self.prevent_collapse:
+                value = jnp.where(jnp.arange(s.size) == s.argmax(), 1, value)
+            values[group.name] = value
+        return values
+
     def _sharpness(self, state: StateLike) -> ArrayLike:
         scheduled: Any = getattr(state, "scheduled", ())
         if "sharpness" in scheduled:
@@ -213,16 +232,17 @@ def gated(
     *,
     sharpness: float | Schedule = 5.0,
     prevent_collapse: bool | Collection[str] = False,
+    random: RandomGate | None = None,
+    start: float = 1.0,
+    seed: int = 0,
 ) -> Gated:
     """A gate on every channel of every group, learned along with the weights.
 
         g = sigmoid(sharpness s),  with prevent_collapse  g / max g
-        the network reads  y_c = g_c x_c  of channel c
 
-    A gate multiplies the members of its group that read the channel; the module says
-    why. A group that no parameter reads (queries and keys, multiplied with each other)
-    is gated where it is made: scales and shifts, or where nothing scales, the kernels
-    that produce it and shifts.
+    A gate multiplies those members of its group that `Group.gates` names. Of a group
+    that does not say, the members that read the channel; where none does, scales and
+    shifts, or where nothing scales, the kernels that produce it and shifts.
 
     Args:
       groups: by name, as `channels.groups` returns them; a part of them will do. Paths
@@ -232,14 +252,20 @@ def gated(
         `state.scheduled["sharpness"]`, which may be traced, takes its place.
       prevent_collapse: whether the largest gate of a group is always 1, so that no
         group is ever off; or the names of the groups for which this holds.
+      random: a gate that is drawn at every step, in place of the sigmoid:
+        `(s, u) -> g` with uniform `u`, such as hard concrete gates; its median, `u` of
+        0.5, is used where there is no `state.step`, and by `finish`.
+      start: `s` of every channel at first.
+      seed: seed of the draws.
 
     Returns:
       A parametrisation of the trained tree `{"weights": ..., "gates": {group: s}}`,
       with `gates(trained)` and `collapse(trained, threshold=...)`.
 
     Raises:
-      ValueError: an option is out of range, a group is malformed or a name is unknown;
-        at `init`, a member is none of the weights, or its axis has another length.
+      ValueError: an option is out of range, a name is unknown, a group is malformed or
+        cannot be gated; at `init`, a member is none of the weights, or has another
+        length.
 
     Reference:
       Larson et al. 2023 (continuous relaxation in structured pruning, arXiv
@@ -261,7 +287,7 @@ def gated(
     if not groups:
         raise ValueError("groups must hold one group at least")
     if not callable(sharpness):
-        _check_positive("sharpness", sharpness)
+        check_positive("sharpness", sharpness)
         sharpness = float(sharpness)  # of an array, which has no hash
     if isinstance(prevent_collapse, bool):
         kept = frozenset(groups if prevent_collapse else ())
@@ -270,9 +296,5 @@ def gated(
     for name in sorted(kept):
         checks.one_of("prevent_collapse", name, groups)
     members = tuple(members_of(name, group) for name, group in groups.items())
-    return Gated(members, sharpness, kept)
-
-
-def _check_positive(name: str, value: Any) -> None:
-    if not is_traced(value) and not 0 < value < float("inf"):
-        raise ValueError(f"{name} must be a finite number > 0, got {value}")
+    checks.at_least("start", start, -math.inf)
+    return Gated(members, sharpness, kept, random, float(start), seed)

@@ -169,8 +169,16 @@ def _stage(
         accelerators=accelerators,
         parameters=parameters(network),
         channels=unit_counts(network),
+        rounds=_rounds(record.get("rounds") or {}),
         forward_time=_optional(record.get("forward_time"), forward_time),
     )
+
+
+def _rounds(record: Mapping[str, Any]) -> dict[str, dict[str, int]]:
+    return {
+        phase: {group: int(count) for group, count in kept.items()}
+        for phase, kept in record.items()
+    }
 
 
 def _optional(value: Any, parse: Callable[[Any], T]) -> T | None:

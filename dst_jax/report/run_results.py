@@ -88,6 +88,8 @@ class StageResults:
       accelerators: estimates by accelerator; empty if there are none.
       parameters: number of parameters; None if it is not recorded.
       channels: units by group, where channels have been removed; else empty.
+      rounds: by phase, the channels that are left of every group; empty if none are
+        removed.
       forward_time: measured time of the smaller network; None if there is none.
       pictures: images with a label for every pixel, and what the network says; None
         for other tasks.
@@ -114,6 +116,7 @@ class StageResults:
     accelerators: Mapping[str, AcceleratorRecord] = field(default_factory=dict)
     parameters: int | None = None
     channels: Mapping[str, UnitCount] = field(default_factory=dict)
+    rounds: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     forward_time: ForwardTime | None = None
     pictures: Pictures | None = None
 

@@ -15,6 +15,7 @@ from dst_jax.penalties.adaptive import Adaptive
 from dst_jax.runs import check_path
 from dst_jax.train import integrity
 from dst_jax.train.agreement import by_first_process, is_lost
+from dst_jax.train.empty_arrays import packed, unpacked
 from dst_jax.train.manifest import seal, write_manifest
 from dst_jax.train.saved_network import (
     PLANS,
@@ -159,8 +160,8 @@ class Checkpoints:
         if step in self._manager.all_steps():
             return
         items: dict[str, Any] = {
-            "weights": ocp.args.StandardSave(weights_item(network)),
-            "training": ocp.args.StandardSave(self._training(state)),
+            "weights": ocp.args.StandardSave(packed(weights_item(network))),
+            "training": ocp.args.StandardSave(packed(self._training(state))),
         }
         if position is not None:
             items["position"] = ocp.args.JsonSave(dict(position))
@@ -213,8 +214,8 @@ class Checkpoints:
 
     def _load(self, step: int, template: tuple[TrainState, Network]) -> TrainState:
         state, network = template
-        weights = weights_item(network)
-        training = self._training(state)
+        weights = packed(weights_item(network))
+        training = packed(self._training(state))
         path = self.path(step)
         with restoring(path):
             if "model_state" in self._apart:
@@ -227,7 +228,8 @@ class Checkpoints:
                 "weights": ocp.args.StandardRestore(weights),
                 "training": ocp.args.StandardRestore(training),
             }
-            found = self._manager.restore(step, args=ocp.args.Composite(**items))
+            read = self._manager.restore(step, args=ocp.args.Composite(**items))
+        found = {item: unpacked(read[item]) for item in items}
         common = {k: found["weights"][k] for k in ("params", "model_state")}
         fields = common | found["training"]
         if isinstance(fields.get("adaptive"), Adaptive):

@@ -18,6 +18,7 @@ from dst_jax.activations.tap import THRESHOLDS
 from dst_jax.kernels import Kernels
 from dst_jax.models.linen import as_model
 from dst_jax.models.smaller import Smaller
+from dst_jax.parametrisations import GATES
 from dst_jax.runs import Run
 from dst_jax.train import tasks, traces
 from dst_jax.train.agreement import anywhere
@@ -189,8 +190,9 @@ class Context:
             network = network._replace(variables=whole)
         for part in ("params", "model_state"):
             want = {k: x.shape for k, x in named_leaves(getattr(own, part)).items()}
-            # Thresholds are put on maps later: a fresh network has none.
-            given = {k: v for k, v in getattr(network, part).items() if k != THRESHOLDS}
+            # Thresholds and gates are put on later: a fresh network has none.
+            later = (THRESHOLDS, GATES)
+            given = {k: v for k, v in getattr(network, part).items() if k not in later}
             have = {k: x.shape for k, x in named_leaves(given).items()}
             wrong = [
                 f"{name}: the model has {want.get(name)}, the weights {have.get(name)}"

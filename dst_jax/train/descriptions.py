@@ -1,18 +1,20 @@
 """What a run's record says of its stages, its task and its networks."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from dst_jax.models.linen import Linen
 from dst_jax.models.smaller import Smaller
-from dst_jax.train import tasks
+from dst_jax.train import integrity, tasks
+from dst_jax.train.saved_network import plan_of, plans_in
 from dst_jax.train.stage import Stage
 from dst_jax.train.tasks import Task
 from dst_jax.trees import named_leaves
 from dst_jax.typing import Model, Network
 
-__all__ = ["model", "network", "plan"]
+__all__ = ["model", "network", "plan", "widths"]
 
 
 def plan(stages: Sequence[Stage], task: Task, start: Network) -> dict[str, Any]:
@@ -82,6 +84,29 @@ def network(handed_on: Network) -> dict[str, Any]:
     """
     plans = getattr(handed_on.model, "plans", ())
     return {"shapes": _shapes(handed_on), "plans": list(plans)}
+
+
+def widths(checkpoints: Mapping[str, Path]) -> dict[str, dict[str, int]]:
+    """By phase, the channels that are left of every group.
+
+    Args:
+      checkpoints: directory of the checkpoints of each phase.
+
+    Returns:
+      Only phases whose newest intact checkpoint has a plan of removal.
+
+    >>> widths({"search1": Path("/runs/a/checkpoints/relaxation.search1")})
+    {}
+    """
+    found = {}
+    for phase, directory in checkpoints.items():
+        steps = integrity.numbered(directory)
+        intact = (step for step in steps if integrity.find_fault(step) is None)
+        newest = next(intact, None)
+        left = None if newest is None else plan_of(plans_in(newest))
+        if left is not None:
+            found[phase] = {name: len(units) for name, units in left.kept.items()}
+    return found
 
 
 def _original(start: Network) -> dict[str, Any]:

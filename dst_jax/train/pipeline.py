@@ -15,14 +15,14 @@ from dst_jax.train.finite import NonFiniteLoss
 from dst_jax.train.interrupt import Interrupt
 from dst_jax.train.sharding import abstract_like
 from dst_jax.train.stage import Stage, check_order
-from dst_jax.train.stage_plan import plan_stage, rehearsed_hook
+from dst_jax.train.stage_plan import completed, plan_stage, rehearsed_hook
 from dst_jax.train.stage_run import Handover, run_stage
 from dst_jax.train.tensorboard import TensorBoard
 from dst_jax.typing import Network
 
 __all__ = ["rehearse", "train"]
 
-_LONG = ("layers", "network", "task")
+_LONG = ("layers", "network", "rounds", "task")
 """What a stage's record has and its line in the summary leaves out."""
 
 
@@ -171,6 +171,7 @@ def _rehearse(context: Context, stage: Stage, start: Network) -> Network | None:
     entered = rehearsed_hook(stage.on_entry, start, context)
     if entered is None:
         return None
+    stage = completed(stage, entered, context)
     plan = plan_stage(context, stage, entered)
     tx = optax.with_extra_args_support(plan.optimizer)
     state = plan.state
@@ -230,6 +231,9 @@ def _row(
         "title": phases[-1].title,
         "task": tasks.record(context.task),
         "network": descriptions.network(network),
+        "rounds": descriptions.widths(
+            {p.phase: context.run.checkpoints / p.path for p in phases}
+        ),
         "epochs": sum(phase.epochs for phase in phases),
         "holdout": last and {k: last[k] for k in test.metrics},
         "drift": moved,

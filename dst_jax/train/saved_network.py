@@ -18,6 +18,7 @@ from dst_jax.models.linen import as_model
 from dst_jax.models.smaller import Smaller
 from dst_jax.runs import Run
 from dst_jax.train import integrity
+from dst_jax.train.empty_arrays import unpacked
 from dst_jax.train.sharding import abstract_like
 from dst_jax.train.stage_order import directory_of
 from dst_jax.trees import named_leaves
@@ -117,7 +118,8 @@ def load_weights(
         ocp.Checkpointer(ocp.StandardCheckpointHandler()) as reader,
     ):
         shapes = shapes_on_disk(step, sharding)
-        found = reader.restore(step / "weights", args=ocp.args.StandardRestore(shapes))
+        args = ocp.args.StandardRestore(shapes)
+        found = unpacked(reader.restore(step / "weights", args=args))
     variables = {"params": found["params"], **found["model_state"]}
     with restoring(step):
         network = Network(_Unknown(plan_of(plans_in(step))), variables, found["mask"])

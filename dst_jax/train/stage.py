@@ -1,13 +1,13 @@
 """A stage as a value: what is trained, with which objective, what happens around it."""
 
-import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from dst_jax import checks
 from dst_jax.parametrisations import Parametrisation
+from dst_jax.train.accepted import accepted
 from dst_jax.train.objective import Objective
 from dst_jax.train.optimizer import Optimizer
 from dst_jax.typing import Network, Params, Schedule
@@ -63,6 +63,9 @@ class Stage:
         before it in the list (a fresh network for the first).
       flops_aware: whether terms over maps charge every element what it costs in
         multiplications with the weights that the stage starts from.
+      completed_by: what says the rest once the network that is trained is known, such
+        as gates on its channels: `(stage, network, *, context) -> stage`, from the
+        stage and the network after entry, of which shapes must do.
       continues: whether it goes on with the optimizer state of the phase before it,
         of which goes what entry removes from the network; otherwise the optimizer
         starts anew. Both phases need the same optimizer, as `Spanning` makes it.
@@ -87,6 +90,7 @@ class Stage:
     on_exit: Hook | None = None
     start: str | None = None
     flops_aware: bool = False
+    completed_by: Callable[..., "Stage"] | None = None
     continues: bool = False
 
     def __post_init__(self) -> None:
@@ -139,17 +143,3 @@ def check_order(stages: Sequence[Stage]) -> None:
                 f" {[other.path for other in before[-1:]]}"
             )
         before.append(stage)
-
-
-def accepted(fn: Callable[..., Any], **offered: Any) -> dict[str, Any]:
-    """The offered arguments that a function takes.
-
-    >>> accepted(lambda x, *, seed: x, seed=1, kernels=None)
-    {'seed': 1}
-    >>> accepted(lambda x, **options: x, seed=1)
-    {'seed': 1}
-    """
-    parameters = inspect.signature(fn).parameters
-    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        return offered
-    return {name: value for name, value in offered.items() if name in parameters}

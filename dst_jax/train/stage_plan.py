@@ -27,6 +27,7 @@ __all__ = [
     "StagePlan",
     "abstract_hook",
     "apply_hook",
+    "completed",
     "objective_of",
     "plan_stage",
     "rehearsed_hook",
@@ -113,18 +114,26 @@ def plan_stage(context: Context, stage: Stage, entered: Network) -> StagePlan:
         schedules=schedules,
     )
     state = abstract_like(jax.eval_shape(build, entered), context.sharding)
+    trained = abstract_like(jax.eval_shape(network_at, state), context.sharding)
     return StagePlan(
         steps=steps,
         entered=entered,
         state=state,
-        trained=abstract_like(jax.eval_shape(network_at, state), context.sharding),
+        trained=trained,
         optimizer=make(entered),
         build=build,
         network_of=network_at,
-        apart=_apart(stage, state),
+        apart=_apart(stage, state, trained),
         schedules=schedules,
         kernels=found,
     )
+
+
+def completed(stage: Stage, entered: Network, context: Context) -> Stage:
+    """The stage for the network that it trains, see `Stage.completed_by`."""
+    if stage.completed_by is None:
+        return stage
+    return stage.completed_by(stage, entered, context=context)
 
 
 def train_step(context: Context, stage: Stage, plan: StagePlan) -> TrainStep:
@@ -239,8 +248,8 @@ def _optimizer(
     )
 
 
-def _apart(stage: Stage, state: TrainState) -> tuple[str, ...]:
-    if stage.on_exit is not None:
+def _apart(stage: Stage, state: TrainState, trained: Network) -> tuple[str, ...]:
+    if stage.on_exit is not None or state.model_state.keys() != {*trained.model_state}:
         return ("params", "model_state")
     through = follow(stage.parametrisation, state.opt_state)
     return () if through == parametrisations.identity else ("params",)

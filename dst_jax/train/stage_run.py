@@ -21,6 +21,7 @@ from dst_jax.train.stage import Stage
 from dst_jax.train.stage_plan import (
     StagePlan,
     apply_hook,
+    completed,
     objective_of,
     plan_stage,
     train_step,
@@ -96,6 +97,7 @@ def _run(
     events: TensorBoard,
 ) -> StageEnd:
     entered = apply_hook(stage.on_entry, context.with_model(start), context)
+    stage = completed(stage, entered, context)
     plan = plan_stage(context, stage, entered)
     directory = context.run.checkpoints / stage.path
     best = context.task.best

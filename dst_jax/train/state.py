@@ -102,7 +102,9 @@ def enter(
     (0, (2, 2))
     """
     given = parametrisations.identity if parametrisation is None else parametrisation
-    trained = given.init(network.params, seed=seed)
+    trained = parametrisations.init_with(
+        given, network.params, network.model_state, seed=seed
+    )
     holds = not pruning.keeps_dense(jax.eval_shape(optimizer.init, trained))
     if network.mask is not None and holds:
         trained = pruning.masks.apply(lift(network.mask, trained), trained)
@@ -117,12 +119,17 @@ def enter(
         trained = pruning.sparse_params(trained, opt_state)
     if first_weights is not None:
         trained = first_weights(trained, pruning.get_mask(opt_state))
+    step, now = jnp.zeros((), jnp.int32), scheduled.values(schedules or {}, 0)
+    own = jax.eval_shape(
+        partial(parametrisations.finish_variables, given),
+        *(trained, State(opt_state, step, now)),
+    )
+    # What the parametrisation hands on of its own is no variable while it is trained.
+    kept = {k: x for k, x in network.model_state.items() if k not in own}
     return TrainState(
-        step=jnp.zeros((), jnp.int32),
+        step=step,
         params=trained,
-        model_state=scheduled.put(
-            network.model_state, scheduled.values(schedules or {}, 0)
-        ),
+        model_state=scheduled.put(kept, now),
         opt_state=opt_state,
         key=key,
         adaptive=adaptive,
@@ -206,15 +213,18 @@ def network_of(
     [[0.0, 3.0]]
     """
     through = follow(parametrisation, state.opt_state)
-    weights = state.params
+    weights, more = state.params, {}
     if through != parametrisations.identity:
         now = scheduled.values(schedules or {}, state.step)
-        weights = _finish(through, weights, State(state.opt_state, state.step, now))
+        weights, more = _finish(
+            through, weights, State(state.opt_state, state.step, now)
+        )
     mask = None
     if is_masked(state.opt_state):
         mask = pruning.get_mask(state.opt_state)
         mask = parametrisations.finish_mask(through, mask)
-    return Network(as_model(model), {"params": weights, **state.model_state}, mask)
+    variables = {"params": weights, **state.model_state, **more}
+    return Network(as_model(model), variables, mask)
 
 
 def is_masked(opt_state: optax.OptState) -> bool:
@@ -237,5 +247,8 @@ def has_method(opt_state: optax.OptState) -> bool:
 
 
 @partial(jax.jit, static_argnums=0)
-def _finish(through: Parametrisation, trained: Params, now: State) -> Params:
-    return through.finish(trained, now)
+def _finish(
+    through: Parametrisation, trained: Params, now: State
+) -> tuple[Params, dict[str, Any]]:
+    more = parametrisations.finish_variables(through, trained, now)
+    return through.finish(trained, now), more

@@ -11,6 +11,7 @@ import optax
 from jaxtyping import Array, Float
 
 from dst_jax import checks, penalties
+from dst_jax.train.accepted import accepted
 from dst_jax.typing import Axis, Rules, Scalar, Schedule
 
 __all__ = ["Target", "Term"]
@@ -58,7 +59,7 @@ class Term:
     Attributes:
       penalty: over maps and weights the penalty of a layer, `(x, *, axis, **options) ->
         Array`; over the trained tree any function of it, `(trained, **options) ->
-        scalar`.
+        scalar`, which is also given `step` if it has such an argument.
       strength: the factor lambda (`alpha` in Yu & Tian 2024).
       options: the penalty's own parameters, such as `{"a": 1.0}`.
       layers: regexes over path names, first match wins.
@@ -132,7 +133,8 @@ class Term:
           batched: whether the leading axis is the batch; by default, of maps.
         """
         if self.over == "trained":
-            value = self.penalty(tree, **self.options)
+            options = accepted(self.penalty, step=step) | self.options
+            value = self.penalty(tree, **options)
         else:
             value = penalties.total(
                 tree,

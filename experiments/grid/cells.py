@@ -4,7 +4,7 @@ A cell is a `train.Stage` with a name of its own. Its `start` names the cell fro
 end it starts; None is a fresh network, or given weights.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import jax
@@ -90,8 +90,17 @@ def rehearse(context: Context, cells: Iterable[Stage]) -> None:
     ValueError: stage rigl_end=9999: rigl: end must be at most the 800 optimizer ...
     """
     network = jax.eval_shape(context.fresh_weights)
-    for cell in cells:
-        train.rehearse(context, [replace(cell, start=None)], network)
+    known = {cell.name: cell for cell in cells}
+    for cell in known.values():
+        train.rehearse(context, _chain(cell, known), network)
+
+
+def _chain(cell: Stage, known: Mapping[str, Stage]) -> list[Stage]:
+    """A cell behind those that it cannot be rehearsed without: they hand on gates."""
+    chain = [cell]
+    while (before := known.get(chain[0].start or "")) and before.completed_by:
+        chain.insert(0, before)
+    return [replace(chain[0], start=None), *chain[1:]]
 
 
 def evaluate_on_test(

@@ -15,6 +15,7 @@ from experiments.options.model import ModelOptions
 from experiments.options.optim import OptimOptions
 from experiments.options.pretrain import PretrainOptions
 from experiments.options.prune import PruneOptions
+from experiments.options.relaxation import RelaxationOptions
 from experiments.options.run import RunOptions
 from experiments.options.stage import StageOptions
 from experiments.options.task import TaskOptions
@@ -30,6 +31,7 @@ __all__ = [
     "OptimOptions",
     "PretrainOptions",
     "PruneOptions",
+    "RelaxationOptions",
     "RunOptions",
     "StageOptions",
     "TaskOptions",

@@ -13,6 +13,7 @@ from experiments.options.model import ModelOptions
 from experiments.options.optim import OptimOptions
 from experiments.options.pretrain import PretrainOptions
 from experiments.options.prune import PruneOptions
+from experiments.options.relaxation import RelaxationOptions
 from experiments.options.run import RunOptions
 from experiments.options.stage import StageOptions
 from experiments.options.stage_names import makers
@@ -45,6 +46,7 @@ class Config:
     prune: PruneOptions = field(default_factory=PruneOptions)
     east: EastOptions = field(default_factory=EastOptions)
     channels: ChannelOptions = field(default_factory=ChannelOptions)
+    relaxation: RelaxationOptions = field(default_factory=RelaxationOptions)
     activation: ActivationOptions = field(default_factory=ActivationOptions)
     stage: StageOptions = field(default_factory=StageOptions)
     init: InitOptions = field(default_factory=InitOptions)

@@ -16,6 +16,7 @@ from dst_jax.models.linen import Linen
 from dst_jax.models.torch import compressed as torch_safetensors
 from dst_jax.models.torch import sparse as torch_sparse
 from dst_jax.models.torch.layout import Layout, Leaf, layout_of, to_torch
+from dst_jax.parametrisations import GATES
 from dst_jax.trees import named_leaves
 from dst_jax.typing import Mask, Network
 
@@ -178,7 +179,8 @@ def _fitted(
     if isinstance(variables, Network):
         smaller = not isinstance(variables.model, Linen | nn.Module)
         variables = variables.variables
-    found = named_leaves(dict(variables))
+    # Gates that a round of relaxation hands on are in the weights already.
+    found = named_leaves({k: v for k, v in variables.items() if k != GATES})
     needed = {leaf.path: leaf.shape for leaf in layout.leaves.values()}
     have = {path: np.shape(array) for path, array in found.items()}
     wrong = [

@@ -19,6 +19,7 @@ from dst_jax.report.figures import (
     sparsity_per_layer,
     speed_up,
     training_curves,
+    widths_over_rounds,
 )
 from dst_jax.report.figures.figure import ReportFigure
 from dst_jax.report.run_results import RunResults
@@ -31,6 +32,7 @@ OF_A_RUN: tuple[ReportFigure[RunResults], ...] = (
     pixel_labels.FIGURE,
     flops_per_layer.FIGURE,
     channels_per_group.FIGURE,
+    widths_over_rounds.FIGURE,
     mask_updates.FIGURE,
     sparser_channels.FIGURE,
     speed_up.FIGURE,

@@ -1,5 +1,6 @@
 """Systems as lists of stages, one file for each."""
 
+from dst_jax.train.gate_training import GateTraining
 from dst_jax.train.stage import Stage
 from dst_jax.train.stages.dual_sparse import (
     control,
@@ -21,6 +22,7 @@ from dst_jax.train.stages.hooks import (
     choose_mask,
     no_mask,
 )
+from dst_jax.train.stages.relaxation import Collapse, relaxation
 from dst_jax.train.stages.remove_channels import (
     Distillation,
     RemoveUnits,
@@ -30,7 +32,9 @@ from dst_jax.train.stages.sparse_training import sparse_training
 from dst_jax.train.unit_choice import UnitChoice
 
 __all__ = [
+    "Collapse",
     "Distillation",
+    "GateTraining",
     "PhaseOut",
     "RemoveUnits",
     "RemoveUnread",
@@ -45,6 +49,7 @@ __all__ = [
     "no_mask",
     "plain_rectifiers",
     "pretrain",
+    "relaxation",
     "remove_channels",
     "sparse_training",
     "sparsify_activations",

@@ -1,10 +1,10 @@
 """Removals of channels: their cells, what is measured, and what is reported."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ from dst_jax import pruning
 from dst_jax.models.smaller import Smaller
 from dst_jax.runs import Run
 from dst_jax.train import Context, Objective, Stage, stages
-from dst_jax.train.stages import RemoveUnits
+from dst_jax.train.stages import Collapse, RemoveUnits
 from dst_jax.typing import Network
 from experiments.grid import rows
 from experiments.grid.cells import Ends
@@ -24,13 +24,14 @@ from experiments.grid.records import Record
 from experiments.grid.removals import tables
 from experiments.grid.removals.controls import multiplications, narrower, same_widths
 from experiments.grid.removals.options import RemovalGrid
-from experiments.options import ChannelOptions, Config
+from experiments.options import ChannelOptions, Config, RelaxationOptions
 from experiments.options.texts import about, file_name, pairs, value
 from experiments.running.forward_times import relative_time
 from experiments.running.quality import quality_of
 
 __all__ = ["RemovalComparison"]
 
+T = TypeVar("T")
 _PRUNED = "pruned"
 
 
@@ -39,6 +40,7 @@ class RemovalComparison(Comparison):
 
     Cells: the `baseline`; the dense `control`, trained on as long as a removal; every
     removal; `same_widths` and `narrower`, from scratch, as small as the first removal;
+    the rounds of every relaxation, and both controls of the first;
     `pruned`, weights by magnitude; and each penalty on activation maps after the first
     removal, after `pruned`, and after the control.
 
@@ -53,6 +55,7 @@ class RemovalComparison(Comparison):
         self.options = options
         self.quality = quality_of(options.task.create(options.base()))
         self.removals = _removals(options)
+        self.relaxations = _relaxations(options)
         with about("--penalties"):
             self.penalties = parse_penalties(options.penalties.grid)
         self.cells = self._cells()
@@ -119,15 +122,12 @@ class RemovalComparison(Comparison):
         ]
         found = [baseline, trained, *removals]
         if options.controls:
-            scratch = replace(
-                baseline,
-                epochs=options.pretrain.epochs + options.channels.epochs,
-                start=removals[0].name,
-            )
-            found += [
-                replace(scratch, name="same_widths", phase="", on_entry=same_widths),
-                replace(scratch, name="narrower", phase="", on_entry=narrower),
-            ]
+            found += _scratch(baseline, [removals[0]], "")
+        for i, (name, relaxation) in enumerate(self.relaxations.items()):
+            rounds = _rounds(name, relaxation, config)
+            found += rounds
+            if options.controls and i == 0:
+                found += _scratch(baseline, rounds, f"_{name}")
         sparse = [removals[0], trained]
         if options.sparsity is not None:
             prune = partial(pruning.masks.magnitude, sparsity=options.sparsity)
@@ -151,21 +151,70 @@ class RemovalComparison(Comparison):
         )
 
 
+def _scratch(baseline: Stage, before: Sequence[Stage], suffix: str) -> list[Stage]:
+    """Fresh weights at the widths at the end of some cells, and narrower networks."""
+    epochs = baseline.epochs + sum(cell.epochs for cell in before)
+    fresh = replace(baseline, epochs=epochs, start=before[-1].name, phase="")
+    return [
+        replace(fresh, name=f"same_widths{suffix}", on_entry=same_widths),
+        replace(fresh, name=f"narrower{suffix}", on_entry=narrower),
+    ]
+
+
 def _removals(options: RemovalGrid) -> dict[str, ChannelOptions]:
     """The options of every removal, by the name of its cell."""
-    found: dict[str, ChannelOptions] = {}
-    for text in options.removals:
-        score, *texts = text.split() or [""]
-        with about(f"--removals: {text!r}"):
-            given = {name: value(one) for name, one in pairs(texts)}
-            removal = options.removal(score, **given)
-            removal.check(options.base())
-            removal.choice()
+
+    def removal(score: str, given: dict[str, Any]) -> ChannelOptions:
+        found = options.removal(score, **given)
+        found.check(options.base())
+        found.choice()
+        return found
+
+    return _named("removals", options.removals, removal)
+
+
+def _relaxations(options: RemovalGrid) -> dict[str, RelaxationOptions]:
+    """The options of every relaxation, by the name of its last cell."""
+
+    def relaxation(push: str, given: dict[str, Any]) -> RelaxationOptions:
+        found = options.relaxed(push, **given)
+        found.check(options.base())
+        found.gates()
+        return found
+
+    return _named("relaxations", options.relaxations, relaxation)
+
+
+def _named(
+    option: str, texts: Sequence[str], make: Callable[[str, dict[str, Any]], T]
+) -> dict[str, T]:
+    """What is made of texts `WORD [NAME=VALUE ...]`, by the names of their cells."""
+    found: dict[str, T] = {}
+    for text in texts:
+        word, *rest = text.split() or [""]
+        with about(f"--{option}: {text!r}"):
+            made = make(word, {name: value(one) for name, one in pairs(rest)})
         name = file_name("_".join(text.split()))
         if name in found:
-            raise ValueError(f"--removals names {text!r} more than once")
-        found[name] = removal
+            raise ValueError(f"--{option} names {text!r} more than once")
+        found[name] = made
     return found
+
+
+def _rounds(name: str, options: RelaxationOptions, config: Config) -> list[Stage]:
+    """The phases of a relaxation as cells, each from the one before; the last has its
+    name."""
+    cells: list[Stage] = []
+    phases = options.stages(config, start="baseline")
+    for phase in phases:
+        own = name if phase is phases[-1] else f"{name}_{phase.phase}"
+        hook = phase.on_entry
+        if isinstance(hook, Collapse):
+            hook = replace(hook, path=own)
+        start = cells[-1].name if cells else "baseline"
+        cell = replace(phase, name=own, phase="", title="", on_entry=hook, start=start)
+        cells.append(cell)
+    return cells
 
 
 def _removal(name: str, options: ChannelOptions, config: Config) -> Stage:

@@ -1,10 +1,16 @@
 """Options of a comparison of removals of channels."""
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from experiments.grid.options import GridOptions
-from experiments.options import ChannelOptions, Config, PretrainOptions, RunOptions
+from experiments.options import (
+    ChannelOptions,
+    Config,
+    PretrainOptions,
+    RelaxationOptions,
+    RunOptions,
+)
 from experiments.options.annotations import (
     FREE,
     MOST_EPOCHS,
@@ -17,6 +23,8 @@ if TYPE_CHECKING:
     from experiments.grid.engine import Comparison
 
 __all__ = ["PenaltyOptions", "RemovalGrid"]
+
+T = TypeVar("T", ChannelOptions, RelaxationOptions)
 
 
 @dataclass(frozen=True)
@@ -38,14 +46,20 @@ class RemovalGrid(GridOptions):
     removals: Annotated[tuple[str, ...], FREE] = ()
     """SCORE [NAME=VALUE ...], one text for each removal, where the names are those of
     --channels (solver=exact, distillation=20); from each seed's baseline."""
+    relaxations: Annotated[tuple[str, ...], FREE] = ()
+    """PUSH [NAME=VALUE ...], one text for each continuous relaxation from each seed's
+    baseline, where the names are those of --relaxation (target=0.3); each of its rounds
+    is a cell, too."""
     controls: Annotated[bool, FREE] = True
-    """Whether the widths of the first removal and uniformly narrower ones, which cost
-    as much, are trained from scratch, too, as long as baseline and removal together."""
+    """Whether the widths of the first removal and of the first relaxation, and
+    uniformly narrower ones which cost as much, are trained from scratch, too, as long
+    as baseline and removal together."""
     sparsity: Annotated[float | None, SHARE] = None
     """Share of the weights that another cell prunes by magnitude, from the baseline and
     trained as long as a removal: the first half of dual sparse training."""
     pretrain: PretrainOptions = field(default_factory=PretrainOptions)
     channels: ChannelOptions = field(default_factory=ChannelOptions)
+    relaxation: RelaxationOptions = field(default_factory=RelaxationOptions)
     penalties: PenaltyOptions = field(default_factory=PenaltyOptions)
 
     def check(self) -> None:
@@ -69,8 +83,9 @@ class RemovalGrid(GridOptions):
         >>> RemovalGrid(removals=("l2",)).base().run.stages
         ('pretrain', 'remove_channels')
         """
+        relaxed = ("relaxation",) if self.relaxations else ()
         run = RunOptions(
-            stages=("pretrain", "remove_channels"),
+            stages=("pretrain", "remove_channels", *relaxed),
             eval_every=self.eval_every,
             log_every=100,
         )
@@ -82,6 +97,7 @@ class RemovalGrid(GridOptions):
             init=self.init,
             pretrain=self.pretrain,
             channels=self.channels,
+            relaxation=self.relaxation,
             run=run,
         )
 
@@ -98,12 +114,22 @@ class RemovalGrid(GridOptions):
         >>> RemovalGrid().removal("umm", distillation=20.0).distillation
         20.0
         """
-        try:
-            return replace(self.channels, score=score, **options)
-        except TypeError:
-            known = tuple(vars(self.channels))
-            wrong = [name for name in options if name not in known]
-            raise ValueError(f"must be of {known}, got {wrong}") from None
+        return _changed(self.channels, {"score": score, **options})
+
+    def relaxed(self, push: str, **options: object) -> RelaxationOptions:
+        """The options of one relaxation.
+
+        Args:
+          push: what decides its gates.
+          options: fields that differ from those of all.
+
+        Raises:
+          ValueError: there is no such option.
+
+        >>> RemovalGrid().relaxed("dais", target=0.25).target
+        0.25
+        """
+        return _changed(self.relaxation, {"push": push, **options})
 
     def comparison(self) -> "Comparison":
         """The removals, their controls and what is trained after them.
@@ -117,3 +143,12 @@ class RemovalGrid(GridOptions):
         from experiments.grid.removals.comparison import RemovalComparison
 
         return RemovalComparison(self)
+
+
+def _changed(options: T, given: dict[str, Any]) -> T:
+    """The options with these fields."""
+    known = tuple(vars(options))
+    wrong = [name for name in given if name not in known]
+    if wrong:
+        raise ValueError(f"must be of {known}, got {wrong}")
+    return replace(options, **given)

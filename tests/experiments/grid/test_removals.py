@@ -94,3 +94,17 @@ def test_removals_are_added_to_a_finished_comparison(finished):
 )
 def test_bad_options_are_refused_before_data_is_read(arguments, message, refused):
     refused(_main, arguments, message, before="dst_jax.data.load", status=2)
+
+
+@pytest.mark.slow
+def test_relaxations_are_added_with_their_rounds_and_controls(finished):
+    text = "fence_sitters thresholds=0.99, epochs=1 finetune_epochs=1 lr=0.1"
+    added = ("--relaxations", text, "--channels.timing-runs", "0")
+    assert _main(finished, "--removals", "l2", *added) == 0
+    lines = (finished / "table.jsonl").read_text().splitlines()
+    left = {
+        row["cell"]: row["multiplications"]["mean"] for row in map(json.loads, lines)
+    }
+    last = next(cell for cell in left if cell.endswith("lr=0.1"))
+    assert 1 == left[f"{last}_search1"] > left[last]
+    assert left[f"same_widths_{last}"] == left[last] >= left[f"narrower_{last}"]

@@ -27,11 +27,14 @@ PRESETS = {
         "cifar100_resnet50_chase",
         "cifar100_vgg19_chase",
         "evaluate",
+        "cifar10_resnet18_relaxation",
+        "cityscapes_unet",
         "imagenet_resnet18",
         "imagenet_resnet34",
         "imagenet_resnet50",
         "imagenet_resnet50_chase",
         "imagenet_resnet50_east",
+        "imagenet_resnet50_relaxation",
         "mnist_lenet5",
     )
 }

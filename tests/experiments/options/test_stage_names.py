@@ -68,6 +68,7 @@ def test_the_order_of_names_is_that_of_the_groups():
         "pretrain",
         "sparsify_weights",
         "remove_channels",
+        "relaxation",
         "sparsify_activations",
         "sparsify_jointly",
     ]
