@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from dst_jax import checks, trees
 from dst_jax.kernels import COLLECTIONS

@@ -15,7 +15,8 @@ from dst_jax.train.finite import NonFiniteLoss
 from dst_jax.train.interrupt import Interrupt
 from dst_jax.train.sharding import abstract_like
 from dst_jax.train.stage import Stage, check_order
-from dst_jax.train.stage_plan import completed, plan_stage, rehearsed_hook
+from dst_jax.train.stage_hooks import rehearsed_hook
+from dst_jax.train.stage_plan import completed, plan_stage
 from dst_jax.train.stage_run import Handover, run_stage
 from dst_jax.train.tensorboard import TensorBoard
 from dst_jax.typing import Network

@@ -18,9 +18,9 @@ from dst_jax.train.interrupt import Interrupt
 from dst_jax.train.loop import fit
 from dst_jax.train.sharding import put_batch
 from dst_jax.train.stage import Stage
+from dst_jax.train.stage_hooks import apply_hook
 from dst_jax.train.stage_plan import (
     StagePlan,
-    apply_hook,
     completed,
     objective_of,
     plan_stage,
