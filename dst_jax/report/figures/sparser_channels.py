@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from dst_jax.report.figures.figure import ReportFigure
 from dst_jax.report.figures.mask_updates import lines_of_phases
@@ -57,7 +58,7 @@ def draw(run: RunResults) -> Figure:
             for layer in own[-1]["layers"].values()
         ]
         right.plot(range(1, len(of_layers) + 1), of_layers, marker="o", label=label)
-    right.xaxis.get_major_locator().set_params(integer=True)
+    right.xaxis.set_major_locator(MaxNLocator(integer=True))
     left.set(title="Of all layers", xlabel="epochs since the run began")
     left.set_ylabel("of the channels, %")
     right.set(title="Sparser at the end, by layer", xlabel="layer", ylabel="%")
