@@ -196,6 +196,10 @@ def test_a_network_brings_its_mask(lenet, tmp_path):
     for name, mask in written.items():
         assert mask.sum() == expected[name].sum()
     _same(export.state_dict("lenet5", network), export.state_dict("lenet5", variables))
+    # The gates of a round of relaxation are in the weights already.
+    gates = {"gates": {"conv1": {"s": jnp.ones(6), "folded": jnp.ones(6)}}}
+    handed_on = network._replace(variables=variables | gates)
+    _same(export.state_dict("lenet5", handed_on), export.state_dict("lenet5", network))
 
 
 def _smaller(variables, x, *, train=False, rngs=None):

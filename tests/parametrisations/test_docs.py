@@ -3,11 +3,14 @@
 import re
 from pathlib import Path
 
+import pytest
+
 from dst_jax import parametrisations
 
 TEXT = (Path(__file__).parents[2] / "docs" / "parametrisations.md").read_text()
 
 
+@pytest.mark.slow
 def test_the_code_runs():
     names = {}
     for block in re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL):

@@ -98,7 +98,7 @@ def test_bad_options_are_refused_before_data_is_read(arguments, message, refused
 
 @pytest.mark.slow
 def test_relaxations_are_added_with_their_rounds_and_controls(finished):
-    text = "fence_sitters thresholds=0.99, epochs=1 finetune_epochs=1 lr=0.1"
+    text = "fence_sitters thresholds=0.9999, epochs=1 finetune_epochs=1 lr=0.1"
     added = ("--relaxations", text, "--channels.timing-runs", "0")
     assert _main(finished, "--removals", "l2", *added) == 0
     lines = (finished / "table.jsonl").read_text().splitlines()
