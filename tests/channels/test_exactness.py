@@ -15,7 +15,7 @@ from tests.channels.test_partitions import CASES
 
 # Names whose networks only repeat more of the blocks of another name, or wider ones.
 REPEATED = {"resnet32", "resnet34", "resnet44", "resnet56", "resnet110", "vgg19_bn"}
-REPEATED |= {"vit_small", "wide_resnet50_2"}
+REPEATED |= {"densenet121_cifar", "vit_small", "wide_resnet50_2"}
 NETWORKS = sorted(set(models.names()) - REPEATED)
 
 

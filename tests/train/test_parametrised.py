@@ -109,7 +109,7 @@ CASES = {
 }
 
 
-DIVIDED = ("straight_through", "gated", "shared", "rigl under gates")
+DIVIDED = ("shared", "rigl under gates")
 """What is trained on two devices as well."""
 
 
