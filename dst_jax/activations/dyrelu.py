@@ -6,6 +6,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
@@ -58,9 +59,7 @@ class DyReLU(nn.Module):
     dtype: DTypeLike | None = None
 
     @nn.compact
-    def __call__(
-        self, x: Float[Array, "batch *map channels"]
-    ) -> Float[Array, "batch *map channels"]:
+    def __call__(self, x: Array | np.ndarray) -> Float[Array, "batch *map channels"]:
         """The rectified map, from the pre-activation.
 
         Raises:
@@ -87,7 +86,7 @@ class _Coefficients(nn.Module):
     dtype: DTypeLike | None
 
     @nn.compact
-    def __call__(self, z: Float[Array, "batch channels"]) -> Float[Array, "batch four"]:
+    def __call__(self, z: Array | np.ndarray) -> Float[Array, "batch four"]:
         channels = z.shape[-1]
         hidden = max(channels // self.reduction, 1)
         h = nn.relu(self._layer(hidden, channels, "reduce")(z))

@@ -23,7 +23,7 @@ def cyclic(
     cycles: ArrayLike = 2,
     growth: ArrayLike = 1.0,
     relaxation: ArrayLike = 3.0,
-    wave: Wave = "cosine",
+    wave: str = "cosine",
 ) -> optax.Schedule:
     """Sparsities that start at the target, relax in mid-cycle, and return to it.
 

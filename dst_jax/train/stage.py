@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from dst_jax import checks
 from dst_jax.parametrisations import Parametrisation
@@ -18,6 +18,7 @@ Hook = Callable[..., Network]
 """`(network) -> network`, or `(network, *, context) -> network`."""
 
 
+@runtime_checkable
 class MakeSchedules(Protocol):
     """Makes the schedules of a stage once its steps are known."""
 

@@ -21,7 +21,6 @@ from dst_jax.pruning.description import method
 from dst_jax.pruning.integer_shares import budget, in_proportion
 from dst_jax.pruning.protocol import Method, Step
 from dst_jax.pruning.selection import JOINT, ahead, top_k
-from dst_jax.pruning.updates import LayerOrGlobal
 from dst_jax.typing import GroupLike, Mask, Params
 
 __all__ = ["chase"]
@@ -55,7 +54,7 @@ def chase(
     end: Any,
     slack: Any = 0.05,
     final_slack: Any = 0.0,
-    scope: LayerOrGlobal = "global",
+    scope: str = "global",
     score: GroupScore | None = None,
 ) -> Method:
     """Chase: explores weights of all layers together and removes channels for good.
@@ -165,7 +164,7 @@ class _Exploration:
     interval: Any
     explore_end: Any
     end: Any
-    scope: LayerOrGlobal
+    scope: str
 
     def __post_init__(self) -> None:
         checks.fraction("sparsity", self.sparsity)

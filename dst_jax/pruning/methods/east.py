@@ -13,7 +13,6 @@ import optax
 
 from dst_jax import checks, trees
 from dst_jax.pruning import flops, schedules, scores, updates
-from dst_jax.pruning.density_cycles import Wave
 from dst_jax.pruning.description import method
 from dst_jax.pruning.distributions import erk
 from dst_jax.pruning.integer_shares import lift
@@ -57,7 +56,7 @@ def east(
     period: Any,
     cycles: Any = 2,
     relaxation: Any = 3.0,
-    wave: Wave = "cosine",
+    wave: str = "cosine",
     growth: Any = 1.0,
     layer_floor: Any = 0.0,
     cycle_interval: Any = None,

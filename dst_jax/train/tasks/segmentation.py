@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Bool, Float, Int
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float
 
 from dst_jax import checks
 from dst_jax.train.tasks.task import Direction
@@ -63,8 +64,8 @@ class Segmentation:
 
     def loss(
         self,
-        outputs: Float[Array, "batch height width classes"],
-        labels: Int[Array, "batch height width"],
+        outputs: Array | np.ndarray,
+        labels: Array | np.ndarray,
     ) -> Float[Array, ""]:
         """The cross-entropy, averaged over the labelled pixels of the batch.
 
@@ -89,8 +90,8 @@ class Segmentation:
 
     def batch_metrics(
         self,
-        outputs: Float[Array, "batch height width classes"],
-        labels: Int[Array, "batch height width"],
+        outputs: Array | np.ndarray,
+        labels: Array | np.ndarray,
     ) -> dict[str, Float[Array, ""]]:
         """Mean IoU and pixel accuracy on a batch.
 
@@ -110,8 +111,8 @@ class Segmentation:
 
     def sums(
         self,
-        outputs: Float[Array, "batch height width classes"],
-        labels: Int[Array, "batch height width"],
+        outputs: Array | np.ndarray,
+        labels: Array | np.ndarray,
     ) -> dict[str, Array]:
         """The confusion matrix as int32, and what else adds up over a set.
 
@@ -174,9 +175,7 @@ class Segmentation:
             "loss": float(sums["loss"] / pixels),
         }
 
-    def predictions(
-        self, outputs: Float[Array, "batch height width classes"]
-    ) -> Int[Array, "batch height width"]:
+    def predictions(self, outputs: Array | np.ndarray) -> Array | np.ndarray:
         """The class of every pixel.
 
         >>> Segmentation(2).predictions(jnp.eye(2)[None, None]).tolist()
@@ -185,8 +184,8 @@ class Segmentation:
         return outputs.argmax(-1).astype(jnp.int32)
 
     def _cross_entropies(
-        self, outputs: Array, labels: Array
-    ) -> tuple[Float[Array, "batch height width"], Bool[Array, "batch height width"]]:
+        self, outputs: Array | np.ndarray, labels: Array | np.ndarray
+    ) -> tuple[Array, Array | np.ndarray]:
         """The loss of every pixel, 0 where it is ignored, and where it is not."""
         self._check_shapes(outputs, labels)
         labelled = jnp.ones(labels.shape, bool)
@@ -199,10 +198,12 @@ class Segmentation:
         losses = jnp.where(self._known(labels), losses, jnp.nan)
         return jnp.where(labelled, losses, 0), labelled
 
-    def _known(self, labels: Array) -> Array:
-        return (labels >= 0) & (labels < self.num_classes)
+    def _known(self, labels: Array | np.ndarray) -> Array:
+        return jnp.asarray((labels >= 0) & (labels < self.num_classes))
 
-    def _check_shapes(self, outputs: Array, labels: Array) -> None:
+    def _check_shapes(
+        self, outputs: Array | np.ndarray, labels: Array | np.ndarray
+    ) -> None:
         if outputs.ndim != 4 or outputs.shape[-1] != self.num_classes:
             raise ValueError(
                 "outputs of segmentation must have shape (batch, height, width,"
@@ -219,7 +220,7 @@ def segmentation(
     num_classes: int,
     *,
     ignore: int | None = None,
-    class_weights: Sequence[Scalar] | Float[Array, "classes"] | None = None,
+    class_weights: Sequence[Scalar] | ArrayLike | None = None,
 ) -> Segmentation:
     """One class for every pixel: cross-entropy, mean IoU and pixel accuracy.
 
