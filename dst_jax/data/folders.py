@@ -163,7 +163,12 @@ def _recipe(file: Path) -> Recipe:
         checks.known_options(
             "it", given.keys(), ("num_classes", *_DEFAULTS, *statistics)
         )
-        return _described(**{**_DEFAULTS, **given})
+        described = {**_DEFAULTS, **given}
+        for name in ("num_classes", "image_size"):
+            value = described.get(name, 1)
+            if not isinstance(value, int) or isinstance(value, bool):
+                raise ValueError(f"{name} must be a whole number, got {value!r}")
+        return _described(**described)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{file}: {error}") from None
 
@@ -179,9 +184,6 @@ def _described(
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
 ) -> Recipe:
-    for name, value in (("num_classes", num_classes), ("image_size", image_size)):
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise ValueError(f"{name} must be a whole number, got {value!r}")
     checks.fraction("holdout", holdout)
     if channels not in _STATISTICS:
         raise ValueError(f"channels must be 1 or 3, got {channels}")

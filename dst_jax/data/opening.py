@@ -96,8 +96,10 @@ def records_of(
       log: log of corrupt records.
       max_pixels: the largest number of pixels of an image.
 
+    >>> class Empty(list):
+    ...     __getitems__ = list.__getitem__
     >>> log = CorruptLog(0)
-    >>> len(records_of("mnist train", [], recipe_of("mnist"), size=28, log=log))
+    >>> len(records_of("mnist train", Empty(), recipe_of("mnist"), size=28, log=log))
     0
     """
     augment = recipe.augment

@@ -2,6 +2,7 @@
 
 from bisect import bisect
 from collections.abc import Callable
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -75,6 +76,19 @@ def _canvas(
     )
 
 
+_CIFAR100 = Recipe(
+    tfds="cifar100",
+    train_split="train",
+    test_split="test",
+    num_classes=100,
+    image_size=32,
+    channels=3,
+    # Computed over the 50,000 training images.
+    mean=(0.5071, 0.4865, 0.4409),
+    std=(0.2673, 0.2564, 0.2762),
+    augment=(pad_crop, flip),
+)
+
 _RECIPES = MappingProxyType(
     {
         "digits": Recipe(
@@ -113,29 +127,9 @@ _RECIPES = MappingProxyType(
             std=(0.2470, 0.2435, 0.2616),
             augment=(pad_crop, flip),
         ),
-        "cifar100": Recipe(
-            tfds="cifar100",
-            train_split="train",
-            test_split="test",
-            num_classes=100,
-            image_size=32,
-            channels=3,
-            # Computed over the 50,000 training images.
-            mean=(0.5071, 0.4865, 0.4409),
-            std=(0.2673, 0.2564, 0.2762),
-            augment=(pad_crop, flip),
-        ),
-        "cifar100_coarse": Recipe(
-            tfds="cifar100",
-            train_split="train",
-            test_split="test",
-            num_classes=20,
-            image_size=32,
-            channels=3,
-            mean=(0.5071, 0.4865, 0.4409),
-            std=(0.2673, 0.2564, 0.2762),
-            augment=(pad_crop, flip),
-            label_feature="coarse_label",
+        "cifar100": _CIFAR100,
+        "cifar100_coarse": replace(
+            _CIFAR100, num_classes=20, label_feature="coarse_label"
         ),
         "imagenette": Recipe(
             tfds="imagenette/160px-v2",

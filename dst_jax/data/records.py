@@ -83,7 +83,7 @@ class DecodedRecords:
     """
 
     images: UInt8[np.ndarray, "n h w c"]
-    labels: Int32[np.ndarray, " n"] | UInt8[np.ndarray, "n h w"]
+    labels: Int32[np.ndarray, " n"] | UInt8[np.ndarray, "n rows columns"]
     augment: tuple[Augment, ...]
     corrupt: Mapping[int, CorruptRecord]
     outside: int | None = None
@@ -225,7 +225,9 @@ def _chunk(source: TfdsSource, indices: range) -> Sequence[Mapping[str, Any] | N
         return [None] * len(indices)
 
 
-def read_record(source: TfdsSource, index: int, name: str) -> Mapping[str, Any]:
+def read_record(
+    source: TfdsSource | Sequence[Mapping[str, Any]], index: int, name: str
+) -> Mapping[str, Any]:
     """A record of a source.
 
     Args:
