@@ -5,12 +5,13 @@ import importlib
 from collections.abc import Collection, Mapping
 from typing import Any, TypeVar
 
-from dst_jax.typing import is_traced
+from dst_jax.typing import GroupLike, is_traced
 
 __all__ = [
     "at_least",
     "fraction",
     "function",
+    "group",
     "known_options",
     "lookup",
     "one_of",
@@ -209,6 +210,36 @@ def resolve(text: str, *, argument: str = "name") -> Any:
             )
         found, where = getattr(found, part), part
     return found
+
+
+def group(name: str, value: GroupLike) -> None:
+    """Refuses a group of channels whose members are malformed.
+
+    Args:
+      name: name of the group.
+      value: the group.
+
+    Raises:
+      ValueError: there is not one role per member, or a unit that the group lacks.
+
+    >>> from types import SimpleNamespace
+    >>> members = [("a", 0, [1])]
+    >>> group("a", SimpleNamespace(size=1, members=members, roles=["reads"]))
+    Traceback (most recent call last):
+    ValueError: group a must have units in -1..0, got [1] at a
+    """
+    if len(value.members) != len(value.roles):
+        raise ValueError(
+            f"group {name} must have one role per member, got {len(value.members)}"
+            f" members and {len(value.roles)} roles"
+        )
+    for path, _, units in value.members:
+        found = sorted({int(unit) for unit in units})
+        if found and not -1 <= found[0] <= found[-1] < value.size:
+            raise ValueError(
+                f"group {name} must have units in -1..{value.size - 1}, got {found} at"
+                f" {path}"
+            )
 
 
 def known_options(owner: str, given: Collection[str], known: Collection[str]) -> None:

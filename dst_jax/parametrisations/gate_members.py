@@ -52,25 +52,16 @@ def members_of(name: str, group: GroupLike) -> GateMembers:
     >>> members_of("conv", group).members
     (('fc/kernel', 0, (0, 1)),)
     """
-    if len(group.members) != len(group.roles):
-        raise ValueError(
-            f"group {name} must have one role per member, got {len(group.members)}"
-            f" members and {len(group.roles)} roles"
-        )
+    checks.group(name, group)
     refused = getattr(group, "ungated", None)
     if refused is not None:
         raise ValueError(f"group {name} cannot be gated: {refused}")
     gates = getattr(group, "gates", ()) or _by_role(name, group)
-    members = []
-    for number, (path, axis, units) in enumerate(group.members):
-        units = tuple(int(unit) for unit in units)
-        if not all(-1 <= unit < group.size for unit in units):
-            raise ValueError(
-                f"group {name} must have units in -1..{group.size - 1}, got"
-                f" {sorted(set(units))} at {path}"
-            )
-        if number in gates:
-            members.append((path, int(axis), units))
+    members = [
+        (path, int(axis), tuple(int(unit) for unit in units))
+        for number, (path, axis, units) in enumerate(group.members)
+        if number in gates
+    ]
     return GateMembers(name, int(group.size), tuple(members))
 
 

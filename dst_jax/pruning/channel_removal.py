@@ -28,7 +28,7 @@ __all__ = [
 
 GroupScore = Callable[[Params, Mapping[str, GroupLike]], Mapping[str, Array]]
 """`(params, groups) -> {group: float[size]}`, as in `channels.scores`."""
-UnitMasks = dict[str, Bool[Array, " units"]]
+UnitMasks = Mapping[str, Bool[Array, " units"] | Bool[np.ndarray, " units"]]
 """By group, for every unit whether it is kept."""
 
 
@@ -95,7 +95,10 @@ class ChannelRemoval:
         checks.share("floor", self.floor)
         checks.at_least("channel_interval", self.interval, 1)
         checks.at_least("channel_end", self.end, 0)
-        _check_groups(self.groups)
+        if not isinstance(self.groups, Mapping):
+            raise ValueError(f"groups must map names to groups, got {self.groups!r}")
+        for name, group in self.groups.items():
+            checks.group(name, group)
         if is_traced(self.share) or self.share == 0:
             return
         if not self.groups:
@@ -239,32 +242,6 @@ def _places(keys: tuple[Any, ...]) -> Array:
     [2, 0, 1]
     """
     return jnp.argsort(jnp.lexsort(tuple(map(jnp.asarray, reversed(keys)))))
-
-
-def _check_groups(groups: Mapping[str, GroupLike]) -> None:
-    """Refuses groups whose members are malformed.
-
-    >>> from types import SimpleNamespace
-    >>> members = [("a", 0, [1])]
-    >>> _check_groups({"a": SimpleNamespace(size=1, members=members, roles=["reads"])})
-    Traceback (most recent call last):
-    ValueError: group a must have units in -1..0, got [1] at a
-    """
-    if not isinstance(groups, Mapping):
-        raise ValueError(f"groups must map names to groups, got {groups!r}")
-    for name, group in groups.items():
-        if len(group.members) != len(group.roles):
-            raise ValueError(
-                f"group {name} must have one role per member, got {len(group.members)}"
-                f" members and {len(group.roles)} roles"
-            )
-        for path, _, units in group.members:
-            outside = {int(u) for u in units if not -1 <= u < group.size}
-            if outside:
-                raise ValueError(
-                    f"group {name} must have units in -1..{group.size - 1}, got"
-                    f" {sorted(outside)} at {path}"
-                )
 
 
 def _members(

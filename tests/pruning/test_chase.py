@@ -341,7 +341,10 @@ def test_a_removal_that_never_comes_is_refused():
         ([("nowhere", 0, range(8))], "group a must have a leaf among the parameters"),
         ([("a", 3, range(4))], "group a has 4 positions on axis 3 of a"),
         ([("a", 7, range(8))], "group a has 8 positions on axis 7 of a"),
-        ([("a", 3, range(9))], r"group a must have units in -1..7, got \[8\] at a"),
+        (
+            [("a", 3, range(9))],
+            r"group a must have units in -1..7, got \[0, .*, 8\] at a",
+        ),
     ],
 )
 def test_groups_that_do_not_fit_are_refused(members, message):

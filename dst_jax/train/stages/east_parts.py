@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import jax
 import jax.numpy as jnp
 
 from dst_jax import activations, checks, pruning, trees
@@ -178,7 +179,7 @@ class WithDyReLU:
         variables = _completed(dict(network.variables), fresh)
         mask = network.mask
         if mask is not None:
-            nothing = _nothing(variables["params"])
+            nothing = jax.tree.map(lambda _: None, variables["params"])
             mask = _completed(dict(mask), nothing)
         return Network(dynamic, variables, mask)
 
@@ -225,10 +226,3 @@ def _completed(own: dict[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
         elif isinstance(part, Mapping):
             found[name] = _completed(own[name], part)
     return found
-
-
-def _nothing(tree: Any) -> Any:
-    """A tree of dicts with None for every leaf."""
-    if isinstance(tree, Mapping):
-        return {name: _nothing(part) for name, part in tree.items()}
-    return None
