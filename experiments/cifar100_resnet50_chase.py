@@ -9,7 +9,8 @@ COMMAND
   too, the paper's "prune skip".
 
 HARDWARE, TIME, RESULT (top-1, %)
-  not yet run; the paper's tables for CIFAR were not found
+  full, small   not yet run; the paper's tables for CIFAR were not found
+  demo          27.55, of 10 classes; 1 min 50 s, two x86 cores, one seed
 """
 
 import sys

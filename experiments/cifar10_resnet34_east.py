@@ -11,7 +11,8 @@ and without one of the parts, in this order: DyReLU, sharing, cycles
       --prune.method-options interval=4000
 
 HARDWARE, TIME, RESULT (top-1, %)
-  not yet run; the tables of the paper were not found
+  full, full_*, small   not yet run; the tables of the paper were not found
+  demo                  96.66 at 99 %; 2 min 23 s, two x86 cores, one seed
 """
 
 import sys
