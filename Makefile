@@ -20,7 +20,7 @@ ONNX := jax2onnx==0.17.1
 # A shell that starts `make` with its own PYTHONPATH would hide what is installed here.
 unexport PYTHONPATH
 
-.PHONY: help demo test test-fast test-torch test-onnx check lock clean
+.PHONY: help demo test test-fast test-torch test-onnx check docs lock clean
 
 help:
 	@echo 'make demo        a narrow ResNet18 on digits through all stages, and its report'
@@ -30,8 +30,9 @@ help:
 	@echo '                 shapes of arguments and results checked'
 	@echo 'make test-onnx   install jax2onnx; the tests that need it'
 	@echo 'make check       format, lint, types'
+	@echo 'make docs        the site in docs/_build/html: every page, notebook and public name'
 	@echo 'make lock        resolve the lock files in requirements/ anew'
-	@echo 'make clean       remove the environment, the runs and the caches'
+	@echo 'make clean       remove the environment, the site, the runs and the caches'
 	@echo 'make PYTHON=python3.12 ... chooses the Python; now $(PYTHON), $(VERSION)'
 
 demo: $(INSTALLED)
@@ -59,6 +60,12 @@ check: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
+
+# Executes the notebooks that have changed. Links to other hosts are not followed.
+docs: export JAX_PLATFORMS := cpu
+docs: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going -b html docs docs/_build/html
 
 # A lock file for each Python, which the workflow installs from. It has PyPI's hashes and
 # names no index. PyTorch is left out, as its builds differ between indexes, and so is
@@ -90,4 +97,4 @@ endif
 	touch $@
 
 clean:
-	rm -rf $(VENV) runs .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) docs/_build docs/api runs .pytest_cache .ruff_cache .hypothesis

@@ -19,6 +19,7 @@ extensions = [
     "sphinx.ext.mathjax",
     "sphinx_copybutton",
     "building.reference",
+    "building.links",
 ]
 exclude_patterns = ["_build", "building", "**/__pycache__"]
 

@@ -85,7 +85,7 @@ def _joined(blocks: list[list[str]]) -> Iterator[list[str]]:
         part: list[str] = []
         for line in block:
             turns = part and line.startswith(" ") and not part[0].startswith("- ")
-            if part and (line.startswith("- ") or turns and part[0][0] != " "):
+            if part and (line.startswith("- ") or (turns and part[0][0] != " ")):
                 yield part
                 part = []
             part.append(line)

@@ -6,10 +6,11 @@ At the end it checks that every public name has come out on a page.
 from pathlib import Path
 from typing import Any
 
-from building import docstrings, public_names, signatures
 from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 from sphinx.util.typing import ExtensionMetadata
+
+from building import docstrings, public_names, signatures
 
 _NOT_SHOWN = "_tuplegetter"
 """The type of a NamedTuple's fields, which its docstring describes."""
