@@ -32,7 +32,9 @@ def check(app: Sphinx, exception: Exception | None) -> None:
 
 def broken(folder: Path) -> list[str]:
     """Links of the pages in a folder whose file or whose anchor does not exist."""
-    pages = {path: _Page.of(path) for path in sorted(folder.rglob("*.html"))}
+    files = sorted(folder.rglob("*.html"))
+    ours = [file for file in files if "_static" not in file.relative_to(folder).parts]
+    pages = {path: _Page.of(path) for path in ours}
     return [
         f"{path.relative_to(folder)}: {link}"
         for path, page in pages.items()
