@@ -32,7 +32,7 @@ help:
 	@echo 'make wheel-test  build the wheel, install it elsewhere, run README'"'"'s first commands'
 	@echo 'make check       format, lint, types'
 	@echo 'make lock        resolve the lock files in requirements/ anew'
-	@echo 'make clean       remove the environment, the runs and the caches'
+	@echo 'make clean       remove the environment, wheels, the runs and the caches'
 	@echo 'make PYTHON=python3.12 ... chooses the Python; now $(PYTHON), $(VERSION)'
 
 demo: $(INSTALLED)
@@ -95,4 +95,4 @@ endif
 	touch $@
 
 clean:
-	rm -rf $(VENV) runs .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) dist runs .pytest_cache .ruff_cache .hypothesis
