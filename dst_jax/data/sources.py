@@ -1,7 +1,4 @@
-"""Finds and opens prepared data sets: TFDS data sources without TensorFlow.
-
-TFDS is imported when a set of it is opened: other data sets do without it.
-"""
+"""Finds and opens prepared data sets: TFDS data sources without TensorFlow."""
 
 import hashlib
 import os
@@ -12,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import tensorflow_datasets as tfds
 from array_record.python.array_record_module import ArrayRecordReader
 
 from dst_jax.data.recipes import Recipe
@@ -19,6 +17,7 @@ from dst_jax.data.records import TfdsSource
 
 __all__ = ["data_directory", "find", "open_split", "origin", "prepared_versions"]
 
+_FORMAT = tfds.core.FileFormat.ARRAY_RECORD
 _VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")
 _THREADS = 16
 """Files that are opened at the same time: ImageNet has more than a thousand."""
@@ -105,8 +104,6 @@ def open_split(builder: Any, split: str, recipe: Recipe) -> TfdsSource:
       split: name of a split.
       recipe: recipe that names the features of the set.
     """
-    import tensorflow_datasets as tfds
-
     encoded = [recipe.image_feature]
     if recipe.label_maps is not None:
         encoded.append(recipe.label_feature)
@@ -155,9 +152,6 @@ def _named(data_dir: str | os.PathLike[str] | None) -> str:
 
 
 def _open(name: str, folder: Path, remedy: str) -> Any:
-    import tensorflow_datasets as tfds
-
-    wanted = tfds.core.FileFormat.ARRAY_RECORD
     for file in ("dataset_info.json", "features.json"):
         if not (folder / file).is_file():
             raise _incomplete(name, folder / file, remedy)
@@ -171,14 +165,14 @@ def _open(name: str, folder: Path, remedy: str) -> Any:
             f" be read ({type(error).__name__}: {_first_line(error)})."
             f" {_prepare_anew(folder, remedy)}"
         ) from None
-    if wanted not in formats:
+    if _FORMAT not in formats:
         there = ", ".join(sorted(f.value for f in formats))
         raise ValueError(
             f"data set {name!r} in {folder} is prepared as {there}, not as"
-            f" {wanted.value}. Remove that folder, or choose another data_dir, and"
+            f" {_FORMAT.value}. Remove that folder, or choose another data_dir, and"
             f" run: {remedy}"
         )
-    return tfds.builder_from_directory(folder, file_format=wanted)
+    return tfds.builder_from_directory(folder, file_format=_FORMAT)
 
 
 def _check_files(name: str, builder: Any, split: str, remedy: str) -> None:
@@ -193,8 +187,6 @@ def _check_files(name: str, builder: Any, split: str, remedy: str) -> None:
 
 
 def _check_features(name: str, builder: Any, recipe: Recipe) -> None:
-    import tensorflow_datasets as tfds
-
     where = f"data set {name!r} in {builder.data_dir}"
     features = builder.info.features
     known: dict[str, Any] = {}
