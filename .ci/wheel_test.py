@@ -5,7 +5,8 @@
 The interpreter that runs this file builds the source distribution, the wheel from it,
 and the environment. In an empty directory, where nothing of the checkout can be
 imported, it then runs the commands of README's first block that holds one of
-`python -m`, and README's programs. Exit status: 0, or 1 where something fails.
+`python -m`, or of `make` with a recipe of such, and README's programs. Exit status: 0,
+or 1 where something fails.
 """
 
 import os
@@ -33,14 +34,26 @@ INSTALLED = """if True:
     assert not {"flax", "tensorflow_datasets", "matplotlib"} & sys.modules.keys()"""
 
 
-def first_commands(readme: str) -> list[list[str]]:
-    """The arguments of `python` on the lines of README's first block of commands."""
+def first_commands(readme: str, makefile: str) -> list[list[str]]:
+    """The arguments of `python` in README's first block of commands that has any."""
     for block in re.findall(r"^```\w*\n(.*?)^```", readme, re.DOTALL | re.MULTILINE):
         lines = block.replace("\\\n", " ").splitlines()
         commands = [line.partition("#")[0].split() for line in lines]
-        if found := [words[1:] for words in commands if words[:2] == ["python", "-m"]]:
+        if found := [part for words in commands for part in modules(words, makefile)]:
             return found
     raise SystemExit("README.md has no block with a line of python -m")
+
+
+def modules(command: list[str], makefile: str) -> list[list[str]]:
+    """The arguments of `python -m` in a command, or in the recipe of `make TARGET`."""
+    if command[:2] == ["python", "-m"]:
+        return [command[1:]]
+    if command[:1] != ["make"] or len(command) < 2:
+        return []
+    recipe = rf"^{re.escape(command[1])}:.*\n((?:\t.*\n)+)"
+    lines = "".join(re.findall(recipe, makefile, re.MULTILINE)).splitlines()
+    words = [line.split() for line in lines]
+    return [w[1:] for w in words if w[:2] == ["$(BIN)/python", "-m"]]
 
 
 def programs(readme: str) -> list[str]:
@@ -70,6 +83,7 @@ def timed(command: list[str], folder: Path) -> None:
 def main() -> None:
     """Builds, installs, and runs README's commands and programs."""
     readme = (ROOT / "README.md").read_text()
+    makefile = (ROOT / "Makefile").read_text()
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     with tempfile.TemporaryDirectory(prefix="dst_jax-wheel-") as name:
         work = Path(name)
@@ -80,7 +94,7 @@ def main() -> None:
         empty = work / "empty"
         empty.mkdir()
         timed([python, "-c", INSTALLED, project["version"]], empty)
-        for command in first_commands(readme):
+        for command in first_commands(readme, makefile):
             timed([python, *command], empty)
         for program in programs(readme):
             timed([python, "-c", program], empty)

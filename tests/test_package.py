@@ -66,25 +66,31 @@ def test_registries_are_where_it_says(family):
     assert "def names()" in path.read_text()
 
 
-def test_the_wheel_is_tried_with_a_command_of_the_readme():
-    script = runpy.run_path(str(ROOT / ".ci" / "wheel_test.py"))
+@pytest.fixture(scope="module")
+def wheel_test():
+    return runpy.run_path(str(ROOT / ".ci" / "wheel_test.py"))
+
+
+def test_the_wheel_is_tried_with_commands_of_the_readme(wheel_test):
     readme = (ROOT / "README.md").read_text()
-    commands = script["first_commands"](readme)
+    makefile = (ROOT / "Makefile").read_text()
+    commands = wheel_test["first_commands"](readme, makefile)
     assert all(command[0] == "-m" for command in commands)
     assert any(command[2:4] == ["--preset", "demo"] for command in commands)
-    assert script["programs"](readme)
+    assert wheel_test["programs"](readme)
 
 
-def test_first_commands_are_those_of_the_first_block_that_has_any():
-    first_commands = runpy.run_path(str(ROOT / ".ci" / "wheel_test.py"))[
-        "first_commands"
-    ]
-    text = (
-        "```\nmake demo\n```\n```sh\npip install .\npython -m a \\\n  --b  # c\n```\n"
-    )
-    assert first_commands(text + "```\npython -m d\n```\n") == [["-m", "a", "--b"]]
+def test_first_commands_are_those_of_the_first_block_that_has_any(wheel_test):
+    first = wheel_test["first_commands"]
+    makefile = "demo: x\n\t$(BIN)/python -m a --b\ntest: x\n\t$(PYTEST)\n"
+    rest = "```\npython -m d\n```\n"
+    with_make = "```\nmake demo  # c\nmake test\n```\n"
+    assert first(with_make + rest, makefile) == [["-m", "a", "--b"]]
+    with_pip = "```sh\npip install .\npython -m a \\\n  --b  # c\n```\n"
+    assert first(with_pip + rest, makefile) == [["-m", "a", "--b"]]
+    assert first("```\nmake test\n```\n" + rest, makefile) == [["-m", "d"]]
     with pytest.raises(SystemExit, match="no block"):
-        first_commands("```\nmake demo\n```\n")
+        first("```\nmake test\n```\n", makefile)
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/installation.md"])
