@@ -109,10 +109,12 @@ class ArraySource:
 def _read(name: str, file: Path) -> dict[str, np.ndarray]:
     """All arrays of the file by name."""
     try:
-        with np.load(file, allow_pickle=False) as opened:
-            if not isinstance(opened, np.lib.npyio.NpzFile):
+        # np.load leaves a damaged file open, where it opens it itself.
+        with file.open("rb") as opened:
+            found = np.load(opened, allow_pickle=False)
+            if isinstance(found, np.ndarray):
                 raise ValueError("it holds a single array, as .npy files do")
-            return {key: opened[key] for key in opened.files}
+            return dict(found)
     except Exception as error:  # of a damaged archive: BadZipFile, zlib.error, EOFError
         raise ValueError(
             f"data set {name!r}: {file} cannot be read as .npz of plain arrays"

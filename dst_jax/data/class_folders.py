@@ -70,6 +70,11 @@ def load(
         for split, folder in _split_folders(name, root, left_out).items()
     }
     _check_same_classes(name, splits)
+    if len(splits["train"]) == 1:
+        raise ValueError(
+            f"data set {name!r}: {root} has one class folder,"
+            f" {next(iter(splits['train']))!r}; at least two are needed, as {_LAYOUT}"
+        )
     class_names = _in_order(next(iter(splits.values())))
     sources = {
         split: ClassFolderSource.of(root, [found[x] for x in class_names])
@@ -162,7 +167,7 @@ def _split_folders(name: str, root: Path, left_out: list[Path]) -> dict[str, Pat
     left_out += [x for x in _visible(root) if not x.is_dir()]
     if "test" not in named and "val" in named:
         named["test"] = named.pop("val")
-    return named
+    return {x: named[x] for x in ("train", "val", "test") if x in named}
 
 
 def _classes(name: str, folder: Path, left_out: list[Path]) -> dict[str, list[Path]]:
@@ -188,11 +193,6 @@ def _classes(name: str, folder: Path, left_out: list[Path]) -> dict[str, list[Pa
         raise ValueError(
             f"data set {name!r}: {folder} has no class folder{which}; it must be"
             f" {_LAYOUT}"
-        )
-    if len(found) == 1:
-        raise ValueError(
-            f"data set {name!r}: {folder} has one class folder, {next(iter(found))!r};"
-            f" at least two are needed, as {_LAYOUT}"
         )
     left_out += beside
     return found

@@ -2,9 +2,9 @@
 
 import os
 from dataclasses import replace
-from pathlib import PurePosixPath
 from typing import Any, Unpack
 
+import numpy as np
 import tensorflow_datasets as tfds
 
 from dst_jax.data import sources
@@ -80,7 +80,8 @@ def place(path: str) -> Recipe:
     'imagenette/160px-v2'
     """
     parts = path.split("/")
-    if not 1 <= len(parts) <= 2 or PurePosixPath(path).parts != tuple(parts):
+    plain = all(x not in ("", ".", "..") for x in parts)
+    if not plain or len(parts) > 2:
         raise ValueError(
             f"data set 'tfds:{path}' must be tfds:NAME or tfds:NAME/CONFIG"
         )
@@ -103,7 +104,7 @@ def _with_features(name: str, builder: Any, recipe: Recipe) -> Recipe:
     where = f"data set {name!r} in {builder.data_dir}"
     image = _only(where, known, "image", tfds.features.Image)
     label = _only(where, known, "label", tfds.features.ClassLabel)
-    pixels = str(known[image].np_dtype.__name__)
+    pixels = np.dtype(known[image].np_dtype).name
     if pixels not in _PIXELS:
         raise ValueError(
             f"{where}: the feature {image!r} must be an image of"
@@ -119,13 +120,13 @@ def _with_features(name: str, builder: Any, recipe: Recipe) -> Recipe:
 
 def _only(where: str, known: dict[str, Any], usual: str, kind: type) -> str:
     """The feature of a kind: the one that is called as usual, or the only one."""
-    found = [x for x, feature in known.items() if isinstance(feature, kind)]
+    found = sorted(x for x, feature in known.items() if isinstance(feature, kind))
     if usual in found:
         return usual
     if len(found) != 1:
         raise ValueError(
             f"{where} must have one {kind.__name__}, or one that is called {usual!r},"
-            f" got {found or 'none'} of the features {list(known)}"
+            f" got {found or 'none'} of the features {sorted(known)}"
         )
     return found[0]
 
