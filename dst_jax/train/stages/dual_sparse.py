@@ -8,7 +8,7 @@ from functools import partial
 
 from dst_jax import checks, penalties, pruning
 from dst_jax.train.objective import Objective
-from dst_jax.train.optimizer import Optimizer
+from dst_jax.train.optimizer import Optimizer, sgd
 from dst_jax.train.stage import Stage
 from dst_jax.train.stages.hooks import Prune, Thresholding, choose_mask, no_mask
 from dst_jax.train.terms import Target, Term
@@ -27,8 +27,8 @@ __all__ = [
 
 def dual_sparse(
     *,
-    optimizer: Optimizer,
     sparsity: float,
+    optimizer: Optimizer | None = None,
     strength: float = 1e-5,
     weight_strength: float = 1e-5,
     pretrain_epochs: float = 10,
@@ -43,8 +43,8 @@ def dual_sparse(
     an argument of the functions below.
 
     Args:
-      optimizer: the optimizer of all stages, such as `train.sgd(0.1)`.
       sparsity: share of the weights that is pruned, in [0, 1).
+      optimizer: the optimizer of all stages; `train.sgd(0.05)` by default.
       strength: strength of the penalty on maps: a sum over their elements, a mean over
         the batch.
       weight_strength: strength of the penalty on weights before they are pruned.
@@ -58,14 +58,14 @@ def dual_sparse(
 
     Reference: Yu & Tian 2024, "Dual sparse training framework".
 
-    >>> from dst_jax import train
-    >>> found = dual_sparse(optimizer=train.sgd(0.1), sparsity=0.6)
+    >>> found = dual_sparse(sparsity=0.6)
     >>> [stage.title for stage in found]
     ['dense baseline', 'pruned', 'pruned', 'dual sparse']
     """
     checks.fraction("sparsity", sparsity)
     checks.at_least("strength", strength, 0)
     checks.at_least("weight_strength", weight_strength, 0)
+    optimizer = sgd(0.05) if optimizer is None else optimizer
     return [
         pretrain(epochs=pretrain_epochs, optimizer=optimizer),
         *sparsify_weights(
