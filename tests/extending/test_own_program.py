@@ -4,6 +4,7 @@ It is started as a user starts it, and its run is opened again by the commands.
 """
 
 import contextlib
+import functools
 import io
 import json
 import re
@@ -15,8 +16,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dst_jax import report
-from experiments import accelerators, export, thresholds
+from dst_jax import report, train
+from experiments import accelerators, export
 
 pytestmark = pytest.mark.slow
 
@@ -45,6 +46,11 @@ def place(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         patch.syspath_prepend(root)
+        # As it is, but for the epochs.
+        lengths = {"pretrain": 1, "induce": 0, "finetune": 1, "activation": 1}
+        short = {f"{x}_epochs": n for x, n in lengths.items()}
+        shorter = functools.partial(train.stages.dual_sparse, **short)
+        patch.setattr(train.stages, "dual_sparse", shorter)
         with contextlib.redirect_stdout(io.StringIO()):
             runpy.run_path("my_cnn.py", run_name="__main__")
         yield root
@@ -107,13 +113,6 @@ def test_its_run_is_estimated_with_images_that_have_moved(
     found = _json(place / "run" / "accelerators" / "sparsify_activations.json")
     assert found["machines"]["dense"]["total"]["macs"]["dense"] > 0
     assert "the data set's name was folder:flowers" in capsys.readouterr().out
-
-
-def test_thresholds_are_searched_on_its_run(place):
-    argv = ["run", "--budget", "50", "--bisections", "1", "--no-test"]
-    assert thresholds.main(argv) == 0
-    found = _json(place / "run" / "thresholds" / "sparsify_activations.json")
-    assert found["thresholds"].keys() == {"relu1", "relu2", "relu3"}
 
 
 @contextlib.contextmanager
