@@ -2,9 +2,7 @@
 
 import difflib
 import importlib
-import sys
 from collections.abc import Collection, Mapping
-from pathlib import Path
 from typing import Any, TypeVar
 
 from dst_jax.typing import GroupLike, is_traced
@@ -16,7 +14,6 @@ __all__ = [
     "group",
     "known_options",
     "lookup",
-    "name_of",
     "one_of",
     "positive",
     "resolve",
@@ -213,31 +210,6 @@ def resolve(text: str, *, argument: str = "name") -> Any:
             )
         found, where = getattr(found, part), part
     return found
-
-
-def name_of(made: Any) -> str:
-    """The `module:attribute` that `resolve` finds a class or a function by.
-
-    What a program defines that is started as a file is named by the file, which a
-    later program can import from the same directory.
-
-    Args:
-      made: class or function; of any other object its class is named.
-
-    >>> name_of(Path)
-    'pathlib:Path'
-    """
-    if not hasattr(made, "__qualname__"):
-        made = type(made)
-    module = made.__module__
-    if module == "__main__":
-        main = sys.modules["__main__"]
-        spec, file = getattr(main, "__spec__", None), getattr(main, "__file__", None)
-        if spec is not None:
-            module = spec.name
-        elif file is not None and Path(file).stem.isidentifier():
-            module = Path(file).stem
-    return f"{module}:{made.__qualname__}"
 
 
 def group(name: str, value: GroupLike) -> None:

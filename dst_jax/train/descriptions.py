@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dst_jax import checks
 from dst_jax.models.linen import Linen
 from dst_jax.models.smaller import Smaller
+from dst_jax.runs.object_names import name_of
 from dst_jax.train import integrity, tasks
 from dst_jax.train.saved_network import plan_of, plans_in
 from dst_jax.train.stage import Stage
@@ -73,7 +73,7 @@ def model(of: Model) -> dict[str, Any]:
         options = {name: plain(getattr(of.module, name)) for name in named}
         opaque = [name for name in named if not _is_plain(getattr(of.module, name))]
         made = type(of.module)
-    found = {"name": checks.name_of(made), "options": options}
+    found = {"name": name_of(made), "options": options}
     return found | ({"opaque": opaque} if opaque else {})
 
 

@@ -6,7 +6,7 @@ from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 from jaxtyping import Array, Float
 
-from dst_jax import checks
+from dst_jax.runs.object_names import name_of
 
 __all__ = [
     "Direction",
@@ -164,7 +164,7 @@ def record(task: Task) -> dict[str, Any]:
         words["options"] = options
     return {
         "name": _name(task),
-        "made_by": checks.name_of(task),
+        "made_by": name_of(task),
         "titles": _titles(task),
         "best": list(task.best),
         "shares": list(getattr(task, "shares", ())),

@@ -12,9 +12,10 @@ import flax.linen as nn
 import jax.numpy as jnp
 import pytest
 
-from dst_jax import checks, data, models, report, train
+from dst_jax import data, models, report, train
 from dst_jax.models.linen import as_model
 from dst_jax.runs import Run
+from dst_jax.runs.object_names import name_of
 from dst_jax.train import descriptions
 from experiments import accelerators, export, mnist_lenet5
 from experiments.options import DataOptions
@@ -164,11 +165,11 @@ def test_a_program_is_named_by_its_file(monkeypatch):
     main = types.SimpleNamespace(__spec__=None, __file__="/some/where/my_net.py")
     monkeypatch.setitem(sys.modules, "__main__", main)
     made = type("Net", (), {"__module__": "__main__"})
-    assert checks.name_of(made) == checks.name_of(made()) == "my_net:Net"
+    assert name_of(made) == name_of(made()) == "my_net:Net"
     main.__file__ = "/some/where/my-net.py"
-    assert checks.name_of(made) == "__main__:Net"
+    assert name_of(made) == "__main__:Net"
     main.__spec__ = types.SimpleNamespace(name="mine.nets")
-    assert checks.name_of(made) == "mine.nets:Net"
+    assert name_of(made) == "mine.nets:Net"
 
 
 def test_a_run_is_opened_again_with_the_statistics_that_it_has(run, tmp_path, capsys):
