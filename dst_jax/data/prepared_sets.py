@@ -100,7 +100,9 @@ def place(path: str) -> Recipe:
 def _with_features(name: str, builder: Any, recipe: Recipe) -> Recipe:
     """The recipe with the names of the image and of the label."""
     features = builder.info.features
-    known = dict(features) if isinstance(features, tfds.features.FeaturesDict) else {}
+    known: dict[str, Any] = {}
+    if isinstance(features, tfds.features.FeaturesDict):
+        known = dict(features)
     where = f"data set {name!r} in {builder.data_dir}"
     image = _only(where, known, "image", tfds.features.Image)
     label = _only(where, known, "label", tfds.features.ClassLabel)

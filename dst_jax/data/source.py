@@ -9,7 +9,7 @@ from jaxtyping import Int
 
 from dst_jax.data.corrupt import reading
 
-__all__ = ["Source", "Subset", "read_chunk", "read_record", "record_key"]
+__all__ = ["Source", "Subset", "read_chunk", "read_many", "read_record", "record_key"]
 
 
 @runtime_checkable
@@ -63,7 +63,7 @@ class Subset:
         return self.source[int(self.indices[index])]
 
     def __getitems__(self, indices: list[int]) -> Sequence[Mapping[str, Any]]:
-        return _read_many(self.source, [int(self.indices[i]) for i in indices])
+        return read_many(self.source, [int(self.indices[i]) for i in indices])
 
 
 def read_chunk(
@@ -79,9 +79,23 @@ def read_chunk(
     ([{'label': 7}], [None, None])
     """
     try:
-        return _read_many(source, list(indices))
+        return read_many(source, list(indices))
     except Exception:  # any kind, see corrupt.reading; each is then read alone
         return [None] * len(indices)
+
+
+def read_many(source: Source, indices: list[int]) -> Sequence[Mapping[str, Any]]:
+    """The records at some indices, read at once if the source can do that.
+
+    Args:
+      source: data source.
+      indices: indices of the records.
+
+    >>> read_many([{"label": 7}, {"label": 8}], [1])
+    [{'label': 8}]
+    """
+    many = getattr(source, "__getitems__", None)
+    return [source[i] for i in indices] if many is None else many(indices)
 
 
 def read_record(source: Source, index: int, name: str) -> Mapping[str, Any]:
@@ -114,8 +128,3 @@ def record_key(name: str, index: int, record: Mapping[str, Any]) -> str:
             own = own.decode(errors="replace") if isinstance(own, bytes) else own
             return f"{name}[{index}] ({field} {own})"
     return f"{name}[{index}]"
-
-
-def _read_many(source: Source, indices: list[int]) -> Sequence[Mapping[str, Any]]:
-    many = getattr(source, "__getitems__", None)
-    return [source[i] for i in indices] if many is None else many(indices)

@@ -17,7 +17,7 @@ from dst_jax.data.set_checks import (
     prepare_anew,
     remedy_of,
 )
-from dst_jax.data.source import Source
+from dst_jax.data.source import Source, read_many
 
 __all__ = [
     "class_names",
@@ -177,7 +177,7 @@ class _Renamed:
         return self._renamed(self.source[index])
 
     def __getitems__(self, indices: list[int]) -> Sequence[Mapping[str, Any]]:
-        return [self._renamed(record) for record in self.source.__getitems__(indices)]
+        return [self._renamed(record) for record in read_many(self.source, indices)]
 
     def _renamed(self, record: Mapping[str, Any]) -> Mapping[str, Any]:
         own = {"image": record[self.image], "label": record[self.label]}
