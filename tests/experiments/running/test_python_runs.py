@@ -64,7 +64,9 @@ def test_its_segmentation_counts_the_same_pixels(run, tmp_path):
 
 
 @pytest.mark.slow
-def test_it_is_estimated_exported_and_reported(run, tmp_path, capsys):
+def test_it_is_estimated_exported_and_reported(run, tmp_path, capsys, monkeypatch):
+    # The page and its figures of such a run: tests/extending/test_own_program.py.
+    monkeypatch.setattr(report, "write", lambda run_dir: run_dir)
     assert accelerators.main([str(run.path), "--names", "dense"]) == 0
     assert run.read_accelerators("pretrain")["machines"].keys() == {"dense"}
     assert "dense baseline" in capsys.readouterr().out
