@@ -21,7 +21,7 @@ from dst_jax.cost.accelerators.tensor_core import TensorCore24
 from dst_jax.cost.estimates import energy as energies
 from dst_jax.typing import is_traced
 
-__all__ = ["Source", "create", "names", "sources"]
+__all__ = ["NumberSource", "create", "names", "sources"]
 
 _PRESETS: dict[str, type[Accelerator]] = {
     "dense": Dense,
@@ -37,7 +37,7 @@ _PRESETS: dict[str, type[Accelerator]] = {
 }
 
 
-class Source(NamedTuple):
+class NumberSource(NamedTuple):
     """The source of the default of one number.
 
     Attributes:
@@ -88,7 +88,7 @@ def create(name: str, **overrides: Any) -> Accelerator:
     return preset(**overrides)
 
 
-def sources(name: str) -> dict[str, Source]:
+def sources(name: str) -> dict[str, NumberSource]:
     """Every number of a preset with its source.
 
     >>> sources("eie")["queue"].status
@@ -96,7 +96,7 @@ def sources(name: str) -> dict[str, Source]:
     """
     preset = _preset(name)()
     rows = {
-        field.name: Source(
+        field.name: NumberSource(
             getattr(preset, field.name),
             field.metadata.get("source", ""),
             field.metadata.get("status", "assumed"),
