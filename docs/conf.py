@@ -36,7 +36,7 @@ myst_heading_anchors = 4
 # Notebooks are stored without outputs and executed when the site is built. What has not
 # changed since then comes from the cache.
 nb_execution_mode = "cache"
-nb_execution_timeout = 300
+nb_execution_timeout = 600  # seconds a cell, on a busy machine
 nb_execution_raise_on_error = True
 nb_execution_show_tb = True
 nb_merge_streams = True
