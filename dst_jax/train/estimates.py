@@ -1,9 +1,10 @@
-"""Estimates of a network on modelled accelerators, as records of a run directory."""
+"""What hardware makes of a network: estimates on accelerators, masks of operands."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
+import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array
 
@@ -12,7 +13,7 @@ from dst_jax.cost.estimates.estimate import Estimate, OpEstimate
 from dst_jax.train.context import Context
 from dst_jax.typing import Network, Variables
 
-__all__ = ["EXAMPLES", "estimate"]
+__all__ = ["EXAMPLES", "estimate", "operand_masks"]
 
 EXAMPLES = 8
 """Test images of an estimate; the masks of all their maps are in memory."""
@@ -43,6 +44,36 @@ def estimate(
         "examples": len(batch.label),
         "machines": {name: _estimate(context, name, profiles) for name in names},
     }
+
+
+def operand_masks(
+    context: Context,
+    network: Network,
+    *,
+    images: int,
+    info: Mapping[str, Any] | None = None,
+) -> cost.workloads.MaskTraces:
+    """The zeros of every layer's operands on the first test images, one at a time.
+
+    Args:
+      context: the run's data and devices.
+      network: any network for this data.
+      images: number of images, at least 1; all of them if there are fewer.
+      info: texts and numbers that say what they are masks of.
+
+    Raises:
+      ValueError: `images` is below 1, or `cost.profile` cannot profile the network.
+    """
+    if images < 1:
+        raise ValueError(f"images must be at least 1, got {images}")
+    taken = min(images, len(context.dataset.test))
+    batch = next(iter(data.eval_batches(context.dataset.test, batch_size=taken)))
+    network = context.with_model(network)
+    profiles = [
+        jax.device_get(_profiles(context, network, image[None]))
+        for image in np.asarray(batch.image)
+    ]
+    return cost.workloads.stack(profiles, info=info)
 
 
 def _profiles(context: Context, network: Network, images: ArrayLike) -> Any:

@@ -18,8 +18,8 @@ def accelforge(traces: MaskTraces, *, value_bits: int = 16) -> dict[str, Any]:
     """The layers as Einsums, and their measured densities as variables.
 
     Each Einsum has tensors of its own: between two layers of a network there are
-    normalisations, activation functions and sums, which are not in the file. The tensors
-    are renamed `input`, `weight` and `output`, as AccelForge's examples do.
+    normalisations, activation functions and sums, which are not in the file. The
+    tensors are renamed `input`, `weight` and `output`, as in AccelForge's examples.
 
     Args:
       traces: masks of every layer. A layer for which `unsuitable` says why is left out.
@@ -62,7 +62,7 @@ def accelforge(traces: MaskTraces, *, value_bits: int = 16) -> dict[str, Any]:
 
 
 def _identifier(path: str, taken: set[str]) -> str:
-    """A name that AccelForge accepts, as no other layer has it."""
+    """A name that AccelForge accepts and no other layer has."""
     name = re.sub(r"\W", "_", path, flags=re.ASCII)
     name = name if name[:1].isalpha() else f"layer_{name}"
     found, i = name, 1

@@ -52,8 +52,8 @@ class LoopNest(NamedTuple):
       bounds: bound of each dimension: G groups (if there are several), C channels and M
         filters of a group, N rows of a matrix or images, then window and output.
       spatial: loops over the spatial axes, in their order.
-      densities: share of nonzero elements of Inputs, Weights and Outputs, in [0, 1], the
-        mean over all images.
+      densities: share of nonzero elements of Inputs, Weights and Outputs, in [0, 1],
+        over all images.
     """
 
     bounds: dict[str, int]

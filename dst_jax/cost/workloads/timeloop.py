@@ -62,7 +62,7 @@ def _problem(name: str, nest: LoopNest) -> dict[str, Any]:
 
 
 def _data_space(tensor: str, nest: LoopNest) -> dict[str, Any]:
-    """A tensor and its axes: each a sum of products of a dimension and a coefficient."""
+    """A tensor; each axis is a sum of products of a dimension and a coefficient."""
     projection: list[list[list[str]]] = [[[d]] for d in nest.tensors[tensor]]
     if tensor == "Inputs":
         projection += [

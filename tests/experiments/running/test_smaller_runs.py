@@ -1,11 +1,14 @@
 """A run that removes channels, from the command line to the report."""
 
+import jax
+import numpy as np
 import pytest
 
-from dst_jax import report
+from dst_jax import cost, report
+from dst_jax.cost import workloads
 from dst_jax.models.smaller import Smaller
-from dst_jax.runs import Run
-from experiments import accelerators, mnist_lenet5
+from dst_jax.runs import Run, read_yaml
+from experiments import accelerators, mnist_lenet5, traces
 from experiments.options import Config, InitOptions
 from experiments.running import finished_run, forward_times, launch
 
@@ -79,6 +82,35 @@ def test_accelerators_estimate_it(finished, capsys):
     said = capsys.readouterr().out
     assert "Networks made smaller" in said
     assert "10 of 20" in said
+
+
+def test_its_masks_and_layers_are_those_of_the_smaller_network(
+    finished, tmp_path, capsys
+):
+    path, out = finished[0].path, tmp_path / "masks.npz"
+    files = [str(path), "--out", str(out), "--timeloop", str(tmp_path / "problems")]
+    files += ["--accelforge", str(tmp_path / "net.yaml")]
+    assert traces.main([*files, "--images", "3"]) == 0
+    assert "3 layers, 3 images" in capsys.readouterr().out
+    found = workloads.load(out)
+    assert found.info["stage"] == "remove_channels"
+    context = finished_run.reopen(str(path))
+    network = finished_run.network_at_end(context, "remove_channels")
+    images = np.stack([context.dataset.test.example(i).image for i in range(3)])
+    count = cost.count(lambda w, x: network.model(w, x, train=False, rngs=None)[0])
+    counts = jax.jit(count)(network.variables, context.preprocess(images))
+    assert cost.as_dict({n: x.counts for n, x in found.layers.items()}) == (
+        cost.as_dict(counts)
+    )
+    for i, (name, layer) in enumerate(found.layers.items()):
+        kernel = np.asarray(network.params[name]["kernel"])
+        np.testing.assert_array_equal(layer.weight.mask[0], kernel != 0)
+        problem = read_yaml(tmp_path / "problems" / f"{i:03}_{name}.yaml")["problem"]
+        assert (problem["instance"]["C"], problem["instance"]["M"]) == kernel.shape
+        density = problem["instance"]["densities"]["Inputs"]["density"]
+        assert density == layer.activation.mask.mean()
+    einsums = read_yaml(tmp_path / "net.yaml")["workload"]["einsums"]
+    assert [einsum["name"] for einsum in einsums] == list(found.layers)
 
 
 def test_the_report_shows_channels_and_times(finished):
