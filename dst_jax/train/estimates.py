@@ -1,5 +1,6 @@
 """What hardware makes of a network: estimates on accelerators, masks of operands."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,7 +23,7 @@ EXAMPLES = 8
 def estimate(
     context: Context,
     network: Network,
-    names: Sequence[str],
+    names: Sequence[str] | Mapping[str, cost.accelerators.Accelerator],
     *,
     examples: int = EXAMPLES,
 ) -> dict[str, Any]:
@@ -31,18 +32,28 @@ def estimate(
     Args:
       context: the run's data and devices.
       network: any network for this data.
-      names: names of `cost.accelerators`.
+      names: names that `cost.accelerators.create` takes, or accelerators by the words
+        for them in tables.
       examples: number of images, at least 1.
 
     Returns:
       What `dst_jax.runs` calls `accelerators/STAGE.json`: per example, all numbers
       plain.
+
+    Raises:
+      ValueError: an unknown name, or two that would be called the same.
     """
+    if not isinstance(names, Mapping):
+        named = cost.accelerators.labels(names)
+        names = {k: cost.accelerators.create(name) for k, name in named.items()}
     batch = next(iter(data.eval_batches(context.dataset.test, batch_size=examples)))
     profiles = _profiles(context, context.with_model(network), batch.image)
     return {
         "examples": len(batch.label),
-        "machines": {name: _estimate(context, name, profiles) for name in names},
+        "machines": {
+            name: _estimate(context, accelerator, profiles)
+            for name, accelerator in names.items()
+        },
     }
 
 
@@ -90,12 +101,20 @@ def _profiles(context: Context, network: Network, images: ArrayLike) -> Any:
     return jitted(jax.device_get(network.variables), images)
 
 
-def _estimate(context: Context, name: str, profiles: Any) -> dict[str, Any]:
-    accelerator = cost.accelerators.create(name)
+def _estimate(
+    context: Context, accelerator: cost.accelerators.Accelerator, profiles: Any
+) -> dict[str, Any]:
     jitted = context.once("estimate", lambda: jax.jit(cost.estimate))
     found: Estimate = jax.device_get(jitted(profiles, accelerator).per_example)
     bytes_per_cycle = accelerator.dram_bandwidth / accelerator.clock
+    numbers = {
+        field.name: getattr(accelerator, field.name)
+        for field in dataclasses.fields(accelerator)
+        if field.name != "energy"
+    }
     return {
+        "design": type(accelerator).__name__,
+        "numbers": {key: np.asarray(value).item() for key, value in numbers.items()},
         "energy_table": found.table,
         "energy_unit": found.unit,
         "clock": float(accelerator.clock),
