@@ -4,17 +4,14 @@
                               * Weights[g, c, m, r, s]
 
 The bounds multiply to the dense products that `cost.count` counts, padding included.
-The tensor Inputs of such a nest is what the window passes over: the stored input with
-its padding, with the zeros that a transposed convolution inserts, and without what the
-window never reaches. Its density is measured on that tensor, so that bounds times
-densities is the expected number of effectual products.
+The tensor Inputs of such a nest is what some window reads: stored elements, padding, and
+the zeros that a transposed convolution inserts. Its density is measured on that tensor.
 """
 
 import math
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool
 
 from dst_jax.cost.workloads.operand_masks import OperandMasks
 
@@ -157,35 +154,27 @@ def _density(nonzeros: int, rows: np.ndarray, size: int) -> float:
 def _input_density(
     layer: OperandMasks, spatial: tuple[SpatialLoop, ...], bounds: dict[str, int]
 ) -> float:
-    """Nonzeros that the window passes over, of all elements that it passes over."""
-    extents = [
-        (bounds[axis.output] - 1) * axis.stride
-        + (bounds[axis.window] - 1) * axis.dilation
-        + 1
-        for axis in spatial
-    ]
+    """Nonzeros among the elements that some window reads."""
     batch, *stored, channels = layer.activation.shape
     geometry = layer.geometry
-    reached = [
-        _reached(size, low, step, extent)
-        for size, (low, _), step, extent in zip(
-            stored, geometry.padding, geometry.lhs_dilation, extents, strict=True
+    read = [_places(axis, bounds) for axis in spatial]
+    kept = [
+        [(p - low) // step for p in places if p in range(low, low + size * step, step)]
+        for places, size, (low, _), step in zip(
+            read, stored, geometry.padding, geometry.lhs_dilation, strict=True
         )
     ]
+    chosen = np.ix_(range(batch), *kept, range(channels))
     images = len(layer.activation.bits)
     nonzeros = sum(
-        _nonzeros(layer.activation.rows(slice(i, i + 1)), reached)
+        int(np.count_nonzero(layer.activation.rows(slice(i, i + 1))[0][chosen]))
         for i in range(images)
     )
-    return nonzeros / (images * batch * math.prod(extents) * channels)
+    return nonzeros / (images * batch * math.prod(map(len, read)) * channels)
 
 
-def _reached(size: int, low: int, step: int, extent: int) -> slice:
-    """The stored elements whose place, `low + i * step`, is in [0, extent)."""
-    places = range(low, low + size * step, step)
-    inside = [i for i, place in enumerate(places) if 0 <= place < extent]
-    return slice(inside[0], inside[-1] + 1) if inside else slice(0, 0)
-
-
-def _nonzeros(mask: Bool[np.ndarray, "..."], reached: list[slice]) -> int:
-    return int(np.count_nonzero(mask[(slice(None), slice(None), *reached)]))
+def _places(axis: SpatialLoop, bounds: dict[str, int]) -> list[int]:
+    """The places on one axis of Inputs that some window reads."""
+    starts = range(0, bounds[axis.output] * axis.stride, axis.stride)
+    taps = range(0, bounds[axis.window] * axis.dilation, axis.dilation)
+    return sorted({start + tap for start in starts for tap in taps})

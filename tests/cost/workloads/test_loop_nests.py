@@ -1,5 +1,7 @@
 """Loop nests: bounds multiply to what is counted, densities are those of the masks."""
 
+import itertools
+
 import jax
 import numpy as np
 import pytest
@@ -51,31 +53,38 @@ def test_densities_are_those_of_the_tensors_of_the_nest(traces, nests, profiles)
         assert nest.densities["Weights"] == pytest.approx(np.mean(weights), rel=1e-6)
         outputs = [np.mean(p.output) for p in given]
         assert nest.densities["Outputs"] == pytest.approx(np.mean(outputs), rel=1e-6)
-        inputs = [np.mean(_window_sees(p, nest)) for p in given]
+        inputs = [np.mean(_window_reads(p, nest)) for p in given]
         assert nest.densities["Inputs"] == pytest.approx(np.mean(inputs), rel=1e-6)
 
 
-def _window_sees(profile, nest):
-    """The input, padded, spread and cut to what the window passes over."""
+def _window_reads(profile, nest):
+    """The input at every place that some window reads, padded and spread with zeros."""
     geometry, bounds = profile.geometry, nest.bounds
-    extents = [
-        (bounds[axis.output] - 1) * axis.stride
-        + (bounds[axis.window] - 1) * axis.dilation
-        + 1
-        for axis in nest.spatial
-    ]
-    batch, *stored, channels = profile.activation.shape
-    seen = np.zeros((batch, *extents, channels), bool)
-    for index in np.ndindex(*stored):
-        place = tuple(
-            low + i * step
-            for i, (low, _), step in zip(
-                index, geometry.padding, geometry.lhs_dilation, strict=True
-            )
-        )
-        if all(0 <= p < extent for p, extent in zip(place, extents, strict=True)):
-            seen[:, *place] = profile.activation[:, *index]
-    return seen
+    outputs = [range(bounds[axis.output]) for axis in nest.spatial]
+    taps = [range(bounds[axis.window]) for axis in nest.spatial]
+    found = {}
+    for output in itertools.product(*outputs):
+        for tap in itertools.product(*taps):
+            place, index = [], []
+            for axis, p, r, (low, _), step in zip(
+                nest.spatial,
+                output,
+                tap,
+                geometry.padding,
+                geometry.lhs_dilation,
+                strict=True,
+            ):
+                place.append(p * axis.stride + r * axis.dilation)
+                index.append((place[-1] - low) / step)
+            found[tuple(place)] = _element(profile.activation, index)
+    return np.stack(list(found.values()))
+
+
+def _element(mask, index):
+    sizes = mask.shape[1:-1]
+    stored = all(i in range(size) for i, size in zip(index, sizes, strict=True))
+    place = map(int, index) if stored else [0] * len(sizes)
+    return mask[:, *place] & stored
 
 
 def test_nests_compute_what_the_layers_compute(nests, weights):
@@ -156,10 +165,12 @@ def test_accelforge_parses_its_file(traces, nests, tmp_path):
         own = name.replace("/", "_")
         assert spec.workload.n_computes(own) == nest.products, name
         layer = traces.layers[name]
-        for tensor in ("Weights", "Outputs"):
-            size = getattr(layer, tensor[:-1].lower()).size
+        sizes = {"Weights": layer.weight.size, "Outputs": layer.output.size}
+        sizes["Inputs"] = _window_reads(layer.profile(0), nest).size
+        for tensor, size in sizes.items():
             assert spec.workload.get_tensor_size(f"{tensor}_{own}") == size, name
-        einsum = spec.workload.einsums[own]
-        assert einsum.renames["weight"].source == {f"Weights_{own}"}
+        renames = spec.workload.einsums[own].renames
+        for role, tensor in (("input", "Inputs"), ("weight", "Weights")):
+            assert set(renames[role].source) == {f"{tensor}_{own}"}
         for tensor, density in nest.densities.items():
             assert spec.variables[f"density_{tensor}_{own}"] == density
