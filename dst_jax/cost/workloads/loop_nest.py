@@ -4,8 +4,8 @@
                               * Weights[g, c, m, r, s]
 
 The bounds multiply to the dense products that `cost.count` counts, padding included.
-The tensor Inputs of such a nest is what some window reads: stored elements, padding, and
-the zeros that a transposed convolution inserts. Its density is measured on that tensor.
+The tensor Inputs of such a nest is what some window reads: stored elements, padding,
+and the zeros that a transposed convolution inserts; its density is measured on that.
 """
 
 import math

@@ -3,13 +3,11 @@
 import json
 from dataclasses import replace
 
-import jax
 import numpy as np
 import pytest
 
 from dst_jax import cost
 from dst_jax.cost import workloads
-from tests.cost.workloads.conftest import network
 
 
 def test_a_file_gives_back_every_array(traces, profiles, tmp_path):
@@ -25,13 +23,6 @@ def test_a_file_gives_back_every_array(traces, profiles, tmp_path):
                 np.testing.assert_array_equal(found, wanted, err_msg=f"{name}/{mask}")
     for name, layer in again.layers.items():
         assert layer.counts == traces.layers[name].counts
-
-
-def test_counts_are_those_of_all_images(traces, weights, images):
-    counts = jax.jit(cost.count(network))(weights, images)
-    assert {n: layer.counts for n, layer in traces.layers.items()} == cost.accumulate(
-        [counts]
-    )
 
 
 def test_weights_that_depend_on_data_have_a_row_an_image(traces):

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from dst_jax import cost, report
+from dst_jax import cost, report, train
 from dst_jax.cost import workloads
 from dst_jax.models.smaller import Smaller
 from dst_jax.runs import Run, read_yaml
@@ -67,9 +67,18 @@ def test_a_finished_run_is_opened_with_its_smaller_network(finished):
         assert test.metrics["top1"] == context.run.read_stage(name)["top1"]
 
 
-def test_accelerators_estimate_it(finished, capsys):
-    path = finished[0].path
-    assert accelerators.main([str(path), "--names", "dense", "--examples", "1"]) == 0
+def test_accelerators_estimate_it(finished, tmp_path, capsys):
+    path, chip = finished[0].path, tmp_path / "ours.yaml"
+    chip.write_text("preset: dense\nnumbers: {rows: 16}")
+    names = ["--names", "dense", str(chip), "--examples", "1"]
+    assert accelerators.main([str(path), *names]) == 0
+    ours = finished[0].read_accelerators("pretrain")["machines"]["ours"]
+    assert (ours["design"], ours["numbers"]["rows"], ours["multipliers"]) == (
+        *("Dense", 16, 512.0),
+    )
+    assert accelerators.main([str(path), *names[:2], str(tmp_path / "no.yaml")]) == 2
+    assert "--names: " in (said := capsys.readouterr()).err
+    assert "no.yaml cannot be read: No such file" in said.err
     found = {
         name: finished[0].read_accelerators(name)["machines"]["dense"]["total"]
         for name in ("pretrain", "remove_channels")
@@ -79,9 +88,8 @@ def test_accelerators_estimate_it(finished, capsys):
     one, two = (kept[f"params/fc{n}/bias"][0] for n in (1, 2))
     assert macs["pretrain"] == 256 * 12 + 12 * 8 + 8 * 10
     assert macs["remove_channels"] == 256 * one + one * two + two * 10
-    said = capsys.readouterr().out
-    assert "Networks made smaller" in said
-    assert "10 of 20" in said
+    assert "Networks made smaller" in said.out
+    assert "10 of 20" in said.out
 
 
 def test_its_masks_and_layers_are_those_of_the_smaller_network(
@@ -111,6 +119,21 @@ def test_its_masks_and_layers_are_those_of_the_smaller_network(
         assert density == layer.activation.mask.mean()
     einsums = read_yaml(tmp_path / "net.yaml")["workload"]["einsums"]
     assert [einsum["name"] for einsum in einsums] == list(found.layers)
+    own = {"mine": cost.accelerators.create("dense", columns=8)}
+    estimate = train.estimate(context, network, own, examples=1)
+    assert estimate["machines"]["mine"]["numbers"]["columns"] == 8
+
+
+def test_traces_refuse_what_they_cannot_write(finished, tmp_path, capsys):
+    path, out = str(finished[0].path), str(tmp_path / "masks.npz")
+    for argv, said in (
+        (["--out", "masks.txt"], "--out must end in .npz, got 'masks.txt'"),
+        (["--out", out, "--images", "0"], "--images"),
+        (["--out", out, "--stage", "pretrian"], "mean 'pretrain'"),
+    ):
+        assert traces.main([path, *argv]) == 2
+        assert said in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_report_shows_channels_and_times(finished):
