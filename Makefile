@@ -20,7 +20,8 @@ ONNX := jax2onnx==0.17.1
 # A shell that starts `make` with its own PYTHONPATH would hide what is installed here.
 unexport PYTHONPATH
 
-.PHONY: help demo test test-fast test-torch test-onnx test-accelforge check lock clean
+.PHONY: help demo test test-fast test-torch test-onnx test-accelforge wheel-test check \
+	lock clean
 
 help:
 	@echo 'make demo        a narrow ResNet18 on digits through all stages, and its report'
@@ -30,9 +31,10 @@ help:
 	@echo '                 shapes of arguments and results checked'
 	@echo 'make test-onnx   install jax2onnx; the tests that need it'
 	@echo 'make test-accelforge  install AccelForge (Python 3.12); the test that needs it'
+	@echo 'make wheel-test  build the wheel, install it elsewhere, run README'"'"'s first commands'
 	@echo 'make check       format, lint, types'
 	@echo 'make lock        resolve the lock files in requirements/ anew'
-	@echo 'make clean       remove the environment, the runs and the caches'
+	@echo 'make clean       remove the environment, wheels, the runs and the caches'
 	@echo 'make PYTHON=python3.12 ... chooses the Python; now $(PYTHON), $(VERSION)'
 
 demo: $(INSTALLED)
@@ -59,6 +61,10 @@ test-onnx: $(INSTALLED)
 test-accelforge: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --editable '.[accelforge]'
 	$(PYTEST) -n 0 -k accelforge tests/cost/workloads
+
+# In environments of its own: what a user gets who installs the wheel today.
+wheel-test:
+	$(PYTHON) .ci/wheel_test.py
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .
@@ -95,4 +101,4 @@ endif
 	touch $@
 
 clean:
-	rm -rf $(VENV) runs .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) dist runs .pytest_cache .ruff_cache .hypothesis

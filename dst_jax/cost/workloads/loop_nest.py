@@ -18,7 +18,7 @@ from dst_jax.cost.workloads.operand_masks import OperandMasks
 __all__ = ["LoopNest", "SpatialLoop", "loop_nest", "unsuitable"]
 
 # By the number of spatial axes: window and output dimension of each, and its name.
-_NAMES = {
+_NAMES: dict[int, tuple[tuple[str, str, str], ...]] = {
     0: (),
     1: (("R", "P", "W"),),
     2: (("S", "Q", "H"), ("R", "P", "W")),
@@ -126,8 +126,8 @@ def loop_nest(layer: OperandMasks) -> LoopNest:
     *taps, channels, filters = layer.weight.shape
     batch, *out = layer.output.shape[:-1]
     spatial = tuple(
-        SpatialLoop(*names, stride, dilation)
-        for names, stride, dilation in zip(
+        SpatialLoop(window, output, name, stride, dilation)
+        for (window, output, name), stride, dilation in zip(
             _NAMES[len(taps)], geometry.strides, geometry.rhs_dilation, strict=True
         )
     )
