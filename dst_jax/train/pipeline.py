@@ -31,7 +31,7 @@ def train(
     context: Context,
     stages: Sequence[Stage],
     *,
-    config: dict[str, Any],
+    config: dict[str, Any] | None = None,
     init: Network | None = None,
 ) -> dict[str, Any]:
     """Trains and evaluates all stages that are not finished, then writes summary.json.
@@ -44,7 +44,7 @@ def train(
     Args:
       context: model, task, data, devices, run directory.
       stages: stages in order; the first is the baseline that drift is measured from.
-      config: options, written into the summary.
+      config: options, written into the summary; none by default.
       init: the network for the first stage; a fresh one if None.
 
     Returns:
@@ -74,7 +74,7 @@ def train(
     """
     check_order(stages)
     with locked(context.run):
-        return _train(context, stages, config=config, init=init)
+        return _train(context, stages, config=config or {}, init=init)
 
 
 def _train(
