@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from jax.extend import core
 
-from dst_jax.channels.replay.operations import bind, typed
+from dst_jax.jaxprs.binding import bind, typed
 from dst_jax.jaxprs.calls import Called, called, opened
 from dst_jax.jaxprs.module_paths import path_of
 from dst_jax.jaxprs.weight_labels import shape_of
