@@ -33,7 +33,7 @@ SIZES = {
     "num_heads": (("query/kernel", -2),),
 }
 # By attribute, the leaves that have its shape.
-SHAPES = {"kernel_shape": ("kernel",), "shape": ("weight", "bias")}
+SHAPES = {"kernel_shape": ("kernel",)}
 CONV_GROUPS = ("feature_group_count", "groups")
 
 
@@ -162,7 +162,7 @@ def _children(node: Any) -> list[tuple[Any, Any]]:
 def _modules(node: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[str, Any]]:
     """Every node of a pytree that has attributes, with its path."""
     if hasattr(node, "__dict__") and not is_array(node):
-        yield trees.path_name(path), node
+        yield jax.tree_util.keystr(path, simple=True, separator="/"), node
     for key, child in _children(node):
         if child is not node and not is_array(child):
             yield from _modules(child, (*path, *key))

@@ -59,7 +59,11 @@ class _Constant:
         return str(self.value)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Constant) and np.array_equal(self.value, other.value)
+        if not isinstance(other, _Constant):
+            return False
+        one, two = np.asarray(self.value), np.asarray(other.value)
+        nan = all(np.issubdtype(x.dtype, np.inexact) for x in (one, two))
+        return np.array_equal(one, two, equal_nan=nan)
 
     __hash__ = None  # type: ignore[assignment]
 
