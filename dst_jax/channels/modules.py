@@ -13,15 +13,17 @@ from dst_jax.channels.relations import SplitSide
 from dst_jax.channels.removal import remove
 from dst_jax.channels.same_program import difference
 from dst_jax.channels.smaller_function import smaller
+from dst_jax.jaxprs.calls import Called
 from dst_jax.jaxprs.traced_function import is_array, traced
 from dst_jax.jaxprs.tracing import argument_positions, check_weights
 
 __all__ = ["shrunk"]
 
 Shapes = Mapping[str, tuple[int, ...]]
+Places = tuple[tuple[str, int], ...]
 
 # By attribute, the leaf and the axis that have its size.
-SIZES = {
+SIZES: dict[str, Places] = {
     "in_features": (("kernel", -2), ("weight", 1)),
     "out_features": (("kernel", -1), ("weight", 0)),
     "in_channels": (("weight", 1),),
@@ -32,9 +34,6 @@ SIZES = {
     "input_size": (("weight", 0), ("bias", 0)),
     "num_heads": (("query/kernel", -2),),
 }
-# By attribute, the leaves that have its shape.
-SHAPES = {"kernel_shape": ("kernel",)}
-CONV_GROUPS = ("feature_group_count", "groups")
 
 
 def shrunk(
@@ -45,7 +44,7 @@ def shrunk(
     weights: int | tuple[int, ...] = 0,
     has_aux: bool = False,
 ) -> Callable[..., Any]:
-    """A function that gives a module of smaller arrays, which its own code runs.
+    """A function that returns a module of smaller arrays, which its own code runs.
 
     `channels.smaller` runs any function on smaller arrays. This is for those who want
     their Equinox or NNX module back: the module has its type and its code, its arrays
@@ -68,15 +67,17 @@ def shrunk(
       `weights` has positions. The arguments do not change.
 
     Raises:
-      ValueError: as `channels.remove`; at the call, a module is in two places, or the
-        smaller module would compute something else than `channels.smaller`.
+      TypeError: `weights` is no integer, nor integers.
+      ValueError: `weights` names no argument; as `channels.remove`; or, at the call, a
+        module is in two places, or the smaller module would compute something else
+        than `channels.smaller`.
 
     >>> import jax.numpy as jnp
     >>> from flax import nnx
     >>> from dst_jax import channels
-    >>> net = nnx.Sequential(
-    ...     nnx.Linear(3, 4, rngs=nnx.Rngs(0)), nnx.relu, nnx.Linear(4, 2, rngs=nnx.Rngs(1))
-    ... )
+    >>> rngs = nnx.Rngs(0)
+    >>> layers = nnx.Linear(3, 4, rngs=rngs), nnx.relu, nnx.Linear(4, 2, rngs=rngs)
+    >>> net = nnx.Sequential(*layers)
     >>> call, x = lambda net, x: net(x), jnp.ones((1, 3))
     >>> found = channels.groups(call)(net, x)
     >>> small = shrunk(call, found, {"layers/0": [True, False, True, True]})(net, x)
@@ -84,48 +85,37 @@ def shrunk(
     ('Sequential', 3, (1, 2))
     """
     positions = argument_positions(weights)
+    if not positions:
+        raise ValueError(f"weights must name an argument, got {weights!r}")
+    single = len(positions) == 1
 
     @functools.wraps(fn)
     def smaller_modules(*args: Any, **kwargs: Any) -> Any:
         check_weights(positions, args)
-        several = len(positions) > 1
-        whole = {str(i): args[i] for i in positions}
-        for modules in whole.values():
-            _refuse_shared(modules)
-        (only,) = whole.values() if not several else (None,)
-        removed = remove(whole if several else only, groups, keep)
+        whole = args[positions[0]] if single else {str(i): args[i] for i in positions}
+        _refuse_shared(whole)
+        removed = remove(whole, groups, keep)
         fitted = jax.tree.map(lambda leaf: leaf, removed)  # modules of its own
-        shapes = _shapes(whole if several else only), _shapes(removed)
+        shapes = _shapes(whole), _shapes(removed)
         for path, module in _modules(fitted):
             _fit(module, *(_below(path, own) for own in shapes), split=groups.split)
-        parts = list(fitted.values()) if several else [fitted]
-        originals = list(removed.values()) if several else [removed]
+
+        def program(fn: Callable[..., Any], modules: Any) -> Called:
+            parts = [modules] if single else modules.values()
+            given = dict(enumerate(args)) | dict(zip(positions, parts, strict=True))
+            return traced(fn, tuple(given.values()), kwargs, positions).program
+
         replayed = smaller(fn, groups, keep, weights=weights, has_aux=has_aux)
-        expected = _program(replayed, args, positions, originals, kwargs)
+        expected = program(replayed, removed)
         try:
-            own = _program(fn, args, positions, parts, kwargs)
+            reason = difference(program(fn, fitted), expected)
         except Exception as error:  # whatever the code of a module raises
-            raise ValueError(_misfit(str(error).splitlines()[0])) from error
-        reason = difference(own, expected)
+            raise ValueError(_misfit(str(error).partition("\n")[0])) from error
         if reason is not None:
             raise ValueError(_misfit(reason))
-        return tuple(parts) if several else fitted
+        return fitted if single else tuple(fitted.values())
 
     return smaller_modules
-
-
-def _program(
-    fn: Callable[..., Any],
-    args: tuple[Any, ...],
-    positions: tuple[int, ...],
-    modules: list[Any],
-    kwargs: dict[str, Any],
-) -> Any:
-    """The trace of a function with other modules among its arguments."""
-    given = list(args)
-    for i, module in zip(positions, modules, strict=True):
-        given[i] = module
-    return traced(fn, given, kwargs, positions).program
 
 
 def _misfit(reason: str) -> str:
@@ -176,44 +166,72 @@ def _refuse_shared(module: Any) -> None:
         first = places.setdefault(id(node), path)
         if first != path:
             raise ValueError(
-                f"a module must be in one place, got one that is {first!r} and {path!r}:"
-                " split it, as nnx.split does, and run it with channels.smaller"
+                f"a module must be in one place, got one that is {first!r} and"
+                f" {path!r}: split it, as nnx.split does, and run it with"
+                " channels.smaller"
             )
 
 
 def _fit(module: Any, whole: Shapes, small: Shapes, *, split: SplitSide) -> None:
     """Changes what a module holds about sizes of arrays that are smaller now."""
-    found: dict[str, Any] = {}
-    for name, leaves in SHAPES.items():
-        found |= {name: small[leaf] for leaf in leaves[::-1] if leaf in small}
-    for name, places in SIZES.items():
-        for leaf, axis in places[::-1]:
-            if leaf in small and len(small[leaf]) >= (-axis if axis < 0 else axis + 1):
-                found[name] = small[leaf][axis]
+    if whole == small:
+        return
     attributes = vars(module)
-    found |= _groups_of(attributes, whole, small, split)
-    for name in ("in_features", "in_channels"):
-        if name in found:
-            count = (found.get(g, attributes.get(g, 1)) for g in CONV_GROUPS)
-            found[name] *= next((n for n in count if n != 1), 1)
-    for name in ("in_features", "out_features"):
-        if isinstance(attributes.get(name), tuple) and "kernel" in small:
-            count = len(attributes[name])
-            outputs = len(attributes["out_features"])
-            axes = small["kernel"][-outputs:]
-            if name == "in_features":
-                axes = small["kernel"][-outputs - count : -outputs]
-            found[name] = axes
-    for name, value in found.items():
-        own = attributes.get(name)
-        if type(own) is type(value) and own != value:
+    groups = _groups_of(attributes, whole, small, split)
+    before = _sizes(attributes, whole) | {name: attributes[name] for name in groups}
+    after = _sizes(attributes | groups, small) | groups
+    for name, value in after.items():
+        if name in attributes and attributes[name] == before.get(name):
             object.__setattr__(module, name, value)
+
+
+def _sizes(attributes: Mapping[str, Any], shapes: Shapes) -> dict[str, Any]:
+    """What layers of NNX and Equinox hold about arrays of these shapes."""
+    found: dict[str, Any] = {}
+    for name, places in SIZES.items():
+        size = _size(shapes, places)
+        if size is not None:
+            found[name] = size
+    for name, of in (("in_features", "feature_group_count"), ("in_channels", "groups")):
+        if name in found:
+            found[name] *= attributes.get(of, 1)
+    if "kernel" in shapes:
+        found["kernel_shape"] = shapes["kernel"]
+        found |= _general(attributes, shapes["kernel"])
+    return found
+
+
+def _size(small: Shapes, places: Places) -> int | None:
+    """The size of the first of some axes that there is."""
+    for leaf, axis in places:
+        shape = small.get(leaf, ())
+        if -len(shape) <= axis < len(shape):
+            return shape[axis]
+    return None
+
+
+def _general(
+    attributes: Mapping[str, Any], kernel: tuple[int, ...]
+) -> dict[str, tuple[int, ...]]:
+    """Features along several axes, as in `nnx.LinearGeneral`.
+
+    >>> _general({"in_features": (8,), "out_features": (4, 2)}, (8, 3, 2))
+    {'in_features': (8,), 'out_features': (3, 2)}
+    """
+    given, made = (attributes.get(name) for name in ("in_features", "out_features"))
+    if not isinstance(given, tuple) or not isinstance(made, tuple):
+        return {}
+    start = len(kernel) - len(made)
+    return {
+        "in_features": kernel[start - len(given) : start],
+        "out_features": kernel[start:],
+    }
 
 
 def _groups_of(
     attributes: Mapping[str, Any], whole: Shapes, small: Shapes, split: SplitSide
 ) -> dict[str, int]:
-    """The numbers of groups of a convolution, or of a normalisation, that is smaller."""
+    """Numbers of groups of a smaller convolution, or of a smaller normalisation."""
     for name, leaf, read, produced in (
         ("feature_group_count", "kernel", -2, -1),
         ("groups", "weight", 1, 0),
@@ -224,9 +242,9 @@ def _groups_of(
                 return {}  # every group lost the same inputs
             return {name: attributes[name] * new[produced] // old[produced]}
     for name, leaf in (("num_groups", "scale"), ("groups", "weight")):
-        if name in attributes and leaf in small and small[leaf] != whole[leaf]:
-            size = whole[leaf][0] // attributes[name]
+        if name in attributes and small.get(leaf) != whole.get(leaf):
+            (old,), (new,) = whole[leaf], small[leaf]
             if split == "outer":
-                return {name: small[leaf][0] // size}
-            return {"group_size": small[leaf][0] // attributes[name]}
+                return {name: new * attributes[name] // old}
+            return {"group_size": new // attributes[name]}
     return {}

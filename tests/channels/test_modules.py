@@ -8,6 +8,8 @@ import pytest
 from flax import nnx
 
 from dst_jax import channels
+from dst_jax.channels.same_program import difference
+from dst_jax.jaxprs.calls import opened
 
 KEY = jax.random.key(0)
 IMAGES = jax.random.normal(KEY, (2, 5, 5, 3))
@@ -137,3 +139,11 @@ def test_what_no_module_can_compute_is_refused():
         groups = channels.groups(call)(net, x)
         with pytest.raises(ValueError, match=message):
             channels.shrunk(call, groups, keep)(net, x)
+
+
+def test_programs_that_hold_nan_are_one_program():
+    def fn(x):
+        return jnp.where(x > 0, x, np.array([np.nan, 1], "f"))
+
+    program = opened(jax.make_jaxpr(fn)(np.ones(2, "f")))
+    assert difference(program, program) is None

@@ -235,6 +235,19 @@ def test_equinox_modules_train_with_every_kind_of_method(name):
     assert (seen.layers[1].weight == params.layers[1].weight).all()
 
 
+def test_what_is_no_array_is_refused_by_name():
+    model = eqx.nn.MLP(4, 5, 8, 1, key=jax.random.key(0))
+    mask = masks.magnitude(model, 0.5)
+    for tx in (
+        pruning.create("ste", optax.sgd(0.1), sparsity=0.5),
+        pruning.apply_mask(mask),
+    ):
+        with pytest.raises(
+            TypeError, match=r"params must hold arrays alone, got .* at acti"
+        ):
+            tx.init(model)
+
+
 def test_a_checkpoint_of_one_container_is_read_in_another():
     """Restored optimizer states may hold dicts where the model has FrozenDicts."""
     params = freeze(_plain())
