@@ -50,15 +50,17 @@ def maps_of(sown: Any, *, batch: int | None = None) -> OrderedDict[str, Array]:
             "sown must hold activation maps, got none: the network sows nothing of the"
             " kind that was collected"
         )
-    sizes = {name: x.shape[0] if x.ndim else None for name, x in maps.items()}
-    expected = next(iter(sizes.values())) if batch is None else batch
-    wrong = [name for name, size in sizes.items() if size is None or size != expected]
-    if wrong:
-        raise ValueError(
-            f"the first axis of a map must be the batch of {expected}, got"
-            f" {maps[wrong[0]].shape} for {wrong[0]!r}: maps of layers that nnx.scan or"
-            " nnx.vmap stack are taken apart by activations.tap and activations.collect"
-        )
+    first, map_of_first = next(iter(maps.items()))
+    expected, other = map_of_first.shape[:1], f"{map_of_first.shape} of {first!r}"
+    if batch is not None:
+        expected, other = (batch,), f"batch={batch}"
+    for name, x in maps.items():
+        if not x.ndim or x.shape[:1] != expected:
+            raise ValueError(
+                f"the first axis of every map must be the batch, got {x.shape} of"
+                f" {name!r} next to {other}: maps of layers that nnx.scan or nnx.vmap"
+                " stack are taken apart by activations.tap and activations.collect"
+            )
     return maps
 
 

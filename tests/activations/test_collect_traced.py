@@ -103,7 +103,9 @@ def test_what_cannot_be_collected_is_refused_by_name():
         return jax.lax.while_loop(lambda x: x.sum() < 0, lambda x: layer(w[0], x), x)
 
     def custom(w, x):
-        return jax.custom_jvp(lambda x: layer(w[0], x))(x)
+        function = jax.custom_jvp(layer)
+        function.defjvps(None, None)
+        return function(w[0], x)
 
     for fn, name in ((branch, "cond"), (loop, "while"), (custom, "custom_jvp_call")):
         with pytest.raises(ValueError, match=f"'relu' must be outside of '{name}'"):
@@ -125,8 +127,8 @@ def test_maps_of_refuses_what_is_no_batch_of_maps():
     assert list(maps_of((X, X))) == ["0", "1"]
     with pytest.raises(ValueError, match="sown must hold activation maps, got none"):
         maps_of({})
-    with pytest.raises(ValueError, match=r"batch of 5, got \(3, 4, 4\) for 'blocks'"):
+    with pytest.raises(ValueError, match=r"got \(5, 4\) of 'stem' next to \(3, 4, 4\)"):
         maps_of({"stem": X, "blocks": (W,)})
-    with pytest.raises(ValueError, match=r"batch of 2, got \(5, 4\) for 'stem'"):
+    with pytest.raises(ValueError, match=r"got \(5, 4\) of 'stem' next to batch=2"):
         maps_of({"stem": X}, batch=2)
     assert activations.sparsity(maps_of({"a": X})).element == 0
