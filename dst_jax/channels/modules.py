@@ -19,7 +19,7 @@ from dst_jax.jaxprs.tracing import argument_positions, check_weights
 
 __all__ = ["shrunk"]
 
-Shapes = Mapping[str, tuple[int, ...]]
+LeafShapes = Mapping[str, tuple[int, ...]]
 Places = tuple[tuple[str, int], ...]
 
 # By attribute, the leaf and the axis that have its size.
@@ -130,7 +130,7 @@ def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
     return {name: tuple(x.shape) for name, x in named.items() if is_array(x)}
 
 
-def _below(path: str, shapes: Shapes) -> Shapes:
+def _below(path: str, shapes: LeafShapes) -> LeafShapes:
     """The shapes of the leaves below a path, by the rest of theirs.
 
     >>> _below("fc", {"fc/kernel": (2, 3), "fc2/kernel": (3, 4)})
@@ -172,7 +172,9 @@ def _refuse_shared(module: Any) -> None:
             )
 
 
-def _fit(module: Any, whole: Shapes, small: Shapes, *, split: SplitSide) -> None:
+def _fit(
+    module: Any, whole: LeafShapes, small: LeafShapes, *, split: SplitSide
+) -> None:
     """Changes what a module holds about sizes of arrays that are smaller now."""
     if whole == small:
         return
@@ -185,7 +187,7 @@ def _fit(module: Any, whole: Shapes, small: Shapes, *, split: SplitSide) -> None
             object.__setattr__(module, name, value)
 
 
-def _sizes(attributes: Mapping[str, Any], shapes: Shapes) -> dict[str, Any]:
+def _sizes(attributes: Mapping[str, Any], shapes: LeafShapes) -> dict[str, Any]:
     """What layers of NNX and Equinox hold about arrays of these shapes."""
     found: dict[str, Any] = {}
     for name, places in SIZES.items():
@@ -201,7 +203,7 @@ def _sizes(attributes: Mapping[str, Any], shapes: Shapes) -> dict[str, Any]:
     return found
 
 
-def _size(small: Shapes, places: Places) -> int | None:
+def _size(small: LeafShapes, places: Places) -> int | None:
     """The size of the first of some axes that there is."""
     for leaf, axis in places:
         shape = small.get(leaf, ())
@@ -229,7 +231,10 @@ def _general(
 
 
 def _groups_of(
-    attributes: Mapping[str, Any], whole: Shapes, small: Shapes, split: SplitSide
+    attributes: Mapping[str, Any],
+    whole: LeafShapes,
+    small: LeafShapes,
+    split: SplitSide,
 ) -> dict[str, int]:
     """Numbers of groups of a smaller convolution, or of a smaller normalisation."""
     for name, leaf, read, produced in (
