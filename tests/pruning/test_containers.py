@@ -157,7 +157,6 @@ class Model(nnx.Module):
 
 
 METHODS = {
-    "ste": {"sparsity": 0.5},
     "sr_ste": {"structure": structures.n_m(2, 4)},
     "auto_sparse": {"end": 9, "initial": -1.0},
     "constrained_l0": {"sparsity": 0.5, "end": 9},
