@@ -210,6 +210,7 @@ def _under_pytorchs_names(tree):
     ("name", "options"),
     [
         ("densenet121", {"width": 0.125}),
+        ("efficientnet_lite0", {"width": 0.125}),
         ("googlenet", {"width": 0.125}),
         ("googlenet_cifar", {"width": 0.125}),
         ("mobilenet_v2", {"width": 0.25}),
