@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 if TYPE_CHECKING:
+    import jax
+
     from dst_jax.train import Context
     from dst_jax.typing import Network
     from experiments.options.config import Config
@@ -128,7 +130,7 @@ def _from_torch(
         "num_classes": context.dataset.num_classes,
         "input_shape": context.dataset.image_shape,
     }
-    mask, fresh = None, context.fresh_weights().variables if new_head else None
+    mask, fresh = None, _fresh_head(name, options, context) if new_head else None
     try:
         if source.startswith(_TORCHVISION):
             module = _torchvision(source.removeprefix(_TORCHVISION))
@@ -144,6 +146,25 @@ def _from_torch(
         raise ValueError(f"--init.from {source}: {error}") from None
     network = Network(context.model, variables, mask)
     return jax.device_put(network, context.sharding)
+
+
+def _fresh_head(
+    name: str, options: dict[str, Any], context: "Context"
+) -> "dict[str, jax.Array]":
+    """The last layer of a newly initialised network, by path."""
+    import jax
+
+    from dst_jax.models.torch.layout import last_layer, layout_of
+    from dst_jax.trees import named_leaves
+
+    layout = layout_of(name, **options)
+    paths = [layout.leaves[leaf].path for leaf in sorted(last_layer(layout))]
+
+    def head() -> dict[str, jax.Array]:
+        leaves = named_leaves(context.fresh_weights().variables)
+        return {path: leaves[path] for path in paths}
+
+    return jax.jit(head)()  # which compiles nothing for the other layers
 
 
 def _torchvision(name: str) -> Any:

@@ -66,7 +66,7 @@ def variables(
       allow_non_finite: Whether NaN and infinities are accepted.
       new_head: variables of the network, such as `model.init` returns, for another
         number of classes: the arrays whose shapes depend on it are taken from here, and
-        those of the state dict are left out.
+        those of the state dict are left out. No others need be there.
       **network: options `num_classes` and `input_shape`, (height, width, channels), by
         default those of the network's publication (`registry.task`), and options of
         `models.create`, such as `stem` and `width`.
