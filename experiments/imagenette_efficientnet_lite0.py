@@ -12,7 +12,8 @@ COMMAND
   python -m experiments.imagenette_efficientnet_lite0 --preset small   64 pixels
 
 HARDWARE, TIME, RESULT (top-1 / weight sparsity / activation sparsity / FLOPs drop, %)
-  not yet run
+  full    not yet run; 6.7 core-seconds a step of 64 images, 1,330 steps and their
+          evaluations: about 2.8 core-hours a seed
 """
 
 import sys
@@ -38,11 +39,11 @@ _FULL = Config(
     ),
     model=ModelOptions(name="efficientnet_lite0", options=("drop_connect=0",)),
     optim=OptimOptions(warmup_epochs=0.5, weight_decay=1e-4),
-    pretrain=PretrainOptions(epochs=5, lr=0.02),
+    pretrain=PretrainOptions(epochs=2, lr=0.02),
     prune=PruneOptions(
-        sparsity=0.6, strength=1e-5, induce_epochs=2, finetune_epochs=3, lr=0.01
+        sparsity=0.6, strength=1e-5, induce_epochs=1, finetune_epochs=1, lr=0.01
     ),
-    activation=ActivationOptions(strength=1e-6, epochs=5, lr=0.01),
+    activation=ActivationOptions(strength=1e-6, epochs=2, lr=0.01),
     init=InitOptions(path="pip:efficientnet_lite0", new_head=True),
     run=RunOptions(control=True, log_every=20),
 )
@@ -52,9 +53,9 @@ PRESETS = {
         _FULL,
         preset="small",
         data=replace(_FULL.data, image_size=64),
-        pretrain=PretrainOptions(epochs=3, lr=0.02),
-        prune=replace(_FULL.prune, induce_epochs=1, finetune_epochs=1),
-        activation=ActivationOptions(strength=2e-6, epochs=2, lr=0.01),
+        pretrain=PretrainOptions(epochs=1, lr=0.02),
+        prune=replace(_FULL.prune, induce_epochs=0.5, finetune_epochs=0.5),
+        activation=ActivationOptions(strength=2e-6, epochs=1, lr=0.01),
     ),
 }
 
