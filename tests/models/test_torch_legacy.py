@@ -204,7 +204,7 @@ def test_instructions_that_no_state_dict_has_are_refused(tmp_path, case):
 
 
 def test_a_function_of_the_table_cannot_be_changed():
-    function = plain_pickle.Function(print)
+    function = plain_pickle.AllowedCall(print)
     with pytest.raises(AttributeError):
         function.other = 1  # type: ignore
 

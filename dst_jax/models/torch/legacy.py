@@ -19,7 +19,7 @@ import ml_dtypes
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from dst_jax.models.torch.plain_pickle import Function, load
+from dst_jax.models.torch.plain_pickle import AllowedCall, load
 
 __all__ = ["is_legacy", "read"]
 
@@ -193,10 +193,10 @@ def _whole(numbers: Any, what: str) -> tuple[int, ...]:
     return tuple(numbers)
 
 
-_FUNCTIONS: Mapping[str, Function] = {
-    "collections OrderedDict": Function(_ordered),
-    "torch Size": Function(_size),
-    "torch._utils _rebuild_parameter": Function(_parameter),
-    "torch._utils _rebuild_tensor": Function(_tensor),
-    "torch._utils _rebuild_tensor_v2": Function(_tensor),
+_FUNCTIONS: Mapping[str, AllowedCall] = {
+    "collections OrderedDict": AllowedCall(_ordered),
+    "torch Size": AllowedCall(_size),
+    "torch._utils _rebuild_parameter": AllowedCall(_parameter),
+    "torch._utils _rebuild_tensor": AllowedCall(_tensor),
+    "torch._utils _rebuild_tensor_v2": AllowedCall(_tensor),
 }

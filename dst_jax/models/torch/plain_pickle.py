@@ -10,7 +10,7 @@ import pickletools
 from collections.abc import Callable, Mapping
 from typing import Any
 
-__all__ = ["Function", "load"]
+__all__ = ["AllowedCall", "load"]
 
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 _LITERALS = {"BINFLOAT", "BININT", "BININT1", "BININT2", "BINUNICODE", "LONG1"}
@@ -19,12 +19,12 @@ _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 _NOTHING = "it uses a value that is not there"
 
 
-class Function:
+class AllowedCall:
     """What a pickle may call: a function of the tuple of arguments.
 
     It has no attributes that a pickle could reach.
 
-    >>> Function(sum).call((1, 2))
+    >>> AllowedCall(sum).call((1, 2))
     3
     """
 
@@ -44,7 +44,8 @@ def load(
 
     Args:
       file: file in memory, so that no length that it claims is asked of the system.
-      names: what the pickle may name, as `module name`: a `Function`, or any constant.
+      names: what the pickle may name, as `module name`: an `AllowedCall`, or any
+        constant.
       persistent: value of a persistent id; None if there may be none.
 
     Raises:
@@ -141,10 +142,10 @@ class _Machine:
             case "GLOBAL":
                 raise ValueError(f"it names {argument[:80]!r}")
             case "REDUCE":
-                function, arguments = self._last(2)
-                if not isinstance(function, Function) or type(arguments) is not tuple:
+                named, arguments = self._last(2)
+                if not isinstance(named, AllowedCall) or type(arguments) is not tuple:
                     raise ValueError("it calls what is no function")
-                self._stack.append(function.call(arguments))
+                self._stack.append(named.call(arguments))
             case "BUILD":  # attributes of a dict, which a state dict has
                 target, _ = self._last(2)
                 if type(target) is not dict:
