@@ -12,6 +12,7 @@ from tests.channels.conftest import members, subsets
 KEY = jax.random.key(0)
 COUNTS = {  # of groups
     "densenet121": 120,
+    "efficientnet_lite0": 24,
     "googlenet": 57,
     "lenet5": 4,
     "mlp": 2,
