@@ -20,7 +20,8 @@ ONNX := jax2onnx==0.17.1
 # A shell that starts `make` with its own PYTHONPATH would hide what is installed here.
 unexport PYTHONPATH
 
-.PHONY: help demo test test-fast test-torch test-onnx wheel-test check docs lock clean
+.PHONY: help demo test test-fast test-torch test-onnx test-accelforge wheel-test check \
+	docs lock clean
 
 help:
 	@echo 'make demo        a narrow ResNet18 on digits through all stages, and its report'
@@ -29,6 +30,7 @@ help:
 	@echo 'make test-torch  install PyTorch; the fast tests and those that need it, types and'
 	@echo '                 shapes of arguments and results checked'
 	@echo 'make test-onnx   install jax2onnx; the tests that need it'
+	@echo 'make test-accelforge  install AccelForge (Python 3.12); the test that needs it'
 	@echo 'make wheel-test  build the wheel, install it elsewhere, run README'"'"'s first commands'
 	@echo 'make check       format, lint, types'
 	@echo 'make docs        the site in docs/_build/html: every page, notebook and public name'
@@ -56,6 +58,10 @@ test-onnx: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --editable '.[onnx]'
 	$(BIN)/python -m pip install --quiet --no-deps $(ONNX)
 	$(PYTEST) -k onnx tests/models/test_export_onnx.py tests/experiments/test_export.py
+
+test-accelforge: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --editable '.[accelforge]'
+	$(PYTEST) -n 0 -k accelforge tests/cost/workloads
 
 # In environments of its own: what a user gets who installs the wheel today.
 wheel-test:

@@ -73,8 +73,8 @@ class RunOptions:
     save_every: Annotated[int, NOT_NEGATIVE, FREE] = 0
     """Steps between checkpoints within an epoch; 0 saves at epochs' ends only."""
     accelerators: tuple[str, ...] = ()
-    """Modelled accelerators to estimate every stage on: see dst_jax.cost; or
-    MODULE:ATTRIBUTE."""
+    """Modelled accelerators to estimate every stage on: see dst_jax.cost;
+    MODULE:ATTRIBUTE; or YAML files (docs/hardware_files.md)."""
     compilation_cache: Annotated[str | None, FREE] = None
     """Directory of XLA's persistent compilation cache."""
     multihost: Annotated[bool, FREE] = False
@@ -143,7 +143,7 @@ class RunOptions:
 
         del config
         with about("--run.accelerators"):
-            for name in self.accelerators:
+            for name in accelerators.labels(self.accelerators).values():
                 accelerators.create(name)
 
     def set_up_jax(self) -> None:

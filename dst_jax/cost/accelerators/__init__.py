@@ -6,7 +6,13 @@ cost.estimate(profiles, accelerator)    a network, with memory and energy
 """
 
 from dst_jax.cost.accelerators.base import Accelerator
-from dst_jax.cost.accelerators.registry import NumberSource, create, names, sources
+from dst_jax.cost.accelerators.registry import (
+    NumberSource,
+    create,
+    labels,
+    names,
+    sources,
+)
 from dst_jax.cost.accelerators.work import Bits, Measured, Work
 
 __all__ = [
@@ -16,6 +22,7 @@ __all__ = [
     "NumberSource",
     "Work",
     "create",
+    "labels",
     "names",
     "sources",
 ]
