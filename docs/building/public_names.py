@@ -41,6 +41,7 @@ _FURTHER = {
         "dst_jax.models.linen",
         "dst_jax.models.smaller",
         "dst_jax.models.torch.importer",
+        "dst_jax.models.torch.packages",
         "dst_jax.models.export",
     ],
     "data": ["dst_jax.data.records", "dst_jax.data.recipe"],
