@@ -5,6 +5,7 @@ of a module below that the documentation leads users to.
 """
 
 import ast
+import functools
 import importlib
 import inspect
 from dataclasses import dataclass
@@ -124,8 +125,7 @@ def assignment(module: str, name: str) -> tuple[str, str]:
 
     Names that it imports from another module are looked up there.
     """
-    file = inspect.getsourcefile(importlib.import_module(module))
-    body = ast.parse(Path(file or "").read_text()).body
+    body = _body(module)
     for node, after in zip(body, [*body[1:], None], strict=True):
         if isinstance(node, ast.ImportFrom) and node.module:
             if any((alias.asname or alias.name) == name for alias in node.names):
@@ -135,6 +135,12 @@ def assignment(module: str, name: str) -> tuple[str, str]:
             if isinstance(first, ast.Name) and first.id == name:
                 return ast.unparse(node.value) if node.value else "", _string(after)
     return "", ""
+
+
+@functools.cache
+def _body(module: str) -> list[ast.stmt]:
+    file = inspect.getsourcefile(importlib.import_module(module))
+    return ast.parse(Path(file or "").read_text()).body
 
 
 def _string(node: ast.stmt | None) -> str:
