@@ -20,7 +20,7 @@ ONNX := jax2onnx==0.17.1
 # A shell that starts `make` with its own PYTHONPATH would hide what is installed here.
 unexport PYTHONPATH
 
-.PHONY: help demo test test-fast test-torch test-onnx check lock clean
+.PHONY: help demo test test-fast test-torch test-onnx browser-test check lock clean
 
 help:
 	@echo 'make demo        a narrow ResNet18 on digits through all stages, and its report'
@@ -29,6 +29,7 @@ help:
 	@echo 'make test-torch  install PyTorch; the fast tests and those that need it, types and'
 	@echo '                 shapes of arguments and results checked'
 	@echo 'make test-onnx   install jax2onnx; the tests that need it'
+	@echo 'make browser-test   the pages of reports in Chromium, which has to be installed'
 	@echo 'make check       format, lint, types'
 	@echo 'make lock        resolve the lock files in requirements/ anew'
 	@echo 'make clean       remove the environment, the runs and the caches'
@@ -41,7 +42,7 @@ demo: $(INSTALLED)
 # them by test-torch, which also checks types and shapes.
 test test-fast: export JAX_DISABLE_MOST_OPTIMIZATIONS := 1
 test: $(INSTALLED)
-	$(PYTEST)
+	$(PYTEST) -m 'not browser'
 
 test-fast: $(INSTALLED)
 	$(PYTEST) -m 'not slow'
@@ -54,6 +55,10 @@ test-onnx: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --editable '.[onnx]'
 	$(BIN)/python -m pip install --quiet --no-deps $(ONNX)
 	$(PYTEST) -k onnx tests/models/test_export_onnx.py tests/experiments/test_export.py
+
+# Skipped with a reason where no Chromium is installed and $$CHROMIUM names none.
+browser-test: $(INSTALLED)
+	$(BIN)/python -m pytest -m browser tests/report/test_browser.py
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .

@@ -28,7 +28,9 @@ in percent (`task`). config.json holds the original network (`model`): its `name
 `module:attribute`, its `options` and the `shapes` of its variables by path. A stage
 may hand on a smaller one: stages/NAME.json holds the `shapes` at its end and the
 `plans` of removal, in order and in coordinates of the original (`network`), from which
-the smaller network is made again. There are none until something is removed.
+the smaller network is made again. There are none until something is removed. A run that
+starts without training has a first stage of no epochs, titled "given weights" or
+"untrained start".
 
 examples/NAME.json holds `num_classes`, the label to `ignore` (or null) and `examples`:
 `image`, `label` and `predicted` of each are PNG files in base64; the latter two hold
@@ -38,7 +40,7 @@ The files are JSON that any reader accepts: numbers that are not finite are the 
 "NaN", "Infinity" and "-Infinity".
 """
 
-from dst_jax.runs.directory import FIRST_TASK, Run
+from dst_jax.runs.directory import FIRST_TASK, GIVEN, UNTRAINED, Run
 from dst_jax.runs.json_files import (
     Unreadable,
     append_line,
@@ -52,6 +54,8 @@ from dst_jax.runs.lock import InUse, check_path, hold
 
 __all__ = [
     "FIRST_TASK",
+    "GIVEN",
+    "UNTRAINED",
     "InUse",
     "Run",
     "Unreadable",

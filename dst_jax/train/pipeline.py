@@ -1,6 +1,7 @@
 """A list of stages, run from wherever an earlier run of the same list stopped."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from dst_jax import data
+from dst_jax.runs import GIVEN, UNTRAINED
 from dst_jax.train import descriptions, pixel_examples, records, tasks
 from dst_jax.train.agreement import agreed, locked
 from dst_jax.train.context import Context
@@ -70,9 +72,11 @@ def train(
     ...     stages = [train.stages.pretrain(epochs=0, optimizer=sgd)]
     ...     summary = train.train(context, stages, config={})
     >>> [row["title"] for row in summary["stages"]]
-    ['dense baseline']
+    ['untrained start']
     """
     check_order(stages)
+    starts = [_named_start(stage, given=init is not None) for stage in stages[:1]]
+    stages = [*starts, *stages[1:]]
     with locked(context.run):
         return _train(context, stages, config=config, init=init)
 
@@ -254,6 +258,13 @@ def _row(
         f" on {test.examples} test images"
     )
     return row
+
+
+def _named_start(first: Stage, *, given: bool) -> Stage:
+    """A first stage without training, titled by whether its network is given."""
+    if first.title not in (GIVEN, UNTRAINED):
+        return first
+    return replace(first, title=GIVEN if given else UNTRAINED)
 
 
 def _is_last_phase(stages: Sequence[Stage], i: int) -> bool:
