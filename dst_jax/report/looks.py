@@ -30,7 +30,7 @@ class Look(NamedTuple):
 
 
 _STAGES = {
-    "untrained start": Look("#a3a9af", "v"),
+    "untrained start": Look("#a9afb5", "v"),
     "given weights": Look("#202124", "X"),
     "dense baseline": Look("#5f6368", "o"),
     "dense control": Look("#ce9b34", "s"),

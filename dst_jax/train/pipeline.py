@@ -13,6 +13,7 @@ from dst_jax.runs import GIVEN, UNTRAINED
 from dst_jax.train import descriptions, pixel_examples, records, tasks
 from dst_jax.train.agreement import agreed, locked
 from dst_jax.train.context import Context
+from dst_jax.train.events import Together
 from dst_jax.train.finite import NonFiniteLoss
 from dst_jax.train.interrupt import Interrupt
 from dst_jax.train.sharding import abstract_like
@@ -91,9 +92,8 @@ def _train(
     network = context.fresh_weights() if init is None else context.with_model(init)
     rehearse(context, stages, network)
     _write_plan(context, stages, network, config)
-    events = TensorBoard(
-        str(context.run.path / "tensorboard"), enabled=context.run.writer
-    )
+    board = str(context.run.path / "tensorboard")
+    events = Together(TensorBoard(board, enabled=context.run.writer), *context.events)
     ends: dict[str, Network] = {}
     handover = Handover()
     rows: list[dict[str, Any]] = []
