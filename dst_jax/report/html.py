@@ -75,7 +75,7 @@ def table(content: Table, *, title: bool = True) -> str:
     has_head = any(content.headings)
     kinds = ["prose"] if content.words == len(content.headings) else []
     kinds += ["sortable"] if has_head and len(content.rows) > 1 else []
-    drawn = looks(content.named)
+    drawn = looks(list(content.named.values()))
     cells = [_cell("th", content, drawn, i, h) for i, h in enumerate(content.headings)]
     lines = [_row(content, drawn, i) for i in range(len(content.rows))]
     cut = len(lines) - content.totals
@@ -121,7 +121,7 @@ def figure(title: str, caption: str, png: bytes) -> str:
         f'<figure>{heading(title)}<div class="scroll" tabindex="0"><img '
         f'alt="{escape(title)}" width="{width // 2}" '
         f'height="{height // 2}" src="data:image/png;base64,{data}"></div>\n'
-        f"<figcaption>{escape(caption)}</figcaption></figure>"
+        f"{caption and f'<figcaption>{escape(caption)}</figcaption>'}</figure>"
     )
 
 
@@ -148,12 +148,11 @@ def _cell(
     kinds = "word" if column < content.words else ""
     kinds += more
     marked = ""
-    for name, look in drawn.items():
-        if text in (name, f"{name} %") or text.endswith(f", {name}"):
-            kinds += " named"
-            glyph = GLYPHS[look.marker]
-            marked = f' data-mark="{glyph}" style="--mark: {look.colour}"'
-            break
+    if text in content.named:
+        kinds += " named"
+        look = drawn[content.named[text]]
+        glyph = GLYPHS[look.marker]
+        marked = f' data-mark="{glyph}" style="--mark: {look.colour}"'
     of_class = f' class="{kinds.strip()}"' if kinds else ""
     of_scope = f' scope="{scope}"' if tag == "th" else ""
     return f"<{tag}{of_scope}{of_class}{marked}>{escape(text)}</{tag}>"

@@ -26,10 +26,8 @@ FIRST_TASK: dict[str, Any] = {
     "training": "accuracy",
 }
 """The task of the first run directories, which do not record it."""
-
 GIVEN, UNTRAINED = "given weights", "untrained start"
 """Titles of a first stage without training, whose network is given or fresh."""
-
 _LINES = ("metrics.jsonl", "masks.jsonl")
 
 

@@ -130,8 +130,7 @@ class Context:
     @property
     def example(self) -> jax.ShapeDtypeStruct:
         """The shape and dtype of a network's input for one example, (1, ...)."""
-        shape = (1, *self.dataset.image_shape)
-        return jax.ShapeDtypeStruct(shape, jnp.dtype(self.dtype))
+        return jax.ShapeDtypeStruct((1, *self.dataset.image_shape), self.dtype)
 
     def fresh_weights(self) -> Network:
         """A newly initialised network, the same for every run of this seed.

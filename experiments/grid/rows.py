@@ -58,7 +58,7 @@ def text(row: Row, name: str, write: Callable[[float], str] = percent) -> str:
 
 
 def write(directory: Path, title: str, rows: Sequence[Row], table: Table) -> Path:
-    """Writes report.md and table.jsonl, and prints the table.
+    """Writes report.md, report.html and table.jsonl, and prints the table.
 
     Args:
       directory: the comparison's directory.
@@ -74,7 +74,7 @@ def write(directory: Path, title: str, rows: Sequence[Row], table: Table) -> Pat
     ...     path = write(Path(folder), "Compared", [], Table("T", ("a",), ()))
     ...     sorted(p.name for p in Path(folder).iterdir())
     T...
-    ['report.md', 'table.jsonl']
+    ['report.html', 'report.md', 'table.jsonl']
     """
     lines = "".join(to_json(row) + "\n" for row in rows)
     write_text(directory / "table.jsonl", lines)

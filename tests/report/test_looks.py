@@ -7,7 +7,7 @@ from dst_jax import penalties, pruning
 from dst_jax.report import html, looks
 from dst_jax.report.figures import accuracy_against_sparsity, layer_rows, style
 from dst_jax.report.load import load
-from dst_jax.report.tables.table import Table
+from dst_jax.report.tables.table import Table, named
 
 # Machado, Oliveira & Fernandes 2009, severity 1, on linear RGB.
 SIGHT = {
@@ -105,7 +105,7 @@ def test_a_stage_has_the_colour_of_the_tables_in_every_figure(make_run):
     dots = axes.collections[-1].get_facecolor()[0, :3]
     assert "#" + "".join(f"{round(255 * x):02x}" for x in dots) == want
     assert axes_of_runs.lines[2].get_color() == want  # the first run's third stage
-    page = html.table(Table("T", ("a",), (("pruned",),), named=("pruned",)))
+    page = html.table(Table("T", ("a",), (("pruned",),), named=named(["pruned"])))
     assert f"--mark: {want}" in page
 
 
@@ -120,7 +120,8 @@ def test_a_comparison_has_a_colour_for_a_stage_and_a_marker_for_a_run(make_run):
 
 
 def test_marks_are_attributes_and_leave_the_text_alone():
-    table = Table("T", ("stage", "pruned %"), (("pruned", "1"),), named=("pruned",))
+    texts = named(["pruned"]) | named(["pruned"], "{} %")
+    table = Table("T", ("stage", "pruned %"), (("pruned", "1"),), named=texts)
     text = html.table(table)
     assert (
         '<th scope="col" class="named" data-mark="◆" style="--mark: #34468e">' in text

@@ -3,7 +3,7 @@
 from dst_jax.report.accelerator_records import AcceleratorRecord
 from dst_jax.report.run_results import RunResults, StageResults
 from dst_jax.report.tables.per_layer import names
-from dst_jax.report.tables.table import Table, number, percent
+from dst_jax.report.tables.table import Table, named, number, percent
 
 __all__ = ["accelerator_names", "cycles_per_layer", "on_accelerators"]
 
@@ -58,7 +58,7 @@ def on_accelerators(run: RunResults) -> Table:
         rows=tuple(rows),
         note=_note(run),
         words=2,
-        named=tuple(stage.title for stage in run.stages),
+        named=named(stage.title for stage in run.stages),
     )
 
 
@@ -86,7 +86,7 @@ def cycles_per_layer(run: RunResults, name: str) -> Table:
         rows=tuple(rows),
         note="Per image. In brackets: what takes longest, multipliers or memory.",
         words=2,
-        named=tuple(stage.title for stage in stages),
+        named=named(stage.title for stage in stages),
     )
 
 

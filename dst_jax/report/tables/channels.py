@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from dst_jax.report.run_results import RunResults, StageResults
 from dst_jax.report.tables.per_layer import names
-from dst_jax.report.tables.table import Table, number, percent
+from dst_jax.report.tables.table import Table, named, number, percent
 
 __all__ = ["channels", "kernel_shapes", "multiplications_left", "smaller_networks"]
 
@@ -38,7 +38,7 @@ def smaller_networks(run: RunResults) -> Table:
         ),
         rows=tuple(_row(stage, run) for stage in stages),
         note=_note(run) if times else "",
-        named=tuple(stage.title for stage in stages),
+        named=named(stage.title for stage in stages),
     )
 
 
@@ -74,7 +74,7 @@ def channels(run: RunResults) -> Table:
             for group in groups
         ),
         note="A group is named by the first layer that makes its channels.",
-        named=tuple(stage.title for stage in stages),
+        named=named(stage.title for stage in stages),
     )
 
 
@@ -108,7 +108,7 @@ def kernel_shapes(run: RunResults) -> Table:
             for name in names(stage.weights for stage in stages)
         ),
         note="The shape of each layer's kernel, in the order of its axes.",
-        named=tuple(stage.title for stage in stages),
+        named=named(stage.title for stage in stages),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from dst_jax.report.run_results import RunResults
 from dst_jax.report.tables.main_results import columns, conventions
 from dst_jax.report.tables.run_facts import flatten
-from dst_jax.report.tables.table import Table
+from dst_jax.report.tables.table import Table, named
 from dst_jax.report.task_records import shared_task
 
 __all__ = ["differences", "over_seeds", "run_names", "side_by_side", "stage_titles"]
@@ -67,7 +67,7 @@ def side_by_side(runs: Sequence[RunResults]) -> Table:
         rows=tuple(rows),
         note=conventions(runs),
         words=2,
-        named=tuple(stage_titles(runs)),
+        named=named(stage_titles(runs)),
     )
 
 
@@ -100,7 +100,7 @@ def over_seeds(runs: Sequence[RunResults]) -> Table:
         rows=tuple(rows),
         note="Mean ± sample standard deviation of n runs that share all but the seed.",
         words=2,
-        named=tuple(stage_titles(runs)),
+        named=named(stage_titles(runs)),
     )
 
 

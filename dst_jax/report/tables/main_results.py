@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from dst_jax.report.run_results import RunResults, StageResults
-from dst_jax.report.tables.table import Table, number, percent, signed
+from dst_jax.report.tables.table import Table, named, number, percent, signed
 from dst_jax.report.task_records import Metric, TaskRecord
 
 __all__ = [
@@ -82,7 +82,7 @@ def stages(run: RunResults) -> Table:
             for stage in run.stages
         ),
         note=conventions([run]) + (SMALLER if smaller else ""),
-        named=tuple(stage.title for stage in run.stages),
+        named=named(stage.title for stage in run.stages),
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
 from dst_jax.report.run_results import Products, RunResults, StageResults, Zeros
-from dst_jax.report.tables.table import Table, number, percent
+from dst_jax.report.tables.table import Table, named, number, percent
 
 __all__ = ["kernels", "maps", "names", "products"]
 
@@ -114,6 +114,7 @@ def _sparsity(
     size: Callable[[StageResults, Zeros], str],
 ) -> Table:
     stages = run.stages
+    titles = [stage.title for stage in stages]
     found = names(layers(s) for s in stages)
 
     def sizes(stage: StageResults) -> dict[str, str]:
@@ -136,7 +137,7 @@ def _sparsity(
 
     return Table(
         title=title,
-        headings=("layer", *columns, *(f"{s.title} %" for s in stages)),
+        headings=("layer", *columns, *(f"{title} %" for title in titles)),
         rows=tuple(map(row, found)),
-        named=tuple(s.title for s in stages),
+        named=named(titles, "{} %") | named(titles, f"{size_heading}, {{}}"),
     )

@@ -2,7 +2,7 @@
 
 from dst_jax.report.run_results import RunResults
 from dst_jax.report.tables.main_results import metric_text
-from dst_jax.report.tables.table import Table, duration, number, percent
+from dst_jax.report.tables.table import Table, duration, named, number, percent
 
 __all__ = ["costs", "drift"]
 
@@ -28,7 +28,7 @@ def drift(run: RunResults) -> Table:
             for s in run.stages
             if s.drift and run.stages[0] in run.compared
         ),
-        named=tuple(s.title for s in run.stages),
+        named=named(s.title for s in run.stages),
     )
 
 
@@ -71,7 +71,7 @@ def costs(run: RunResults) -> Table:
         ),
         note=f"{_holdout_note(run)} {_time_note(run)}",
         words=2,
-        named=tuple(s.title for s in run.stages),
+        named=named(s.title for s in run.stages),
     )
 
 

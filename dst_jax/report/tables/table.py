@@ -4,13 +4,15 @@ import csv
 import io
 import math
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 __all__ = [
     "Table",
     "csv_text",
     "duration",
     "filled",
+    "named",
     "number",
     "percent",
     "signed",
@@ -29,8 +31,8 @@ class Table:
       rows: rows of text.
       note: text below the table.
       words: number of leading columns that are left-aligned.
-      named: stages, methods and penalties among the cells and headings, which a page
-        shows with their colours.
+      named: stages, methods and penalties by the texts of cells and headings that
+        name them, which a page shows with their colours.
       totals: number of trailing rows that sum up those above them.
     """
 
@@ -39,7 +41,7 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
     note: str = ""
     words: int = 1
-    named: tuple[str, ...] = ()
+    named: Mapping[str, str] = field(default_factory=dict)
     totals: int = 0
 
 
@@ -68,6 +70,19 @@ def filled(table: Table) -> list[tuple[str, ...]]:
         above = first or above
         rows.append((above, *others))
     return rows
+
+
+def named(names: Iterable[str], form: str = "{}") -> dict[str, str]:
+    """Names by the texts of cells or headings that are made of them.
+
+    Args:
+      names: stages, methods or penalties.
+      form: text, with the name in place of `{}`.
+
+    >>> named(["pruned"], "{} %")
+    {'pruned %': 'pruned'}
+    """
+    return {form.format(name): name for name in names}
 
 
 def percent(share: float | None) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from dst_jax.report.tables.table import Table
+from dst_jax.report.tables.table import Table, named
 from experiments.grid.records import Record, matching, spread
 from experiments.grid.rows import Row, make_row, seeds, text
 from experiments.running.quality import Quality
@@ -116,7 +116,13 @@ def table(rows: Sequence[Row], quality: Quality) -> Table:
         "time of a step",
         *(["forward time"] if timed else []),
     )
-    return Table("Sparse training from scratch", headings, lines, _NOTE)
+    return Table(
+        "Sparse training from scratch",
+        headings,
+        lines,
+        _NOTE,
+        named=named(row["method"] for row in rows),
+    )
 
 
 def _products(test: Record, kind: str) -> int:

@@ -6,7 +6,6 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dst_jax import penalties
 from dst_jax.report.figures.style import (
     colours,
     legend_at_right,
@@ -16,7 +15,7 @@ from dst_jax.report.figures.style import (
 )
 from dst_jax.report.looks import MARKERS, looks
 from experiments.grid.penalties.choice import Choice, sparsity
-from experiments.grid.penalties.settings import Setting
+from experiments.grid.penalties.settings import Setting, penalty_of
 from experiments.grid.records import Record, matching, spread
 from experiments.running.quality import Quality
 
@@ -109,7 +108,7 @@ def curves(evals: Mapping[str, Sequence[Record]], quality: Quality) -> Figure:
     """
     figure, (left, right) = subplots(10.0, 4.0, ncols=2)
     trained = {name: lines for name, lines in evals.items() if lines}
-    families = {name: _penalty(name) for name in trained}
+    families = {name: penalty_of(name) for name in trained}
     palette = colours(list(families.values()))
     strokes = _strokes([(family, name) for name, family in families.items()])
     for name, lines in trained.items():
@@ -242,9 +241,3 @@ def _places(keys: Sequence[tuple[str, Any]]) -> dict[Any, int]:
         for penalty, own in variants.items()
         for i, variant in enumerate(own)
     }
-
-
-def _penalty(cell: str) -> str:
-    """The penalty of a cell, whose name begins with it; of any other, its own name."""
-    known = [name for name in penalties.names() if f"{cell}_".startswith(f"{name}_")]
-    return max(known, key=len, default=cell)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from dst_jax.report.tables.table import Table
+from dst_jax.report.tables.table import Table, named
 from experiments.grid.records import Record, matching, spread
 from experiments.grid.rows import Row, make_row, seeds, text
 from experiments.running.quality import Quality
@@ -109,7 +109,9 @@ def table(rows: Sequence[Row], quality: Quality) -> Table:
         "beyond ReLU %",
         "time",
     )
-    return Table("Channels removed", headings, lines, _NOTE)
+    return Table(
+        "Channels removed", headings, lines, _NOTE, named=named(r["cell"] for r in rows)
+    )
 
 
 def _time(record: Record) -> float:
