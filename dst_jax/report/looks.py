@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
-__all__ = ["GLYPHS", "MARKERS", "Look", "looks"]
+__all__ = ["GLYPHS", "MARKERS", "Look", "family", "looks"]
 
 MARKERS = "osD^vPX*"
 """Markers of Matplotlib, in the order in which names and runs take them."""
@@ -97,3 +97,16 @@ def looks(names: Sequence[str]) -> dict[str, Look]:
             free = [look for look in order if look.colour not in taken]
             found[name] = (free or order)[0]
     return {name: found[name] for name in names}
+
+
+def family(text: str) -> str:
+    """The stage, method or penalty that a text begins with; the text if it is none.
+
+    Args:
+      text: name of a training, such as a method and its options.
+
+    >>> family("hoyer_square_0.5"), family("chase channel_sparsity=0"), family("mine")
+    ('hoyer_square', 'chase', 'mine')
+    """
+    found = [name for name in _KNOWN if text.startswith((f"{name}_", f"{name} "))]
+    return text if text in _KNOWN else max(found, key=len, default=text)

@@ -41,7 +41,9 @@ def refuse_repeated(option: str, values: tuple[float, ...]) -> None:
 class GridOptions(abc.ABC):
     """Options that every comparison has."""
 
-    preset: Annotated[Literal["full", "cifar100", "east", "demo"], FREE] = "full"
+    preset: Annotated[Literal["full", "cifar100", "chase", "east", "demo"], FREE] = (
+        "full"
+    )
     """Where the other options start from."""
     seeds: Annotated[tuple[int, ...], NOT_NEGATIVE, SEED, FREE] = (0, 1, 2)
     """Seeds of initialisation, data order, augmentation and random masks."""

@@ -5,6 +5,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from matplotlib.figure import Figure
+
 from dst_jax.report.tables.table import Table, percent
 from dst_jax.runs import to_json, write_text
 from experiments.grid import report
@@ -57,14 +59,21 @@ def text(row: Row, name: str, write: Callable[[float], str] = percent) -> str:
     return Spread(**row[name]).text(write)
 
 
-def write(directory: Path, title: str, rows: Sequence[Row], table: Table) -> Path:
-    """Writes report.md, report.html and table.jsonl, and prints the table.
+def write(
+    directory: Path,
+    title: str,
+    rows: Sequence[Row],
+    table: Table,
+    figures: Mapping[str, Figure] | None = None,
+) -> Path:
+    """Writes report.html, report.md, figures and table.jsonl; prints the table.
 
     Args:
       directory: the comparison's directory.
       title: heading of the report.
       rows: the rows.
       table: the rows as text.
+      figures: figures by name.
 
     Returns:
       The path of report.md.
@@ -78,4 +87,4 @@ def write(directory: Path, title: str, rows: Sequence[Row], table: Table) -> Pat
     """
     lines = "".join(to_json(row) + "\n" for row in rows)
     write_text(directory / "table.jsonl", lines)
-    return report.write(directory, title, [table])
+    return report.write(directory, title, [table], figures=figures)

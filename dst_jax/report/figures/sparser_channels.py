@@ -11,7 +11,7 @@ from dst_jax.report.figures.mask_updates import colour_of_phase, lines_of_phases
 from dst_jax.report.figures.style import styled, subplots
 from dst_jax.report.run_results import RunResults
 
-__all__ = ["FIGURE", "draw", "share_of_channels"]
+__all__ = ["FIGURE", "draw", "has_channels", "share_of_channels"]
 
 
 def share_of_channels(
@@ -31,6 +31,19 @@ def share_of_channels(
     return sum(x[quantity] for x in layers) / sum(x["channels"] for x in layers)
 
 
+def has_channels(line: Mapping[str, Any]) -> bool:
+    """Whether channels were counted, which older runs did not.
+
+    Args:
+      line: line of masks.jsonl.
+
+    >>> has_channels({"layers": {"fc": {"channels": 10}}})
+    False
+    """
+    layers = line["layers"].values()
+    return bool(layers) and all("sparser_channels" in layer for layer in layers)
+
+
 @styled
 def draw(run: RunResults) -> Figure:
     """Channels that are sparser than their layer, over epochs and by layer at the end.
@@ -46,7 +59,7 @@ def draw(run: RunResults) -> Figure:
     """
     figure, (left, right) = subplots(10.0, 3.6, ncols=2)
     for label, lines in lines_of_phases(run).items():
-        own = [line for line in lines if _has_channels(line)]
+        own = [line for line in lines if has_channels(line)]
         if not own:
             continue
         shade = colour_of_phase(run, own)
@@ -80,11 +93,5 @@ FIGURE = ReportFigure(
         "their names."
     ),
     draw=draw,
-    applies=lambda run: any(map(_has_channels, run.masks)),
+    applies=lambda run: any(map(has_channels, run.masks)),
 )
-
-
-def _has_channels(line: Mapping[str, Any]) -> bool:
-    """Whether channels were counted, which older runs did not."""
-    layers = line["layers"].values()
-    return bool(layers) and all("sparser_channels" in layer for layer in layers)

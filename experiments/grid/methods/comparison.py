@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 
 from dst_jax.models import summary
 from dst_jax.models.smaller import Smaller
+from dst_jax.report.figures.sparser_channels import has_channels
 from dst_jax.runs import Run
 from dst_jax.train import Context, Stage
 from dst_jax.train.stages import RemoveUnread
@@ -16,7 +18,7 @@ from dst_jax.typing import Network
 from experiments.grid import rows
 from experiments.grid.cells import Ends
 from experiments.grid.engine import Comparison
-from experiments.grid.methods import tables
+from experiments.grid.methods import figures, tables
 from experiments.grid.methods.costs import training_share
 from experiments.grid.methods.options import MethodGrid
 from experiments.grid.records import Record
@@ -117,11 +119,16 @@ class MethodComparison(Comparison):
     def report(
         self, run: Run, records: Sequence[Record], tests: Sequence[Record]
     ) -> Path:
-        """Writes report.html, report.md and table.jsonl, and prints the table."""
+        """Writes report.html, report.md, its figure and table.jsonl, and prints the table."""
         names = [cell.name for cell in self.cells]
         found = tables.rows(names, records, tests, self.quality)
         table = tables.table(found, self.quality)
-        return rows.write(run.path, "Methods of sparse training compared", found, table)
+        masks = [Run(run.path / f"seed{s}").read_masks() for s in self.options.seeds]
+        drawn = {}
+        if any(map(has_channels, chain.from_iterable(masks))):
+            drawn["sparser_channels"] = figures.sparser_channels(masks, names)
+        title = "Methods of sparse training compared"
+        return rows.write(run.path, title, found, table, drawn)
 
     def _method(self, text: str) -> tuple[SparseMethod, EastOptions]:
         """The method of a text, and the parts of EAST around it."""

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from dst_jax.report.tables.table import Table, named
+from dst_jax.report.looks import family
+from dst_jax.report.tables.table import Table
 from experiments.grid.records import Record, matching, spread
 from experiments.grid.rows import Row, make_row, seeds, text
 from experiments.running.quality import Quality
@@ -121,7 +122,7 @@ def table(rows: Sequence[Row], quality: Quality) -> Table:
         headings,
         lines,
         _NOTE,
-        named=named(row["method"] for row in rows),
+        named={row["method"]: family(row["method"]) for row in rows},
     )
 
 

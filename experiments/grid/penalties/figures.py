@@ -13,9 +13,9 @@ from dst_jax.report.figures.style import (
     styled,
     subplots,
 )
-from dst_jax.report.looks import MARKERS, looks
+from dst_jax.report.looks import MARKERS, family, looks
 from experiments.grid.penalties.choice import Choice, sparsity
-from experiments.grid.penalties.settings import Setting, penalty_of
+from experiments.grid.penalties.settings import Setting
 from experiments.grid.records import Record, matching, spread
 from experiments.running.quality import Quality
 
@@ -108,14 +108,14 @@ def curves(evals: Mapping[str, Sequence[Record]], quality: Quality) -> Figure:
     """
     figure, (left, right) = subplots(10.0, 4.0, ncols=2)
     trained = {name: lines for name, lines in evals.items() if lines}
-    families = {name: penalty_of(name) for name in trained}
+    families = {name: family(name) for name in trained}
     palette = colours(list(families.values()))
-    strokes = _strokes([(family, name) for name, family in families.items()])
+    strokes = _strokes([(penalty, name) for name, penalty in families.items()])
     for name, lines in trained.items():
-        family = families[name]
+        penalty = families[name]
         look: dict[str, Any] = {
-            "color": palette[family],
-            "linestyle": strokes[family, name],
+            "color": palette[penalty],
+            "linestyle": strokes[penalty, name],
         }
         epochs = [line["epoch"] for line in lines]
         qualities = [quality.metric.scale * quality(line) for line in lines]

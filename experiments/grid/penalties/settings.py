@@ -7,7 +7,7 @@ from dst_jax import penalties
 from dst_jax.train import Term
 from experiments.options.texts import about, file_name, number, pairs
 
-__all__ = ["Setting", "parse", "penalty_of"]
+__all__ = ["Setting", "parse"]
 
 
 @dataclass(frozen=True)
@@ -124,13 +124,3 @@ def _line(line: str) -> list[Setting]:
     return [
         Setting(penalty, strength, shape) for shape in shapes for strength in strengths
     ]
-
-
-def penalty_of(cell: str) -> str:
-    """The penalty of a cell, whose name begins with it; of any other, its own name.
-
-    >>> penalty_of("hoyer_square_0.5"), penalty_of("control")
-    ('hoyer_square', 'control')
-    """
-    known = [name for name in penalties.names() if f"{cell}_".startswith(f"{name}_")]
-    return max(known, key=len, default=cell)

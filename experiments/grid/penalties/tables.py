@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Sequence
 
+from dst_jax.report.looks import family
 from dst_jax.report.tables.table import Table, named
 from experiments.grid.penalties.choice import Choice, Criterion, sparsity
-from experiments.grid.penalties.settings import penalty_of
 from experiments.grid.records import Record, matching, spread
 from experiments.running.quality import Quality
 
@@ -107,7 +107,7 @@ def grid(
         ),
         rows=tuple(rows),
         words=2,
-        named={cell: penalty_of(cell) for cell in cells},
+        named={cell: family(cell) for cell in cells},
     )
 
 
@@ -146,7 +146,7 @@ def layers(cells: Sequence[str], tests: Sequence[Record]) -> Table:
         "Zeros per activation map, test set, %",
         (corner, *across),
         rows,
-        named={cell: penalty_of(cell) for cell in cells},
+        named={cell: family(cell) for cell in cells},
     )
 
 

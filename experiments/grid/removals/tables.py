@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from dst_jax.report.tables.table import Table, named
+from dst_jax.report.looks import family
+from dst_jax.report.tables.table import Table
 from experiments.grid.records import Record, matching, spread
 from experiments.grid.rows import Row, make_row, seeds, text
 from experiments.running.quality import Quality
@@ -110,7 +111,11 @@ def table(rows: Sequence[Row], quality: Quality) -> Table:
         "time",
     )
     return Table(
-        "Channels removed", headings, lines, _NOTE, named=named(r["cell"] for r in rows)
+        "Channels removed",
+        headings,
+        lines,
+        _NOTE,
+        named={r["cell"]: family(r["cell"]) for r in rows},
     )
 
 
