@@ -108,7 +108,7 @@ def colour_of_phase(run: RunResults, lines: Sequence[Mapping[str, Any]]) -> str:
     >>> colour_of_phase(run, [{"stage": "sparsify_weights"}])
     '#34468e'
     """
-    name = lines[-1]["stage"]
+    name = str(lines[-1]["stage"])
     titles = {stage.name: stage.title for stage in run.stages}
     shown = titles.get(name, name)
     return colours([*titles.values(), shown])[shown]
