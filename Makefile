@@ -20,7 +20,7 @@ ONNX := jax2onnx==0.17.1
 # A shell that starts `make` with its own PYTHONPATH would hide what is installed here.
 unexport PYTHONPATH
 
-.PHONY: help demo test test-fast test-torch test-onnx browser-test check lock clean
+.PHONY: help demo test test-fast test-torch test-onnx browser-test wheel-test check lock clean
 
 help:
 	@echo 'make demo        a narrow ResNet18 on digits through all stages, and its report'
@@ -29,10 +29,11 @@ help:
 	@echo 'make test-torch  install PyTorch; the fast tests and those that need it, types and'
 	@echo '                 shapes of arguments and results checked'
 	@echo 'make test-onnx   install jax2onnx; the tests that need it'
-	@echo 'make browser-test   the pages of reports in Chromium, which has to be installed'
+	@echo 'make browser-test  the pages of reports in Chromium, if it is installed'
+	@echo 'make wheel-test  build the wheel, install it elsewhere, run README'"'"'s first commands'
 	@echo 'make check       format, lint, types'
 	@echo 'make lock        resolve the lock files in requirements/ anew'
-	@echo 'make clean       remove the environment, the runs and the caches'
+	@echo 'make clean       remove the environment, wheels, the runs and the caches'
 	@echo 'make PYTHON=python3.12 ... chooses the Python; now $(PYTHON), $(VERSION)'
 
 demo: $(INSTALLED)
@@ -59,6 +60,10 @@ test-onnx: $(INSTALLED)
 # Skipped with a reason where no Chromium is installed and $$CHROMIUM names none.
 browser-test: $(INSTALLED)
 	$(BIN)/python -m pytest -m browser tests/report/test_browser.py
+
+# In environments of its own: what a user gets who installs the wheel today.
+wheel-test:
+	$(PYTHON) .ci/wheel_test.py
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .
@@ -95,4 +100,4 @@ endif
 	touch $@
 
 clean:
-	rm -rf $(VENV) runs .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) dist runs .pytest_cache .ruff_cache .hypothesis

@@ -55,18 +55,11 @@ __all__ = [
 ]
 
 
-def _installed_version() -> str:
-    from importlib import metadata
-
-    try:
-        return metadata.version("dst_jax")
-    except metadata.PackageNotFoundError:
-        return "0+unknown"  # a source tree that was never installed
-
-
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        return _installed_version()
+        from dst_jax.runs.versions import installed_version
+
+        return installed_version("dst_jax")
     if name in __all__:
         return importlib.import_module(f"dst_jax.{name}")
     raise AttributeError(f"module 'dst_jax' has no attribute {name!r}")

@@ -29,9 +29,9 @@ def test_every_part_is_named():
 def test_the_import_alone_imports_no_other_package_and_takes_no_time():
     program = """if True:
         import sys, time
-        before, start = set(sys.modules), time.perf_counter()
+        before, start = set(sys.modules), time.process_time()
         import dst_jax
-        seconds = time.perf_counter() - start
+        seconds = time.process_time() - start
         new = {name for name in sys.modules if name not in before}
         print(seconds, *new - set(sys.stdlib_module_names))"""
     seconds, *imported = _run(program)

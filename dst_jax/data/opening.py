@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import NamedTuple
 
-from dst_jax.data import canvases, sources
+from dst_jax.data import canvases
 from dst_jax.data.corrupt import CorruptLog
 from dst_jax.data.digits import load_digits
 from dst_jax.data.images import MAX_PIXELS
@@ -66,6 +66,8 @@ def open_records(
                 f"the recipe {name} must name a set of TFDS, got tfds=None"
             )
         return OpenRecords(*load_digits(recipe, size=size), {})
+    from dst_jax.data import sources  # imports TFDS, which other sets do without
+
     builder = sources.find(name, recipe, data_dir)
     options = {"size": size, "log": log, "max_pixels": max_pixels}
 

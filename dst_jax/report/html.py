@@ -13,6 +13,10 @@ from dst_jax.report.tables.table import Table, csv_text, filled
 __all__ = ["details", "figure", "heading", "page", "paragraph", "table"]
 
 
+_SHORT = 24
+"""Letters of a name that is not broken into lines."""
+
+
 def page(title: str, body: str) -> str:
     """A whole document that needs no other file.
 
@@ -149,7 +153,7 @@ def _cell(
     kinds += more
     marked = ""
     if text in content.named:
-        kinds += " named"
+        kinds += " named short" if len(text) <= _SHORT else " named"
         look = drawn[content.named[text]]
         glyph = GLYPHS[look.marker]
         marked = f' data-mark="{glyph}" style="--mark: {look.colour}"'

@@ -4,7 +4,6 @@ import hashlib
 import platform
 import subprocess
 from collections.abc import Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import jax
 import numpy as np
 
 from dst_jax import cost
+from dst_jax.runs.versions import installed_version
 from dst_jax.train.evaluate import Evaluation
 from dst_jax.trees import named_leaves
 from dst_jax.typing import Params
@@ -140,6 +140,11 @@ def throughput(
 def provenance() -> dict[str, Any]:
     """Versions, git revision and machine.
 
+    Returns:
+      `versions` of Python and of the libraries, `0+unknown` for one that is not
+      installed; `git`, the revision of the checkout that this package is imported from
+      and whether it was changed, or None outside of one; `machine`.
+
     >>> sorted(provenance())
     ['git', 'machine', 'versions']
     """
@@ -147,9 +152,9 @@ def provenance() -> dict[str, Any]:
     return {
         "versions": {
             "python": platform.python_version(),
-            **{name: metadata.version(name) for name in _PACKAGES},
+            **{name: installed_version(name) for name in _PACKAGES},
         },
-        "git": _git(Path(__file__).resolve().parent),
+        "git": _git(Path(__file__).resolve()),
         "machine": {
             "devices": f"{len(devices)} x {devices[0].device_kind}",
             "hosts": jax.process_count(),
@@ -186,16 +191,22 @@ def _short(value: Any) -> str:
     return f"{text[:12]}..." if len(text) == _SHA256 else text
 
 
-def _git(directory: Path) -> dict[str, Any] | None:
+def _git(file: Path) -> dict[str, Any] | None:
+    """The revision of the repository that tracks a file.
+
+    A package that is installed below somebody's repository is no part of it.
+    """
+
     def git(*arguments: str) -> str:
         return subprocess.run(
-            ["git", "-C", str(directory), *arguments],
+            ["git", "-C", str(file.parent), *arguments],
             capture_output=True,
             check=True,
             text=True,
         ).stdout.strip()
 
     try:
+        git("ls-files", "--error-unmatch", "--", file.name)
         changed = git("status", "--porcelain", "--untracked-files=no")
         return {"revision": git("rev-parse", "HEAD"), "dirty": bool(changed)}
     except (OSError, subprocess.CalledProcessError):

@@ -242,6 +242,10 @@ def name(request):
     return request.param
 
 
+def test_every_method_has_a_row():
+    assert {member.method for member in MEMBERS.values()} == set(pruning.names())
+
+
 @pytest.mark.slow
 def test_pruned_weights_are_exactly_zero_after_every_step(name):
     for params, state in _trajectory(name)[0]:

@@ -124,7 +124,7 @@ def test_marks_are_attributes_and_leave_the_text_alone():
     table = Table("T", ("stage", "pruned %"), (("pruned", "1"),), named=texts)
     text = html.table(table)
     assert (
-        '<th scope="col" class="named" data-mark="◆" style="--mark: #34468e">' in text
+        '<th scope="col" class="named short" data-mark="◆" style="--mark: #34468e">' in text
     )
     assert ">pruned</th>" in text
     assert ">pruned %</th>" in text
