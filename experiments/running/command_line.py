@@ -83,7 +83,7 @@ def parse_preset(
             file=sys.stderr,
         )
         raise SystemExit(2)
-    default = presets[preset if preset in presets else "full"]
+    default = presets.get(preset or "full", presets["full"])
     _refuse_processes(type(default), argv, name)
     prog = f"python -m experiments.{name}"
     with in_one_line(argv):
