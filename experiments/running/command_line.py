@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import tyro
 
+from experiments.options.texts import suggestion
 from experiments.running import processes
 from experiments.running.parser_errors import in_one_line
 
@@ -79,7 +80,7 @@ def parse_preset(
     if preset is not None and preset not in presets and not asks_for_help:
         print(
             f"error: --preset must be one of {tuple(presets)} for experiments.{name},"
-            f" got {preset!r}",
+            f" got {preset!r}{suggestion(preset, tuple(presets))}",
             file=sys.stderr,
         )
         raise SystemExit(2)
