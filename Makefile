@@ -20,7 +20,8 @@ ONNX := jax2onnx==0.17.1
 # A shell that starts `make` with its own PYTHONPATH would hide what is installed here.
 unexport PYTHONPATH
 
-.PHONY: help demo test test-fast test-torch test-onnx browser-test wheel-test check lock clean
+.PHONY: help demo test test-fast test-torch test-onnx test-accelforge browser-test \
+	wheel-test check lock clean
 
 help:
 	@echo 'make demo        a narrow ResNet18 on digits through all stages, and its report'
@@ -30,6 +31,7 @@ help:
 	@echo '                 shapes of arguments and results checked'
 	@echo 'make test-onnx   install jax2onnx; the tests that need it'
 	@echo 'make browser-test  the pages of reports in Chromium, if it is installed'
+	@echo 'make test-accelforge  install AccelForge (Python 3.12); the test that needs it'
 	@echo 'make wheel-test  build the wheel, install it elsewhere, run README'"'"'s first commands'
 	@echo 'make check       format, lint, types'
 	@echo 'make lock        resolve the lock files in requirements/ anew'
@@ -60,6 +62,10 @@ test-onnx: $(INSTALLED)
 # Skipped with a reason where no Chromium is installed and $$CHROMIUM names none.
 browser-test: $(INSTALLED)
 	$(BIN)/python -m pytest -m browser tests/report/test_browser.py
+
+test-accelforge: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --editable '.[accelforge]'
+	$(PYTEST) -n 0 -k accelforge tests/cost/workloads
 
 # In environments of its own: what a user gets who installs the wheel today.
 wheel-test:

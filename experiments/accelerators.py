@@ -31,8 +31,8 @@ class Options:
     run_dir: Annotated[str, tyro.conf.Positional]
     """A finished run."""
     names: tuple[str, ...] = ()
-    """Presets of dst_jax.cost.accelerators, or MODULE:ATTRIBUTE; all presets if not
-    given."""
+    """Presets of dst_jax.cost.accelerators, MODULE:ATTRIBUTE, or YAML files
+    (docs/hardware_files.md); all presets if not given."""
     examples: Annotated[int, AT_LEAST_1] = 8
     """Test images that an estimate is the mean of."""
     data_dir: str | None = None
@@ -82,7 +82,7 @@ def _names(options: Options) -> tuple[str, ...]:
     check_ranges(options)
     names = options.names or accelerators.names()
     with about("--names"):
-        for name in names:
+        for name in accelerators.labels(names).values():
             accelerators.create(name)
     return names
 

@@ -17,9 +17,10 @@ The rooms of this wing:
     estimates/      `estimate` and `sweep`: cycles, memory traffic and energy of a
                     profile on an accelerator
     gradients/      `surrogate` and `sensitivity`: counts as losses and penalties
+    workloads/      masks of operands in files, problems for Timeloop and AccelForge
 """
 
-from dst_jax.cost import accelerators
+from dst_jax.cost import accelerators, workloads
 from dst_jax.cost.counting.count import count
 from dst_jax.cost.counting.op_counts import OpCounts, accumulate, as_dict, drop, total
 from dst_jax.cost.counting.op_profile import Geometry, OpProfile
@@ -63,4 +64,5 @@ __all__ = [
     "synthetic",
     "table",
     "total",
+    "workloads",
 ]

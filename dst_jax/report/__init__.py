@@ -3,6 +3,7 @@
     report.show([run_dir])               tables in the terminal
     report.write(run_dir)                RUN_DIR/report.html and RUN_DIR/figures/
     report.compare(run_dirs, output)     OUTPUT/comparison.html and OUTPUT/figures/
+    report.write_csv(run_dirs, output)   OUTPUT/*.csv: every table, in exact numbers
     report.load(run_dir)                 the results as a value
 
 Everything is read from the run directories that `dst_jax.runs` describes. The same
@@ -16,12 +17,12 @@ from typing import Any
 
 from rich.console import Console
 
-from dst_jax.report import pages, terminal
+from dst_jax.report import csv_files, pages, terminal
 from dst_jax.report.figures import OF_A_RUN, OF_SEVERAL_RUNS
 from dst_jax.report.figures.figure import ReportFigure, drawn
 from dst_jax.report.load import load
 
-__all__ = ["compare", "load", "show", "write"]
+__all__ = ["compare", "load", "show", "write", "write_csv"]
 
 StrPath = str | os.PathLike[str]
 
@@ -68,6 +69,28 @@ def compare(run_dirs: Sequence[StrPath], output: StrPath) -> Path:
     figures = drawn(OF_SEVERAL_RUNS, runs)
     page = pages.comparison_page(runs, figures)
     return _save(Path(output) / "comparison.html", page, figures)
+
+
+def write_csv(run_dirs: Sequence[StrPath], output: StrPath) -> list[Path]:
+    """Writes OUTPUT/*.csv: every table of the reports, and of several runs together.
+
+    Counts are exact integers; OUTPUT/columns.csv has the unit and the meaning of every
+    column.
+
+    Args:
+      run_dirs: runs, each with at least one finished stage.
+      output: a directory, made if it is not there.
+
+    Returns:
+      The paths of the files.
+
+    Raises:
+      FileNotFoundError, ValueError: as in `compare`.
+    """
+    if not run_dirs:
+        raise ValueError("run_dirs is empty: at least one run is needed")
+    runs = [load(run_dir) for run_dir in run_dirs]
+    return csv_files.write_files(runs, Path(output))
 
 
 def show(run_dirs: Sequence[StrPath], console: Console | None = None) -> None:

@@ -48,9 +48,11 @@ from dst_jax.runs.json_files import (
     read_lines,
     sync,
     to_json,
+    write_bytes,
     write_text,
 )
 from dst_jax.runs.lock import InUse, check_path, hold
+from dst_jax.runs.yaml_files import read_yaml, to_yaml
 
 __all__ = [
     "FIRST_TASK",
@@ -64,7 +66,10 @@ __all__ = [
     "hold",
     "naming",
     "read_lines",
+    "read_yaml",
     "sync",
     "to_json",
+    "to_yaml",
+    "write_bytes",
     "write_text",
 ]

@@ -21,6 +21,7 @@ __all__ = [
     "read_object",
     "sync",
     "to_json",
+    "write_bytes",
     "write_text",
 ]
 
@@ -128,13 +129,25 @@ def write_text(path: Path, text: str) -> None:
     ...     [path.name for path in (Path(folder) / "stages").iterdir()]
     ['dense.json']
     """
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Replaces a file as `write_text` does, by bytes.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_bytes(Path(folder) / "masks.npz", b"PK")
+    ...     (Path(folder) / "masks.npz").read_bytes()
+    b'PK'
+    """
     made = not path.parent.is_dir()
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_name(path.name + ".tmp")
     with naming(path):
         try:
-            with scratch.open("w") as file:
-                file.write(text)
+            with scratch.open("wb") as file:
+                file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
             scratch.replace(path)

@@ -3,7 +3,7 @@
 from dst_jax.train import records, stages, tasks
 from dst_jax.train.console import Console
 from dst_jax.train.context import Context
-from dst_jax.train.estimates import EXAMPLES, estimate
+from dst_jax.train.estimates import EXAMPLES, estimate, operand_masks
 from dst_jax.train.evaluate import Evaluation, evaluate
 from dst_jax.train.events import Events
 from dst_jax.train.finite import NonFiniteLoss, NonFiniteNetwork
@@ -46,6 +46,7 @@ __all__ = [
     "make_eval_step",
     "make_mesh",
     "make_train_step",
+    "operand_masks",
     "records",
     "rehearse",
     "replicated",

@@ -1,9 +1,11 @@
-"""Estimates of a network on modelled accelerators, as records of a run directory."""
+"""What hardware makes of a network: estimates on accelerators, masks of operands."""
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
+import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array
 
@@ -12,7 +14,7 @@ from dst_jax.cost.estimates.estimate import Estimate, OpEstimate
 from dst_jax.train.context import Context
 from dst_jax.typing import Network, Variables
 
-__all__ = ["EXAMPLES", "estimate"]
+__all__ = ["EXAMPLES", "estimate", "operand_masks"]
 
 EXAMPLES = 8
 """Test images of an estimate; the masks of all their maps are in memory."""
@@ -21,7 +23,7 @@ EXAMPLES = 8
 def estimate(
     context: Context,
     network: Network,
-    names: Sequence[str],
+    names: Sequence[str] | Mapping[str, cost.accelerators.Accelerator],
     *,
     examples: int = EXAMPLES,
 ) -> dict[str, Any]:
@@ -30,19 +32,59 @@ def estimate(
     Args:
       context: the run's data and devices.
       network: any network for this data.
-      names: names of `cost.accelerators`.
+      names: names that `cost.accelerators.create` takes, or accelerators by the words
+        for them in tables.
       examples: number of images, at least 1.
 
     Returns:
       What `dst_jax.runs` calls `accelerators/STAGE.json`: per example, all numbers
       plain.
+
+    Raises:
+      ValueError: an unknown name, or two that would be called the same.
     """
+    if not isinstance(names, Mapping):
+        named = cost.accelerators.labels(names)
+        names = {k: cost.accelerators.create(name) for k, name in named.items()}
     batch = next(iter(data.eval_batches(context.dataset.test, batch_size=examples)))
     profiles = _profiles(context, context.with_model(network), batch.image)
     return {
         "examples": len(batch.label),
-        "machines": {name: _estimate(context, name, profiles) for name in names},
+        "machines": {
+            name: _estimate(context, accelerator, profiles)
+            for name, accelerator in names.items()
+        },
     }
+
+
+def operand_masks(
+    context: Context,
+    network: Network,
+    *,
+    images: int,
+    info: Mapping[str, Any] | None = None,
+) -> cost.workloads.MaskTraces:
+    """The zeros of every layer's operands on the first test images, one at a time.
+
+    Args:
+      context: the run's data and devices.
+      network: any network for this data.
+      images: number of images, at least 1; all of them if there are fewer.
+      info: texts and numbers that say what they are masks of.
+
+    Raises:
+      ValueError: `images` is below 1, or `cost.profile` cannot profile the network.
+    """
+    if images < 1:
+        raise ValueError(f"images must be at least 1, got {images}")
+    taken = min(images, len(context.dataset.test))
+    batch = next(iter(data.eval_batches(context.dataset.test, batch_size=taken)))
+    network = context.with_model(network)
+    profiles = [
+        jax.device_get(_profiles(context, network, image[None]))
+        for image in np.asarray(batch.image)
+    ]
+    return cost.workloads.stack(profiles, info=info)
 
 
 def _profiles(context: Context, network: Network, images: ArrayLike) -> Any:
@@ -59,12 +101,20 @@ def _profiles(context: Context, network: Network, images: ArrayLike) -> Any:
     return jitted(jax.device_get(network.variables), images)
 
 
-def _estimate(context: Context, name: str, profiles: Any) -> dict[str, Any]:
-    accelerator = cost.accelerators.create(name)
+def _estimate(
+    context: Context, accelerator: cost.accelerators.Accelerator, profiles: Any
+) -> dict[str, Any]:
     jitted = context.once("estimate", lambda: jax.jit(cost.estimate))
     found: Estimate = jax.device_get(jitted(profiles, accelerator).per_example)
     bytes_per_cycle = accelerator.dram_bandwidth / accelerator.clock
+    numbers = {
+        field.name: getattr(accelerator, field.name)
+        for field in dataclasses.fields(accelerator)
+        if field.name != "energy"
+    }
     return {
+        "design": type(accelerator).__name__,
+        "numbers": {key: np.asarray(value).item() for key, value in numbers.items()},
         "energy_table": found.table,
         "energy_unit": found.unit,
         "clock": float(accelerator.clock),

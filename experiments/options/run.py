@@ -75,8 +75,8 @@ class RunOptions:
     save_every: Annotated[int, NOT_NEGATIVE, FREE] = 0
     """Steps between checkpoints within an epoch; 0 saves at epochs' ends only."""
     accelerators: tuple[str, ...] = ()
-    """Modelled accelerators to estimate every stage on: see dst_jax.cost; or
-    MODULE:ATTRIBUTE."""
+    """Modelled accelerators to estimate every stage on: see dst_jax.cost;
+    MODULE:ATTRIBUTE; or YAML files (docs/hardware_files.md)."""
     wandb: Annotated[str | None, FREE] = None
     """Project of Weights & Biases to log scalars to as well; needs the extra `wandb`.
     WANDB_MODE=offline in the environment sends nothing."""
@@ -148,7 +148,7 @@ class RunOptions:
 
         del config
         with about("--run.accelerators"):
-            for name in self.accelerators:
+            for name in accelerators.labels(self.accelerators).values():
                 accelerators.create(name)
         if self.wandb is not None:
             from dst_jax.train import WeightsAndBiases

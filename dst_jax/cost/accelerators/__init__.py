@@ -6,7 +6,7 @@ cost.estimate(profiles, accelerator)    a network, with memory and energy
 """
 
 from dst_jax.cost.accelerators.base import Accelerator
-from dst_jax.cost.accelerators.registry import Source, create, names, sources
+from dst_jax.cost.accelerators.registry import Source, create, labels, names, sources
 from dst_jax.cost.accelerators.work import Bits, Measured, Work
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "Source",
     "Work",
     "create",
+    "labels",
     "names",
     "sources",
 ]

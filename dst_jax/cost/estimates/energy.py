@@ -9,6 +9,8 @@ table, and name it.
 """
 
 import dataclasses
+import math
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -16,7 +18,7 @@ from jaxtyping import Array, Float
 
 from dst_jax import checks
 
-__all__ = ["Actions", "Energy", "EnergyTable", "create", "names", "split"]
+__all__ = ["Actions", "Energy", "EnergyTable", "create", "names", "of", "split"]
 
 Number = Any
 """A number or, in a sweep, an array of them; JAX also puts placeholders here."""
@@ -173,6 +175,52 @@ def create(name: str, **overrides: Number) -> EnergyTable:
     if unknown:
         raise ValueError(f"a table has no {unknown}; it has {known}")
     return dataclasses.replace(_TABLES[name], **overrides)
+
+
+def of(value: "str | EnergyTable | Mapping[str, Any]", *, argument: str) -> EnergyTable:
+    """An energy table, given as one, by name, or as a mapping of its fields.
+
+    Args:
+      value: the table; a mapping has `mac`, `buffer`, `dram`, `name` and `source` at
+        least.
+      argument: what errors call it.
+
+    Raises:
+      ValueError: an unknown name, a field that is missing, unknown or negative.
+      TypeError: the value is nothing of that kind.
+
+    >>> own = {"mac": 1.1, "buffer": 0.1, "dram": 20, "name": "own", "source": "28 nm"}
+    >>> of(own, argument="energy").dram, of("eyeriss_rel", argument="energy").unit
+    (20, 'MAC')
+    """
+    if isinstance(value, EnergyTable):
+        return value
+    if isinstance(value, str):
+        return create(value)
+    if not isinstance(value, Mapping):
+        raise TypeError(
+            f"{argument} must be the name of a table, {names()}, or a mapping of the"
+            f" fields of one, got {value!r}"
+        )
+    fields = {field.name: field for field in dataclasses.fields(EnergyTable)}
+    for key in value:
+        checks.one_of(f"{argument}: a field", key, list(fields))
+    lacks = [
+        name
+        for name, field in fields.items()
+        if field.default is dataclasses.MISSING and name not in value
+    ]
+    if lacks:
+        raise ValueError(f"{argument} lacks {lacks}; a table has {list(fields)}")
+    for key, number in value.items():
+        if key in ("name", "unit", "source"):
+            if not isinstance(number, str):
+                raise TypeError(f"{argument}.{key} must be a text, got {number!r}")
+        elif isinstance(number, bool | str) or not 0 <= number < math.inf:
+            raise ValueError(
+                f"{argument}.{key} must be >= 0 and finite, got {number!r}"
+            )
+    return EnergyTable(**value)
 
 
 def split(table: EnergyTable, actions: Actions) -> Energy:

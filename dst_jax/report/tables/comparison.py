@@ -12,7 +12,14 @@ from dst_jax.report.tables.run_facts import flatten
 from dst_jax.report.tables.table import Table, named
 from dst_jax.report.task_records import shared_task
 
-__all__ = ["differences", "over_seeds", "run_names", "side_by_side", "stage_titles"]
+__all__ = [
+    "differences",
+    "over_seeds",
+    "run_names",
+    "same_but_seed",
+    "side_by_side",
+    "stage_titles",
+]
 
 
 def run_names(runs: Sequence[RunResults]) -> list[str]:
@@ -86,7 +93,7 @@ def over_seeds(runs: Sequence[RunResults]) -> Table:
     task = shared_task([run.task for run in runs])
     found = columns(task)
     rows = []
-    for group in _groups(runs):
+    for group in same_but_seed(runs):
         label = ", ".join(names[i] for i in group)  # on the group's first row
         same = [runs[i] for i in group]
         for title in stage_titles(same):
@@ -102,6 +109,21 @@ def over_seeds(runs: Sequence[RunResults]) -> Table:
         words=2,
         named=named(stage_titles(runs)),
     )
+
+
+def same_but_seed(runs: Sequence[RunResults]) -> list[list[int]]:
+    """Indices of the runs that share all settings but the seed; two at least.
+
+    >>> runs = [RunResults(Path(f"runs/{i}"), (), {"seed": i}) for i in range(2)]
+    >>> same_but_seed(runs)
+    [[0, 1]]
+    """
+    groups: dict[str, list[int]] = {}
+    for i, run in enumerate(runs):
+        same = {k: v for k, v in _settings(run).items() if k.split(".")[-1] != "seed"}
+        key = json.dumps([same, run.config.get("stages")], sort_keys=True, default=str)
+        groups.setdefault(key, []).append(i)
+    return [group for group in groups.values() if len(group) > 1]
 
 
 def differences(runs: Sequence[RunResults]) -> Table:
@@ -121,16 +143,6 @@ def differences(runs: Sequence[RunResults]) -> Table:
         rows=tuple(row for row in rows if len(set(row[1:])) > 1),
         words=1 + len(runs),
     )
-
-
-def _groups(runs: Sequence[RunResults]) -> list[list[int]]:
-    """Indices of the runs that share all settings but the seed; two at least."""
-    groups: dict[str, list[int]] = {}
-    for i, run in enumerate(runs):
-        same = {k: v for k, v in _settings(run).items() if k.split(".")[-1] != "seed"}
-        key = json.dumps([same, run.config.get("stages")], sort_keys=True, default=str)
-        groups.setdefault(key, []).append(i)
-    return [group for group in groups.values() if len(group) > 1]
 
 
 def _settings(run: RunResults) -> dict[str, Any]:

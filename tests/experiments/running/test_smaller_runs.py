@@ -1,11 +1,14 @@
 """A run that removes channels, from the command line to the report."""
 
+import jax
+import numpy as np
 import pytest
 
-from dst_jax import report
+from dst_jax import cost, report, train
+from dst_jax.cost import workloads
 from dst_jax.models.smaller import Smaller
-from dst_jax.runs import Run
-from experiments import accelerators, mnist_lenet5
+from dst_jax.runs import Run, read_yaml
+from experiments import accelerators, mnist_lenet5, traces
 from experiments.options import Config, InitOptions
 from experiments.running import finished_run, forward_times, launch
 
@@ -64,9 +67,18 @@ def test_a_finished_run_is_opened_with_its_smaller_network(finished):
         assert test.metrics["top1"] == context.run.read_stage(name)["top1"]
 
 
-def test_accelerators_estimate_it(finished, capsys):
-    path = finished[0].path
-    assert accelerators.main([str(path), "--names", "dense", "--examples", "1"]) == 0
+def test_accelerators_estimate_it(finished, tmp_path, capsys):
+    path, chip = finished[0].path, tmp_path / "ours.yaml"
+    chip.write_text("preset: dense\nnumbers: {rows: 16}")
+    names = ["--names", "dense", str(chip), "--examples", "1"]
+    assert accelerators.main([str(path), *names]) == 0
+    ours = finished[0].read_accelerators("pretrain")["machines"]["ours"]
+    assert (ours["design"], ours["numbers"]["rows"], ours["multipliers"]) == (
+        *("Dense", 16, 512.0),
+    )
+    assert accelerators.main([str(path), *names[:2], str(tmp_path / "no.yaml")]) == 2
+    assert "--names: " in (said := capsys.readouterr()).err
+    assert "no.yaml cannot be read: No such file" in said.err
     found = {
         name: finished[0].read_accelerators(name)["machines"]["dense"]["total"]
         for name in ("pretrain", "remove_channels")
@@ -76,9 +88,52 @@ def test_accelerators_estimate_it(finished, capsys):
     one, two = (kept[f"params/fc{n}/bias"][0] for n in (1, 2))
     assert macs["pretrain"] == 256 * 12 + 12 * 8 + 8 * 10
     assert macs["remove_channels"] == 256 * one + one * two + two * 10
-    said = capsys.readouterr().out
-    assert "Networks made smaller" in said
-    assert "10 of 20" in said
+    assert "Networks made smaller" in said.out
+    assert "10 of 20" in said.out
+
+
+def test_its_masks_and_layers_are_those_of_the_smaller_network(
+    finished, tmp_path, capsys
+):
+    path, out = finished[0].path, tmp_path / "masks.npz"
+    files = [str(path), "--out", str(out), "--timeloop", str(tmp_path / "problems")]
+    files += ["--accelforge", str(tmp_path / "net.yaml")]
+    assert traces.main([*files, "--images", "3"]) == 0
+    assert "3 layers, 3 images" in capsys.readouterr().out
+    found = workloads.load(out)
+    assert found.info["stage"] == "remove_channels"
+    context = finished_run.reopen(str(path))
+    network = finished_run.network_at_end(context, "remove_channels")
+    images = np.stack([context.dataset.test.example(i).image for i in range(3)])
+    count = cost.count(lambda w, x: network.model(w, x, train=False, rngs=None)[0])
+    counts = jax.jit(count)(network.variables, context.preprocess(images))
+    assert cost.as_dict({n: x.counts for n, x in found.layers.items()}) == (
+        cost.as_dict(counts)
+    )
+    for i, (name, layer) in enumerate(found.layers.items()):
+        kernel = np.asarray(network.params[name]["kernel"])
+        np.testing.assert_array_equal(layer.weight.mask[0], kernel != 0)
+        problem = read_yaml(tmp_path / "problems" / f"{i:03}_{name}.yaml")["problem"]
+        assert (problem["instance"]["C"], problem["instance"]["M"]) == kernel.shape
+        density = problem["instance"]["densities"]["Inputs"]["density"]
+        assert density == layer.activation.mask.mean()
+    einsums = read_yaml(tmp_path / "net.yaml")["workload"]["einsums"]
+    assert [einsum["name"] for einsum in einsums] == list(found.layers)
+    own = {"mine": cost.accelerators.create("dense", columns=8)}
+    estimate = train.estimate(context, network, own, examples=1)
+    assert estimate["machines"]["mine"]["numbers"]["columns"] == 8
+
+
+def test_traces_refuse_what_they_cannot_write(finished, tmp_path, capsys):
+    path, out = str(finished[0].path), str(tmp_path / "masks.npz")
+    for argv, said in (
+        (["--out", "masks.txt"], "--out must end in .npz, got 'masks.txt'"),
+        (["--out", out, "--images", "0"], "--images"),
+        (["--out", out, "--stage", "pretrian"], "mean 'pretrain'"),
+    ):
+        assert traces.main([path, *argv]) == 2
+        assert said in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_report_shows_channels_and_times(finished):
