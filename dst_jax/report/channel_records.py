@@ -1,7 +1,7 @@
 """What has been removed from a stage's network, and how long it takes now."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ __all__ = [
     "forward_time",
     "parameter_shapes",
     "parameters",
+    "shape_text",
     "unit_counts",
 ]
 
@@ -109,6 +110,15 @@ def parameter_shapes(network: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
         for path, shape in shapes.items()
         if path.startswith("params/")
     }
+
+
+def shape_text(shape: Sequence[int] | None) -> str:
+    """A shape as reports write it; empty if there is none.
+
+    >>> shape_text((3, 3, 16, 32)), shape_text(None)
+    ('3 x 3 x 16 x 32', '')
+    """
+    return "" if shape is None else " x ".join(map(str, shape))
 
 
 def forward_time(record: Mapping[str, Any]) -> ForwardTime:

@@ -1,7 +1,6 @@
 """The tables of what has been removed as channels."""
 
-from collections.abc import Sequence
-
+from dst_jax.report.channel_records import shape_text
 from dst_jax.report.run_results import RunResults, StageResults
 from dst_jax.report.tables.per_layer import names
 from dst_jax.report.tables.table import Table, named, number, percent
@@ -104,7 +103,10 @@ def kernel_shapes(run: RunResults) -> Table:
         title="Channels per layer",
         headings=("layer", "whole", *(stage.title for stage in stages)),
         rows=tuple(
-            (name, *(_shape(shapes.get(name)) for shapes in (before, *after)))
+            (
+                name,
+                *(shape_text(shapes.get(name)) or "-" for shapes in (before, *after)),
+            )
             for name in names(stage.weights for stage in stages)
         ),
         note="The shape of each layer's kernel, in the order of its axes.",
@@ -156,10 +158,6 @@ def _row(stage: StageResults, run: RunResults) -> tuple[str, ...]:
         number(taken and 1e3 * taken.whole, 2),
         number(taken and taken.speed_up, 2),
     )
-
-
-def _shape(shape: Sequence[int] | None) -> str:
-    return "-" if shape is None else " x ".join(map(str, shape))
 
 
 def _multiplications(stage: StageResults) -> float:
