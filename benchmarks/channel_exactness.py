@@ -29,6 +29,7 @@ __all__ = ["random_like"]
 
 SIZES = {"densenet121": 32, "googlenet": 32, "lenet5": 16, "mlp": 8, "unet": 16}
 SIZES |= dict.fromkeys(("mobilenet_v1", "mobilenet_v2", "vgg16_bn", "vgg19_bn"), 32)
+SIZES |= {"efficientnet_lite0": 32}
 WIDTHS = {f"resnet{6 * n + 2}": 0.25 for n in (3, 5, 7, 9, 18)}
 WIDTHS |= {"mlp": 0.1, "vit_small": 0.17, "vit_tiny": 0.67, "wide_resnet28_10": 0.04}
 WIDTHS |= dict.fromkeys(("mobilenet_v1", "vgg16_bn", "vgg19_bn"), 0.25)

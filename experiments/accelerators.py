@@ -37,6 +37,9 @@ class Options:
     """Test images that an estimate is the mean of."""
     data_dir: str | None = None
     """Directory of prepared data sets, if not where the run had them."""
+    data_name: str | None = None
+    """Name of the data set, as --data.name of the experiments takes it, if it is not
+    found by the name that the run has recorded."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -91,7 +94,9 @@ def _estimate(options: Options, names: Sequence[str]) -> None:
     from dst_jax import report
     from experiments.running import finished_run
 
-    context = finished_run.reopen(options.run_dir, data_dir=options.data_dir)
+    context = finished_run.reopen(
+        options.run_dir, data_dir=options.data_dir, data_name=options.data_name
+    )
     with context.run.lock():
         estimate_stages(context, names, examples=options.examples)
     report.show([options.run_dir])

@@ -81,13 +81,14 @@ def write(options: Options) -> list[Path]:
     run = Run(options.run_dir, writer=False)
     record, stage = _records(run, options.stage)
     config = options_of(run)
-    data = config.data.summary()
+    # As recorded: the images are not needed, and may be elsewhere.
+    data = record.get("data") or config.data.summary()
     network = _network(run, stage, config, num_classes=data["num_classes"])
     out = run.path / "export" if options.out is None else Path(options.out)
     out.mkdir(parents=True, exist_ok=True)
     named = {
         "num_classes": data["num_classes"],
-        "input_shape": data["image_shape"],
+        "input_shape": tuple(data["image_shape"]),
         **config.model.arguments(),
     }
     saved = export.save_safetensors(
@@ -99,17 +100,18 @@ def write(options: Options) -> list[Path]:
     )
     files = [saved.path, *([saved.masks_path] if saved.masks_path else [])]
     if options.stablehlo:
-        program = export.stablehlo(network, data["image_shape"])
+        program = export.stablehlo(network, named["input_shape"])
         files.append(out / "model.stablehlo")
         files[-1].write_bytes(program.serialize())
     if options.onnx:
-        model = export.onnx(network, data["image_shape"])
+        model = export.onnx(network, named["input_shape"])
         files.append(out / "model.onnx")
         files[-1].write_bytes(model.SerializeToString())
     card = export.model_card(
         {"command": None, **record, "config": nested(config) | record["config"]},
         stage,
         num_classes=data["num_classes"],
+        class_names=data.get("class_names", ()),
         input=_input(data),
         params_sha256=train.records.params_sha256(network.params),
         files=[_described(path) for path in files],

@@ -51,6 +51,9 @@ class Options:
     """Whether to end with the test set; without it, budgets can be compared first."""
     data_dir: str | None = None
     """Directory of prepared data sets, if not where the run had them."""
+    data_name: str | None = None
+    """Name of the data set, as --data.name of the experiments takes it, if it is not
+    found by the name that the run has recorded."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -70,7 +73,9 @@ def _search(options: Options) -> None:
     from experiments.running import finished_run
     from experiments.running.quality import quality_of
 
-    context = finished_run.reopen(options.run_dir, data_dir=options.data_dir)
+    context = finished_run.reopen(
+        options.run_dir, data_dir=options.data_dir, data_name=options.data_name
+    )
     stage = _stage(options, finished_run.stage_names(context.run))
     with context.run.lock():
         network = finished_run.network_at_end(context, stage)

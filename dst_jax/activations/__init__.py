@@ -1,6 +1,7 @@
 """Activation maps: taps that collect them, exact counts, functions that sparsify."""
 
 from dst_jax.activations.collect import apply_with_activations
+from dst_jax.activations.collect_traced import collect
 from dst_jax.activations.dyrelu import (
     PHASES,
     DyReLU,
@@ -9,6 +10,7 @@ from dst_jax.activations.dyrelu import (
     without_dyrelu,
 )
 from dst_jax.activations.schedules import relu_to_fat_relu, sine_stages
+from dst_jax.activations.sown_maps import maps_of
 from dst_jax.activations.spatial import (
     apply_spatial,
     channel_l1,
@@ -17,6 +19,7 @@ from dst_jax.activations.spatial import (
 )
 from dst_jax.activations.statistics import Sparsity, counts, sparsity
 from dst_jax.activations.tap import Tap
+from dst_jax.activations.tap_operation import tap
 from dst_jax.activations.threshold_functions import (
     fat_relu,
     hard_threshold,
@@ -37,10 +40,12 @@ __all__ = [
     "apply_spatial",
     "apply_with_activations",
     "channel_l1",
+    "collect",
     "counts",
     "fat_relu",
     "hard_threshold",
     "keep_top_k",
+    "maps_of",
     "percentile_thresholds",
     "phase_out",
     "random_scores",
@@ -51,6 +56,7 @@ __all__ = [
     "sparsify_saved",
     "sparsity",
     "spatial_mask",
+    "tap",
     "thresholds_of",
     "through",
     "with_phase",

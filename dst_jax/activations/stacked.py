@@ -147,6 +147,7 @@ def _layers(name: str, x: Array, stack: list[int]) -> OrderedDict[str, Array]:
 def _unknown(name: str, shape: MapShape, seen: MapShape) -> str:
     return (
         f"the batch axis of the maps of {name} is not known: they are {shape} after "
-        f"nn.scan or nn.vmap of a tap that sees {seen}; a tap sees (batch, ...), and "
-        "variable_axes={'activations': 0} stacks its maps in front"
+        f"scan or vmap of a tap that sees {seen}; a tap sees (batch, ...), or one "
+        "example under a vmap over the batch, and maps of layers are stacked in front "
+        "(by variable_axes={'activations': 0} in Linen)"
     )

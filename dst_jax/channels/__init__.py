@@ -10,6 +10,7 @@ from dst_jax.channels import scores
 from dst_jax.channels.dead_units import Folded, dead, fold
 from dst_jax.channels.groups import Groups, groups
 from dst_jax.channels.kept_positions import Keep
+from dst_jax.channels.modules import shrunk
 from dst_jax.channels.partition import Group
 from dst_jax.channels.plan import Plan
 from dst_jax.channels.reasons import Reason
@@ -38,6 +39,7 @@ __all__ = [
     "remove",
     "scores",
     "select",
+    "shrunk",
     "smaller",
     "unread",
 ]

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from jax.extend import core
 
-from dst_jax.channels.replay.operations import bind, typed
+from dst_jax.jaxprs.binding import bind, typed
 from dst_jax.jaxprs.calls import Called, called, opened
 from dst_jax.jaxprs.module_paths import path_of
 from dst_jax.jaxprs.weight_labels import shape_of
@@ -59,7 +59,11 @@ class _Constant:
         return str(self.value)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Constant) and np.array_equal(self.value, other.value)
+        if not isinstance(other, _Constant):
+            return False
+        one, two = np.asarray(self.value), np.asarray(other.value)
+        nan = all(np.issubdtype(x.dtype, np.inexact) for x in (one, two))
+        return np.array_equal(one, two, equal_nan=nan)
 
     __hash__ = None  # type: ignore[assignment]
 

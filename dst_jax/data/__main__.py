@@ -26,11 +26,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     if folder is None:
-        where = (
-            "name the folder with --data.dir"
-            if options.name in MADE
-            else "it comes with scikit-learn"
-        )
+        where = "it comes with scikit-learn"
+        if options.name in MADE:
+            where = "name the folder with --data.dir"
+        elif ":" in options.name:
+            where = "its files are read as they are"
         print(f"{options.name} needs no preparation: {where}")
     else:
         print(f"{options.name} is ready in {folder}")
@@ -43,7 +43,9 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser(
         "prepare", help="download a data set and prepare it in array_record format"
     )
-    command.add_argument("name", metavar="NAME", help=f"one of: {', '.join(names())}")
+    command.add_argument(
+        "name", metavar="NAME", help=f"one of: {', '.join(names())}, tfds:NAME"
+    )
     command.add_argument(
         "--data-dir", help="where to; default $TFDS_DATA_DIR or ~/tensorflow_datasets"
     )

@@ -19,8 +19,9 @@ def fingerprint(dataset: Dataset) -> dict[str, Any]:
 
     Returns:
       Its `name`, numbers of `examples` by split, `image_shape`, `num_classes`, `mean`
-      and `std`; the `version` and the SHA-256 of dataset_info.json of a prepared set;
-      the SHA-256 of the `pixels` and labels of a set that is in memory.
+      and `std`; `class_names`, where they are known; the `version` and the SHA-256 of
+      dataset_info.json of a prepared set; the SHA-256 of the names and sizes of
+      `files`; the SHA-256 of the `pixels` and labels of a set that is in memory.
 
     >>> from dst_jax import data
     >>> found = fingerprint(data.load("digits"))
@@ -32,7 +33,11 @@ def fingerprint(dataset: Dataset) -> dict[str, Any]:
         "holdout": dataset.holdout,
         "test": dataset.test,
     }
-    pixels = _pixels([dataset.train, dataset.test])
+    own = [dataset.train, dataset.test]
+    if dataset.holdout and dataset.holdout.records is not dataset.train.records:
+        own.append(dataset.holdout)
+    pixels = _pixels(own)
+    names = list(dataset.class_names)
     return {
         "name": dataset.name,
         "examples": {k: len(x) for k, x in splits.items() if x is not None},
@@ -40,6 +45,7 @@ def fingerprint(dataset: Dataset) -> dict[str, Any]:
         "num_classes": dataset.num_classes,
         "mean": list(dataset.mean),
         "std": list(dataset.std),
+        **({"class_names": names} if names else {}),
         **dataset.origin,
         **({} if pixels is None else {"pixels": pixels}),
     }

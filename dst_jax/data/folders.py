@@ -11,7 +11,6 @@ ImageNet, or 0.5 and 0.25 in grey), `augment` (["flip"]) and `holdout` (0.1), wh
 explained at `Recipe`.
 """
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -23,6 +22,7 @@ from dst_jax import checks
 from dst_jax.data import augments
 from dst_jax.data.corrupt import CorruptLog
 from dst_jax.data.datasets import Dataset, assemble
+from dst_jax.data.image_files import ENDINGS, digest, is_hidden
 from dst_jax.data.label_maps import LabelMaps
 from dst_jax.data.opening import OpenRecords, records_of
 from dst_jax.data.options import check_range
@@ -41,7 +41,6 @@ _STATISTICS = {
     1: ((0.5,), (0.25,)),
     3: ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
 }
-_IMAGES = (".png", ".jpg", ".jpeg")
 _CORRUPT_LIMIT = 100
 
 
@@ -116,7 +115,7 @@ class FolderSource:
 
 
 def _source(folder: Path) -> FolderSource:
-    images = _by_name(folder / "images", _IMAGES)
+    images = _by_name(folder / "images", ENDINGS)
     labels = _by_name(folder / "labels", (".png",))
     for name in sorted(images.keys() ^ labels.keys()):
         if name in images:
@@ -133,7 +132,7 @@ def _by_name(folder: Path, endings: tuple[str, ...]) -> dict[str, Path]:
         raise FileNotFoundError(f"data set 'folders': there is no folder {folder}")
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in endings:
+        if path.suffix.lower() in endings and not is_hidden(path):
             if path.stem in found:
                 raise ValueError(f"{found[path.stem]} and {path} have the same name")
             found[path.stem] = path
@@ -144,11 +143,8 @@ def _by_name(folder: Path, endings: tuple[str, ...]) -> dict[str, Path]:
 
 def _digest(root: Path, sources: Sequence[FolderSource]) -> str:
     """The SHA-256 of dataset.json and of the names and sizes of all files."""
-    digest = hashlib.sha256((root / "dataset.json").read_bytes())
-    for path in (path for source in sources for pair in source.pairs for path in pair):
-        place = path.relative_to(root).as_posix()
-        digest.update(f"{place} {path.stat().st_size}\n".encode())
-    return digest.hexdigest()
+    paths = (path for source in sources for pair in source.pairs for path in pair)
+    return digest(root, paths, start=(root / "dataset.json").read_bytes())
 
 
 def _recipe(file: Path) -> Recipe:

@@ -7,6 +7,7 @@ start other programs.
 import io
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Integer, UInt8
@@ -14,7 +15,15 @@ from PIL import Image, JpegImagePlugin, PngImagePlugin, UnidentifiedImageError
 
 from dst_jax.data.transforms import Box
 
-__all__ = ["MAX_PIXELS", "decode", "decode_crop", "decode_pair", "resize"]
+__all__ = [
+    "MAX_PIXELS",
+    "Header",
+    "decode",
+    "decode_crop",
+    "decode_pair",
+    "header",
+    "resize",
+]
 
 MAX_PIXELS = 2**26
 """Default limit: such an image takes 0.2 GB in RGB, in every thread that reads."""
@@ -29,15 +38,48 @@ _FORMATS = {
 }
 
 
+class Header(NamedTuple):
+    """What is known of an image before it is decoded.
+
+    Attributes:
+      width: width in pixels.
+      height: height in pixels.
+      grey: whether it has no colours.
+    """
+
+    width: int
+    height: int
+    grey: bool
+
+
+def header(encoded: bytes | np.ndarray) -> Header:
+    """The size of an image, and whether it is grey; no pixels are decoded.
+
+    Args:
+      encoded: bytes of a PNG or JPEG file, or pixels, as in `decode`.
+
+    Raises:
+      PIL.UnidentifiedImageError: the file is neither PNG nor JPEG.
+      ValueError: what is no file is no array of pixels either.
+
+    >>> header(np.zeros((2, 4, 3), np.uint8))
+    Header(width=4, height=2, grey=False)
+    """
+    with _opened(encoded) as image:
+        grey = image.mode in ("1", "L", "LA") or image.mode.startswith("I")
+        return Header(*image.size, grey)
+
+
 def decode(
-    encoded: bytes, *, channels: int, max_pixels: int = MAX_PIXELS
+    encoded: bytes | np.ndarray, *, channels: int, max_pixels: int = MAX_PIXELS
 ) -> UInt8[np.ndarray, "h w c"]:
     """The pixels of a PNG or JPEG image.
 
     Of 16 bits per channel the upper 8 are kept. Transparency is left out.
 
     Args:
-      encoded: bytes of the file.
+      encoded: bytes of the file; or pixels that are decoded already, uint8[h, w] or
+        uint8[h, w, c] with 1, 3 or 4 channels.
       channels: number of channels, 1 for grey, 3 for RGB; any other colour space is
         converted.
       max_pixels: the largest number of pixels that is decoded.
@@ -60,28 +102,30 @@ def decode(
 
 
 def decode_crop(
-    encoded: bytes,
+    encoded: bytes | np.ndarray,
     choose_box: Callable[[int, int], Box],
     *,
     size: int,
+    channels: int = 3,
     draft: bool = False,
     max_pixels: int = MAX_PIXELS,
-) -> UInt8[np.ndarray, "size size 3"]:
-    """A box of a PNG or JPEG image, resized to `size x size` in RGB.
+) -> UInt8[np.ndarray, "size size c"]:
+    """A box of a PNG or JPEG image, resized to `size x size`.
 
     Resizing is bilinear and antialiased. It cuts the box out, so that no time is spent
     on pixels outside it.
 
     Args:
-      encoded: bytes of the file.
+      encoded: bytes of the file, or pixels, as in `decode`.
       choose_box: function `(width, height) -> box` of the image's size in pixels.
       size: side of the result in pixels.
+      channels: number of channels, 1 for grey, 3 for RGB.
       draft: Whether JPEG may decode at 1/2, 1/4 or 1/8 of its size where the box still
         has at least `size` pixels a side. This is faster, but gives other pixels: use
         it in training.
 
     Returns:
-      uint8[size, size, 3].
+      uint8[size, size, channels].
 
     >>> file = io.BytesIO()
     >>> Image.new("RGB", (4, 2), "white").save(file, "png")
@@ -89,7 +133,8 @@ def decode_crop(
     (8, 8, 3)
     """
     with _open(encoded, max_pixels) as image:
-        return _cropped(image, choose_box(*image.size), size, "RGB", draft=draft)
+        box = choose_box(*image.size)
+        return _cropped(image, box, size, _MODES[channels], draft=draft)
 
 
 def decode_pair(
@@ -156,20 +201,37 @@ def resize(
     return np.asarray(resized).reshape(size, size, channels)
 
 
-def _open(encoded: bytes, max_pixels: int) -> Image.Image:
+def _open(encoded: bytes | np.ndarray, max_pixels: int) -> Image.Image:
     """The image, of which only the header has been read."""
-    for signature, opened in _FORMATS.items():
-        if encoded.startswith(signature):
-            image = opened(io.BytesIO(encoded))
-            break
-    else:
-        raise UnidentifiedImageError("the image is neither PNG nor JPEG")
+    image = _opened(encoded)
     width, height = image.size
     if width * height > max_pixels:
         raise ValueError(
             f"image of {width} x {height} pixels has more than max_pixels={max_pixels}"
         )
     return image
+
+
+def _opened(encoded: bytes | np.ndarray) -> Image.Image:
+    if isinstance(encoded, np.ndarray):
+        return _of_pixels(encoded)
+    for signature, opened in _FORMATS.items():
+        if encoded.startswith(signature):
+            return opened(io.BytesIO(encoded))
+    raise UnidentifiedImageError("the image is neither PNG nor JPEG")
+
+
+def _of_pixels(pixels: np.ndarray) -> Image.Image:
+    shape = pixels.shape
+    colours = shape[2:] in ((), (1,), (3,), (4,))
+    if pixels.dtype != np.uint8 or not 2 <= len(shape) <= 3 or not colours:
+        raise ValueError(
+            "pixels must be uint8 of shape (height, width) or (height, width, 1, 3 or"
+            f" 4 channels), got {pixels.dtype} of shape {shape}"
+        )
+    if 0 in shape:
+        raise ValueError(f"pixels must not be empty, got shape {shape}")
+    return Image.fromarray(pixels[:, :, 0] if shape[2:] == (1,) else pixels)
 
 
 def _cropped(

@@ -10,8 +10,9 @@ from dst_jax.data.corrupt import CorruptLog
 from dst_jax.data.digits import load_digits
 from dst_jax.data.images import MAX_PIXELS
 from dst_jax.data.recipes import Canvas, Recipe, recipe_of
-from dst_jax.data.records import EncodedRecords, Records, TfdsSource, decode_all
+from dst_jax.data.records import EncodedRecords, Records, decode_all
 from dst_jax.data.segmented import SegmentedRecords
+from dst_jax.data.source import Source
 
 __all__ = ["OpenRecords", "open_records", "records_of"]
 
@@ -23,11 +24,15 @@ class OpenRecords(NamedTuple):
       train: records of the training split.
       test: records of the split that is reported on.
       origin: version and digest of what was opened; may be empty.
+      class_names: name of each class; empty where they are not known.
+      holdout: records set aside for choices, where they are a split of their own.
     """
 
     train: Records
     test: Records
     origin: Mapping[str, str]
+    class_names: tuple[str, ...] = ()
+    holdout: Records | None = None
 
 
 def open_records(
@@ -76,12 +81,13 @@ def open_records(
         return records_of(f"{name} {split}", source, recipe, **options)
 
     train, test = records(recipe.train_split), records(recipe.test_split)
-    return OpenRecords(train, test, sources.origin(builder))
+    classes = sources.class_names(builder, recipe)
+    return OpenRecords(train, test, sources.origin(builder), classes)
 
 
 def records_of(
     name: str,
-    source: TfdsSource,
+    source: Source,
     recipe: Recipe,
     *,
     size: int,
@@ -111,7 +117,7 @@ def records_of(
         )
     if recipe.photographs:
         return EncodedRecords(
-            name, source, recipe.num_classes, size, augment, max_pixels
+            name, source, recipe.num_classes, size, augment, max_pixels, recipe.channels
         )
     return decode_all(
         source, name=name, recipe=recipe, size=size, log=log, max_pixels=max_pixels

@@ -1,8 +1,18 @@
 """Options that training and evaluation batches share, and their checks."""
 
+import math
 import os
+from collections.abc import Sequence
 
-__all__ = ["MOST_WORKERS", "check_processes", "check_range", "choose_threads"]
+from dst_jax import checks
+
+__all__ = [
+    "MOST_WORKERS",
+    "check_processes",
+    "check_range",
+    "check_statistics",
+    "choose_threads",
+]
 
 MOST_WORKERS = 1024
 """Threads, and processes, that may be asked for: hosts have fewer cores."""
@@ -55,3 +65,36 @@ def check_range(name: str, value: int, lowest: int, highest: int | None = None) 
     if value < lowest or (highest is not None and value > highest):
         allowed = f"at least {lowest}" if highest is None else f"{lowest} to {highest}"
         raise ValueError(f"{name} must be {allowed}, got {value}")
+
+
+def check_statistics(
+    mean: Sequence[float] | None,
+    std: Sequence[float] | None,
+    *,
+    standardise: bool = True,
+) -> None:
+    """Raises ValueError unless mean and deviation are both given, or neither.
+
+    Args:
+      mean: mean of pixels / 255 by channel, or None.
+      std: standard deviation by channel, or None.
+      standardise: Whether they may be given.
+
+    >>> check_statistics((0.5,), (0.0,))
+    Traceback (most recent call last):
+    ValueError: std must be > 0 and finite, got 0.0
+    """
+    if mean is None and std is None:
+        return
+    if mean is None or std is None or len(mean) != len(std) or not len(mean):
+        raise ValueError(
+            "mean and std must both be given, a number for each channel, got"
+            f" {mean} and {std}"
+        )
+    if not standardise:
+        raise ValueError(f"mean must not be given without standardise, got {mean}")
+    for value in mean:
+        if not math.isfinite(value):
+            raise ValueError(f"mean must be finite, got {value}")
+    for value in std:
+        checks.positive("std", value)

@@ -7,9 +7,13 @@ from pathlib import Path
 import tensorflow_datasets as tfds
 
 from dst_jax.data import sources
+from dst_jax.data.prepared_sets import place
 from dst_jax.data.recipes import MADE, Recipe, recipe_of
 
 __all__ = ["prepare"]
+
+_FILES = ("folder", "arrays")
+"""Kinds of data sets that are read from the user's own files."""
 
 
 def prepare(
@@ -23,7 +27,7 @@ def prepare(
     Only this function needs TensorFlow: TFDS opens archives with it.
 
     Args:
-      name: name of the data set, from `data.names()`.
+      name: name of the data set, from `data.names()`, or `tfds:NAME[/CONFIG]`.
       data_dir: directory of prepared sets; by default $TFDS_DATA_DIR, else
         ~/tensorflow_datasets.
       manual_dir: directory of the archives that have to be downloaded by hand; by
@@ -42,9 +46,11 @@ def prepare(
     >>> prepare("digits") is None
     True
     """
-    if name in MADE:
+    kind, _, rest = name.partition(":")
+    if name in MADE or kind in _FILES:
         return None
-    recipe = recipe_of(name)
+    own = kind == "tfds"
+    recipe = place(rest) if own else recipe_of(name)
     if recipe.canvas is not None:
         parts = [
             prepare(part, data_dir=data_dir, manual_dir=manual_dir)
@@ -59,7 +65,8 @@ def prepare(
         _check_archives(name, recipe, manual)
         _check_tensorflow()
         _download(recipe, root, manual)
-    return Path(sources.find(name, recipe, root).data_dir)
+    opened = sources.open_newest if own else sources.find
+    return Path(opened(name, recipe, root).data_dir)
 
 
 def _check_archives(name: str, recipe: Recipe, manual_dir: Path) -> None:

@@ -3,6 +3,7 @@
 from bisect import bisect
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -11,10 +12,21 @@ from dst_jax.data.augments import flip, pad_crop
 from dst_jax.data.label_maps import LabelMaps
 from dst_jax.data.recipe import Canvas, Recipe
 
-__all__ = ["MADE", "Canvas", "Recipe", "find", "names", "recipe_of"]
+__all__ = ["KINDS", "MADE", "Canvas", "Recipe", "find", "names", "recipe_of"]
 
 MADE = MappingProxyType({"folders": "dst_jax.data.folders:load"})
 """Data sets whose recipe is with their files: functions, as `module:attribute`."""
+
+KINDS = MappingProxyType(
+    {
+        "folder": "dst_jax.data.class_folders:load",
+        "arrays": "dst_jax.data.array_files:load",
+        "tfds": "dst_jax.data.prepared_sets:load",
+    }
+)
+"""What is in front of the colon of one's own images: functions of what is behind it."""
+
+_FORMS = "folder:PATH, arrays:FILE.npz, tfds:NAME[/CONFIG], module:attribute"
 
 
 # Over the training images of ImageNet, as used since fb.resnet.torch (2016) and by
@@ -220,17 +232,18 @@ def recipe_of(name: str) -> Recipe:
         known = (*_RECIPES, *MADE)
         raise ValueError(
             f"data set {name!r} is not one of: {', '.join(known)}"
-            f"{checks.suggestion(name, known)}"
+            f"{checks.suggestion(name, known)} (or {_FORMS})"
         )
     return _RECIPES[name]
 
 
 def find(name: str, *, argument: str = "name") -> Any:
-    """A recipe by name, or any object as `module:attribute`.
+    """A recipe by name, or what opens a data set that has none.
 
     Args:
-      name: name from `names()`, or `folders`; or `module:attribute` of a `Recipe` for
-        TFDS, a `Dataset` or a function that returns one, as in `data.load`.
+      name: name from `names()`, or `folders`; `folder:PATH`, `arrays:FILE.npz` or
+        `tfds:NAME[/CONFIG]`; or `module:attribute` of a `Recipe` for TFDS, a `Dataset`
+        or a function that returns one, as in `data.load`.
       argument: name of the caller's argument, for the message.
 
     Raises:
@@ -238,7 +251,24 @@ def find(name: str, *, argument: str = "name") -> Any:
 
     >>> find("mnist").image_size
     28
+    >>> find("folder:")
+    Traceback (most recent call last):
+    ValueError: name must be folder:PATH, ... or module:attribute, got 'folder:'
     """
     if name in MADE:
         return checks.resolve(MADE[name], argument=argument)
-    return checks.lookup(argument, name, {**_RECIPES, **MADE})
+    kind, _, rest = name.partition(":")
+    if ":" in name and not (kind and rest):
+        raise ValueError(
+            f"{argument} must be {_FORMS.replace(', module', ' or module')}, got"
+            f" {name!r}"
+        )
+    if ":" in name and kind in KINDS:
+        return partial(checks.resolve(KINDS[kind]), rest)
+    try:
+        return checks.lookup(argument, name, {**_RECIPES, **MADE})
+    except ValueError as error:
+        close = checks.suggestion(kind, KINDS) if ":" in name else ""
+        if not close:
+            raise
+        raise ValueError(f"{error}{close}") from None

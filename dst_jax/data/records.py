@@ -1,6 +1,7 @@
 """Labelled images of one split by index, decoded once or on every access."""
 
-from collections.abc import Mapping, Sequence
+import operator
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -11,7 +12,8 @@ from jaxtyping import Int32, UInt8
 from dst_jax.data import images
 from dst_jax.data.augments import Augment, check_labels_move, together
 from dst_jax.data.corrupt import CorruptLog, CorruptRecord, reading
-from dst_jax.data.recipes import Recipe
+from dst_jax.data.recipe import Recipe
+from dst_jax.data.source import Source, read_chunk, read_record, record_key
 from dst_jax.data.transforms import centre_crop_box, random_crop_box
 
 __all__ = [
@@ -19,25 +21,11 @@ __all__ = [
     "EncodedRecords",
     "Example",
     "Records",
-    "TfdsSource",
     "decode_all",
-    "read_record",
-    "record_key",
 ]
 
 _CHUNK = 1000
 """Records per read while a set is decoded; reading them one by one takes 3 x longer."""
-
-
-@runtime_checkable
-class TfdsSource(Protocol):
-    """A TFDS data source: records with `image` (encoded bytes) and `label`."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int, /) -> Mapping[str, Any]: ...
-
-    def __getitems__(self, indices: list[int], /) -> Sequence[Mapping[str, Any]]: ...
 
 
 class Example(NamedTuple):
@@ -123,21 +111,23 @@ class EncodedRecords:
 
     Attributes:
       name: name of the split, for the keys of corrupt records.
-      source: data source of TFDS.
+      source: data source.
       num_classes: number of classes; labels are in [0, num_classes).
       size: side of the square images returned.
       augment: augmentations, applied in order in training, after the random-resized
         crop.
       max_pixels: the largest number of pixels of a photograph; one that has more is a
         corrupt record.
+      channels: number of channels of the images, 1 for grey, 3 for RGB.
     """
 
     name: str
-    source: TfdsSource
+    source: Source
     num_classes: int
     size: int
     augment: tuple[Augment, ...]
     max_pixels: int = images.MAX_PIXELS
+    channels: int = 3
 
     def __len__(self) -> int:
         return len(self.source)
@@ -153,6 +143,7 @@ class EncodedRecords:
                 if rng is None
                 else partial(random_crop_box, rng=rng),
                 size=self.size,
+                channels=self.channels,
                 draft=rng is not None,
                 max_pixels=self.max_pixels,
             )
@@ -160,7 +151,7 @@ class EncodedRecords:
 
 
 def decode_all(
-    source: TfdsSource,
+    source: Source,
     *,
     name: str,
     recipe: Recipe,
@@ -171,7 +162,7 @@ def decode_all(
     """All records of a split, decoded and resized to `size x size`.
 
     Args:
-      source: data source of TFDS.
+      source: data source.
       name: name of the split, for the keys of corrupt records.
       recipe: recipe with the stored image size, the channels and the number of classes.
       size: side of the result's images in pixels.
@@ -204,7 +195,7 @@ def decode_all(
     corrupt = {}
     for start in range(0, n, _CHUNK):
         indices = range(start, min(start + _CHUNK, n))
-        for index, record in zip(indices, _chunk(source, indices), strict=True):
+        for index, record in zip(indices, read_chunk(source, indices), strict=True):
             try:
                 record = record or read_record(source, index, name)
                 with reading(record_key(name, index, record)):
@@ -217,50 +208,8 @@ def decode_all(
     return DecodedRecords(pixels, labels, recipe.augment, corrupt)
 
 
-def _chunk(source: TfdsSource, indices: range) -> Sequence[Mapping[str, Any] | None]:
-    """The records at `indices`; a None for each if one of them is not readable."""
-    try:
-        return source.__getitems__(list(indices))
-    except Exception:  # any kind, see corrupt.reading; each is then read alone
-        return [None] * len(indices)
-
-
-def read_record(
-    source: TfdsSource | Sequence[Mapping[str, Any]], index: int, name: str
-) -> Mapping[str, Any]:
-    """A record of a source.
-
-    Args:
-      source: data source.
-      index: index of the record.
-      name: name of the split, for the keys of corrupt records.
-
-    Raises:
-      CorruptRecord: the record cannot be read.
-
-    >>> read_record([{"label": 7}], 0, "mnist train")["label"]
-    7
-    """
-    with reading(f"{name}[{index}]"):
-        return source[index]
-
-
-def record_key(name: str, index: int, record: Mapping[str, Any]) -> str:
-    """`name[index]`, and the record's own name where the data set has one.
-
-    >>> record_key("pets train", 3, {"file_name": b"pug_3.jpg"})
-    'pets train[3] (file_name pug_3.jpg)'
-    """
-    for field in ("file_name", "image_id", "id"):
-        if field in record:
-            own = record[field]
-            own = own.decode(errors="replace") if isinstance(own, bytes) else own
-            return f"{name}[{index}] ({field} {own})"
-    return f"{name}[{index}]"
-
-
 def _label(record: Mapping[str, Any], num_classes: int) -> int:
-    label = int(record["label"])
+    label = operator.index(record["label"])
     if not 0 <= label < num_classes:
         raise ValueError(f"label {label} is not in [0, {num_classes})")
     return label

@@ -8,7 +8,8 @@ from dst_jax.data import images
 from dst_jax.data.augments import Augment, together
 from dst_jax.data.corrupt import reading
 from dst_jax.data.label_maps import LabelMaps
-from dst_jax.data.records import Example, TfdsSource, read_record, record_key
+from dst_jax.data.records import Example
+from dst_jax.data.source import Source, read_record, record_key
 from dst_jax.data.transforms import Box, random_crop_box
 
 __all__ = ["SegmentedRecords", "crop_box"]
@@ -34,7 +35,7 @@ class SegmentedRecords:
     """
 
     name: str
-    source: TfdsSource
+    source: Source
     label_maps: LabelMaps
     size: int
     channels: int = 3

@@ -4,23 +4,33 @@ import hashlib
 import os
 import re
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import tensorflow_datasets as tfds
-from array_record.python.array_record_module import ArrayRecordReader
 
-from dst_jax.data.recipes import Recipe
-from dst_jax.data.records import TfdsSource
+from dst_jax.data.recipe import Recipe
+from dst_jax.data.set_checks import (
+    check_splits,
+    incomplete,
+    prepare_anew,
+    remedy_of,
+)
+from dst_jax.data.source import Source, read_many
 
-__all__ = ["data_directory", "find", "open_split", "origin", "prepared_versions"]
+__all__ = [
+    "class_names",
+    "data_directory",
+    "find",
+    "open_newest",
+    "open_split",
+    "origin",
+    "prepared_versions",
+]
 
 _FORMAT = tfds.core.FileFormat.ARRAY_RECORD
 _VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")
-_THREADS = 16
-"""Files that are opened at the same time: ImageNet has more than a thousand."""
 
 
 def data_directory(data_dir: str | os.PathLike[str] | None = None) -> Path:
@@ -59,24 +69,63 @@ def find(
     Traceback (most recent call last):
     FileNotFoundError: data set 'mnist' is not prepared: ...
     """
-    root = data_directory(data_dir)
-    manual = " --manual-dir FOLDER" if recipe.manual_files else ""
-    remedy = f"python -m dst_jax.data prepare {name} --data-dir {root}{manual}"
-    versions = prepared_versions(recipe, root)
-    if not versions:
-        raise FileNotFoundError(
-            f"data set {name!r} is not prepared: there is no version of it in"
-            f" {root / str(recipe.tfds)}. (Its data_dir is {_named(data_dir)}.)"
-            f" Prepare it with: {remedy}"
-        )
-    builder = _open(name, versions[-1], remedy)
-    splits = (recipe.train_split, recipe.test_split)
-    for split in splits:
-        _check_files(name, builder, split, remedy)
-    _check_features(name, builder, recipe)
-    for split in splits:
-        _check_records(name, builder, split, remedy)
+    builder = open_newest(name, recipe, data_dir)
+    check_splits(name, builder, recipe, (recipe.train_split, recipe.test_split))
     return builder
+
+
+def open_newest(
+    name: str, recipe: Recipe, data_dir: str | os.PathLike[str] | None = None
+) -> Any:
+    """The TFDS builder of the newest prepared version, its splits not yet checked.
+
+    Args:
+      name: name of the data set, for messages and the command that prepares it.
+      recipe: recipe that says where the set is.
+      data_dir: directory of prepared sets, as in `data_directory`.
+
+    Raises:
+      FileNotFoundError, ValueError: as in `find`.
+
+    >>> from dst_jax.data.recipes import recipe_of
+    >>> open_newest("tfds:mnist", recipe_of("mnist"), "nowhere")
+    Traceback (most recent call last):
+    FileNotFoundError: data set 'tfds:mnist' is not prepared: ...
+    """
+    root = data_directory(data_dir)
+    versions = prepared_versions(recipe, root)
+    remedy = remedy_of(name, recipe, root)
+    if versions:
+        return _open(name, versions[-1], remedy)
+    folder = root / str(recipe.tfds)
+    inside = sorted(x.name for x in folder.iterdir()) if folder.is_dir() else []
+    configurations = [
+        x
+        for x in inside
+        if prepared_versions(replace(recipe, tfds=f"{recipe.tfds}/{x}"), root)
+    ]
+    if configurations:
+        raise FileNotFoundError(
+            f"data set {name!r} in {folder} has configurations: name one of"
+            f" {', '.join(f'{name}/{x}' for x in configurations)}"
+        )
+    raise FileNotFoundError(
+        f"data set {name!r} is not prepared: there is no version of it in"
+        f" {folder}. (Its data_dir is {_named(data_dir)}.)"
+        f" Prepare it with: {remedy}"
+    )
+
+
+def class_names(builder: Any, recipe: Recipe) -> tuple[str, ...]:
+    """The names of the classes of a prepared set; none where each pixel has a label.
+
+    Args:
+      builder: builder from `find`.
+      recipe: recipe of the set.
+    """
+    if recipe.label_maps is not None:
+        return ()
+    return tuple(builder.info.features[recipe.label_feature].names)
 
 
 def prepared_versions(recipe: Recipe, root: Path) -> list[Path]:
@@ -96,7 +145,7 @@ def prepared_versions(recipe: Recipe, root: Path) -> list[Path]:
     return [path for _, path in sorted(found)]
 
 
-def open_split(builder: Any, split: str, recipe: Recipe) -> TfdsSource:
+def open_split(builder: Any, split: str, recipe: Recipe) -> Source:
     """A TFDS data source of `image` and `label`; images stay encoded bytes.
 
     Args:
@@ -117,7 +166,7 @@ def open_split(builder: Any, split: str, recipe: Recipe) -> TfdsSource:
 class _Renamed:
     """A data source with two of its features as `image` and `label`."""
 
-    source: TfdsSource
+    source: Source
     image: str
     label: str
 
@@ -128,7 +177,7 @@ class _Renamed:
         return self._renamed(self.source[index])
 
     def __getitems__(self, indices: list[int]) -> Sequence[Mapping[str, Any]]:
-        return [self._renamed(record) for record in self.source.__getitems__(indices)]
+        return [self._renamed(record) for record in read_many(self.source, indices)]
 
     def _renamed(self, record: Mapping[str, Any]) -> Mapping[str, Any]:
         own = {"image": record[self.image], "label": record[self.label]}
@@ -154,7 +203,7 @@ def _named(data_dir: str | os.PathLike[str] | None) -> str:
 def _open(name: str, folder: Path, remedy: str) -> Any:
     for file in ("dataset_info.json", "features.json"):
         if not (folder / file).is_file():
-            raise _incomplete(name, folder / file, remedy)
+            raise incomplete(name, folder / file, remedy)
     try:
         builder: Any = tfds.builder_from_directory(folder)
         formats = builder.info.available_file_formats()
@@ -163,7 +212,7 @@ def _open(name: str, folder: Path, remedy: str) -> Any:
         raise ValueError(
             f"data set {name!r}: dataset_info.json and features.json in {folder} cannot"
             f" be read ({type(error).__name__}: {_first_line(error)})."
-            f" {_prepare_anew(folder, remedy)}"
+            f" {prepare_anew(folder, remedy)}"
         ) from None
     if _FORMAT not in formats:
         there = ", ".join(sorted(f.value for f in formats))
@@ -173,84 +222,6 @@ def _open(name: str, folder: Path, remedy: str) -> Any:
             f" run: {remedy}"
         )
     return tfds.builder_from_directory(folder, file_format=_FORMAT)
-
-
-def _check_files(name: str, builder: Any, split: str, remedy: str) -> None:
-    if split not in builder.info.splits:
-        raise ValueError(
-            f"data set {name!r} in {builder.data_dir} has no split {split!r}, only:"
-            f" {', '.join(sorted(builder.info.splits))}"
-        )
-    for path in map(Path, builder.info.splits[split].filepaths):
-        if not path.exists():
-            raise _incomplete(name, path, remedy)
-
-
-def _check_features(name: str, builder: Any, recipe: Recipe) -> None:
-    where = f"data set {name!r} in {builder.data_dir}"
-    features = builder.info.features
-    known: dict[str, Any] = {}
-    if isinstance(features, tfds.features.FeaturesDict):
-        known = dict(features)
-    image, label = recipe.image_feature, recipe.label_feature
-    maps = recipe.label_maps is not None
-    for feature, kind in (
-        (image, tfds.features.Image),
-        (label, tfds.features.Image if maps else tfds.features.ClassLabel),
-    ):
-        if not isinstance(known.get(feature), kind):
-            raise ValueError(
-                f"{where}: the feature {feature!r} must be a {kind.__name__}, got"
-                f" {known.get(feature)}"
-            )
-    if maps:
-        return  # what the maps hold is seen pixel by pixel
-    classes = known[label].num_classes
-    if classes != recipe.num_classes:
-        raise ValueError(f"{where} has {classes} classes, not {recipe.num_classes}")
-
-
-def _check_records(name: str, builder: Any, split: str, remedy: str) -> None:
-    """Refuses an empty split, and files that hold another number of records."""
-    info, folder = builder.info.splits[split], Path(builder.data_dir)
-    where = f"data set {name!r} in {folder}, split {split!r}"
-    if not info.num_examples:
-        raise ValueError(f"{where}: it is empty. {_prepare_anew(folder, remedy)}")
-    paths, first = list(map(Path, info.filepaths)), 0
-    with ThreadPoolExecutor(_THREADS) as pool:
-        counts = pool.map(_counted, paths)
-        for path, said, (found, reason) in zip(
-            paths, info.shard_lengths, counts, strict=True
-        ):
-            if said != found:
-                raise ValueError(
-                    f"{where}: dataset_info.json says that {path.name} holds {said}"
-                    f" records, from {name} {split}[{first}]: {reason}."
-                    f" {_prepare_anew(folder, remedy)}"
-                )
-            first += said
-
-
-def _counted(path: Path) -> tuple[int, str]:
-    """How many records a file holds, and that in words, or why it cannot be read."""
-    reader = ArrayRecordReader(str(path))
-    found = reader.num_records()
-    try:
-        reader.close()
-    except RuntimeError as error:  # now it says that it could not open the file
-        return found, f"RuntimeError: {error}"
-    return found, f"it holds {found}"
-
-
-def _incomplete(name: str, missing: Path, remedy: str) -> FileNotFoundError:
-    return FileNotFoundError(
-        f"data set {name!r} is prepared only in part: {missing} is missing."
-        f" {_prepare_anew(missing.parent, remedy)}"
-    )
-
-
-def _prepare_anew(folder: Path, remedy: str) -> str:
-    return f"Remove {folder} and run: {remedy}"
 
 
 def _first_line(error: Exception) -> str:

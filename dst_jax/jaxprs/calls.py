@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+from jax import lax
 from jax.extend import core
 
 from dst_jax.jaxprs.mutable_loops import HIJAX, is_mutable, without_mutable
@@ -38,6 +39,13 @@ CALLS = {
     "custom_jvp_call": "call_jaxpr",
     "custom_vjp_call": "call_jaxpr",
     "custom_vjp_call_jaxpr": "fun_jaxpr",
+}
+
+# What a sum over a named axis is, once `jax.vmap` has made an axis of the array of it.
+OVER_AXES: dict[str, Callable[..., Any]] = {
+    "pmax": lax.reduce_max,
+    "pmin": lax.reduce_min,
+    "psum": lax.reduce_sum,
 }
 
 _RULES: dict[core.Primitive, Callable[..., Any]] = {}
@@ -115,6 +123,8 @@ def called(eqn: core.JaxprEqn) -> Called | None:
         return _by_rule(eqn)
     if eqn.primitive.name == HIJAX:
         return _expanded(eqn)
+    if eqn.primitive.name in OVER_AXES:
+        return _over_axes(eqn)
     param = CALLS.get(eqn.primitive.name)
     return None if param is None else opened(eqn.params[param])
 
@@ -217,6 +227,21 @@ def _by_rule(eqn: core.JaxprEqn) -> Called:
             f"{[x.str_short() for x in wanted]}, got {[x.str_short() for x in found]}"
         )
     return opened(program)
+
+
+def _over_axes(eqn: core.JaxprEqn) -> Called | None:
+    """A reduction along axes of its operands; None if it is one over devices."""
+    axes = eqn.params["axes"]
+    if eqn.params["axis_index_groups"] is not None or not all(
+        isinstance(axis, int) for axis in axes
+    ):
+        return None
+    reduce = OVER_AXES[eqn.primitive.name]
+
+    def reduced(*operands: Any) -> list[Any]:
+        return [reduce(x, axes=axes) for x in operands]
+
+    return opened(jax.make_jaxpr(reduced)(*[atom.aval for atom in eqn.invars]))
 
 
 def _expanded(eqn: core.JaxprEqn) -> Called | None:

@@ -170,7 +170,7 @@ def arrays_apart(
 def _modules(
     arrays: Iterable[int], args: tuple[Any, ...], weights: tuple[int, ...]
 ) -> list[naming.Path | None]:
-    """The path of the module of every array; None if it is no weight.
+    """The path of the module of every array, or its own outside of any; None for data.
 
     Args:
       arrays: numbers of the leaves that are arrays.
@@ -183,6 +183,6 @@ def _modules(
     modules: list[naming.Path | None] = []
     for i, arg in enumerate(args):
         for path, _ in jax.tree_util.tree_leaves_with_path(arg):
-            module = tuple(trees.path_name(path).split("/")[:-1])
-            modules.append(module if i in weights else None)
+            names = tuple(filter(None, trees.path_name(path).split("/")))
+            modules.append((names[:-1] or names) if i in weights else None)
     return [modules[i] if i < len(modules) else None for i in arrays]

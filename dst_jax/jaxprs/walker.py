@@ -5,6 +5,7 @@ from typing import Any
 
 from jax.extend import core
 
+from dst_jax.jaxprs import binding
 from dst_jax.jaxprs.calls import Called, called, name_of
 from dst_jax.jaxprs.control_flow import SUMMED, Control
 from dst_jax.jaxprs.exact_integers import Count
@@ -124,11 +125,6 @@ def bind(eqn: core.JaxprEqn, args: list[Value]) -> list[Value]:
     """
     if is_rewritten(eqn):
         return _step(eqn, args, (), lambda *seen: (), SUMMED)[0]
-    bound = eqn.primitive.get_bind_params(eqn.params)
-    # jax 0.10 also returns functions that are bound ahead of the operands.
-    functions, params = bound if isinstance(bound, tuple) else ((), bound)
-    with eqn.ctx.manager:
-        out = eqn.primitive.bind(*functions, *(arg.array for arg in args), **params)
-    outs = out if eqn.primitive.multiple_results else [out]
+    outs = binding.bind(eqn, arrays_of(args))
     roles = equation_roles(eqn, [arg.role for arg in args])
     return [Value(array, role) for array, role in zip(outs, roles, strict=True)]

@@ -3,6 +3,7 @@
 from dst_jax.models.networks.cifar_googlenet import CifarGoogLeNet
 from dst_jax.models.networks.cifar_resnet import CifarResNet
 from dst_jax.models.networks.densenet import CifarDenseNet, DenseNet
+from dst_jax.models.networks.efficientnet_lite import EfficientNetLite
 from dst_jax.models.networks.googlenet import GoogLeNet
 from dst_jax.models.networks.lenet import LeNet5
 from dst_jax.models.networks.mlp import MLP
@@ -24,6 +25,7 @@ __all__ = [
     "CifarGoogLeNet",
     "CifarResNet",
     "DenseNet",
+    "EfficientNetLite",
     "GoogLeNet",
     "LeNet5",
     "MobileNetV1",

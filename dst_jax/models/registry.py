@@ -12,6 +12,7 @@ from dst_jax import checks
 from dst_jax.models.networks.cifar_googlenet import CifarGoogLeNet
 from dst_jax.models.networks.cifar_resnet import CifarResNet, Shortcut
 from dst_jax.models.networks.densenet import CifarDenseNet, DenseNet
+from dst_jax.models.networks.efficientnet_lite import EfficientNetLite
 from dst_jax.models.networks.googlenet import GoogLeNet
 from dst_jax.models.networks.layers import Rectifier, Stem
 from dst_jax.models.networks.lenet import LeNet5
@@ -35,6 +36,7 @@ __all__ = ["Publication", "create", "names", "options", "task"]
 _NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "densenet121": partial(DenseNet, (6, 12, 24, 16)),
     "densenet121_cifar": partial(CifarDenseNet, (6, 12, 24, 16)),
+    "efficientnet_lite0": partial(EfficientNetLite, (1, 2, 2, 3, 3, 4, 1)),
     "googlenet": GoogLeNet,
     "googlenet_cifar": CifarGoogLeNet,
     "lenet5": LeNet5,
@@ -81,6 +83,7 @@ _POSITIVE: tuple[_Allowed, ...] = (
 _RANGES: dict[str, tuple[_Allowed, ...]] = {
     "width": ((lambda x: 0 < x <= 16, "in (0, 16]"),),
     "dropout": ((lambda x: 0 <= x < 1, "in [0, 1)"),),
+    "drop_connect": ((lambda x: 0 <= x < 1, "in [0, 1)"),),
     "bn_eps": _POSITIVE,
     "relu_cap": _POSITIVE,
     "depth": (

@@ -80,6 +80,7 @@ def apply_mask(
             raise ValueError(f"mask must hold bool arrays or None, got {leaf!r}")
 
     def init(params: optax.Params) -> Any:
+        trees.check_arrays("params", params)
         fitting = state_sharding.placed(fit_mask(mask, params), params)
         stored = packing.pack(fitting) if packed else fitting
         return MaskState(stored, layout_of(params, fitting, kernels))

@@ -40,6 +40,7 @@ class Frame:
 
     def init(self, params: optax.Params) -> SparseState:
         """The state before the first step."""
+        trees.check_arrays("params", params)
         given = self._given(params)
         layout = self._layout(params, given)
         state = state_sharding.like_params(

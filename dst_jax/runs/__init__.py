@@ -25,7 +25,9 @@ hold-out: step, epoch, the task's metrics, activation_sparsity, weight_sparsity)
 config.json and stages/NAME.json hold the task's `name`, the `titles` of its metrics,
 the `best` one as [metric, "max" or "min"] and the `shares` among them, which are shown
 in percent (`task`). config.json holds the original network (`model`): its `name` as
-`module:attribute`, its `options` and the `shapes` of its variables by path. A stage
+`module:attribute`, its `options` and the `shapes` of its variables by path; `opaque`
+lists options whose values JSON does not have. `data` is `data.fingerprint`: classes,
+mean and deviation among it, with which a run is opened again. A stage
 may hand on a smaller one: stages/NAME.json holds the `shapes` at its end and the
 `plans` of removal, in order and in coordinates of the original (`network`), from which
 the smaller network is made again. There are none until something is removed. A run that

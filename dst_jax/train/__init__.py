@@ -9,7 +9,7 @@ from dst_jax.train.events import Events
 from dst_jax.train.finite import NonFiniteLoss, NonFiniteNetwork
 from dst_jax.train.interrupt import Interrupt, Interrupted
 from dst_jax.train.objective import Objective
-from dst_jax.train.optimizer import chain, learning_rate
+from dst_jax.train.optimizer import chain, learning_rate, sgd
 from dst_jax.train.pipeline import rehearse, train
 from dst_jax.train.saved_network import load_weights
 from dst_jax.train.sharding import make_mesh, replicated
@@ -51,6 +51,7 @@ __all__ = [
     "rehearse",
     "replicated",
     "run_stage",
+    "sgd",
     "stages",
     "tasks",
     "train",

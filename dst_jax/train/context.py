@@ -77,7 +77,7 @@ class Context:
     dataset: data.Dataset
     run: Run
     batch_size: int
-    eval_batch_size: int
+    eval_batch_size: int = 256
     task: Task = field(default_factory=classification)
     seed: int = 0
     dtype: jax.typing.DTypeLike = jnp.float32

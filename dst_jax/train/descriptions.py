@@ -7,6 +7,7 @@ from typing import Any
 
 from dst_jax.models.linen import Linen
 from dst_jax.models.smaller import Smaller
+from dst_jax.runs.object_names import name_of
 from dst_jax.train import integrity, tasks
 from dst_jax.train.saved_network import plan_of, plans_in
 from dst_jax.train.stage import Stage
@@ -14,7 +15,7 @@ from dst_jax.train.tasks import Task
 from dst_jax.trees import named_leaves
 from dst_jax.typing import Model, Network
 
-__all__ = ["model", "network", "plan", "widths"]
+__all__ = ["model", "network", "plain", "plan", "widths"]
 
 
 def plan(stages: Sequence[Stage], task: Task, start: Network) -> dict[str, Any]:
@@ -54,21 +55,26 @@ def model(of: Model) -> dict[str, Any]:
     Args:
       of: a function, or a Linen module as a model.
 
+    Returns:
+      `name` and `options`; and `opaque`, the options whose values JSON does not have,
+      if there are any.
+
     >>> from dst_jax import models
     >>> found = model(Linen(models.create("mlp", num_classes=3, hidden=(8,))))
     >>> found["name"], found["options"]["hidden"]
     ('dst_jax.models.networks.mlp:MLP', [8])
     """
-    options = {}
+    options: dict[str, Any] = {}
+    opaque: list[str] = []
     made: Any = of
     if isinstance(of, Linen):
         fields = [f.name for f in dataclasses.fields(of.module) if f.init]
         named = [name for name in fields if name not in ("parent", "name")]
-        options = {name: _plain(getattr(of.module, name)) for name in named}
+        options = {name: plain(getattr(of.module, name)) for name in named}
+        opaque = [name for name in named if not _is_plain(getattr(of.module, name))]
         made = type(of.module)
-    elif not hasattr(of, "__qualname__"):
-        made = type(of)
-    return {"name": f"{made.__module__}:{made.__qualname__}", "options": options}
+    found = {"name": name_of(made), "options": options}
+    return found | ({"opaque": opaque} if opaque else {})
 
 
 def network(handed_on: Network) -> dict[str, Any]:
@@ -122,10 +128,20 @@ def _shapes(of: Network) -> dict[str, list[int]]:
     return {path: list(leaf.shape) for path, leaf in leaves.items()}
 
 
-def _plain(value: Any) -> Any:
-    """A value as JSON has it; text for what it does not have."""
+def plain(value: Any) -> Any:
+    """A value as JSON has it; text for what it does not have.
+
+    >>> plain((1, "a", plain))
+    [1, 'a', 'plain']
+    """
     if isinstance(value, list | tuple):
-        return [_plain(x) for x in value]
-    if value is None or isinstance(value, bool | int | float | str):
+        return [plain(x) for x in value]
+    if _is_plain(value):
         return value
     return getattr(value, "__qualname__", None) or str(value)
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, bool | int | float | str)

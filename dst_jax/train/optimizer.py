@@ -1,6 +1,7 @@
 """Learning-rate schedules, and optimizers that hold a mask or choose it."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Literal, Protocol, get_args, runtime_checkable
 
 import optax
@@ -16,6 +17,7 @@ __all__ = [
     "Sparsify",
     "chain",
     "learning_rate",
+    "sgd",
 ]
 
 LearningRateDecay = Literal["cosine", "step", "constant"]
@@ -159,3 +161,47 @@ def chain(
     if accumulate == 1:
         return whole
     return optax.MultiSteps(whole, accumulate).gradient_transformation()
+
+
+def sgd(peak: float, *, momentum: float = 0.9, weight_decay: float = 1e-4) -> Optimizer:
+    """A stage's optimizer: SGD, its learning rate along half a cosine from `peak` to 0.
+
+    It holds the stage's mask. An optimizer of your own is a function like this one's
+    result, which returns any Optax transform.
+
+    Args:
+      peak: learning rate at the start, > 0 and finite.
+      momentum: momentum, in [0, 1).
+      weight_decay: factor of the decay, at least 0, on kernels only.
+
+    Raises:
+      ValueError: a value is out of range.
+
+    >>> tx = sgd(0.1)(steps=100, steps_per_epoch=10, mask=None, seed=0)
+    >>> _ = tx.init({"kernel": optax.tree.zeros_like(1.0)})
+    """
+    checks.positive("peak", peak)
+    checks.fraction("momentum", momentum)
+    checks.at_least("weight_decay", weight_decay, 0)
+    return partial(_sgd, peak, momentum=momentum, weight_decay=weight_decay)
+
+
+def _sgd(
+    peak: float,
+    *,
+    momentum: float,
+    weight_decay: float,
+    steps: int,
+    steps_per_epoch: int,
+    mask: Mask,
+    seed: int,
+    kernels: Mapping[str, Kernel] | None = None,
+) -> optax.GradientTransformation:
+    del steps_per_epoch, seed
+    return chain(
+        learning_rate(peak, steps=steps),
+        mask=mask,
+        momentum=momentum,
+        weight_decay=weight_decay,
+        kernels=kernels,
+    )

@@ -34,7 +34,7 @@ def train(
     context: Context,
     stages: Sequence[Stage],
     *,
-    config: dict[str, Any],
+    config: dict[str, Any] | None = None,
     init: Network | None = None,
 ) -> dict[str, Any]:
     """Trains and evaluates all stages that are not finished, then writes summary.json.
@@ -47,7 +47,7 @@ def train(
     Args:
       context: model, task, data, devices, run directory.
       stages: stages in order; the first is the baseline that drift is measured from.
-      config: options, written into the summary.
+      config: options, written into the summary; none by default.
       init: the network for the first stage; a fresh one if None.
 
     Returns:
@@ -79,7 +79,7 @@ def train(
     starts = [_named_start(stage, given=init is not None) for stage in stages[:1]]
     stages = [*starts, *stages[1:]]
     with locked(context.run):
-        return _train(context, stages, config=config, init=init)
+        return _train(context, stages, config=config or {}, init=init)
 
 
 def _train(

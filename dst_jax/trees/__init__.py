@@ -2,6 +2,7 @@
 
 from dst_jax.trees.exact_top_k import top_k, top_k_along, top_k_of_groups
 from dst_jax.trees.paths import (
+    check_arrays,
     count,
     instances,
     is_none,
@@ -15,6 +16,7 @@ from dst_jax.trees.paths import (
 )
 
 __all__ = [
+    "check_arrays",
     "count",
     "instances",
     "is_none",

@@ -1,5 +1,6 @@
 """Leaves of pytrees by path name: first-match rules, splitting, merging, counts."""
 
+import numbers
 import re
 from collections import Counter
 from collections.abc import Callable
@@ -10,6 +11,7 @@ import jax
 from dst_jax.typing import Mask, Rules
 
 __all__ = [
+    "check_arrays",
     "count",
     "instances",
     "is_none",
@@ -56,6 +58,30 @@ def named_leaves(tree: Any, *, none: bool = False) -> dict[str, Any]:
             "rename a key that holds a slash"
         )
     return named
+
+
+def check_arrays(argument: str, tree: Any) -> None:
+    """Refuses a tree with leaves that are neither arrays nor numbers.
+
+    Equinox keeps functions and strings among the leaves of a module.
+
+    Args:
+      argument: what the tree is called in the message.
+      tree: any pytree.
+
+    Raises:
+      TypeError: a leaf is something else.
+
+    >>> check_arrays("params", {"fc": {"activation": abs}})
+    Traceback (most recent call last):
+    TypeError: params must hold arrays alone, got <built-in ...> at fc/activation: ...
+    """
+    for name, leaf in named_leaves(tree).items():
+        if not hasattr(leaf, "dtype") and not isinstance(leaf, numbers.Number):
+            raise TypeError(
+                f"{argument} must hold arrays alone, got {leaf!r} at {name}: give the"
+                " arrays, as equinox.filter(model, equinox.is_inexact_array)"
+            )
 
 
 def map_named(fn: Callable[..., Any], tree: Any, *rest: Any) -> Any:

@@ -23,6 +23,7 @@ from experiments.options.texts import about
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from dst_jax.data import Dataset
     from dst_jax.runs import Run
     from dst_jax.train import Console, Context, Stage
 
@@ -124,12 +125,17 @@ class Config:
             # So long that no number of steps is beyond its end.
             stage.optimizer(steps=10**9, steps_per_epoch=10**6, mask=None, seed=0)
 
-    def context(self, run: "Run", console: "Console") -> "Context":
+    def context(
+        self, run: "Run", console: "Console", *, data: "Dataset | None" = None
+    ) -> "Context":
         """Data, model and devices; reads the data.
+
+        A run that has begun goes on with the mean and deviation that it has recorded.
 
         Args:
           run: the run directory.
           console: where lines go.
+          data: the data set, if it is open already.
 
         Raises:
           FileNotFoundError: the data set is not prepared.
@@ -142,10 +148,11 @@ class Config:
         """
         from dst_jax.train import Context
 
-        dataset = self.data.load()
+        if data is None:
+            data = self.data.load(recorded=(run.read_config() or {}).get("data"))
         return Context(
-            model=self.model.create(num_classes=dataset.num_classes),
-            dataset=dataset,
+            model=self.model.create(num_classes=data.num_classes),
+            dataset=data,
             task=self.task.create(self),
             run=run,
             dtype=self.model.dtype,

@@ -1,11 +1,13 @@
 """Options of the data."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from experiments.options.annotations import (
     AT_LEAST_1,
     FREE,
+    POSITIVE,
     SHARE,
     Range,
     at_most,
@@ -27,13 +29,16 @@ class DataOptions:
 
     name: str = "digits"
     """Data set: see `python -m dst_jax.data prepare --help`; `digits` and
-    `digits_canvas` need none. Or `folders`, of images and label maps in --data.dir; or
-    MODULE:ATTRIBUTE."""
+    `digits_canvas` need none. Your own: folder:PATH (a folder for each class),
+    arrays:FILE.npz, tfds:NAME[/CONFIG], `folders` of images and label maps in
+    --data.dir, or MODULE:ATTRIBUTE."""
     dir: Annotated[str | None, FREE] = None
     """Directory of prepared sets, or of `folders`; else $TFDS_DATA_DIR, else
-    ~/tensorflow_datasets."""
+    ~/tensorflow_datasets. A relative PATH or FILE starts from it."""
     image_size: Annotated[int | None, _SIDE, at_most(8192)] = None
     """Height and width of the images in pixels; the data set's own if not given."""
+    channels: Literal[1, 3] | None = None
+    """Channels of your own images: grey or RGB; as they are stored if not given."""
     batch_size: Annotated[int, AT_LEAST_1] = 128
     """Training images per step, over all devices of all hosts."""
     eval_batch_size: Annotated[int, AT_LEAST_1] = 256
@@ -45,13 +50,21 @@ class DataOptions:
     none if given without a value."""
     standardise: bool = True
     """Subtract the set's mean and divide by its deviation; otherwise black is 0."""
+    mean: tuple[float, ...] | None = None
+    """Mean of the pixels, from 0 to 1, by channel; the set's own if not given."""
+    std: Annotated[tuple[float, ...] | None, POSITIVE] = None
+    """Deviation of the pixels by channel, given with the mean."""
     threads: Annotated[int | None, AT_LEAST_1, at_most(1024), FREE] = None
     """Loader threads; one per core if not given."""
     workers: Annotated[int, Range("in [0, 1024]", lambda x: 0 <= x <= 1024), FREE] = 0
     """Loader processes, for hosts with many cores; 0 uses threads."""
 
-    def load(self) -> "Dataset":
+    def load(self, *, recorded: Mapping[str, Any] | None = None) -> "Dataset":
         """The data set, opened.
+
+        Args:
+          recorded: what a run has recorded of it. Its mean and deviation are taken, as
+            the network was trained with them, unless others are given.
 
         Raises:
           FileNotFoundError: it is not prepared; gives the command that does it.
@@ -61,7 +74,12 @@ class DataOptions:
         """
         from dst_jax import data
 
-        return data.load(self.name, **self._arguments())
+        options = self
+        known = recorded is not None and {"mean", "std"} <= recorded.keys()
+        if recorded and known and self.standardise and self.mean is None:
+            found = {name: tuple(recorded[name]) for name in ("mean", "std")}
+            options = replace(self, **found)
+        return data.load(self.name, **options._arguments())
 
     def summary(self) -> dict[str, Any]:
         """Classes, shape and statistics of the images; reads data only from outside.
@@ -77,6 +95,8 @@ class DataOptions:
             shape = found.image_shape
         else:
             found = found if self.standardise else found.without_statistics()
+            if self.mean is not None and self.std is not None:
+                found = replace(found, mean=self.mean, std=self.std)
             size = self.image_size or found.image_size
             shape = (size, size, found.channels)
         return {
@@ -112,13 +132,15 @@ class DataOptions:
         Traceback (most recent call last):
         ValueError: --data.name must be one of ('digits', 'mnist', ...
         """
-        from dst_jax.data import augments, datasets, recipes
+        from dst_jax.data import augments, loading, options, recipes
 
         del config
+        with about("--data.mean and --data.std"):
+            options.check_statistics(self.mean, self.std, standardise=self.standardise)
         found = recipes.find(self.name, argument="--data.name")
         if not isinstance(found, recipes.Recipe):
             with about("--data.name"):
-                datasets.outside_arguments(self.name, found, **self._arguments())
+                loading.outside_arguments(self.name, found, **self._arguments())
         elif self.augment is not None:
             augments.by_names(self.augment)
 
@@ -127,7 +149,10 @@ class DataOptions:
         return {
             "data_dir": self.dir,
             "image_size": self.image_size,
+            "channels": self.channels,
             "holdout": self.holdout,
             "augment": self.augment,
             "standardise": self.standardise,
+            "mean": self.mean,
+            "std": self.std,
         }

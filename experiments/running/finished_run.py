@@ -1,8 +1,10 @@
 """A finished run, opened again: its options and its stages' networks."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
-from dst_jax import train
+from dst_jax import data, train
 from dst_jax.runs import Run
 from dst_jax.train.stage_order import directory_of
 from dst_jax.typing import Network
@@ -11,15 +13,22 @@ from experiments.running.config_record import options_of
 __all__ = ["network_at_end", "network_of", "reopen", "stage_names"]
 
 
-def reopen(run_dir: str, *, data_dir: str | None = None) -> train.Context:
+def reopen(
+    run_dir: str, *, data_dir: str | None = None, data_name: str | None = None
+) -> train.Context:
     """Data, model and devices of a finished run, whether a command or Python ran it.
+
+    Mean and deviation are those that the run has recorded, with which its networks were
+    trained. Other data than the run's are said.
 
     Args:
       run_dir: directory of the run.
       data_dir: directory of prepared data sets, if not where the run had them.
+      data_name: name of the data set, if it is not found by the run's own.
 
     Raises:
-      ValueError: it is no run, or it is not finished.
+      ValueError: it is no run, or it is not finished; or the data have other classes or
+        images of another shape.
 
     >>> reopen("runs/none")
     Traceback (most recent call last):
@@ -31,7 +40,33 @@ def reopen(run_dir: str, *, data_dir: str | None = None) -> train.Context:
         raise ValueError(f"{run.path} is not finished: the same command resumes it")
     if data_dir is not None:
         config = replace(config, data=replace(config.data, dir=data_dir))
-    return config.context(run, train.Console())
+    if data_name is not None:
+        config = replace(config, data=replace(config.data, name=data_name))
+    recorded = (run.read_config() or {}).get("data") or {}
+    try:
+        found = config.data.load(recorded=recorded)
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"the data of {run.path} cannot be opened: {error}. --data-name and"
+            " --data-dir say where they are now"
+        ) from None
+    console = train.Console()
+    _compare(recorded, data.fingerprint(found), console)
+    return config.context(run, console, data=found)
+
+
+def _compare(
+    recorded: Mapping[str, Any], found: Mapping[str, Any], console: train.Console
+) -> None:
+    """Refuses data that do not fit a run's networks; says what else has changed."""
+    for name in ("num_classes", "image_shape", "class_names"):
+        if name in recorded and name in found and found[name] != recorded[name]:
+            raise ValueError(
+                f"the data set {found['name']!r} has {name} {found[name]}, the run was"
+                f" trained with {recorded[name]}"
+            )
+    for line in train.records.changes({"data": recorded}, {"data": found}):
+        console.say(line)
 
 
 def stage_names(run: Run) -> tuple[str, ...]:

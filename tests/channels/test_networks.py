@@ -1,12 +1,10 @@
-"""Groups and smaller functions of networks: the zoo, and three libraries."""
+"""Groups and smaller functions of networks: the zoo, and blocks of its kind."""
 
-import equinox as eqx
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
 
 from dst_jax import channels, cost, models, trees
 from tests.channels.conftest import members, subsets
@@ -14,6 +12,7 @@ from tests.channels.conftest import members, subsets
 KEY = jax.random.key(0)
 COUNTS = {  # of groups
     "densenet121": 120,
+    "efficientnet_lite0": 24,
     "googlenet": 57,
     "lenet5": 4,
     "mlp": 2,
@@ -165,62 +164,3 @@ def test_optimizer_states_shrink(block):
     small = channels.remove(state, groups, keep)
     again = optax.adam(0.1).init(channels.remove(variables, groups, keep)["params"])
     assert jax.tree.map(jnp.shape, small) == jax.tree.map(jnp.shape, again)
-
-
-class NNXNet(nnx.Module):
-    def __init__(self):
-        rngs = nnx.Rngs(0)
-        self.fc1 = nnx.Linear(4, 8, rngs=rngs)
-        self.norm = nnx.BatchNorm(8, use_running_average=True, rngs=rngs)
-        self.fc2 = nnx.Linear(8, 3, rngs=rngs)
-
-    def __call__(self, x):
-        return self.fc2(nnx.relu(self.norm(self.fc1(x))))
-
-
-class LinenNet(nn.Module):
-    @nn.compact
-    def __call__(self, x):
-        x = nn.Dense(8, name="fc1")(x)
-        x = nn.relu(nn.BatchNorm(use_running_average=True, name="norm")(x))
-        return nn.Dense(3, name="fc2")(x)
-
-
-class EquinoxNet(eqx.Module):
-    fc1: eqx.nn.Linear
-    fc2: eqx.nn.Linear
-
-    def __init__(self):
-        self.fc1 = eqx.nn.Linear(4, 8, key=KEY)
-        self.fc2 = eqx.nn.Linear(8, 3, key=KEY)
-
-    def __call__(self, x):
-        return self.fc2(jax.nn.relu(self.fc1(x)))
-
-
-def plain(w, x):
-    return jax.nn.relu(x @ w["fc1"] + w["b1"][None]) @ w["fc2"]
-
-
-def libraries():
-    x = jnp.ones((2, 4))
-    linen = LinenNet()
-    yield "linen", linen.apply, linen.init(KEY, x), x
-    graph, state = nnx.split(NNXNet())
-    yield "nnx", lambda s, x: nnx.merge(graph, s)(x), state, x
-    net = EquinoxNet()
-    yield "equinox", lambda net, x: jax.vmap(net)(x), net, x
-    w = {"fc1": jnp.ones((4, 8)), "b1": jnp.ones(8), "fc2": jnp.ones((8, 3))}
-    yield "plain", plain, w, x
-
-
-@pytest.mark.parametrize("library", list(libraries()), ids=lambda case: case[0])
-def test_one_network_has_the_same_groups_in_every_library(library):
-    _, fn, weights, x = library
-    groups = channels.groups(fn)(weights, x)
-    assert [(name, group.size) for name, group in groups.items()] == [("fc1", 8)]
-    keep = subsets(groups, 0)
-    small = channels.remove(weights, groups, keep)
-    found = channels.smaller(fn, groups, keep)(small, x)
-    expected = fn(channels.mask(weights, groups, keep), x)
-    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)

@@ -63,7 +63,7 @@ def _usual(shape: tuple[int, ...]) -> Kernel:
         return DENSE
     if shape[:2] == (2, 2):  # the U-Net's way up: one product for every place
         return Kernel(inputs=(2,), outputs=(0, 1, 3))
-    depthwise = shape[:3] == (3, 3, 1)
+    depthwise = shape[:3] in ((3, 3, 1), (5, 5, 1)) and shape[3] > 6  # LeNet5 reads 1
     return dataclasses.replace(CONV, groups=shape[3] if depthwise else 1)
 
 

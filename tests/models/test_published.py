@@ -19,12 +19,17 @@ from dst_jax.models.summary import layers
 #   Howard et al. 2017, table 4: MobileNet 4.2 M parameters, 569 M products;
 #   weiaicunzai/pytorch-cifar100, README: densenet121 7.0 M. Its googlenet, 6.2 M there,
 #     had one layer in front when that was written, which makes 6.26 M;
+#   tensorflow/tpu, README of EfficientNet-Lite: lite0 4.7 M, 407 M multiply-adds, which
+#     is 5.7 % more than its layers have; timm's card of tf_efficientnet_lite0: 4.7 M,
+#     0.4 GMACs, 6.7 M elements at the outputs of convolutions (6.74 M here, of which
+#     6.16 M are post-ReLU6); keras-hub: 4,652,008 parameters;
 #   timm, model card of deit_tiny (the same network with GELU): 5.7 M, 1.3 GMACs;
 #   LeNet-300-100 has 266,610 parameters in all of the pruning literature; CRISP reports
 #     31.04 M for its U-Net of 8 classes, 31,032,200 here, and has a gate per channel.
 PUBLISHED = {
     "densenet121": (7_978_856, 2_834_161_664, 121, 15_667_456),
     "densenet121_cifar": (7_048_548, 888_442_880, 117, 4_395_008),
+    "efficientnet_lite0": (4_652_008, 385_187_552, 33, 6_157_536),
     "googlenet": (6_624_904, 1_498_376_192, 57, 3_226_160),
     "googlenet_cifar": (6_402_564, 531_976_192, 66, 917_248),
     "lenet5": (44_426, 281_640, 4, 4_684),

@@ -1,11 +1,15 @@
 """Options that take a network away from its published form, and what they refuse."""
 
+from functools import partial
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from dst_jax import models
+from dst_jax.models.networks.efficientnet_lite import _InvertedResidual
 from dst_jax.models.summary import layers
 
 
@@ -90,6 +94,23 @@ def test_mobilenets_stems_have_their_strides():
     assert last_map("mobilenet_v1") == last_map("mobilenet_v2") == (1, 1)
     assert last_map("mobilenet_v1", stem="cifar") == (2, 2)
     assert last_map("mobilenet_v2", stem="cifar") == (4, 4)
+
+
+def test_drop_connect_leaves_out_a_block_of_an_example_or_enlarges_it():
+    rng, key = np.random.default_rng(0), jax.random.key(1)
+    x = jnp.asarray(rng.normal(size=(16, 2, 2, 4)), jnp.float32)
+    block = _InvertedResidual(4, 1, 3, 1, True)
+    shapes = jax.eval_shape(block.init, key, x)
+    variables = jax.tree.map(lambda leaf: rng.random(leaf.shape, np.float32), shapes)
+
+    def sums(drop):
+        run = jax.jit(partial(block.clone(drop=drop).apply, mutable=["batch_stats"]))
+        return np.asarray(run(variables, x, rngs={"dropout": key})[0] - x)
+
+    whole, found = sums(0.0), sums(0.5)
+    left_out = (found == 0).all((1, 2, 3))
+    assert 0 < left_out.sum() < 16
+    np.testing.assert_allclose(found[~left_out], 2 * whole[~left_out], 1e-4, 1e-5)
 
 
 def test_images_of_the_wrong_size_are_refused():

@@ -210,6 +210,7 @@ def _under_pytorchs_names(tree):
     ("name", "options"),
     [
         ("densenet121", {"width": 0.125}),
+        ("efficientnet_lite0", {"width": 0.125}),
         ("googlenet", {"width": 0.125}),
         ("googlenet_cifar", {"width": 0.125}),
         ("mobilenet_v2", {"width": 0.25}),
@@ -317,6 +318,41 @@ def test_another_number_of_classes_names_the_option(random_dict):
     with pytest.raises(ValueError, match="wrong shape") as error:
         torch_import.variables("resnet18", random_dict, num_classes=10)
     assert "num_classes" not in str(error.value)  # it is the width
+
+
+def test_a_new_head_takes_the_place_of_the_last_layer(tmp_path):
+    rng, leaves = np.random.default_rng(0), layout_of("lenet5").leaves.values()
+    theirs = {x.name: rng.random(x.torch_shape, np.float32) for x in leaves}
+    save_file(theirs, tmp_path / "w.safetensors")
+    headless = {name: theirs[name] for name in theirs if "fc3" not in name}
+    head = {"kernel": np.full((84, 3), 7.0), "bias": np.full(3, 7.0)}
+    given = {"num_classes": 3, "new_head": {"params": {"fc3": head}}}
+    whole = torch_import.variables("lenet5", theirs)
+    for found in (
+        torch_import.variables("lenet5", theirs, **given),
+        torch_import.variables("lenet5", headless, **given),
+        torch_import.load("lenet5", tmp_path / "w.safetensors", **given),
+    ):
+        assert found["params"].keys() == whole["params"].keys()
+        _same(found["params"], {**whole["params"], "fc3": head})
+    with pytest.raises(ValueError, match=r"hold params/fc3/bias of shape \(10,\), got"):
+        torch_import.variables("lenet5", theirs, new_head=given["new_head"])
+    del head["bias"]
+    with pytest.raises(ValueError, match=r"bias of shape \(3,\), got nothing"):
+        torch_import.variables("lenet5", theirs, **given)
+
+
+def test_masks_of_a_last_layer_that_is_replaced_are_left_out():
+    mask = {
+        f"fc{i}.weight_mask": np.ones(s) for i, s in ((2, (84, 120)), (3, (10, 84)))
+    }
+    weights = {name.replace("mask", "orig"): x for name, x in mask.items()}
+    given = {"num_classes": 3, "new_head": True}
+    found = torch_import.masks("lenet5", mask | weights, **given)
+    assert found["fc2"]["kernel"].shape == (120, 84)
+    assert found["fc3"]["kernel"] is None
+    with pytest.raises(ValueError, match=r"fc3.weight_mask is \(10, 84\), which is no"):
+        torch_import.masks("lenet5", mask | weights, num_classes=3)
 
 
 def test_what_can_be_allowed(random_dict):

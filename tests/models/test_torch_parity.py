@@ -30,6 +30,11 @@ CASES = {
         {},
         32,
     ),
+    "efficientnet_lite0": (
+        {"width": 0.5, "blocks": (1, 2, 1, 1, 1, 1, 1), "drop_connect": 0.0},
+        {},
+        64,
+    ),
     "googlenet": (
         {"width": 0.25, "aux_logits": True, "transform_input": True},
         {},
@@ -87,11 +92,12 @@ def randomise(reference, x):
             noise = torch.rand(parameter.shape, generator=generator)
             parameter.data = noise + 0.5 if name.endswith("weight") else noise - 0.5
     norms = [m for m in reference.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    published = [norm.momentum for norm in norms]
     for norm in norms:
         norm.momentum = 1.0
     reference.train()(torch.randn(x.shape, generator=generator))
-    for norm in norms:
-        norm.momentum = 0.1
+    for norm, momentum in zip(norms, published, strict=True):
+        norm.momentum = momentum
 
 
 def pair(case):

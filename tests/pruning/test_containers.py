@@ -157,7 +157,6 @@ class Model(nnx.Module):
 
 
 METHODS = {
-    "ste": {"sparsity": 0.5},
     "sr_ste": {"structure": structures.n_m(2, 4)},
     "auto_sparse": {"end": 9, "initial": -1.0},
     "constrained_l0": {"sparsity": 0.5, "end": 9},
@@ -233,6 +232,19 @@ def test_equinox_modules_train_with_every_kind_of_method(name):
     seen = pruning.sparse_params(params, state)
     assert (jnp.where(mask, 0, seen.layers[0].weight) == 0).all()
     assert (seen.layers[1].weight == params.layers[1].weight).all()
+
+
+def test_what_is_no_array_is_refused_by_name():
+    model = eqx.nn.MLP(4, 5, 8, 1, key=jax.random.key(0))
+    mask = masks.magnitude(model, 0.5)
+    for tx in (
+        pruning.create("ste", optax.sgd(0.1), sparsity=0.5),
+        pruning.apply_mask(mask),
+    ):
+        with pytest.raises(
+            TypeError, match=r"params must hold arrays alone, got .* at acti"
+        ):
+            tx.init(model)
 
 
 def test_a_checkpoint_of_one_container_is_read_in_another():

@@ -17,8 +17,8 @@ from dst_jax.channels.folding.partial_values import (
     unknown,
 )
 from dst_jax.channels.folding.sums import summed
-from dst_jax.channels.replay.operations import bind
 from dst_jax.channels.rules.elementwise import ANY, ELEMENTWISE
+from dst_jax.jaxprs.binding import bind
 from dst_jax.jaxprs.weight_labels import shape_of
 
 __all__ = ["constants"]

@@ -16,6 +16,7 @@ from dst_jax.channels.relations import SplitSide
 from dst_jax.channels.replay import operations, smaller_calls
 from dst_jax.channels.replay.emptied import is_zero, zeros
 from dst_jax.channels.replay.held_positions import Held, Small, held_of, relaid
+from dst_jax.jaxprs.binding import bind, typed
 from dst_jax.jaxprs.calls import Called
 from dst_jax.jaxprs.dataflow import NameStacks, followed, results_of
 
@@ -102,7 +103,7 @@ class Replay:
         def read(atom: Any) -> Small:
             if isinstance(atom, core.Literal):
                 units = self.labelling.literal(atom.aval, atom.val)
-                return Small(operations.typed(atom), units)
+                return Small(typed(atom), units)
             return known[atom]
 
         for eqn in program.jaxpr.eqns:
@@ -117,7 +118,7 @@ class Replay:
     ) -> list[Small]:
         units = results_of(eqn, [x.units for x in operands], self.labelling, scope)
         if all(mask.all() for x in operands for mask in self.held(x.units)):
-            arrays = operations.bind(eqn, [x.array for x in operands])
+            arrays = bind(eqn, [x.array for x in operands])
             pairs = zip(arrays, units, strict=True)
             return [Small(operations.cut(a, self.held(u)), u) for a, u in pairs]
         name = eqn.primitive.name

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 from jaxtyping import Array
@@ -12,37 +11,12 @@ from dst_jax.channels.axis_units import Bools
 from dst_jax.channels.replay.held_positions import Held, full, relaid, taken
 from dst_jax.channels.rules.elementwise import ELEMENTWISE
 from dst_jax.jaxprs.axis_moves import matched
+from dst_jax.jaxprs.binding import bind
 
-__all__ = ["bind", "cut", "replayed", "typed"]
+__all__ = ["cut", "replayed"]
 
 Arrays = Sequence[Array]
 AllHeld = Sequence[Held]
-
-
-def bind(eqn: core.JaxprEqn, arrays: Arrays, **changed: Any) -> list[Array]:
-    """The results of an equation, with some of its parameters changed.
-
-    >>> import jax
-    >>> program = jax.make_jaxpr(lambda x: x.reshape(2, 2))(jnp.ones(4))
-    >>> bind(program.eqns[0], [jnp.ones(2)], new_sizes=(1, 2))[0].shape
-    (1, 2)
-    """
-    bound = eqn.primitive.get_bind_params(dict(eqn.params) | changed)
-    functions, params = bound if isinstance(bound, tuple) else ((), bound)
-    with eqn.ctx.manager:
-        out = eqn.primitive.bind(*functions, *arrays, **params)
-    return list(out) if eqn.primitive.multiple_results else [out]
-
-
-def typed(literal: Any) -> Array:
-    """The array of a literal.
-
-    >>> import jax
-    >>> program = jax.make_jaxpr(lambda x: x + 1)(jnp.ones(4))
-    >>> typed(program.eqns[0].invars[1]).dtype.name
-    'float32'
-    """
-    return jnp.asarray(literal.val, literal.aval.dtype)
 
 
 def replayed(
@@ -290,7 +264,8 @@ RULES: dict[str, Callable[[core.JaxprEqn, Arrays, AllHeld, AllHeld], list[Array]
     "split": _split,
     "stack": _stack,
 }
-SAME = ("argmax", "argmin", "optimization_barrier", "sort", "squeeze")
+SAME = ("argmax", "argmin", "optimization_barrier", "pmax", "pmin", "psum", "sort")
+SAME += ("squeeze",)
 SAME += ("cumlogsumexp", "cummax", "cummin", "cumprod", "cumsum", "transpose")
 SAME += ("reduce_and", "reduce_max", "reduce_min", "reduce_or", "reduce_prod")
 SAME += ("reduce_sum", "reduce_xor", "reduce_window_max", "reduce_window_min")

@@ -11,7 +11,7 @@ from jaxtyping import Array
 
 from dst_jax.channels.axis_units import AxisUnits
 from dst_jax.channels.replay.held_positions import Small
-from dst_jax.channels.replay.operations import bind
+from dst_jax.jaxprs.binding import bind
 from dst_jax.jaxprs.calls import CALLS as CALLED
 from dst_jax.jaxprs.calls import Called, called, opened, scan_parts, while_parts
 from dst_jax.jaxprs.dataflow import NameStacks

@@ -35,7 +35,7 @@ ODD |= {"convert_element_type", "erf", "erf_inv", "expm1", "floor", "imag", "log
 ODD |= {"neg", "name", "real", "reduce_precision", "round", "sharding_constraint"}
 ODD |= {"sign", "sin", "sinh", "sqrt", "square", "stop_gradient", "tan", "tanh"}
 ODD |= {"pvary", "device_put", "population_count", "bessel_i1e"}
-ODD |= {"bitcast_convert_type"}
+ODD |= {"bitcast_convert_type", "dst_jax_tap"}
 OTHERS = {"acos", "acosh", "bessel_i0e", "clz", "cos", "cosh", "digamma", "erfc", "exp"}
 OTHERS |= {"exp2", "is_finite", "lgamma", "log", "logistic", "not", "rsqrt"}
 # Of two or three operands.

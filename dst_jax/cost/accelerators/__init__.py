@@ -6,14 +6,20 @@ cost.estimate(profiles, accelerator)    a network, with memory and energy
 """
 
 from dst_jax.cost.accelerators.base import Accelerator
-from dst_jax.cost.accelerators.registry import Source, create, labels, names, sources
+from dst_jax.cost.accelerators.registry import (
+    NumberSource,
+    create,
+    labels,
+    names,
+    sources,
+)
 from dst_jax.cost.accelerators.work import Bits, Measured, Work
 
 __all__ = [
     "Accelerator",
     "Bits",
     "Measured",
-    "Source",
+    "NumberSource",
     "Work",
     "create",
     "labels",

@@ -23,7 +23,7 @@ from dst_jax.cost.accelerators.tensor_core import TensorCore24
 from dst_jax.cost.estimates import energy as energies
 from dst_jax.typing import is_traced
 
-__all__ = ["Source", "create", "labels", "names", "sources"]
+__all__ = ["NumberSource", "create", "labels", "names", "sources"]
 
 _PRESETS: dict[str, type[Accelerator]] = {
     "dense": Dense,
@@ -39,7 +39,7 @@ _PRESETS: dict[str, type[Accelerator]] = {
 }
 
 
-class Source(NamedTuple):
+class NumberSource(NamedTuple):
     """The source of the default of one number.
 
     Attributes:
@@ -125,7 +125,7 @@ def labels(names: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def sources(name: str) -> dict[str, Source]:
+def sources(name: str) -> dict[str, NumberSource]:
     """Every number of an accelerator with its source.
 
     Args:
@@ -145,7 +145,7 @@ def sources(name: str) -> dict[str, Source]:
             source, status = f"given by {name}", "assumed"
         if field.name in design.sources:
             source, status = design.sources[field.name], "read"
-        rows[field.name] = Source(value, source, status)
+        rows[field.name] = NumberSource(value, source, status)
     return rows
 
 

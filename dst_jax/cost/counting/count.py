@@ -81,9 +81,9 @@ def count(
       `layer1/0/conv1`, without the outermost module if all share it. They are those of
       Flax Linen, Haiku and `jax.named_scope`; where the program holds none, as in NNX,
       that of the leaves an operation multiplies: `blocks/0/fc` of
-      `blocks/0/fc/kernel`. Operations that share a path have the primitive's name
-      appended: `attn/dot_general_1`. With `per_example` every `Count` has the shape
-      (batch,).
+      `blocks/0/fc/kernel`, `fc` of a leaf `fc` outside of any module.
+      Operations that share a path have the primitive's name appended:
+      `attn/dot_general_1`. With `per_example` every `Count` has the shape (batch,).
 
     Raises:
       TypeError: `weights` is neither an integer nor a tuple of them.

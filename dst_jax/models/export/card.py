@@ -17,6 +17,7 @@ def model_card(
     params_sha256: str,
     files: Sequence[Mapping[str, Any]] = (),
     channels: Mapping[str, Any] | None = None,
+    class_names: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The card of one stage of a run, as JSON values.
 
@@ -29,14 +30,15 @@ def model_card(
       params_sha256: digest of the parameters, as in summary.json.
       files: exported files, each with `name`, `bytes`, `sha256`.
       channels: what is kept of the channels, from `kept_channels`.
+      class_names: name of each output, if they are known.
 
     Returns:
-      `model`, `input`, `data`, the metrics on the test set under the word that the task
-      has for what it measures (`accuracy`; `metrics` if it has none), `sparsity`
-      (shares of zeros in [0, 1]: of the prunable weights, of the activation maps in
-      both averages, and per layer), `multiplications` (exact sums over the test set,
-      total and per layer) and `drop`, `channels` (empty if none has been removed),
-      `params_sha256`, `files`, `training`.
+      `model`, `input`, `data`, `class_names` where they are known, the metrics on the
+      test set under the word that the task has for what it measures (`accuracy`;
+      `metrics` if it has none), `sparsity` (shares of zeros in [0, 1]: of the prunable
+      weights, of the activation maps in both averages, and per layer),
+      `multiplications` (exact sums over the test set, total and per layer) and `drop`,
+      `channels` (empty if none has been removed), `params_sha256`, `files`, `training`.
 
     Raises:
       ValueError: a record lacks an entry.
@@ -51,6 +53,7 @@ def model_card(
             "model": {**_given(config["model"]), "num_classes": num_classes},
             "input": dict(input),
             "data": config["data"]["name"],
+            **({"class_names": list(class_names)} if class_names else {}),
             "stage": stage["name"],
             **_metrics(stage),
             "sparsity": {

@@ -13,7 +13,7 @@ from jax.extend import core
 from jax.typing import DTypeLike
 from jaxtyping import Array
 
-from dst_jax.channels.replay.operations import bind, typed
+from dst_jax.jaxprs.binding import bind, typed
 from dst_jax.jaxprs.calls import Called, called, opened
 from dst_jax.models.export.program import batch_of, evaluation
 from dst_jax.typing import Network

@@ -28,6 +28,7 @@ __all__ = [
     "flatten",
     "he_normal_fan_in",
     "he_normal_fan_out",
+    "he_normal_of_channel",
     "relu",
     "repeated",
     "scaled",
@@ -62,6 +63,17 @@ def torch_uniform(fan_in: int) -> nn.initializers.Initializer:
     return init
 
 
+def he_normal_of_channel(
+    key: jax.Array, shape: Sequence[int], dtype=jnp.float32
+) -> jax.Array:
+    """He's normal distribution with the fan-out of one channel: its taps.
+
+    >>> he_normal_of_channel(jax.random.key(0), (3, 3, 1, 8)).shape
+    (3, 3, 1, 8)
+    """
+    return jax.random.normal(key, shape, dtype) * (2 / (shape[0] * shape[1])) ** 0.5
+
+
 def scaled(channels: int, width: float) -> int:
     """Channels times a width factor, at least 1.
 
@@ -87,13 +99,13 @@ def conv(
     *,
     name: str,
     stride: int = 1,
-    padding: int = 0,
+    padding: int | tuple[int, int] = 0,
     groups: int = 1,
     bias: nn.initializers.Initializer | None = None,
     kernel_init: nn.initializers.Initializer = he_normal_fan_out,
     dtype: DTypeLike | None = None,
 ) -> nn.Conv:
-    """A square convolution, padded by `padding` on every side.
+    """A square convolution, padded alike along both axes.
 
     'SAME' would pad a stride-2 convolution by (0, 1) where torchvision pads (1, 1). A
     1x1 convolution is a `pointwise_conv`.
@@ -103,7 +115,7 @@ def conv(
       size: height and width of the kernel.
       name: name of the module.
       stride: stride in both directions.
-      padding: number of zeros on every side.
+      padding: number of zeros on every side, or numbers before and after.
       groups: number of groups of channels that do not mix.
       bias: initialiser of the bias; None for no bias.
       kernel_init: initialiser of the kernel.
@@ -117,7 +129,7 @@ def conv(
         features,
         (size, size),
         strides=stride,
-        padding=[(padding, padding)] * 2,
+        padding=[(padding, padding) if isinstance(padding, int) else padding] * 2,
         feature_group_count=groups,
         use_bias=bias is not None,
         dtype=dtype,

@@ -3,8 +3,6 @@
 from functools import partial
 
 import flax.linen as nn
-import jax
-import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
@@ -15,6 +13,7 @@ from dst_jax.models.networks.layers import (
     classifier,
     conv,
     divisible,
+    he_normal_of_channel,
     repeated,
     tapped_relu,
 )
@@ -42,6 +41,8 @@ class MobileNetV1(nn.Module):
       dtype: compute dtype; parameters and statistics stay float32.
       rectifier: rectifier of the whole network, "relu" or "dyrelu".
 
+    >>> import jax
+    >>> import jax.numpy as jnp
     >>> image = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
     >>> variables = jax.eval_shape(MobileNetV1().init, jax.random.key(0), image)
     >>> sum(x.size for x in jax.tree.leaves(variables["params"]))
@@ -110,18 +111,10 @@ class _Separable(nn.Module):
             stride=self.stride,
             padding=1,
             groups=x.shape[-1],
-            kernel_init=_he_normal_of_channel,
+            kernel_init=he_normal_of_channel,
             name="conv_dw",
             dtype=self.dtype,
         )
         x = tapped_relu(norm(name="bn1")(depthwise(x)), name="relu1", cap=self.cap)
         pointwise = conv(self.features, 1, name="conv_pw", dtype=self.dtype)
         return tapped_relu(norm(name="bn2")(pointwise(x)), name="relu2", cap=self.cap)
-
-
-def _he_normal_of_channel(
-    key: jax.Array, shape: tuple[int, ...], dtype=jnp.float32
-) -> jax.Array:
-    """He's normal distribution with the fan-out of one channel: its taps."""
-    taps = shape[0] * shape[1]
-    return jax.random.normal(key, shape, dtype) * (2 / taps) ** 0.5

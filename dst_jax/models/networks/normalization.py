@@ -64,16 +64,21 @@ class BatchNorm(nn.BatchNorm):
 
 
 def batch_norm(
-    *, name: str, train: bool, eps: float = 1e-5, dtype: DTypeLike | None = None
+    *,
+    name: str,
+    train: bool,
+    eps: float = 1e-5,
+    momentum: float = 0.9,
+    dtype: DTypeLike | None = None,
 ) -> BatchNorm:
-    """Batch normalisation with PyTorch's momentum (0.1 there is 0.9 here).
+    """Batch normalisation, with PyTorch's momentum by default (0.1 there is 0.9 here).
 
     >>> batch_norm(name="bn1", train=True).momentum
     0.9
     """
     return BatchNorm(
         use_running_average=not train,
-        momentum=0.9,
+        momentum=momentum,
         epsilon=eps,
         dtype=dtype,
         name=name,

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from dst_jax.models.torch import compressed as torch_safetensors
+from dst_jax.models.torch import legacy as torch_legacy
 
 __all__ = ["arrays_of", "read"]
 
@@ -27,9 +28,10 @@ _log = logging.getLogger(__name__)
 def read(path: str | os.PathLike[str]) -> Mapping[Any, Any]:
     """The contents of a checkpoint: tensors by name, or a mapping that holds them.
 
-    `.safetensors` is read without PyTorch. `.pth`, `.pt` and `.bin` are read with
-    `torch.load(weights_only=True)` only, which builds tensors and plain containers and
-    calls no function that the file names.
+    `.safetensors` is read without PyTorch, and so are `.pth`, `.pt` and `.bin` in the
+    format that PyTorch wrote before 1.6. Newer ones are read with
+    `torch.load(weights_only=True)` only. Both build tensors and plain containers and
+    call no function that the file names.
 
     Args:
       path: path of the file.
@@ -53,7 +55,8 @@ def read(path: str | os.PathLike[str]) -> Mapping[Any, Any]:
         raise FileNotFoundError(f"{path} does not exist")
     if path.suffix not in _PICKLES:
         return torch_safetensors.read(path)
-    found = _read_pickle(path)
+    legacy = torch_legacy.is_legacy(path)
+    found = _read_legacy(path) if legacy else _read_pickle(path)
     if not isinstance(found, Mapping):
         raise ValueError(f"{path} holds a {type(found).__name__}, not a state dict")
     return found
@@ -115,12 +118,23 @@ def _read_pickle(path: Path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
     # For a damaged file, torch.load may raise any error.
     except Exception as error:
-        reason = str(error).strip().split("\n")[0]
-        raise ValueError(
-            f"{path} is not a plain file of tensors ({type(error).__name__}: {reason})."
-            " Nothing in it was executed. Only tensors and containers of them are"
-            " read: if you trust its origin, save its state dict alone anew"
-        ) from None
+        raise _refusal(path, error) from None
+
+
+def _read_legacy(path: Path) -> Any:
+    try:
+        return torch_legacy.read(path)
+    except (ValueError, OverflowError, MemoryError) as error:
+        raise _refusal(path, error) from None
+
+
+def _refusal(path: Path, error: Exception) -> ValueError:
+    reason = str(error).strip().split("\n")[0]
+    return ValueError(
+        f"{path} is not a plain file of tensors ({type(error).__name__}: {reason})."
+        " Nothing in it was executed. Only tensors and containers of them are read: if"
+        " you trust its origin, save its state dict alone anew"
+    )
 
 
 def _unwrap(source: Mapping[Any, Any]) -> Mapping[Any, Any]:

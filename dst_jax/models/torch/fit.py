@@ -58,7 +58,7 @@ def class_hint(layout: Layout, tensors: Mapping[str, np.ndarray]) -> list[str]:
 
     >>> layout = layout_of("mlp", hidden=())
     >>> class_hint(layout, {"fc1.bias": np.ones(100)})
-    ['num_classes=100 fits, asked was for 10']
+    ['num_classes=100 fits, asked was for 10 (or give new_head)']
     """
     leaves = layout.leaves
     shapes = {name: tensors[name].shape for name in leaves.keys() & tensors.keys()}
@@ -70,7 +70,8 @@ def class_hint(layout: Layout, tensors: Mapping[str, np.ndarray]) -> list[str]:
     wider = layout_of(layout.model_name, **more).leaves
     fitting = {_classes(shapes[name], leaves[name], wider[name]) for name in wrong}
     if len(fitting) == 1 and None not in fitting:
-        return [f"num_classes={fitting.pop()} fits, asked was for {asked}"]
+        fits = f"num_classes={fitting.pop()} fits, asked was for {asked}"
+        return [f"{fits} (or give new_head)"]
     return []
 
 

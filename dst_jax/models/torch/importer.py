@@ -3,6 +3,7 @@
     load("resnet18", "resnet18.safetensors")              # needs no PyTorch
     load("resnet18", "cifar.pth", num_classes=10, stem="cifar")
     variables("resnet50", torchvision.models.resnet50(weights="DEFAULT"))
+    load("resnet18", "resnet18.safetensors", num_classes=10, new_head=fresh)
     masks("resnet18", "pruned.pth", num_classes=10)       # of torch.nn.utils.prune
 
 Networks and layers are the same on both sides: padding, epsilon, momentum, the order in
@@ -17,13 +18,22 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 
 from dst_jax.models.torch import files as torch_files
 from dst_jax.models.torch import fit as torch_fit
-from dst_jax.models.torch.layout import Layout, Leaf, from_torch, layout_of
+from dst_jax.models.torch.layout import (
+    Layout,
+    Leaf,
+    from_torch,
+    last_layer,
+    layout_of,
+    to_torch,
+)
 from dst_jax.models.torch.names import is_counter, translate
 from dst_jax.models.torch.pruned import merged
-from dst_jax.typing import Mask
+from dst_jax.trees import named_leaves
+from dst_jax.typing import Mask, Variables
 
 __all__ = ["load", "masks", "variables"]
 
@@ -34,6 +44,7 @@ def variables(
     *,
     ignore: Sequence[str] = (),
     allow_non_finite: bool = False,
+    new_head: Variables | None = None,
     **network: Any,
 ) -> dict[str, Any]:
     """The variables of a network with the weights of a PyTorch state dict.
@@ -53,6 +64,9 @@ def variables(
       ignore: regexes of names in the state dict to leave out (`re.search`), such as
         `^aux` for the auxiliary heads of GoogLeNet.
       allow_non_finite: Whether NaN and infinities are accepted.
+      new_head: variables of the network, such as `model.init` returns, for another
+        number of classes: the arrays whose shapes depend on it are taken from here, and
+        those of the state dict are left out. No others need be there.
       **network: options `num_classes` and `input_shape`, (height, width, channels), by
         default those of the network's publication (`registry.task`), and options of
         `models.create`, such as `stem` and `width`.
@@ -78,7 +92,7 @@ def variables(
     (84, 10)
     """
     layout = layout_of(model_name, **network)
-    return _convert(layout, state_dict, ignore, allow_non_finite)
+    return _convert(layout, state_dict, ignore, allow_non_finite, new_head)
 
 
 def load(
@@ -87,6 +101,7 @@ def load(
     *,
     ignore: Sequence[str] = (),
     allow_non_finite: bool = False,
+    new_head: Variables | None = None,
     **network: Any,
 ) -> dict[str, Any]:
     """The variables of a network with the weights of a file.
@@ -98,6 +113,7 @@ def load(
         (`dst_jax[torch]`).
       ignore: regexes of names in the file to leave out.
       allow_non_finite: Whether NaN and infinities are accepted.
+      new_head: variables for another number of classes, as in `variables`.
       **network: options of the network, as in `variables`.
 
     Returns:
@@ -116,7 +132,7 @@ def load(
     layout = layout_of(model_name, **network)  # refuses a wrong option first
     found = torch_files.read(path)
     try:
-        return _convert(layout, found, ignore, allow_non_finite)
+        return _convert(layout, found, ignore, allow_non_finite, new_head)
     except ValueError as error:
         raise ValueError(f"{os.fspath(path)}: {error}") from None
 
@@ -126,6 +142,7 @@ def masks(
     source: Any,
     *,
     ignore: Sequence[str] = (),
+    new_head: bool = False,
     **network: Any,
 ) -> Mask:
     """The masks of `torch.nn.utils.prune` in a state dict, for `pruning.apply_mask`.
@@ -135,6 +152,8 @@ def masks(
       source: path of a file, as in `load`; or a state dict or module, as in
         `variables`.
       ignore: regexes of names in the state dict to leave out.
+      new_head: Whether masks of the arrays whose shapes depend on the number of classes
+        are left out.
       **network: options of the network, as in `variables`.
 
     Returns:
@@ -157,6 +176,8 @@ def masks(
     found = merged(torch_files.arrays_of(source)[0])
     names = translate(_chosen(found.tensors, ignore), layout.model_name)
     pruned = {names[name]: mask for name, mask in found.masks.items() if name in names}
+    for name in last_layer(layout) if new_head else ():
+        pruned.pop(name, None)
     faults = found.faults + [
         f"{name}_mask is {mask.shape}, which is no parameter of the network"
         for name, mask in pruned.items()
@@ -177,19 +198,27 @@ def masks(
 
 
 def _convert(
-    layout: Layout, source: Any, ignore: Sequence[str], allow_non_finite: bool
+    layout: Layout,
+    source: Any,
+    ignore: Sequence[str],
+    allow_non_finite: bool,
+    new_head: Variables | None,
 ) -> dict[str, Any]:
     """The variables of the network, or one error with all faults."""
     arrays, others = torch_files.arrays_of(source)
     found = merged(arrays)
     names = translate(_chosen(found.tensors, ignore), layout.model_name)
     tensors = {names[name]: found.tensors[name] for name in names}
+    origin = {here: there for there, here in names.items()}
+    if new_head is not None:
+        head = _head(layout, new_head)
+        tensors, origin = tensors | head, origin | {name: name for name in head}
     faults = [f"not tensors: {', '.join(others)}"] if others else []
     faults += found.faults
     faults += torch_fit.tensor_faults(
         layout.leaves,
         tensors,
-        {here: there for there, here in names.items()},
+        origin,
         allow_non_finite=allow_non_finite,
     )
     faults += torch_fit.class_hint(layout, tensors)
@@ -201,6 +230,21 @@ def _convert(
         (leaf, jnp.asarray(from_torch(torch_fit.as_float32(tensors[leaf.name]), leaf)))
         for leaf in layout.leaves.values()
     )
+
+
+def _head(layout: Layout, variables: Variables) -> dict[str, np.ndarray]:
+    """The arrays of the last layer in these variables, as PyTorch holds them."""
+    given, head = named_leaves(variables), {}
+    for name in sorted(last_layer(layout)):
+        leaf = layout.leaves[name]
+        array = given.get(leaf.path)
+        if array is None or array.shape != leaf.shape:
+            found = "nothing" if array is None else f"an array of shape {array.shape}"
+            raise ValueError(
+                f"new_head must hold {leaf.path} of shape {leaf.shape}, got {found}"
+            )
+        head[name] = to_torch(array, leaf)
+    return head
 
 
 def _chosen(names: Iterable[str], ignore: Sequence[str]) -> list[str]:

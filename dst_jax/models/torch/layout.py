@@ -14,7 +14,15 @@ from dst_jax.models.networks.unet import UpConv
 from dst_jax.models.registry import create, task
 from dst_jax.trees import named_leaves
 
-__all__ = ["Layout", "Leaf", "Norm", "from_torch", "layout_of", "to_torch"]
+__all__ = [
+    "Layout",
+    "Leaf",
+    "Norm",
+    "from_torch",
+    "last_layer",
+    "layout_of",
+    "to_torch",
+]
 
 _NAMES = {
     "kernel": "weight",
@@ -123,6 +131,18 @@ def layout_of(
         if isinstance(layer, nn.BatchNorm)
     }
     return Layout(model_name, {**sizes, **model_options}, leaves, norms)
+
+
+def last_layer(layout: Layout) -> frozenset[str]:
+    """The PyTorch names of the arrays whose shapes depend on the number of classes.
+
+    >>> sorted(last_layer(layout_of("lenet5")))
+    ['fc3.bias', 'fc3.weight']
+    """
+    more = {**layout.options, "num_classes": layout.options["num_classes"] + 1}
+    wider = layout_of(layout.model_name, **more).leaves
+    pairs = layout.leaves.items()
+    return frozenset(name for name, leaf in pairs if leaf.shape != wider[name].shape)
 
 
 def to_torch(array: ArrayLike, leaf: Leaf) -> np.ndarray:

@@ -2,7 +2,8 @@
 
 Known are torchvision's own names, timm's (whose ResNets have torchvision's names),
 Hugging Face's `ResNetForImageClassification` and `ResNetModel`, the ResNets of
-weiaicunzai/pytorch-cifar100, the `norm.1` of torchvision's older DenseNet files, and
+weiaicunzai/pytorch-cifar100, the `norm.1` of torchvision's older DenseNet files, those
+of `efficientnet_lite_pytorch` for EfficientNet-Lite0 (whose names here are timm's), and
 the prefixes that wrappers put before every name.
 """
 
@@ -63,9 +64,32 @@ _OLD_DENSENET: tuple[Renaming, ...] = (
     (r"(denselayer\d+\.(norm|conv))\.(?=[12]\.)", r"\1"),
 )
 
+_LITE0 = (1, 2, 2, 3, 3, 4, 1)  # blocks of each stage, which are numbered through there
+_LITE0_PLACES = [f"{i}.{j}" for i, count in enumerate(_LITE0) for j in range(count)]
+_FIRST = {"_depthwise_conv": "conv_dw", "_project_conv": "conv_pw"}
+_FIRST |= {"_bn1": "bn1", "_bn2": "bn2"}
+_OTHERS = {"_expand_conv": "conv_pw", "_depthwise_conv": "conv_dw"}
+_OTHERS |= {"_project_conv": "conv_pwl", "_bn0": "bn1", "_bn1": "bn2", "_bn2": "bn3"}
+_OUTSIDE = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head"}
+_OUTSIDE |= {"_bn1": "bn2", "_fc": "classifier"}
+
+
+def _block(match: re.Match[str]) -> str:
+    number, layers = int(match["i"]), _OTHERS if int(match["i"]) else _FIRST
+    if number >= len(_LITE0_PLACES) or match["layer"] not in layers:
+        return match[0]
+    return f"blocks.{_LITE0_PLACES[number]}.{layers[match['layer']]}."
+
+
+_EFFICIENTNET_LITE_PYTORCH: tuple[Renaming, ...] = (
+    (r"^_blocks\.(?P<i>\d+)\.(?P<layer>\w+)\.", _block),
+    (r"^(?P<layer>_\w+)\.", lambda m: f"{_OUTSIDE.get(m['layer'], m['layer'])}."),
+)
+
 _RENAMINGS: Mapping[str, tuple[Renaming, ...]] = {
     "resnet": _HUGGING_FACE + _PYTORCH_CIFAR100,
     "densenet": _OLD_DENSENET,
+    "efficientnet_lite0": _EFFICIENTNET_LITE_PYTORCH,
 }
 
 

@@ -8,9 +8,12 @@ from dst_jax.report.tables.table import Table
 
 __all__ = ["facts", "flatten", "settings"]
 
+_SHOWN = 20
+"""Classes that are named."""
+
 
 def facts(run: RunResults) -> Table:
-    """What one needs to repeat the run: command, seed, versions, revision.
+    """What one needs to repeat the run: command, seed, data, versions, revision.
 
     >>> from pathlib import Path
     >>> config = {"seed": 3, "versions": {"jax": "0.10"}}
@@ -26,6 +29,7 @@ def facts(run: RunResults) -> Table:
             ("command", _text(config.get("command"))),
             ("seed", _text(config.get("seed"))),
             ("started", _text(config.get("started"))),
+            *_data(config.get("data") or {}),
             ("machine", _pairs(config.get("machine"))),
             ("versions", _pairs(config.get("versions"))),
             ("git revision", _revision(config.get("git"))),
@@ -65,6 +69,17 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[f"{prefix}{key}"] = value
     return flat
+
+
+def _data(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The data set's name, numbers of examples and classes."""
+    if "name" not in found:
+        return []
+    rows = [("data", f"{found['name']}: {_pairs(found.get('examples', {}))}")]
+    if names := found.get("class_names"):
+        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+        rows.append(("classes", ", ".join(names[:_SHOWN]) + more))
+    return rows
 
 
 def _text(value: Any) -> str:

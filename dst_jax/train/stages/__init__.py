@@ -4,6 +4,7 @@ from dst_jax.train.gate_training import GateTraining
 from dst_jax.train.stage import Stage
 from dst_jax.train.stages.dual_sparse import (
     control,
+    dual_sparse,
     initial,
     pretrain,
     sparsify_activations,
@@ -44,6 +45,7 @@ __all__ = [
     "WithDyReLU",
     "choose_mask",
     "control",
+    "dual_sparse",
     "east",
     "initial",
     "no_mask",

@@ -4,10 +4,12 @@ The paper's pipeline is `pretrain`, `sparsify_weights`, `sparsify_activations`.
 """
 
 from dataclasses import replace
+from functools import partial
 
+from dst_jax import checks, penalties, pruning
 from dst_jax.runs import GIVEN, UNTRAINED
 from dst_jax.train.objective import Objective
-from dst_jax.train.optimizer import Optimizer
+from dst_jax.train.optimizer import Optimizer, sgd
 from dst_jax.train.stage import Stage
 from dst_jax.train.stages.hooks import Prune, Thresholding, choose_mask, no_mask
 from dst_jax.train.terms import Target, Term
@@ -15,12 +17,73 @@ from dst_jax.typing import Rules
 
 __all__ = [
     "control",
+    "dual_sparse",
     "initial",
     "pretrain",
     "sparsify_activations",
     "sparsify_weights",
     "title",
 ]
+
+
+def dual_sparse(
+    *,
+    sparsity: float,
+    optimizer: Optimizer | None = None,
+    strength: float = 1e-5,
+    weight_strength: float = 1e-5,
+    pretrain_epochs: float = 10,
+    induce_epochs: float = 2,
+    finetune_epochs: float = 3,
+    activation_epochs: float = 5,
+) -> list[Stage]:
+    """The paper's three stages: trained, weights pruned, activation maps made sparse.
+
+    The penalties are l1 on kernels and Transformed l1 on the map at every tap; the mask
+    is of the largest weights of all kernels together. What else there is to choose is
+    an argument of the functions below.
+
+    Args:
+      sparsity: share of the weights that is pruned, in [0, 1).
+      optimizer: the optimizer of all stages; `train.sgd(0.05)` by default.
+      strength: strength of the penalty on maps: a sum over their elements, a mean over
+        the batch.
+      weight_strength: strength of the penalty on weights before they are pruned.
+      pretrain_epochs: epochs of dense training.
+      induce_epochs: epochs with the penalty on weights; 0 leaves it out.
+      finetune_epochs: epochs with the mask.
+      activation_epochs: epochs with the mask and the penalty on maps.
+
+    Raises:
+      ValueError: a value is out of range.
+
+    Reference: Yu & Tian 2024, "Dual sparse training framework".
+
+    >>> found = dual_sparse(sparsity=0.6)
+    >>> [stage.title for stage in found]
+    ['dense baseline', 'pruned', 'pruned', 'dual sparse']
+    """
+    checks.fraction("sparsity", sparsity)
+    checks.at_least("strength", strength, 0)
+    checks.at_least("weight_strength", weight_strength, 0)
+    optimizer = sgd(0.05) if optimizer is None else optimizer
+    return [
+        pretrain(epochs=pretrain_epochs, optimizer=optimizer),
+        *sparsify_weights(
+            prune=partial(pruning.masks.magnitude, sparsity=sparsity),
+            induce_epochs=induce_epochs,
+            finetune_epochs=finetune_epochs,
+            optimizer=optimizer,
+            penalty=Term(penalties.l1, weight_strength),
+            start="pretrain",
+        ),
+        *sparsify_activations(
+            epochs=activation_epochs,
+            optimizer=optimizer,
+            penalty=Term(penalties.transformed_l1, strength),
+            start="sparsify_weights",
+        ),
+    ]
 
 
 def initial(optimizer: Optimizer) -> Stage:

@@ -1,9 +1,12 @@
 """What a task is, and what can be asked about any of them."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 from jaxtyping import Array, Float
+
+from dst_jax.runs.object_names import name_of
 
 __all__ = [
     "Direction",
@@ -36,7 +39,8 @@ class Task(Protocol):
                      the same name
       loss_name      what logs call its loss; `task_loss` by default
       label_shape    shape of one example's label, `()` for a class; any by default
-      recorded_options  the options, as plain values, that `get` makes it again with
+      recorded_options  the options, as plain values, that `get` makes it again with;
+                     by default the fields of a dataclass, if all are plain
       predictions    `(outputs) -> labels`: what the network says; where each pixel has
                      a label, a run keeps some of them for reports
 
@@ -156,15 +160,28 @@ def record(task: Task) -> dict[str, Any]:
     ('classification', ['top1', 'max'], 'top-1')
     """
     words = {k: getattr(task, k) for k in ("measure", "training") if hasattr(task, k)}
-    if (options := getattr(task, "recorded_options", None)) is not None:
-        words["options"] = dict(options)
+    if (options := _options(task)) is not None:
+        words["options"] = options
     return {
         "name": _name(task),
+        "made_by": name_of(task),
         "titles": _titles(task),
         "best": list(task.best),
         "shares": list(getattr(task, "shares", ())),
         **words,
     }
+
+
+def _options(task: Task) -> dict[str, Any] | None:
+    """What the task says that it was made with, or the plain fields of a dataclass."""
+    own = getattr(task, "recorded_options", None)
+    if own is not None:
+        return dict(own)
+    if not dataclasses.is_dataclass(task):
+        return None
+    fields = {f.name: getattr(task, f.name) for f in dataclasses.fields(task) if f.init}
+    known = (bool, int, float, str, type(None))
+    return fields if all(type(x) in known for x in fields.values()) else None
 
 
 def _name(task: Task) -> str:

@@ -35,6 +35,7 @@ PRESETS = {
         "imagenet_resnet50_chase",
         "imagenet_resnet50_east",
         "imagenet_resnet50_relaxation",
+        "imagenette_efficientnet_lite0",
         "mnist_lenet5",
     )
 }

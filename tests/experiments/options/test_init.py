@@ -1,5 +1,6 @@
 """`--init.from` and what starts from it: weights of other frameworks, evaluation."""
 
+import hashlib
 import sys
 import types
 
@@ -7,16 +8,22 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from dst_jax import models
+from dst_jax import models, train
 from dst_jax.models import export
+from dst_jax.models.torch import packages
+from dst_jax.models.torch.layout import layout_of
 from dst_jax.runs import Run
-from experiments import evaluate
+from experiments import evaluate, mnist_lenet5
+from experiments.options import Config, DataOptions, InitOptions, ModelOptions
 from experiments.running.launch import main
 
 DIGITS = [
     *("--model.name", "lenet5", "--data.name", "digits", "--data.image-size", "28"),
     *("--data.eval-batch-size", "120", "--data.batch-size", "64"),
 ]
+
+
+NO_STAGE = ["--run.stages", "--run.no-control"]
 
 
 def _evaluate(tmp_path, source, *more):
@@ -88,6 +95,72 @@ def test_torchvision_is_asked_for_the_weights_of_the_paper(
     monkeypatch.setitem(sys.modules, "torchvision", fake)
     assert _evaluate(tmp_path, "torchvision:lenet5") == 0
     assert asked == [("lenet5", "IMAGENET1K_V1")]
+
+
+@pytest.mark.slow
+def test_a_package_of_weights_begins_with_a_new_head(torch, tmp_path, monkeypatch):
+    leaves = layout_of("mlp", hidden=(8,), num_classes=7).leaves
+    theirs = {name: torch.rand(leaf.torch_shape) for name, leaf in leaves.items()}
+    file = tmp_path / "own_weights" / "w.pth"
+    file.parent.mkdir()
+    torch.save(theirs, file, _use_new_zipfile_serialization=False)
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    monkeypatch.syspath_prepend(tmp_path)
+    own = packages.PACKAGES["efficientnet_lite0"]._replace(
+        distribution="own_weights", file="w.pth", sha256=digest, network="mlp"
+    )
+    monkeypatch.setitem(packages.PACKAGES, "own", own)
+    config = Config(
+        data=DataOptions(image_size=28),
+        model=ModelOptions("mlp", options=("hidden=8,",)),
+        init=InitOptions("pip:own"),
+    )
+    context = config.context(Run(tmp_path / "run"), train.Console(quiet=True))
+    with pytest.raises(
+        ValueError, match=r"num_classes=7 fits, .* \(or give new_head\)"
+    ):
+        config.init.network(config, context)
+    init = InitOptions("pip:own", new_head=True)
+    init.check(config)
+    init.rehearse(config)
+    params = init.network(config, context).params
+    fresh = context.fresh_weights().params
+    assert (params["fc1"]["kernel"] == theirs["fc1.weight"].numpy().T).all()
+    assert (params["fc2"]["kernel"] == fresh["fc2"]["kernel"]).all()
+    assert params["fc2"]["bias"].shape == (10,)
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--init.from", "pip:efficientnet"], "did you mean 'efficientnet_lite0'"),
+        (["--init.from", "pip:"], "pip:NAME must be one of ('efficientnet_lite0',)"),
+        (
+            ["--init.from", "pip:efficientnet_lite0"],
+            "is for --model.name efficientnet_lite0, got lenet5",
+        ),
+        (["--init.from", ".", "--init.new-head"], "--init.new_head is for --init.from"),
+        (["--init.new-head"], "NAME or pip:NAME, got None"),
+        (
+            ["--init.from", "pip:efficientnet_lite0", "--init.new-head", *NO_STAGE],
+            "needs a stage of --run.stages that trains it",
+        ),
+    ],
+)
+def test_packages_and_new_heads_that_do_not_fit_are_refused(argv, message, capsys):
+    assert main("mnist", mnist_lenet5.PRESETS, doc="", argv=argv) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_package_that_is_missing_is_said_with_the_command(monkeypatch, tmp_path):
+    own = packages.PACKAGES["efficientnet_lite0"]
+    missing = own._replace(distribution="not_on_this_machine", network="mlp")
+    monkeypatch.setitem(packages.PACKAGES, "missing", missing)
+    init = InitOptions("pip:missing")
+    config = Config(model=ModelOptions("mlp"), init=init)
+    context = config.context(Run(tmp_path / "run"), train.Console(quiet=True))
+    with pytest.raises(ValueError, match="pip install not_on_this_machine"):
+        init.network(config, context)
 
 
 def test_without_torchvision_or_network_the_error_says_what_to_do(

@@ -9,6 +9,7 @@ TEXTS = {
     "aux_logits": "false",
     "bn_eps": "1e-3",
     "depth": "2",
+    "drop_connect": "0.1",
     "dropout": "0.1",
     "hidden": "12,6",
     "large_eps": "true",

@@ -7,6 +7,7 @@ from tests.models.torch_reference import branching, other, plain, residual
 BUILDERS = {
     "densenet121": partial(branching.DenseNet, (6, 12, 24, 16)),
     "densenet121_cifar": partial(branching.CifarDenseNet, (6, 12, 24, 16)),
+    "efficientnet_lite0": partial(plain.EfficientNetLite, (1, 2, 2, 3, 3, 4, 1)),
     "googlenet": branching.GoogLeNet,
     "googlenet_cifar": branching.CifarGoogLeNet,
     "lenet5": plain.LeNet5,

@@ -1,4 +1,4 @@
-"""Networks without branches in plain torch: LeNet5, MLP, VGG, MobileNets."""
+"""Networks without branches in plain torch: LeNet5, MLP, VGG, MobileNets, Lite."""
 
 import pytest
 
@@ -157,3 +157,84 @@ class MobileNetV2(nn.Module):
 
     def forward(self, x):
         return self.classifier(self.features(x).mean((2, 3)))
+
+
+def same(inputs, outputs, size, stride=1, groups=1):
+    """A convolution padded as `SAME` pads 224 pixels and their halves, for any size."""
+    total = size - stride  # of an even side
+    before, after = total // 2, total - total // 2
+
+    class SameConv2d(nn.Conv2d):
+        def forward(self, x):
+            return super().forward(nn.functional.pad(x, (before, after) * 2))
+
+    return SameConv2d(inputs, outputs, size, stride, groups=groups, bias=False)
+
+
+def lite_norm(channels):
+    return nn.BatchNorm2d(channels, eps=1e-3, momentum=1 - 0.99)
+
+
+class LiteBlock(nn.Module):
+    def __init__(self, inputs, outputs, size, stride, expansion, drop):
+        super().__init__()
+        hidden, self.expands = inputs * expansion, expansion != 1
+        self.adds, self.drop = stride == 1 and inputs == outputs, drop
+        if self.expands:
+            self.conv_pw = same(inputs, hidden, 1)
+            self.bn1, self.relu1 = lite_norm(hidden), nn.ReLU6()
+            self.conv_dw = same(hidden, hidden, size, stride, hidden)
+            self.bn2, self.relu2 = lite_norm(hidden), nn.ReLU6()
+            self.conv_pwl, self.bn3 = same(hidden, outputs, 1), lite_norm(outputs)
+        else:
+            self.conv_dw = same(hidden, hidden, size, stride, hidden)
+            self.bn1, self.relu1 = lite_norm(hidden), nn.ReLU6()
+            self.conv_pw, self.bn2 = same(hidden, outputs, 1), lite_norm(outputs)
+
+    def forward(self, x):
+        if self.expands:
+            y = self.relu1(self.bn1(self.conv_pw(x)))
+            y = self.bn3(self.conv_pwl(self.relu2(self.bn2(self.conv_dw(y)))))
+        else:
+            y = self.bn2(self.conv_pw(self.relu1(self.bn1(self.conv_dw(x)))))
+        if self.adds and self.training and self.drop:
+            kept = torch.rand(len(x), 1, 1, 1) >= self.drop
+            y = y / (1 - self.drop) * kept
+        return x + y if self.adds else y
+
+
+class EfficientNetLite(nn.Module):
+    def __init__(self, blocks, num_classes, width=1.0, drop_connect=0.2):
+        super().__init__()
+        self.conv_stem, inputs = same(3, 32, 3, 2), 32
+        self.bn1, self.relu1 = lite_norm(32), nn.ReLU6()
+        stages, done = [], 0
+        for repeats, (expansion, size, channels, stride) in zip(
+            blocks,
+            (
+                (1, 3, 16, 1),
+                (6, 3, 24, 2),
+                (6, 5, 40, 2),
+                (6, 3, 80, 2),
+                (6, 5, 112, 1),
+                (6, 5, 192, 2),
+                (6, 3, 320, 1),
+            ),
+            strict=True,
+        ):
+            stage, outputs = [], multiple_of_8(channels * width)
+            for i in range(repeats):
+                drop = drop_connect * done / sum(blocks)
+                args = inputs, outputs, size, 1 if i else stride, expansion, drop
+                stage.append(LiteBlock(*args))
+                inputs, done = outputs, done + 1
+            stages.append(nn.Sequential(*stage))
+        self.blocks = nn.Sequential(*stages)
+        self.conv_head, self.bn2 = same(inputs, 1280, 1), lite_norm(1280)
+        self.relu2, self.dropout = nn.ReLU6(), nn.Dropout(0.2)
+        self.classifier = nn.Linear(1280, num_classes)
+
+    def forward(self, x):
+        x = self.blocks(self.relu1(self.bn1(self.conv_stem(x))))
+        x = self.relu2(self.bn2(self.conv_head(x)))
+        return self.classifier(self.dropout(x.mean((2, 3))))
