@@ -21,7 +21,7 @@ ONNX := jax2onnx==0.17.1
 unexport PYTHONPATH
 
 .PHONY: help demo test test-fast test-torch test-onnx test-accelforge browser-test \
-	wheel-test check lock clean
+	wheel-test check docs lock clean
 
 help:
 	@echo 'make demo        a narrow ResNet18 on digits through all stages, and its report'
@@ -34,8 +34,9 @@ help:
 	@echo 'make test-accelforge  install AccelForge (Python 3.12); the test that needs it'
 	@echo 'make wheel-test  build the wheel, install it elsewhere, run README'"'"'s first commands'
 	@echo 'make check       format, lint, types'
+	@echo 'make docs        the site in docs/_build/html: every page, notebook and public name'
 	@echo 'make lock        resolve the lock files in requirements/ anew'
-	@echo 'make clean       remove the environment, wheels, the runs and the caches'
+	@echo 'make clean       remove the environment, wheels, the site, runs and the caches'
 	@echo 'make PYTHON=python3.12 ... chooses the Python; now $(PYTHON), $(VERSION)'
 
 demo: $(INSTALLED)
@@ -76,6 +77,12 @@ check: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
+# Executes the notebooks that have changed. Links to other hosts are not followed.
+docs: export JAX_PLATFORMS := cpu
+docs: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going -b html docs docs/_build/html
+
 # A lock file for each Python, which the workflow installs from. It has PyPI's hashes and
 # names no index. PyTorch is left out, as its builds differ between indexes, and so is
 # jax2onnx, which asks for an Orbax that is too old.
@@ -106,4 +113,4 @@ endif
 	touch $@
 
 clean:
-	rm -rf $(VENV) dist runs .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) dist docs/_build docs/api runs .pytest_cache .ruff_cache .hypothesis

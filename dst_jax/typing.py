@@ -24,6 +24,7 @@ __all__ = [
 ]
 
 Axis = int | Sequence[int] | None
+"""Axes that are reduced; None for all of them."""
 
 Scalar = jax.typing.ArrayLike
 """A number that may be traced."""

@@ -21,6 +21,7 @@ from dst_jax.channels.reasons import Reason
 __all__ = ["Relations", "SplitSide"]
 
 SplitSide = Literal["outer", "inner"]
+"""Which side of a split axis loses positions: whole parts, or the same in each part."""
 
 
 class Relations:

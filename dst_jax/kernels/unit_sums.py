@@ -26,6 +26,7 @@ __all__ = [
 ]
 
 Scores = dict[str, Float[Array, " units"]]
+"""By group, the importance of each of its units."""
 
 TRAINED = ("produces", "reads", "scales", "shifts")
 """Roles of leaves that are trained: all but the statistics of a normalisation."""

@@ -47,6 +47,7 @@ class Identity:
 
 
 identity = Identity()
+"""The parametrisation in which the weights themselves are trained."""
 
 
 @dataclass(frozen=True)

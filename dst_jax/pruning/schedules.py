@@ -31,6 +31,7 @@ __all__ = [
 ]
 
 Due = Callable[[ArrayLike], Bool[Array, ""]]
+"""Whether masks change after a step, a function of its number."""
 Decay = Literal["constant", "cosine", "linear"]
 
 

@@ -15,6 +15,7 @@ __all__ = ["JOINT", "AtLeast", "KeptCount", "KeptCounts", "ahead", "top_k"]
 KeptCount = int | Int[Array, ""]
 """A number of weights to keep."""
 JOINT = ""
+"""The key of the number of weights that all other layers keep together."""
 
 
 class AtLeast(NamedTuple):

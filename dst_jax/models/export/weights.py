@@ -23,6 +23,7 @@ from dst_jax.typing import Mask, Network
 __all__ = ["Format", "Saved", "save_safetensors", "state_dict"]
 
 Format = Literal["dense", "bitmask", "csr"]
+"""How a file stores a tensor: all values, or the nonzero ones and where they are."""
 
 
 class Saved(NamedTuple):

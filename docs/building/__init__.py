@@ -1,0 +1,1 @@
+"""What Sphinx needs to make the API reference from the docstrings of the package."""
