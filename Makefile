@@ -20,8 +20,8 @@ ONNX := jax2onnx==0.17.1
 # A shell that starts `make` with its own PYTHONPATH would hide what is installed here.
 unexport PYTHONPATH
 
-.PHONY: help demo test test-fast test-torch test-onnx test-accelforge wheel-test check \
-	docs lock clean
+.PHONY: help demo test test-fast test-torch test-onnx test-accelforge browser-test \
+	wheel-test check docs lock clean
 
 help:
 	@echo 'make demo        a narrow ResNet18 on digits through all stages, and its report'
@@ -30,6 +30,7 @@ help:
 	@echo 'make test-torch  install PyTorch; the fast tests and those that need it, types and'
 	@echo '                 shapes of arguments and results checked'
 	@echo 'make test-onnx   install jax2onnx; the tests that need it'
+	@echo 'make browser-test  the pages of reports in Chromium, if it is installed'
 	@echo 'make test-accelforge  install AccelForge (Python 3.12); the test that needs it'
 	@echo 'make wheel-test  build the wheel, install it elsewhere, run README'"'"'s first commands'
 	@echo 'make check       format, lint, types'
@@ -45,7 +46,7 @@ demo: $(INSTALLED)
 # them by test-torch, which also checks types and shapes.
 test test-fast: export JAX_DISABLE_MOST_OPTIMIZATIONS := 1
 test: $(INSTALLED)
-	$(PYTEST)
+	$(PYTEST) -m 'not browser'
 
 test-fast: $(INSTALLED)
 	$(PYTEST) -m 'not slow'
@@ -58,6 +59,10 @@ test-onnx: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --editable '.[onnx]'
 	$(BIN)/python -m pip install --quiet --no-deps $(ONNX)
 	$(PYTEST) -k onnx tests/models/test_export_onnx.py tests/experiments/test_export.py
+
+# Skipped with a reason where no Chromium is installed and $$CHROMIUM names none.
+browser-test: $(INSTALLED)
+	$(BIN)/python -m pytest -m browser tests/report/test_browser.py
 
 test-accelforge: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --editable '.[accelforge]'

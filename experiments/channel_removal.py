@@ -20,7 +20,7 @@ HARDWARE, TIME, RESULT
 FILES
   DIR/cells.jsonl              hold-out, sizes and forward time of every cell
   DIR/test.jsonl               the test set on each of them
-  DIR/report.md, DIR/table.jsonl
+  DIR/report.html, DIR/report.md, DIR/table.jsonl
 """
 
 import sys

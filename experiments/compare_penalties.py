@@ -21,7 +21,7 @@ HARDWARE, TIME, RESULT (top-1 / activation sparsity, %)
 WRITES
   DIR/cells.jsonl   the hold-out on every cell, a line each
   DIR/test.jsonl    the test set on the chosen ones
-  DIR/report.md, DIR/figures/
+  DIR/report.html, DIR/report.md, DIR/figures/
 """
 
 import sys

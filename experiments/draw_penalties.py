@@ -99,16 +99,18 @@ def _panel(axes: "Axes", name: str) -> None:
     import jax
     import jax.numpy as jnp
 
-    from dst_jax.report.figures.style import colour
+    from dst_jax.report.figures.style import colours
 
+    (shade,) = colours([name]).values()
     option, values = _SHAPES.get(name, ("", (0.0,)))
     s = jnp.linspace(0, _LARGEST, 601)[1:]  # the slope just above 0, not the one at 0
     for i, value in enumerate(values):
         of_entry = _of_entry(name, {option: value} if option else {})
         label = f"{value:g}" if i else f"{option} = {value:g}"
-        axes.plot(s, jax.vmap(of_entry)(s), color=colour(i), label=label)
+        look = {"color": shade, "alpha": 1.0 - i / (len(values) + 0.5)}
+        axes.plot(s, jax.vmap(of_entry)(s), label=label, **look)
         slope = jax.vmap(jax.grad(of_entry))(s)
-        axes.plot(s, slope, "--", color=colour(i), linewidth=1.0)
+        axes.plot(s, slope, "--", linewidth=1.0, **look)
     axes.set_title(f"{name} of (s, 1)" if name in _VECTORS else name)
     axes.set_ylim(-0.75, 4.0)
     if option:  # next to the title, so that no curve is under it

@@ -25,7 +25,7 @@ FILES
   DIR/cells.jsonl              hold-out and cost of every training, a line each
   DIR/test.jsonl               the test set on each of them
   DIR/seedN/masks.jsonl        densities, dropped and grown weights by layer
-  DIR/report.md, DIR/figures, DIR/table.jsonl
+  DIR/report.html, DIR/report.md, DIR/figures, DIR/table.jsonl
 """
 
 import sys

@@ -1,10 +1,19 @@
 """What has been removed from a stage's network, and how long it takes now."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["ForwardTime", "UnitCount", "forward_time", "parameters", "unit_counts"]
+__all__ = [
+    "ForwardTime",
+    "UnitCount",
+    "forward_time",
+    "parameter_shapes",
+    "parameters",
+    "shape_text",
+    "unit_counts",
+]
 
 
 @dataclass(frozen=True)
@@ -81,11 +90,35 @@ def parameters(network: Mapping[str, Any]) -> int | None:
     >>> parameters({"shapes": {"params/fc": [2, 3], "batch_stats/bn": [3]}})
     6
     """
-    shapes = network.get("shapes")
-    if shapes is None:
+    if network.get("shapes") is None:
         return None
-    own = (shape for path, shape in shapes.items() if path.startswith("params/"))
-    return sum(_size(shape) for shape in own)
+    return sum(map(math.prod, parameter_shapes(network).values()))
+
+
+def parameter_shapes(network: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    """The shapes of a network's parameters by path; none if they are not recorded.
+
+    Args:
+      network: `network` of a stage's record.
+
+    >>> parameter_shapes({"shapes": {"params/fc": [2, 3], "batch_stats/bn": [3]}})
+    {'fc': (2, 3)}
+    """
+    shapes = network.get("shapes") or {}
+    return {
+        path.removeprefix("params/"): tuple(map(int, shape))
+        for path, shape in shapes.items()
+        if path.startswith("params/")
+    }
+
+
+def shape_text(shape: Sequence[int] | None) -> str:
+    """A shape as reports write it; empty if there is none.
+
+    >>> shape_text((3, 3, 16, 32)), shape_text(None)
+    ('3 x 3 x 16 x 32', '')
+    """
+    return "" if shape is None else " x ".join(map(str, shape))
 
 
 def forward_time(record: Mapping[str, Any]) -> ForwardTime:
@@ -109,10 +142,3 @@ def forward_time(record: Mapping[str, Any]) -> ForwardTime:
         runs=int(record["runs"]),
         machine=", ".join(named),
     )
-
-
-def _size(shape: list[int]) -> int:
-    size = 1
-    for length in shape:
-        size *= int(length)
-    return size

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from dst_jax.report.accelerator_records import AcceleratorRecord, accelerator_records
 from dst_jax.report.channel_records import (
     forward_time,
+    parameter_shapes,
     parameters,
     unit_counts,
 )
@@ -17,7 +18,7 @@ from dst_jax.report.picture_records import pictures
 from dst_jax.report.run_results import Drift, Products, RunResults, StageResults, Zeros
 from dst_jax.report.task_records import TaskRecord, task_record
 from dst_jax.report.training_phases import phases
-from dst_jax.runs import Run, Unreadable
+from dst_jax.runs import GIVEN, UNTRAINED, Run, Unreadable
 
 __all__ = ["load"]
 
@@ -26,7 +27,7 @@ T = TypeVar("T")
 _TITLES = {
     "pretrain": "dense baseline",
     "control": "dense control",
-    "initial": "given weights",
+    "initial": GIVEN,
     "sparsify_jointly": "dual sparse",
 }
 """Titles of stages that record none of their own."""
@@ -58,7 +59,7 @@ def load(run_dir: str | os.PathLike[str]) -> RunResults:
     if plan is None:
         raise FileNotFoundError(f"{run.path} is not a run: it has no config.json")
     config, names, task = plan
-    stages, missing = _stages(run, names, task)
+    stages, missing = _stages(run, names, task, given=_has_given_weights(config))
     if not stages:
         planned = ", ".join(missing) or "no stage at all"
         raise FileNotFoundError(
@@ -83,7 +84,7 @@ def _plan(config: Any) -> tuple[dict[str, Any], list[str], TaskRecord]:
 
 
 def _stages(
-    run: Run, names: list[str], task: TaskRecord
+    run: Run, names: list[str], task: TaskRecord, *, given: bool
 ) -> tuple[tuple[StageResults, ...], list[str]]:
     """The finished stages, and the files of those that are not."""
     stages, missing = [], []
@@ -97,6 +98,7 @@ def _stages(
         parse = partial(
             _stage,
             so_far=names[: i + 1],
+            given=given,
             task=task,
             accelerators=accelerators or {},
         )
@@ -126,8 +128,21 @@ def _read(path: Path, read: Callable[[], Any], parse: Callable[[Any], T]) -> T |
         raise ValueError(f"{path} is malformed: {error}") from None
 
 
-def _title(record: Mapping[str, Any], so_far: Sequence[str]) -> str:
-    """The stage's recorded title, or what it leaves behind in the words of Table 3."""
+def _has_given_weights(config: Mapping[str, Any]) -> bool:
+    """Whether the settings name weights to start from."""
+    settings = config.get("config")
+    init = settings.get("init") if isinstance(settings, Mapping) else None
+    return isinstance(init, Mapping) and any(init.values())
+
+
+def _title(record: Mapping[str, Any], so_far: Sequence[str], *, given: bool) -> str:
+    """The stage's recorded title, or what it leaves behind in the words of Table 3.
+
+    Older runs call a start of no epochs a dense baseline.
+    """
+    is_trained = record["name"] != "pretrain" or record["epochs"]
+    if not is_trained and record.get("title") in (None, _TITLES["pretrain"]):
+        return GIVEN if given else UNTRAINED
     if record.get("title"):
         return str(record["title"])
     name = str(record["name"])
@@ -142,6 +157,7 @@ def _stage(
     record: dict[str, Any],
     *,
     so_far: Sequence[str],
+    given: bool,
     task: TaskRecord,
     accelerators: Mapping[str, AcceleratorRecord],
 ) -> StageResults:
@@ -149,7 +165,7 @@ def _stage(
     sparsity, drop = record["activation_sparsity"], record["flops_drop"]
     return StageResults(
         name=record["name"],
-        title=_title(record, so_far),
+        title=_title(record, so_far, given=given),
         test=_metrics(record, task),
         examples=int(record["examples"]),
         weight_sparsity=float(record["weight_sparsity"]),
@@ -168,6 +184,7 @@ def _stage(
         products={k: _products(v) for k, v in layers["counts"].items()},
         accelerators=accelerators,
         parameters=parameters(network),
+        shapes=parameter_shapes(network),
         channels=unit_counts(network),
         rounds=_rounds(record.get("rounds") or {}),
         forward_time=_optional(record.get("forward_time"), forward_time),

@@ -103,7 +103,7 @@ def _headline(run: RunResults) -> str:
         return f"{text}."
     apart = difference(last, run)
     change = f"{signed(apart)} points" if best.is_share else f"{apart:+.4f}"
-    return f"{text} ({change} against the dense baseline)."
+    return f"{text} ({change} against the {run.baseline.title})."
 
 
 def _of_what_is_left(run: RunResults) -> str:

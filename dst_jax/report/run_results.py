@@ -11,6 +11,7 @@ from dst_jax.report.channel_records import ForwardTime, UnitCount
 from dst_jax.report.picture_records import Pictures
 from dst_jax.report.task_records import TaskRecord, task_record
 from dst_jax.report.training_phases import Phase
+from dst_jax.runs import UNTRAINED
 
 __all__ = ["Drift", "Products", "RunResults", "StageResults", "Zeros"]
 
@@ -54,7 +55,7 @@ class Products:
 
 @dataclass(frozen=True)
 class Drift:
-    """How far a stage's weights are from the dense baseline's."""
+    """How far a stage's weights are from those that the run started from."""
 
     euclidean: float
     cosine: float
@@ -77,7 +78,7 @@ class StageResults:
       drop_dense: share of the dense multiplications with a zero operand.
       drop_valid: the same share without the products with padding.
       holdout: metrics on the hold-out; None if none was set aside.
-      drift: distance from the dense baseline; None for the baseline itself.
+      drift: distance from what the run started from; None for that itself.
       seconds: training time.
       epochs: length of the stage.
       images_per_second: speed of training; None if nothing was timed.
@@ -87,6 +88,7 @@ class StageResults:
       products: multiplications by layer.
       accelerators: estimates by accelerator; empty if there are none.
       parameters: number of parameters; None if it is not recorded.
+      shapes: shapes of the parameters by path; empty if they are not recorded.
       channels: units by group, where channels have been removed; else empty.
       rounds: by phase, the channels that are left of every group; empty if none are
         removed.
@@ -115,6 +117,7 @@ class StageResults:
     products: Mapping[str, Products] = field(default_factory=dict)
     accelerators: Mapping[str, AcceleratorRecord] = field(default_factory=dict)
     parameters: int | None = None
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     channels: Mapping[str, UnitCount] = field(default_factory=dict)
     rounds: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     forward_time: ForwardTime | None = None
@@ -156,6 +159,22 @@ class RunResults:
 
     @property
     def baseline(self) -> StageResults | None:
-        """What the run started from, trained or given; None if it has no such row."""
+        """What the run started from, trained or given; None if it has no such row.
+
+        >>> start = StageResults("pretrain", UNTRAINED, {"top1": 0.1}, 8)
+        >>> RunResults(Path("run"), (start,)).baseline is None
+        True
+        """
         starts = ("pretrain", "initial")
-        return next((s for s in self.stages if s.name in starts), None)
+        return next((s for s in self.compared if s.name in starts), None)
+
+    @property
+    def compared(self) -> tuple[StageResults, ...]:
+        """The stages that are compared with one another: all but an untrained start.
+
+        >>> start = StageResults("pretrain", UNTRAINED, {"top1": 0.1}, 8)
+        >>> pruned = StageResults("sparsify_weights", "pruned", {"top1": 0.9}, 8)
+        >>> [s.title for s in RunResults(Path("run"), (start, pruned)).compared]
+        ['pruned']
+        """
+        return tuple(s for s in self.stages if s.title != UNTRAINED)

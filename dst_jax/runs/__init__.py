@@ -30,7 +30,9 @@ lists options whose values JSON does not have. `data` is `data.fingerprint`: cla
 mean and deviation among it, with which a run is opened again. A stage
 may hand on a smaller one: stages/NAME.json holds the `shapes` at its end and the
 `plans` of removal, in order and in coordinates of the original (`network`), from which
-the smaller network is made again. There are none until something is removed.
+the smaller network is made again. There are none until something is removed. A run that
+starts without training has a first stage of no epochs, titled "given weights" or
+"untrained start".
 
 examples/NAME.json holds `num_classes`, the label to `ignore` (or null) and `examples`:
 `image`, `label` and `predicted` of each are PNG files in base64; the latter two hold
@@ -40,7 +42,7 @@ The files are JSON that any reader accepts: numbers that are not finite are the 
 "NaN", "Infinity" and "-Infinity".
 """
 
-from dst_jax.runs.directory import FIRST_TASK, Run
+from dst_jax.runs.directory import FIRST_TASK, GIVEN, UNTRAINED, Run
 from dst_jax.runs.json_files import (
     Unreadable,
     append_line,
@@ -56,6 +58,8 @@ from dst_jax.runs.yaml_files import read_yaml, to_yaml
 
 __all__ = [
     "FIRST_TASK",
+    "GIVEN",
+    "UNTRAINED",
     "InUse",
     "Run",
     "Unreadable",

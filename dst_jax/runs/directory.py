@@ -16,7 +16,7 @@ from dst_jax.runs.json_files import (
 )
 from dst_jax.runs.lock import check_path, hold
 
-__all__ = ["FIRST_TASK", "Run"]
+__all__ = ["FIRST_TASK", "GIVEN", "UNTRAINED", "Run"]
 
 FIRST_TASK: dict[str, Any] = {
     "name": "classification",
@@ -26,8 +26,8 @@ FIRST_TASK: dict[str, Any] = {
     "training": "accuracy",
 }
 """The task of the first run directories, which do not record it."""
-
-
+GIVEN, UNTRAINED = "given weights", "untrained start"
+"""Titles of a first stage without training, whose network is given or fresh."""
 _LINES = ("metrics.jsonl", "masks.jsonl")
 
 

@@ -5,6 +5,7 @@ from dst_jax.train.console import Console
 from dst_jax.train.context import Context
 from dst_jax.train.estimates import EXAMPLES, estimate, operand_masks
 from dst_jax.train.evaluate import Evaluation, evaluate
+from dst_jax.train.events import Events
 from dst_jax.train.finite import NonFiniteLoss, NonFiniteNetwork
 from dst_jax.train.interrupt import Interrupt, Interrupted
 from dst_jax.train.objective import Objective
@@ -18,12 +19,14 @@ from dst_jax.train.state import TrainState
 from dst_jax.train.step import make_eval_step, make_train_step
 from dst_jax.train.tensorboard import TensorBoard
 from dst_jax.train.terms import Target, Term
+from dst_jax.train.weights_and_biases import WeightsAndBiases
 
 __all__ = [
     "EXAMPLES",
     "Console",
     "Context",
     "Evaluation",
+    "Events",
     "Interrupt",
     "Interrupted",
     "NonFiniteLoss",
@@ -34,6 +37,7 @@ __all__ = [
     "TensorBoard",
     "Term",
     "TrainState",
+    "WeightsAndBiases",
     "chain",
     "estimate",
     "evaluate",

@@ -11,12 +11,12 @@ from dst_jax.train import tasks
 from dst_jax.train.checkpoint import Checkpoints
 from dst_jax.train.context import Context
 from dst_jax.train.evaluate import Evaluation
+from dst_jax.train.events import Events
 from dst_jax.train.finite import NonFiniteNetwork, check_tree
 from dst_jax.train.loop import Interval
 from dst_jax.train.stage import Stage
 from dst_jax.train.state import TrainState, has_method
 from dst_jax.train.tasks import Task
-from dst_jax.train.tensorboard import TensorBoard
 from dst_jax.typing import Network
 
 __all__ = ["Callbacks"]
@@ -42,7 +42,7 @@ class Callbacks:
         steps: int,
         network_at: Callable[[TrainState, int], Network],
         checkpoints: Checkpoints,
-        events: TensorBoard,
+        events: Events,
     ):
         self._context = context
         self._stage = stage

@@ -24,6 +24,7 @@ from dst_jax.train import tasks, traces
 from dst_jax.train.agreement import anywhere
 from dst_jax.train.console import Console
 from dst_jax.train.evaluate import Evaluation, evaluate
+from dst_jax.train.events import Events
 from dst_jax.train.saved_network import with_model
 from dst_jax.train.sharding import check_batch, make_mesh, replicated
 from dst_jax.train.state import init_network
@@ -60,6 +61,7 @@ class Context:
       workers: processes of the data loader; 0 uses threads.
       mesh: devices; all by default.
       console: where lines go.
+      events: logs of scalars next to TensorBoard's; `train.train` closes them.
       compiled: steps made so far. Contexts of the same task, data and devices may share
         it, as `dataclasses.replace` with another run or seed does.
 
@@ -87,6 +89,7 @@ class Context:
     workers: int = 0
     mesh: Mesh = field(default_factory=make_mesh)
     console: Console = field(default_factory=Console)
+    events: tuple[Events, ...] = ()
     compiled: dict[Hashable, Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -127,8 +130,7 @@ class Context:
     @property
     def example(self) -> jax.ShapeDtypeStruct:
         """The shape and dtype of a network's input for one example, (1, ...)."""
-        shape = (1, *self.dataset.image_shape)
-        return jax.ShapeDtypeStruct(shape, jnp.dtype(self.dtype))
+        return jax.ShapeDtypeStruct((1, *self.dataset.image_shape), self.dtype)
 
     def fresh_weights(self) -> Network:
         """A newly initialised network, the same for every run of this seed.

@@ -1,6 +1,7 @@
 """A list of stages, run from wherever an earlier run of the same list stopped."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -8,9 +9,11 @@ import jax.numpy as jnp
 import optax
 
 from dst_jax import data
+from dst_jax.runs import GIVEN, UNTRAINED
 from dst_jax.train import descriptions, pixel_examples, records, tasks
 from dst_jax.train.agreement import agreed, locked
 from dst_jax.train.context import Context
+from dst_jax.train.events import Together
 from dst_jax.train.finite import NonFiniteLoss
 from dst_jax.train.interrupt import Interrupt
 from dst_jax.train.sharding import abstract_like
@@ -70,9 +73,11 @@ def train(
     ...     stages = [train.stages.pretrain(epochs=0, optimizer=sgd)]
     ...     summary = train.train(context, stages, config={})
     >>> [row["title"] for row in summary["stages"]]
-    ['dense baseline']
+    ['untrained start']
     """
     check_order(stages)
+    starts = [_named_start(stage, given=init is not None) for stage in stages[:1]]
+    stages = [*starts, *stages[1:]]
     with locked(context.run):
         return _train(context, stages, config=config or {}, init=init)
 
@@ -87,9 +92,8 @@ def _train(
     network = context.fresh_weights() if init is None else context.with_model(init)
     rehearse(context, stages, network)
     _write_plan(context, stages, network, config)
-    events = TensorBoard(
-        str(context.run.path / "tensorboard"), enabled=context.run.writer
-    )
+    board = str(context.run.path / "tensorboard")
+    events = Together(TensorBoard(board, enabled=context.run.writer), *context.events)
     ends: dict[str, Network] = {}
     handover = Handover()
     rows: list[dict[str, Any]] = []
@@ -254,6 +258,13 @@ def _row(
         f" on {test.examples} test images"
     )
     return row
+
+
+def _named_start(first: Stage, *, given: bool) -> Stage:
+    """A first stage without training, titled by whether its network is given."""
+    if first.title not in (GIVEN, UNTRAINED):
+        return first
+    return replace(first, title=GIVEN if given else UNTRAINED)
 
 
 def _is_last_phase(stages: Sequence[Stage], i: int) -> bool:

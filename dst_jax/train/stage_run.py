@@ -13,6 +13,7 @@ from dst_jax.train.callbacks import Callbacks
 from dst_jax.train.carried_state import carried
 from dst_jax.train.checkpoint import Checkpoints
 from dst_jax.train.context import Context
+from dst_jax.train.events import Events
 from dst_jax.train.finite import NonFiniteLoss
 from dst_jax.train.interrupt import Interrupt
 from dst_jax.train.loop import fit
@@ -27,7 +28,6 @@ from dst_jax.train.stage_plan import (
     train_step,
 )
 from dst_jax.train.state import TrainState
-from dst_jax.train.tensorboard import TensorBoard
 from dst_jax.train.traces import shapes_of
 from dst_jax.typing import Network
 
@@ -57,7 +57,7 @@ def run_stage(
     start: Network,
     *,
     interrupt: Interrupt,
-    events: TensorBoard,
+    events: Events,
     handover: Handover | None = None,
 ) -> tuple[Network, bool]:
     """Trains a stage to its end, from its newest intact checkpoint if it has one.
@@ -94,7 +94,7 @@ def _run(
     start: Network,
     opt_state: optax.OptState | None,
     interrupt: Interrupt,
-    events: TensorBoard,
+    events: Events,
 ) -> StageEnd:
     entered = apply_hook(stage.on_entry, context.with_model(start), context)
     stage = completed(stage, entered, context)
@@ -168,7 +168,7 @@ class _StageRun:
         return state.replace(opt_state=jax.device_put(opt_state, self.context.sharding))
 
     def train(
-        self, state: TrainState, interrupt: Interrupt, events: TensorBoard
+        self, state: TrainState, interrupt: Interrupt, events: Events
     ) -> StageEnd:
         """What is there once the steps that are left are done."""
         self._forget_metrics_after(int(state.step))

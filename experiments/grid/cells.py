@@ -36,7 +36,7 @@ class Ends:
         cells: Sequence[Stage],
         *,
         interrupt: train.Interrupt,
-        events: train.TensorBoard,
+        events: train.Events,
         init: Network | None = None,
     ):
         self._context = context

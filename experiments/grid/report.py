@@ -1,10 +1,11 @@
-"""Reports of comparisons: report.md as GitHub shows it, figures, and the terminal."""
+"""Reports of comparisons: a page, report.md as GitHub shows it, and the terminal."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from dst_jax.report import html
 from dst_jax.report.figures import style
 from dst_jax.report.tables.table import Table
 from dst_jax.report.terminal import show
@@ -18,7 +19,7 @@ def write(
     tables: Sequence[Table],
     figures: Mapping[str, Figure] | None = None,
 ) -> Path:
-    """Prints the tables; writes report.md and figures/*.png.
+    """Prints the tables; writes report.md, report.html and figures/*.png.
 
     Args:
       directory: the comparison's directory.
@@ -36,13 +37,18 @@ def write(
     '# Compared'
     """
     figures = figures or {}
-    for name, figure in figures.items():
+    pngs = {name: style.png(figure) for name, figure in figures.items()}
+    for name, png in pngs.items():
         path = directory / "figures" / f"{name}.png"
         path.parent.mkdir(exist_ok=True)
-        path.write_bytes(style.png(figure))
+        path.write_bytes(png)
     images = [f"![{name}](figures/{name}.png)\n" for name in figures]
     path = directory / "report.md"
     path.write_text("\n".join([f"# {title}\n", *map(markdown, tables), *images]))
+    body = [html.heading(title, level=1), *map(html.table, tables)]
+    body += [html.figure(_words(name), "", png) for name, png in pngs.items()]
+    page = html.page(title, "\n".join(body))
+    (directory / "report.html").write_text(page, encoding="utf-8")
     for table in tables:
         show(table)
     return path
@@ -67,3 +73,8 @@ def markdown(table: Table) -> str:
     ]
     note = f"\n{table.note}\n" if table.note else ""
     return f"**{table.title}**\n\n" + "\n".join(lines) + f"\n{note}"
+
+
+def _words(name: str) -> str:
+    """A figure's name as a heading."""
+    return name.replace("_", " ").capitalize()

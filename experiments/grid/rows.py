@@ -66,7 +66,7 @@ def write(
     table: Table,
     figures: Mapping[str, Figure] | None = None,
 ) -> Path:
-    """Writes report.md, its figures and table.jsonl, and prints the table.
+    """Writes report.html, report.md, figures and table.jsonl; prints the table.
 
     Args:
       directory: the comparison's directory.
@@ -83,7 +83,7 @@ def write(
     ...     path = write(Path(folder), "Compared", [], Table("T", ("a",), ()))
     ...     sorted(p.name for p in Path(folder).iterdir())
     T...
-    ['report.md', 'table.jsonl']
+    ['report.html', 'report.md', 'table.jsonl']
     """
     lines = "".join(to_json(row) + "\n" for row in rows)
     write_text(directory / "table.jsonl", lines)

@@ -1,7 +1,7 @@
 """Options of the run: its directory, its stages, what is logged and when."""
 
 import ast
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +13,8 @@ from experiments.options.stage_names import is_from_outside, makers
 from experiments.options.texts import about, suggestion
 
 if TYPE_CHECKING:
+    from dst_jax.runs import Run
+    from dst_jax.train import Events
     from experiments.options.config import Config
 
 __all__ = ["RunOptions"]
@@ -75,6 +77,9 @@ class RunOptions:
     accelerators: tuple[str, ...] = ()
     """Modelled accelerators to estimate every stage on: see dst_jax.cost;
     MODULE:ATTRIBUTE; or YAML files (docs/hardware_files.md)."""
+    wandb: Annotated[str | None, FREE] = None
+    """Project of Weights & Biases to log scalars to as well; needs the extra `wandb`.
+    WANDB_MODE=offline in the environment sends nothing."""
     compilation_cache: Annotated[str | None, FREE] = None
     """Directory of XLA's persistent compilation cache."""
     multihost: Annotated[bool, FREE] = False
@@ -132,7 +137,7 @@ class RunOptions:
             )
 
     def rehearse(self, config: "Config") -> None:
-        """Checks the names of accelerators.
+        """Checks the names of accelerators, and that what is asked for is installed.
 
         >>> from experiments.options import Config
         >>> RunOptions(accelerators=("tpu9",)).rehearse(Config())
@@ -145,6 +150,11 @@ class RunOptions:
         with about("--run.accelerators"):
             for name in accelerators.labels(self.accelerators).values():
                 accelerators.create(name)
+        if self.wandb is not None:
+            from dst_jax.train import WeightsAndBiases
+
+            with about("--run.wandb"):
+                WeightsAndBiases.package()
 
     def set_up_jax(self) -> None:
         """Joins the other hosts' processes and switches the compilation cache on.
@@ -165,6 +175,24 @@ class RunOptions:
         if self.compilation_cache is not None:
             cache = str(Path(self.compilation_cache).absolute())
             jax.config.update("jax_compilation_cache_dir", cache)
+
+    def events(self, run: "Run", config: Mapping[str, Any]) -> "tuple[Events, ...]":
+        """The logs of scalars that are asked for, next to TensorBoard's.
+
+        Args:
+          run: the run directory.
+          config: options, shown next to the log.
+
+        >>> from dst_jax import runs
+        >>> RunOptions().events(runs.Run("a"), {})
+        ()
+        """
+        if self.wandb is None or not run.writer:
+            return ()
+        from dst_jax.train import WeightsAndBiases
+
+        log = WeightsAndBiases(str(run.path), project=self.wandb, config=config)
+        return (log,)
 
     def cadence(self) -> dict[str, Any]:
         """The seed and what happens how often, as `train.Context` takes them.

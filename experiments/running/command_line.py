@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import tyro
 
+from experiments.options.texts import suggestion
 from experiments.running import processes
 from experiments.running.parser_errors import in_one_line
 
@@ -75,21 +76,21 @@ def parse_preset(
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--preset", nargs="?", default="full")
     preset = first.parse_known_args(argv)[0].preset
-    default = presets.get(preset, presets["full"])  # tyro refuses an unknown preset
-    _refuse_processes(type(default), argv, name)
-    prog = f"python -m experiments.{name}"
-    with in_one_line(argv):
-        found = tyro.cli(
-            type(default), default=default, args=argv, prog=prog, description=doc
-        )
-    if preset is not None and preset not in presets:
+    asks_for_help = {"-h", "--help"} & set(argv)
+    if preset is not None and preset not in presets and not asks_for_help:
         print(
             f"error: --preset must be one of {tuple(presets)} for experiments.{name},"
-            f" got {preset!r}",
+            f" got {preset!r}{suggestion(preset, tuple(presets))}",
             file=sys.stderr,
         )
         raise SystemExit(2)
-    return found
+    default = presets.get(preset or "full", presets["full"])
+    _refuse_processes(type(default), argv, name)
+    prog = f"python -m experiments.{name}"
+    with in_one_line(argv):
+        return tyro.cli(
+            type(default), default=default, args=argv, prog=prog, description=doc
+        )
 
 
 def _refuse_processes(options: Any, argv: Sequence[str], name: str) -> None:

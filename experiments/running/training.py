@@ -3,6 +3,7 @@
 import datetime
 import os
 import shlex
+from dataclasses import replace
 
 import jax
 
@@ -71,6 +72,7 @@ def _train(
     if directory.read_config() is None:
         directory.write_config(_record(name, config, argv))
     console.say(_headline(context))
+    context = replace(context, events=config.run.events(directory, nested(config)))
     train.train(context, stages, config=nested(config), init=init)
     if config.run.accelerators:  # every process: networks are restored together
         estimate_stages(context, config.run.accelerators)

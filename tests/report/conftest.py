@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from dst_jax import report
 from dst_jax.runs import Run
 
 STAGES = ("pretrain", "control", "sparsify_weights", "sparsify_activations")
@@ -95,44 +96,57 @@ def metric_lines(stage, *, holdout=True):
                 }
 
 
+def write_run(
+    path,
+    *,
+    stages=STAGES,
+    finished=None,
+    seed=0,
+    holdout=True,
+    summary=True,
+    config=None,
+):
+    """Writes a run directory and returns its path."""
+    run = Run(path)
+    run.write_config(
+        {
+            "config": {"model": {"name": "lenet5"}, "lr": 0.1, "seed": seed}
+            | {"output": f"runs/{path.name}"}
+            | (config or {}),
+            "stages": list(stages),
+            "command": "python -m experiments.mnist --lr 0.1",
+            "seed": seed,
+            "versions": {"jax": "0.10.2", "flax": "0.12.8"},
+            "git": {"revision": "0123abcd", "dirty": True},
+            "machine": {"devices": "1 x cpu", "hosts": 1},
+            "started": "2025-01-02T03:04:05+00:00",
+        }
+    )
+    records = []
+    for stage in stages[:finished]:
+        record = stage_record(stage, seed=seed, holdout=holdout)
+        run.write_stage(stage, record)
+        records.append({k: v for k, v in record.items() if k != "layers"})
+        for line in metric_lines(stage, holdout=holdout):
+            run.log(line)
+    if summary and finished is None:
+        run.write_summary({"stages": records, "params_sha256": "ab" * 32})
+    return run.path
+
+
 @pytest.fixture
 def make_run(tmp_path):
     """Writes a run directory under tmp_path and returns its path."""
 
-    def make(
-        name="run",
-        *,
-        stages=STAGES,
-        finished=None,
-        seed=0,
-        holdout=True,
-        summary=True,
-        config=None,
-    ):
-        run = Run(tmp_path / name)
-        run.write_config(
-            {
-                "config": {"model": {"name": "lenet5"}, "lr": 0.1, "seed": seed}
-                | {"output": f"runs/{name}"}
-                | (config or {}),
-                "stages": list(stages),
-                "command": "python -m experiments.mnist --lr 0.1",
-                "seed": seed,
-                "versions": {"jax": "0.10.2", "flax": "0.12.8"},
-                "git": {"revision": "0123abcd", "dirty": True},
-                "machine": {"devices": "1 x cpu", "hosts": 1},
-                "started": "2025-01-02T03:04:05+00:00",
-            }
-        )
-        records = []
-        for stage in stages[:finished]:
-            record = stage_record(stage, seed=seed, holdout=holdout)
-            run.write_stage(stage, record)
-            records.append({k: v for k, v in record.items() if k != "layers"})
-            for line in metric_lines(stage, holdout=holdout):
-                run.log(line)
-        if summary and finished is None:
-            run.write_summary({"stages": records, "params_sha256": "ab" * 32})
-        return run.path
+    def make(name="run", **options):
+        return write_run(tmp_path / name, **options)
 
     return make
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory):
+    """The page of a run and the one of a comparison, written once."""
+    folder = tmp_path_factory.mktemp("pages")
+    runs = [write_run(folder / name, seed=i) for i, name in enumerate(("a", "b"))]
+    return report.write(runs[0]), report.compare(runs, folder)

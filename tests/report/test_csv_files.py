@@ -25,6 +25,7 @@ FILE_OF = {  # every table of a report, by the beginning of its title
     "Stages": "stages",
     "Networks made smaller": "smaller_networks",
     "Channels per group": "channels",
+    "Channels per layer": "weights",
     "Activation sparsity per layer": "activations",
     "Weight sparsity per layer": "weights",
     "Multiplications per layer": "multiplications",

@@ -92,7 +92,8 @@ def test_the_page_needs_no_other_file(make_run):
     page = read(path)
     assert len(page.loads) == 3
     assert all(value.startswith("data:image/png;base64,") for value in page.loads)
-    assert not {"script", "link", "iframe", "object"} & set(page.tags)
+    assert not {"link", "iframe", "object"} & set(page.tags)
+    assert page.tags.count("script") == 1  # its own, which sorts and saves tables
     text = path.read_text(encoding="utf-8")
     assert not re.search(r"https?:|url\(|@import", text)
 
@@ -111,7 +112,8 @@ def test_values_are_escaped(make_run):
     path = report.write(make_run("<b>bold", config={evil: evil}))
     page = read(path)
     assert page.row(evil) == [evil, evil]
-    assert not {"script", "b"} & set(page.tags)
+    assert page.tags.count("script") == 1
+    assert "b" not in page.tags
     assert page.tags.count("img") == 3
     assert "<b>bold" in page.text
 

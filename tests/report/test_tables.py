@@ -6,8 +6,14 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from dst_jax.report.load import load
-from dst_jax.report.tables import main_results, per_layer, run_facts, stage_costs
-from dst_jax.report.tables.table import Table, number, percent, signed
+from dst_jax.report.tables import (
+    main_results,
+    per_layer,
+    run_facts,
+    stage_costs,
+)
+from dst_jax.report.tables.channels import kernel_shapes
+from dst_jax.report.tables.table import Table, csv_text, number, percent, signed
 from dst_jax.report.terminal import print_runs, render
 
 
@@ -109,6 +115,56 @@ def test_a_layer_that_a_stage_does_not_have_is_a_dash(make_run):
     del record["layers"]["activations"]["relu2"]
     file.write_text(json.dumps(record))
     assert row(per_layer.maps(load(path)), "relu2") == ("10", "50.00", "-")
+
+
+def _made_smaller(path):
+    """The last stage's kernels, maps and channels are half as many."""
+    file = path / "stages/sparsify_activations.json"
+    record = json.loads(file.read_text())
+    plan = {"groups": {"conv1": {"size": 8}}, "kept": {"conv1": [0, 1, 2, 3]}}
+    record["network"] = {
+        "plans": [plan],
+        "shapes": {"params/conv1/kernel": [5, 5, 1, 4], "params/fc/kernel": [75, 1]},
+    }
+    for part in ("activations", "weights"):
+        for layer in record["layers"][part].values():
+            layer["elements"] //= 2
+            layer["zeros"] //= 2
+    file.write_text(json.dumps(record))
+    file = path / "stages/pretrain.json"
+    record = json.loads(file.read_text())
+    record["network"] = {"shapes": {"params/conv1/kernel": [5, 5, 1, 8]}}
+    file.write_text(json.dumps(record))
+    return load(path)
+
+
+def test_layers_made_smaller_have_their_sizes_before_and_after(make_run):
+    results = _made_smaller(make_run())
+    table = per_layer.kernels(results)
+    assert table.headings[1:3] == ("weights, dense baseline", "weights, dual sparse")
+    assert row(table, "fc/kernel")[:2] == ("150", "75")
+    assert row(table, "fc/kernel")[-1] == "73.33"
+    table = per_layer.maps(results)
+    assert table.headings[2] == "elements / image, dual sparse"
+    assert row(table, "relu1")[:2] == ("40", "20")
+
+
+def test_channels_per_layer_are_shapes_of_kernels(make_run):
+    table = kernel_shapes(_made_smaller(make_run()))
+    assert table.headings == ("layer", "whole", "dual sparse")
+    assert row(table, "conv1/kernel") == ("5 x 5 x 1 x 8", "5 x 5 x 1 x 4")
+    assert row(table, "fc/kernel") == ("-", "75 x 1")
+    assert kernel_shapes(load(make_run("whole"))).rows == ()
+
+
+def test_the_note_of_the_stages_has_the_time_of_all(make_run):
+    assert "Training took 5 min 00 s in all" in stage_costs.costs(load(make_run())).note
+
+
+def test_csv_has_whole_rows_and_plain_numbers():
+    rows = (("a, b", "1,234,567", "-"), ("", "12.5", "2 of 8"))
+    table = Table("T", ("run", "x", "y"), rows)
+    assert csv_text(table) == 'run,x,y\n"a, b",1234567,\n"a, b",12.5,2 of 8\n'
 
 
 def test_products_per_layer_add_up_to_the_drop(make_run):

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from dst_jax.report.accelerator_records import OperationRecord
+from dst_jax.report.channel_records import shape_text
 from dst_jax.report.csv_files.column import CsvColumn, CsvFile, part
 from dst_jax.report.csv_files.stage_columns import STAGE_NAME
 from dst_jax.report.run_results import RunResults
@@ -30,7 +31,17 @@ _ACTIVATIONS = (
     CsvColumn("examples", "count", "test images", lambda s, n, z: s.examples),
     *_ZEROS,
 )
-_WEIGHTS = (STAGE_NAME, CsvColumn("kernel", "", "path of the kernel", part(1)), *_ZEROS)
+_WEIGHTS = (
+    STAGE_NAME,
+    CsvColumn("kernel", "", "path of the kernel", part(1)),
+    *_ZEROS,
+    CsvColumn(
+        "shape",
+        "",
+        "lengths of its axes, which are its channels",
+        lambda stage, name, *_: shape_text(stage.shapes.get(name)),
+    ),
+)
 _PRODUCTS = {
     "dense": "multiplications, those with padding included",
     "valid": "multiplications without those with padding",

@@ -117,7 +117,7 @@ def columns(
       several: whether those of a comparison of several runs too.
 
     >>> [row[1] for row in columns() if row[0] == "weights.csv"]
-    ['run', 'stage', 'kernel', 'zeros', 'elements', 'sparsity']
+    ['run', 'stage', 'kernel', 'zeros', 'elements', 'sparsity', 'shape']
     """
     task = task_record({}) if task is None else task
     found = {file.name: (_RUN, *file.columns(task)) for file in FILES}

@@ -7,19 +7,25 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from dst_jax.report.figures.figure import ReportFigure
-from dst_jax.report.figures.style import colour, legend_at_right, styled, subplots
+from dst_jax.report.figures.style import (
+    INK,
+    QUIET,
+    colours,
+    legend_at_right,
+    styled,
+    subplots,
+)
+from dst_jax.report.looks import MARKERS
 from dst_jax.report.run_results import RunResults
 from dst_jax.report.tables.comparison import run_names, stage_titles
 from dst_jax.report.task_records import shared_task
 
 __all__ = ["FIGURE", "draw"]
 
-MARKERS = "osD^vPX*"
-
 
 @styled
 def draw(runs: Sequence[RunResults]) -> Figure:
-    """The best metric over activation sparsity: a colour a run, a marker a stage.
+    """The best metric over activation sparsity: a colour a stage, a marker a run.
 
     >>> from pathlib import Path
     >>> from dst_jax.report.run_results import StageResults
@@ -32,25 +38,24 @@ def draw(runs: Sequence[RunResults]) -> Figure:
     """
     figure, (axes,) = subplots(10.0, 5.0)
     task = shared_task([run.task for run in runs])
-    titles = stage_titles(runs)
-    markers = {title: MARKERS[i % len(MARKERS)] for i, title in enumerate(titles)}
-    for i, run in enumerate(runs):
-        _draw_run(axes, run, markers, colour(i))
+    palette = colours(stage_titles(runs))
+    markers = [MARKERS[i % len(MARKERS)] for i in range(len(runs))]
+    for run, marker in zip(runs, markers, strict=True):
+        _draw_run(axes, run, palette, marker)
     axes.set(
         title=task.words("{measure} against activation sparsity"),
         xlabel="activation sparsity (element), %",
         ylabel=f"test {task.best.label}",
     )
     of_runs = [
-        Line2D([], [], color=colour(i), label=name)
-        for i, name in enumerate(run_names(runs))
+        Line2D([], [], color=INK, linestyle="", marker=marker, label=name)
+        for name, marker in zip(run_names(runs), markers, strict=True)
     ]
     of_stages = [
-        Line2D([], [], color="#5f6368", linestyle="", marker=marker, label=title)
-        for title, marker in markers.items()
+        Line2D([], [], color=palette[title], linewidth=6, label=title)
+        for title in dict.fromkeys(s.title for run in runs for s in run.compared)
     ]
-    handles = [*of_runs, *of_stages]
-    legend_at_right(axes, handles=handles)
+    legend_at_right(axes, handles=[*of_stages, *of_runs])
     return figure
 
 
@@ -58,22 +63,24 @@ FIGURE = ReportFigure(
     name="comparison_accuracy",
     title="{measure} against activation sparsity",
     caption=(
-        "A colour for each run, a marker for each stage; a line leads from the dense "
-        "baseline through the stages built on it."
+        "A colour for each stage, a marker for each run; a line leads from where the "
+        "run starts through the stages built on it."
     ),
     draw=draw,
 )
 
 
 def _draw_run(
-    axes: Axes, run: RunResults, markers: Mapping[str, str], colour: str
+    axes: Axes, run: RunResults, palette: Mapping[str, str], marker: str
 ) -> None:
     """A point per stage, and a line through the stages that follow one another."""
     best, path = run.task.best, []
-    for stage in run.stages:
+    for stage in run.compared:
         point = 100 * stage.activation_element, best.scale * stage.test[best.name]
-        marker = markers[stage.title]
-        axes.plot(*point, marker, ms=8, color=colour, markeredgecolor="w")
+        axes.plot(*point, marker, ms=8, color=palette[stage.title], markeredgecolor="w")
         if stage.name != "control":  # a side branch: no later stage starts from it
             path.append(point)
-    axes.plot(*zip(*path, strict=True), color=colour, linewidth=1, alpha=0.5)
+    if path:
+        axes.plot(
+            *zip(*path, strict=True), color=QUIET, linewidth=1, alpha=0.6, zorder=1
+        )

@@ -9,7 +9,7 @@ from dst_jax.report.figures.layer_rows import (
     draw_layers,
     stage_legend,
 )
-from dst_jax.report.figures.style import styled, subplots
+from dst_jax.report.figures.style import BAR, styled, subplots
 from dst_jax.report.run_results import RunResults
 from dst_jax.report.tables.per_layer import names
 
@@ -38,7 +38,7 @@ def draw(run: RunResults) -> Figure:
     axes.barh(
         range(len(groups)),
         [whole[group] for group in groups],
-        color="#e8eaed",
+        color=BAR,
         label="whole network",
     )
     draw_layers(

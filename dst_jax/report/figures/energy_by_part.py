@@ -10,13 +10,14 @@ from dst_jax.report.tables.accelerator_estimates import accelerator_names
 __all__ = ["FIGURE", "draw"]
 
 PARTS = {
-    "mac": "#2f6fb0",
-    "gated": "#9fc5e8",
-    "scratchpad": "#2a9d6f",
-    "buffer": "#c9a227",
-    "dram": "#d1495b",
-    "static": "#9aa0a6",
+    "mac": "#00204c",
+    "gated": "#31446b",
+    "scratchpad": "#666970",
+    "buffer": "#958f78",
+    "dram": "#cbba69",
+    "static": "#ffe945",
 }
+"""Colours of the map cividis, dark next to the multipliers: those of no stage."""
 
 
 @styled
@@ -36,7 +37,7 @@ def draw(run: RunResults) -> Figure:
     [100.0, 25.0]
     """
     accelerators = accelerator_names(run)
-    stages = [stage for stage in run.stages if stage.accelerators]
+    stages = [stage for stage in run.compared if stage.accelerators]
     bars = len(accelerators) * (len(stages) + 1)
     figure, (axes,) = subplots(10.0, 1.0 + 0.17 * bars)
     y, ticks = 0.0, []
@@ -54,7 +55,7 @@ def draw(run: RunResults) -> Figure:
     axes.set_yticks(*zip(*ticks, strict=True), fontsize=7)
     axes.set_ylim(y - 1.0, -0.8)
     axes.grid(visible=False, axis="y")
-    axes.set(title="Energy by part", xlabel="% of the accelerator's first stage")
+    axes.set(title="Energy by part", xlabel="% of the accelerator's first bar")
     for part, colour in PARTS.items():
         axes.barh(0, 0, color=colour, label=part)
     legend_at_right(axes)
@@ -69,5 +70,5 @@ FIGURE = ReportFigure(
         "buffer, DRAM, and the static energy, which flows at all times."
     ),
     draw=draw,
-    applies=lambda run: bool(accelerator_names(run)),
+    applies=lambda run: any(stage.accelerators for stage in run.compared),
 )

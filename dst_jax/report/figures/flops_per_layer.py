@@ -4,7 +4,7 @@ from matplotlib.figure import Figure
 
 from dst_jax.report.figures.figure import ReportFigure
 from dst_jax.report.figures.layer_rows import draw_layers, layer_axes, stage_legend
-from dst_jax.report.figures.style import styled
+from dst_jax.report.figures.style import BAR, styled
 from dst_jax.report.run_results import RunResults
 from dst_jax.report.tables.per_layer import names
 
@@ -49,7 +49,7 @@ def draw(run: RunResults) -> Figure:
     )
     left.set_xlim(-3, 103)
     rows = range(len(layers))
-    right.barh(rows, [dense[n] for n in layers], color="#e8eaed", label="dense network")
+    right.barh(rows, [dense[n] for n in layers], color=BAR, label="dense network")
     draw_layers(right, macs)
     right.set(
         title="Multiplications that remain, number",

@@ -6,7 +6,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dst_jax.report.figures.style import colours, subplots
+from dst_jax.report.figures.style import LINE, subplots
+from dst_jax.report.looks import looks
 from dst_jax.report.tables.per_layer import names
 
 __all__ = [
@@ -49,11 +50,19 @@ def draw_layers(axes: Axes, stages: Mapping[str, Mapping[str, float]]) -> None:
     sizes = np.linspace(38, 16, len(stages))  # equal values stay visible as rings
     for row, layer in enumerate(layers):
         values = [stage[layer] for stage in stages.values() if layer in stage]
-        axes.hlines(row, min(values), max(values), color="#c4c8cc", linewidth=1.2)
-    for i, (title, colour) in enumerate(colours(list(stages)).items()):
+        axes.hlines(row, min(values), max(values), color=LINE, linewidth=1.2)
+    for i, (title, look) in enumerate(looks(list(stages)).items()):
         present = [row for row, layer in enumerate(layers) if layer in stages[title]]
         values = [stages[title][layers[row]] for row in present]
-        axes.scatter(values, present, s=sizes[i], color=colour, label=title, zorder=3)
+        axes.scatter(
+            values,
+            present,
+            s=sizes[i],
+            color=look.colour,
+            marker=look.marker,
+            label=title,
+            zorder=3,
+        )
     label_layers(axes, layers)
 
 

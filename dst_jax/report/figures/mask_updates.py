@@ -6,12 +6,12 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from dst_jax.report.figures.figure import ReportFigure
-from dst_jax.report.figures.style import styled, subplots
+from dst_jax.report.figures.style import LINE, colours, styled, subplots
 from dst_jax.report.run_results import RunResults
 
-__all__ = ["FIGURE", "draw", "lines_of_phases"]
+__all__ = ["FIGURE", "colour_of_phase", "draw", "lines_of_phases"]
 
-_LAYER = "#c4c8cc"
+_STROKES = {"grown": "-", "dropped": "--", "explored": ":"}
 
 
 @styled
@@ -34,17 +34,19 @@ def draw(run: RunResults) -> Figure:
     """
     figure, (left, right) = subplots(10.0, 3.6, ncols=2)
     for label, lines in lines_of_phases(run).items():
+        shade = colour_of_phase(run, lines)
         epochs = [line["epoch"] for line in lines]
         for layer in lines[-1]["layers"]:
             kept = [100 * line["layers"][layer]["density"] for line in lines]
-            left.plot(epochs, kept, color=_LAYER, linewidth=0.7)
-        left.plot(epochs, _shares(lines, "active", "weights"), label=label)
-        for quantity in ("grown", "dropped"):
-            shares = _shares(lines, quantity, "active")
-            right.plot(epochs, shares, label=f"{label}, {quantity}")
+            left.plot(epochs, kept, color=LINE, linewidth=0.7)
+        kept = _shares(lines, "active", "weights")
+        left.plot(epochs, kept, label=label, color=shade)
+        shares = {name: _shares(lines, name, "active") for name in ("grown", "dropped")}
         if "exploration" in next(iter(lines[-1]["layers"].values())):
-            explored = [_explored(line) for line in lines]
-            right.plot(epochs, explored, label=f"{label}, explored", linestyle="--")
+            shares["explored"] = [_explored(line) for line in lines]
+        for name, values in shares.items():
+            look: dict[str, Any] = {"color": shade, "linestyle": _STROKES[name]}
+            right.plot(epochs, values, label=f"{label}, {name}", **look)
     left.set(title="Weights that are kept", xlabel="epochs since the run began")
     left.set_ylabel("of all weights, % (grey: of a layer)")
     right.set(title="Mask updates", xlabel="epochs since the run began", ylabel="%")
@@ -90,6 +92,26 @@ def lines_of_phases(run: RunResults) -> dict[str, list[dict[str, Any]]]:
         if own:
             found[phase.label] = own
     return found
+
+
+def colour_of_phase(run: RunResults, lines: Sequence[Mapping[str, Any]]) -> str:
+    """The colour of the stage that lines about masks belong to.
+
+    Args:
+      run: the run.
+      lines: lines of one phase.
+
+    >>> from pathlib import Path
+    >>> from dst_jax.report.run_results import StageResults
+    >>> stage = StageResults("sparsify_weights", "pruned", {"top1": 0.9}, 8)
+    >>> run = RunResults(Path("run"), (stage,))
+    >>> colour_of_phase(run, [{"stage": "sparsify_weights"}])
+    '#34468e'
+    """
+    name = str(lines[-1]["stage"])
+    titles = {stage.name: stage.title for stage in run.stages}
+    shown = titles.get(name, name)
+    return colours([*titles.values(), shown])[shown]
 
 
 def _shares(lines: Sequence[Mapping[str, Any]], part: str, whole: str) -> list[float]:

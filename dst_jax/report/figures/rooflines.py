@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 
 from dst_jax.report.figures.figure import ReportFigure
 from dst_jax.report.figures.layer_rows import stage_legend
-from dst_jax.report.figures.style import colours, plain_ticks, styled, subplots
+from dst_jax.report.figures.style import plain_ticks, styled, subplots
+from dst_jax.report.looks import looks
 from dst_jax.report.run_results import RunResults
 from dst_jax.report.tables.accelerator_estimates import accelerator_names
 
@@ -60,7 +61,7 @@ FIGURE = ReportFigure(
 
 def _roofline(axes: Axes, run: RunResults, name: str) -> None:
     stages = [stage for stage in run.stages if name in stage.accelerators]
-    palette = colours([stage.title for stage in run.stages])
+    drawn = looks([stage.title for stage in run.stages])
     accelerator = stages[0].accelerators[name]
     for stage in stages:
         layers = [w for w in stage.accelerators[name].layers.values() if w.effectual]
@@ -69,7 +70,8 @@ def _roofline(axes: Axes, run: RunResults, name: str) -> None:
             [layer.intensity for layer in layers],
             [layer.effectual_per_cycle for layer in layers],
             s=[6 + 40 * layer.cycles / longest for layer in layers],
-            color=palette[stage.title],
+            color=drawn[stage.title].colour,
+            marker=drawn[stage.title].marker,
             label=stage.title,
             alpha=0.75,
             linewidths=0,

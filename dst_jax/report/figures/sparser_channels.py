@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from dst_jax.report.figures.figure import ReportFigure
-from dst_jax.report.figures.mask_updates import lines_of_phases
+from dst_jax.report.figures.mask_updates import colour_of_phase, lines_of_phases
 from dst_jax.report.figures.style import styled, subplots
 from dst_jax.report.run_results import RunResults
 
@@ -62,15 +62,18 @@ def draw(run: RunResults) -> Figure:
         own = [line for line in lines if has_channels(line)]
         if not own:
             continue
+        shade = colour_of_phase(run, own)
         epochs = [line["epoch"] for line in own]
         for quantity, style in (("sparser", "-"), ("empty", "--")):
             shares = [100 * share_of_channels(x, f"{quantity}_channels") for x in own]
-            left.plot(epochs, shares, label=f"{label}, {quantity}", linestyle=style)
+            look: dict[str, Any] = {"color": shade, "linestyle": style}
+            left.plot(epochs, shares, label=f"{label}, {quantity}", **look)
         of_layers = [
             100 * layer["sparser_channels"] / max(layer["channels"], 1)
             for layer in own[-1]["layers"].values()
         ]
-        right.plot(range(1, len(of_layers) + 1), of_layers, marker="o", label=label)
+        layers = range(1, len(of_layers) + 1)
+        right.plot(layers, of_layers, marker="o", label=label, color=shade)
     right.xaxis.set_major_locator(MaxNLocator(integer=True))
     left.set(title="Of all layers", xlabel="epochs since the run began")
     left.set_ylabel("of the channels, %")

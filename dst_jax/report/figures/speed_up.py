@@ -29,7 +29,7 @@ def draw(run: RunResults) -> Figure:
     """
     accelerators = accelerator_names(run)
     palette = colours([stage.title for stage in run.stages])
-    stages = [stage for stage in run.stages if stage.accelerators]
+    stages = [stage for stage in run.compared if stage.accelerators]
     height = 0.8 + len(accelerators) * (0.15 + 0.12 * len(stages))
     figure, (axes,) = subplots(10.0, height)
     for i, stage in enumerate(stages):
@@ -49,7 +49,7 @@ def draw(run: RunResults) -> Figure:
     axes.set_yticks(range(len(accelerators)), accelerators)
     axes.invert_yaxis()
     axes.grid(visible=False, axis="y")
-    axes.set(title="Speed-up", xlabel="times fewer cycles than the first stage")
+    axes.set(title="Speed-up", xlabel="times fewer cycles than the first bar")
     legend_at_right(axes)
     return figure
 
@@ -58,10 +58,10 @@ FIGURE = ReportFigure(
     name="speed_up",
     title="Speed-up on modelled accelerators",
     caption=(
-        "Cycles of the first stage's network over those of a later one, on the same "
+        "Cycles of the first trained network over those of a later one, on the same "
         "accelerator. An accelerator that cannot use a kind of sparsity shows none for "
         "it."
     ),
     draw=draw,
-    applies=lambda run: bool(accelerator_names(run)),
+    applies=lambda run: any(stage.accelerators for stage in run.compared),
 )

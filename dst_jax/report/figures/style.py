@@ -1,7 +1,6 @@
-"""How figures look: one palette, light axes, the same bytes for the same data."""
+"""How figures look: light axes, the same bytes for the same data."""
 
 import io
-import zlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,8 +10,13 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
+from dst_jax.report.looks import looks
+
 __all__ = [
-    "colour",
+    "BAR",
+    "INK",
+    "LINE",
+    "QUIET",
     "colours",
     "legend_at_right",
     "plain_ticks",
@@ -51,68 +55,26 @@ STYLE: dict[Any, Any] = {
     "ytick.labelsize": 8,
 }
 
+INK = "#202124"
+QUIET = "#80868b"
+LINE = "#c4c8cc"
+BAR = "#e8eaed"
+"""Greys of what is no stage and no method: curves, lines between dots, bars behind."""
+
 styled = matplotlib.rc_context(STYLE)
 """Decorator of every function that draws: the style holds inside it alone."""
 
-STAGES = {
-    "dense baseline": "#7f868d",
-    "dense control": "#c9a227",
-    "pruned": "#2f6fb0",
-    "smaller": "#e07b39",
-    "activation-sparse": "#2a9d6f",
-    "dual sparse": "#d1495b",
-}
-OTHERS = ("#7b4ea3", "#00798c", "#b5651d", "#e08dac", "#5f6caf", "#8a9a5b")
-_FIRST = ("#2f6fb0", "#d1495b", "#2a9d6f", "#c9a227", *OTHERS)
-_MORE = ("#17807e", "#9b2226", "#6a994e", "#a5791a", "#4361ee", "#f08a5d", "#3a5a40",
-         "#b56576", "#2d3a6e", "#7f5539", "#8338ec", "#bc6c25", "#118ab2")  # fmt: skip
-_METHODS = (
-    "rigl", "set", "random", "gradual_magnitude", "granet", "static", "sr_ste", "mest",
-    "srigl", "ste", "rigl_itop", "gap", "one_shot", "gradual_movement", "threshold",
-    "ac_dc", "auto_sparse", "constrained_l0", "halo",
-)  # fmt: skip
-_PENALTIES = (
-    "transformed_l1", "l1", "hoyer_square", "log_sum", "mcp", "laplace", "scad",
-    "geman", "cauchy", "lp", "l_half", "l_two_thirds", "capped_l1", "l0", "hoyer",
-    "hoyer_square_batch", "l1_minus_l2", "group_lasso",
-)  # fmt: skip
-_OF_METHODS = dict(zip(_METHODS, (*OTHERS, *_MORE, *_FIRST), strict=False))
-_OF_PENALTIES = dict(zip(_PENALTIES, (*_FIRST, *_MORE), strict=False))
-_OWN = STAGES | {"control": "#5f6368"} | _OF_METHODS | _OF_PENALTIES
-
 
 def colours(names: Sequence[str]) -> dict[str, str]:
-    """A colour for each stage, method, penalty or other name, the same in all figures.
-
-    Any other name has one that follows from its letters, unless another name of the
-    figure has it already.
+    """A colour for each stage, method, penalty or other name, as `looks` has it.
 
     Args:
       names: names that one figure shows.
 
     >>> colours(["pruned", "rigl"])
-    {'pruned': '#2f6fb0', 'rigl': '#7b4ea3'}
-    >>> colours(["my_penalty", "l1"])["l1"] == colours(["l1"])["l1"]
-    True
+    {'pruned': '#34468e', 'rigl': '#6d6e1d'}
     """
-    found = {name: _OWN[name] for name in names if name in _OWN}
-    palette = (*_FIRST, *_MORE)
-    for name in dict.fromkeys(names):
-        if name not in found:
-            first = zlib.crc32(name.encode()) % len(palette)
-            order = (*palette[first:], *palette[:first])
-            free = [shade for shade in order if shade not in found.values()]
-            found[name] = (free or order)[0]
-    return {name: found[name] for name in names}
-
-
-def colour(i: int) -> str:
-    """The colour of the i-th run of a comparison.
-
-    >>> colour(0), colour(1)
-    ('#2f6fb0', '#d1495b')
-    """
-    return _FIRST[i % len(_FIRST)]
+    return {name: look.colour for name, look in looks(names).items()}
 
 
 def subplots(width: float, height: float, **options: Any) -> tuple[Figure, list[Axes]]:

@@ -1,13 +1,13 @@
 """The figure of training: the task's best metric and the sparsity over the epochs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dst_jax.report.figures.figure import ReportFigure
-from dst_jax.report.figures.style import styled, subplots
+from dst_jax.report.figures.style import INK, QUIET, colours, styled, subplots
 from dst_jax.report.run_results import RunResults
 from dst_jax.report.training_phases import Phase, stage_ends
 
@@ -28,12 +28,13 @@ def draw(run: RunResults) -> Figure:
     figure, (top, bottom) = subplots(10.0, 5.6, nrows=2, sharex=True)
     ends = stage_ends(run.phases, [s.name for s in run.stages])
     x = [ends[s.name] for s in run.stages]
-    _draw_metric(top, run, x)
+    _draw_metric(top, run, ends)
     _draw_sparsity(bottom, run, x)
     end = max([phase.start + phase.epochs for phase in run.phases] + x)
     for axes in (top, bottom):
         # From the start of the run, where the first phase has its name.
         axes.set_xlim(-0.02 * (end or 1), 1.02 * (end or 1))
+        _shade(axes, run)
         _boundaries(axes, run.phases, text=axes is top)
         axes.legend(loc="lower right", bbox_to_anchor=(1.0, 0.99), ncols=4)
     return figure
@@ -44,34 +45,36 @@ FIGURE = ReportFigure(
     title="{measure} and sparsity over training",
     caption=(
         "Phases one after another in the order of the log; a dotted line marks where "
-        "one starts. Diamonds: the test images, at the end of a stage. The {measure} "
-        "axis starts at most 20 points below the lowest of them."
+        "one starts, and the shade is the colour of its stage. Diamonds: the test "
+        "images, at the end of a stage. The {measure} axis starts at most 20 points "
+        "below the lowest of them."
     ),
     draw=draw,
 )
 
 
-def _draw_metric(axes: Axes, run: RunResults, ends: Sequence[float]) -> None:
+def _draw_metric(axes: Axes, run: RunResults, ends: Mapping[str, float]) -> None:
     """The best metric: of the training batches, the hold-out, the test images."""
     best, scale = run.task.best, run.task.best.scale
     batches = run.task.training
-    _curve(axes, run.phases, "train", batches, "#b9c6d3", "training batches", scale)
-    _curve(axes, run.phases, "eval", best.name, "#2f6fb0", "hold-out", scale)
-    tested = [scale * s.test[best.name] for s in run.stages]
-    _diamonds(axes, ends, tested, "#2f6fb0", "test, end of stage")
+    _curve(axes, run.phases, "train", batches, QUIET, "training batches", scale)
+    _curve(axes, run.phases, "eval", best.name, INK, "hold-out", scale)
+    x = [ends[s.name] for s in run.compared]
+    tested = [scale * s.test[best.name] for s in run.compared]
+    _diamonds(axes, x, tested, INK, "test, end of stage")
     axes.set(title=run.task.words("{measure}"), ylabel=best.label)
-    if best.is_share:
+    if best.is_share and tested:
         axes.set_ylim(bottom=max(axes.get_ylim()[0], min(tested) - 20))
 
 
 def _draw_sparsity(axes: Axes, run: RunResults, ends: Sequence[float]) -> None:
     maps = [100 * s.activation_element for s in run.stages]
     name = "activation_sparsity"
-    _curve(axes, run.phases, "eval", name, "#d1495b", "activations, hold-out")
-    _diamonds(axes, ends, maps, "#d1495b", "activations (element), test")
+    _curve(axes, run.phases, "eval", name, INK, "activations, hold-out")
+    _diamonds(axes, ends, maps, INK, "activations (element), test")
     kernels = [100 * s.weight_sparsity for s in run.stages]
-    _curve(axes, run.phases, "eval", "weight_sparsity", "#7f868d", "weights")
-    _diamonds(axes, ends, kernels, "#7f868d", "weights, end of stage")
+    _curve(axes, run.phases, "eval", "weight_sparsity", QUIET, "weights")
+    _diamonds(axes, ends, kernels, QUIET, "weights, end of stage")
     axes.set(title="Sparsity", ylabel="zeros, %", xlabel="epochs since the run began")
     axes.set_ylim(-3, 103)
 
@@ -103,6 +106,17 @@ def _diamonds(
     """What the evaluation at the end of each stage found."""
     look: dict[str, Any] = {"markersize": 6, "markeredgecolor": "white", "zorder": 3}
     axes.plot(x, y, "D", color=colour, label=label, **look)
+
+
+def _shade(axes: Axes, run: RunResults) -> None:
+    """A stripe along the bottom in the colour of the stage that is trained."""
+    titles = {stage.name: stage.title for stage in run.stages}
+    shades = colours([*titles.values(), *(phase.stage for phase in run.phases)])
+    for phase in run.phases:
+        end = phase.start + phase.epochs
+        shade = shades[titles.get(phase.stage, phase.stage)]
+        axes.axvspan(phase.start, end, color=shade, alpha=0.1, linewidth=0)
+        axes.axvspan(phase.start, end, ymax=0.02, color=shade, linewidth=0)
 
 
 def _boundaries(axes: Axes, phases: Sequence[Phase], *, text: bool) -> None:

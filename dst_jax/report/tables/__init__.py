@@ -10,7 +10,7 @@ from dst_jax.report.tables.accelerator_estimates import (
     cycles_per_layer,
     on_accelerators,
 )
-from dst_jax.report.tables.channels import channels, smaller_networks
+from dst_jax.report.tables.channels import channels, kernel_shapes, smaller_networks
 from dst_jax.report.tables.main_results import stages
 from dst_jax.report.tables.per_layer import kernels, maps, products
 from dst_jax.report.tables.run_facts import facts, settings
@@ -45,10 +45,11 @@ def unfolding(run: RunResults) -> list[Table]:
 
     >>> from pathlib import Path
     >>> [table.title for table in unfolding(RunResults(Path("run"), ()))]
-    ['Channels per group', 'Activation sparsity per layer', 'Weight sparsity per ...']
+    ['Channels per group', 'Channels per layer', 'Activation sparsity per layer', ...]
     """
     return [
         channels(run),
+        kernel_shapes(run),
         maps(run),
         kernels(run),
         *(products(stage) for stage in run.stages),

@@ -3,7 +3,7 @@
 from dst_jax.report.accelerator_records import AcceleratorRecord
 from dst_jax.report.run_results import RunResults, StageResults
 from dst_jax.report.tables.per_layer import names
-from dst_jax.report.tables.table import Table, number, percent
+from dst_jax.report.tables.table import Table, named, number, percent
 
 __all__ = ["accelerator_names", "cycles_per_layer", "on_accelerators"]
 
@@ -33,10 +33,14 @@ def on_accelerators(run: RunResults) -> Table:
     rows = []
     for name in accelerator_names(run):
         stages = [stage for stage in run.stages if name in stage.accelerators]
-        first = stages[0].accelerators[name]
+        compared = [s for s in run.compared if name in s.accelerators]
+        first = compared[0].accelerators[name] if compared else None
         label = name  # on the accelerator's first row
         for stage in stages:
-            rows.append((label, *_row(stage, stage.accelerators[name], first)))
+            found, reference = stage.accelerators[name], first
+            if stage not in compared:
+                reference = None
+            rows.append((label, *_row(stage, found, reference)))
             label = ""
     return Table(
         title="On modelled accelerators",
@@ -54,6 +58,7 @@ def on_accelerators(run: RunResults) -> Table:
         rows=tuple(rows),
         note=_note(run),
         words=2,
+        named=named(stage.title for stage in run.stages),
     )
 
 
@@ -81,16 +86,17 @@ def cycles_per_layer(run: RunResults, name: str) -> Table:
         rows=tuple(rows),
         note="Per image. In brackets: what takes longest, multipliers or memory.",
         words=2,
+        named=named(stage.title for stage in stages),
     )
 
 
 def _row(
-    stage: StageResults, accelerator: AcceleratorRecord, first: AcceleratorRecord
+    stage: StageResults, accelerator: AcceleratorRecord, first: AcceleratorRecord | None
 ) -> tuple[str, ...]:
     total = accelerator.total
     joules = sum(total.energy.values())
-    before = sum(first.total.energy.values())
-    faster = first.total.cycles / total.cycles if total.cycles else None
+    before = sum(first.total.energy.values()) if first else 0.0
+    faster = first.total.cycles / total.cycles if first and total.cycles else None
     return (
         stage.title,
         number(total.cycles),
@@ -122,6 +128,7 @@ def _note(run: RunResults) -> str:
     return (
         f"Models, not measurements: means over {found[0].examples} test images, "
         "weights fetched once for all of them. Speed-up and energy saved: against the "
-        "first row of the same accelerator. Useful: both operands nonzero. Energies: "
+        "first trained network on the same accelerator. Useful: both operands nonzero. "
+        "Energies: "
         f"{', '.join(tables)}."
     )

@@ -1,10 +1,11 @@
 """The tables of what has been removed as channels."""
 
+from dst_jax.report.channel_records import shape_text
 from dst_jax.report.run_results import RunResults, StageResults
 from dst_jax.report.tables.per_layer import names
-from dst_jax.report.tables.table import Table, number, percent
+from dst_jax.report.tables.table import Table, named, number, percent
 
-__all__ = ["channels", "multiplications_left", "smaller_networks"]
+__all__ = ["channels", "kernel_shapes", "multiplications_left", "smaller_networks"]
 
 
 def smaller_networks(run: RunResults) -> Table:
@@ -36,6 +37,7 @@ def smaller_networks(run: RunResults) -> Table:
         ),
         rows=tuple(_row(stage, run) for stage in stages),
         note=_note(run) if times else "",
+        named=named(stage.title for stage in stages),
     )
 
 
@@ -71,6 +73,44 @@ def channels(run: RunResults) -> Table:
             for group in groups
         ),
         note="A group is named by the first layer that makes its channels.",
+        named=named(stage.title for stage in stages),
+    )
+
+
+def kernel_shapes(run: RunResults) -> Table:
+    """The shape of every kernel before and after: the channels of every layer.
+
+    >>> from pathlib import Path
+    >>> from dst_jax.report.channel_records import UnitCount
+    >>> from dst_jax.report.run_results import Zeros
+    >>> stages = [
+    ...     StageResults(
+    ...         title, title, {"top1": 0.9}, 8, weights={"fc/kernel": Zeros(0, 9)},
+    ...         shapes={"fc/kernel": shape}, channels=channels
+    ...     )
+    ...     for title, shape, channels in (
+    ...         ("dense", (20, 10), {}), ("smaller", (5, 10), {"fc": UnitCount(20, 5)})
+    ...     )
+    ... ]
+    >>> kernel_shapes(RunResults(Path("run"), tuple(stages))).rows
+    (('fc/kernel', '20 x 10', '5 x 10'),)
+    """
+    stages = [stage for stage in run.stages if stage.channels and stage.shapes]
+    whole = _whole(run)
+    before = {} if whole is None else whole.shapes
+    after = [stage.shapes for stage in stages]
+    return Table(
+        title="Channels per layer",
+        headings=("layer", "whole", *(stage.title for stage in stages)),
+        rows=tuple(
+            (
+                name,
+                *(shape_text(shapes.get(name)) or "-" for shapes in (before, *after)),
+            )
+            for name in names(stage.weights for stage in stages)
+        ),
+        note="The shape of each layer's kernel, in the order of its axes.",
+        named=named(stage.title for stage in stages),
     )
 
 

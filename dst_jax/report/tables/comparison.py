@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from dst_jax.report.run_results import RunResults
-from dst_jax.report.tables.main_results import CONVENTIONS, columns
+from dst_jax.report.tables.main_results import columns, conventions
 from dst_jax.report.tables.run_facts import flatten
-from dst_jax.report.tables.table import Table
+from dst_jax.report.tables.table import Table, named
 from dst_jax.report.task_records import shared_task
 
 __all__ = [
@@ -72,8 +72,9 @@ def side_by_side(runs: Sequence[RunResults]) -> Table:
         title=task.words("{measure}, sparsity, multiplications"),
         headings=("run", "stage", *(column.heading for column in found)),
         rows=tuple(rows),
-        note=CONVENTIONS,
+        note=conventions(runs),
         words=2,
+        named=named(stage_titles(runs)),
     )
 
 
@@ -106,6 +107,7 @@ def over_seeds(runs: Sequence[RunResults]) -> Table:
         rows=tuple(rows),
         note="Mean ± sample standard deviation of n runs that share all but the seed.",
         words=2,
+        named=named(stage_titles(runs)),
     )
 
 

@@ -7,18 +7,25 @@ from dataclasses import dataclass
 from functools import partial
 
 from dst_jax.report.run_results import RunResults, StageResults
-from dst_jax.report.tables.table import Table, number, percent, signed
+from dst_jax.report.tables.table import Table, named, number, percent, signed
 from dst_jax.report.task_records import Metric, TaskRecord
 
-__all__ = ["CONVENTIONS", "Column", "columns", "difference", "metric_text", "stages"]
+__all__ = [
+    "Column",
+    "columns",
+    "conventions",
+    "difference",
+    "metric_text",
+    "stages",
+]
 
-CONVENTIONS = (
-    "Δ: the difference from the dense baseline. Activation sparsity: zeros among the "
-    "outputs of the ReLUs. Element: over all maps together, so large maps count more. "
-    "Layer mean: the plain mean of the layers' own shares. FLOPs drop: the share of "
-    "multiplications with a zero operand. Of dense: every product of the dense "
-    "network, those with padding included, as FLOPs are usually counted. Of valid: "
-    "without the products with padding, which no network needs."
+_CONVENTIONS = (
+    "Activation sparsity: zeros among the outputs of the ReLUs. Element: over all maps "
+    "together, so large maps count more. Layer mean: the plain mean of the layers' own "
+    "shares. FLOPs drop: the share of multiplications with a zero operand. Of dense: "
+    "every product of the dense network, those with padding included, as FLOPs are "
+    "usually counted. Of valid: without the products with padding, which no network "
+    "needs."
 )
 SMALLER = (
     " Of a network made smaller, sparsity and FLOPs drop are those of what is left."
@@ -74,8 +81,27 @@ def stages(run: RunResults) -> Table:
             (stage.title, *(column.text(column.value(stage, run)) for column in found))
             for stage in run.stages
         ),
-        note=CONVENTIONS + (SMALLER if smaller else ""),
+        note=conventions([run]) + (SMALLER if smaller else ""),
+        named=named(stage.title for stage in run.stages),
     )
+
+
+def conventions(runs: Sequence[RunResults]) -> str:
+    """What the columns of the main table mean.
+
+    Args:
+      runs: the runs in it.
+
+    >>> from pathlib import Path
+    >>> start = StageResults("initial", "given weights", {"top1": 0.9}, 8)
+    >>> conventions([RunResults(Path("run"), (start,))]).partition(".")[0]
+    'Δ: the difference from the given weights'
+    """
+    found = [run.baseline.title for run in runs if run.baseline is not None]
+    if not found:
+        return _CONVENTIONS
+    starts = " or the ".join(dict.fromkeys(found))
+    return f"Δ: the difference from the {starts}. {_CONVENTIONS}"
 
 
 def columns(task: TaskRecord) -> tuple[Column, ...]:

@@ -1,10 +1,10 @@
 """The tables per layer: sparsity of maps and kernels, multiplications."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
 from dst_jax.report.run_results import Products, RunResults, StageResults, Zeros
-from dst_jax.report.tables.table import Table, number, percent
+from dst_jax.report.tables.table import Table, named, number, percent
 
 __all__ = ["kernels", "maps", "names", "products"]
 
@@ -32,6 +32,8 @@ def maps(run: RunResults) -> Table:
 
 def kernels(run: RunResults) -> Table:
     """Sparsity of every weight kernel after every stage.
+
+    Where a stage has made layers smaller, their sizes at its end have a column too.
 
     >>> from pathlib import Path
     >>> stage = StageResults(
@@ -91,6 +93,7 @@ def products(stage: StageResults) -> Table:
             "Shares are of the dense multiplications, padding included; every "
             "other column leaves out the products with padding."
         ),
+        totals=1,
     )
 
 
@@ -111,16 +114,30 @@ def _sparsity(
     size: Callable[[StageResults, Zeros], str],
 ) -> Table:
     stages = run.stages
+    titles = [stage.title for stage in stages]
+    found = names(layers(s) for s in stages)
 
-    def row(name: str) -> Sequence[str]:
-        first = next(stage for stage in stages if name in layers(stage))
+    def sizes(stage: StageResults) -> dict[str, str]:
+        return {name: size(stage, zeros) for name, zeros in layers(stage).items()}
+
+    every = {name: text for s in reversed(stages) for name, text in sizes(s).items()}
+    columns = {size_heading: every}
+    if any(sizes(s).items() - every.items() for s in stages):
+        columns, before = {}, {}
+        for s in stages:
+            if sizes(s) != before:
+                columns[f"{size_heading}, {s.title}"] = before = sizes(s)
+
+    def row(name: str) -> tuple[str, ...]:
         shares = (
             layers(s)[name].sparsity if name in layers(s) else None for s in stages
         )
-        return name, size(first, layers(first)[name]), *map(percent, shares)
+        own = (column.get(name, "-") for column in columns.values())
+        return name, *own, *map(percent, shares)
 
     return Table(
         title=title,
-        headings=("layer", size_heading, *(f"{s.title} %" for s in stages)),
-        rows=tuple(tuple(row(name)) for name in names(layers(s) for s in stages)),
+        headings=("layer", *columns, *(f"{title} %" for title in titles)),
+        rows=tuple(map(row, found)),
+        named=named(titles, "{} %") | named(titles, f"{size_heading}, {{}}"),
     )

@@ -2,13 +2,15 @@
 
 from dst_jax.report.run_results import RunResults
 from dst_jax.report.tables.main_results import metric_text
-from dst_jax.report.tables.table import Table, duration, number, percent
+from dst_jax.report.tables.table import Table, duration, named, number, percent
 
 __all__ = ["costs", "drift"]
 
 
 def drift(run: RunResults) -> Table:
-    """The paper's Table 2: how far each stage moved the weights.
+    """The paper's Table 2: how far each stage moved the weights that it got.
+
+    An untrained start has no rows: nothing is compared with it.
 
     >>> from pathlib import Path
     >>> from dst_jax.report.run_results import Drift, StageResults
@@ -19,13 +21,14 @@ def drift(run: RunResults) -> Table:
     (('pruned', '1.250', '0.9600'),)
     """
     return Table(
-        title="Drift from the dense baseline's weights",
+        title=f"Drift from the {_start(run)} weights",
         headings=("stage", "Euclidean distance", "cosine similarity"),
         rows=tuple(
             (s.title, number(s.drift.euclidean, 3), number(s.drift.cosine, 4))
             for s in run.stages
-            if s.drift
+            if s.drift and run.stages[0] in run.compared
         ),
+        named=named(s.title for s in run.stages),
     )
 
 
@@ -66,9 +69,16 @@ def costs(run: RunResults) -> Table:
             )
             for s in run.stages
         ),
-        note=_holdout_note(run),
+        note=f"{_holdout_note(run)} {_time_note(run)}",
         words=2,
+        named=named(s.title for s in run.stages),
     )
+
+
+def _start(run: RunResults) -> str:
+    """What the run started from, as in "the ... weights"."""
+    start = run.baseline
+    return "given" if start and start.name == "initial" else "dense baseline's"
 
 
 def _holdout_note(run: RunResults) -> str:
@@ -81,6 +91,11 @@ def _holdout_note(run: RunResults) -> str:
         "No hold-out was set aside; {measure} is measured on the test images, at the "
         "end of the stage."
     )
+
+
+def _time_note(run: RunResults) -> str:
+    whole = duration(sum(stage.seconds for stage in run.stages))
+    return f"Training took {whole} in all, evaluation not counted."
 
 
 def _rate(rate: float | None) -> str:

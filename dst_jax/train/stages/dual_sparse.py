@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 
 from dst_jax import checks, penalties, pruning
+from dst_jax.runs import GIVEN, UNTRAINED
 from dst_jax.train.objective import Objective
 from dst_jax.train.optimizer import Optimizer, sgd
 from dst_jax.train.stage import Stage
@@ -95,23 +96,26 @@ def initial(optimizer: Optimizer) -> Stage:
     >>> initial(lambda **_: train.chain(0.1)).epochs
     0
     """
-    return Stage(name="initial", title="given weights", epochs=0, optimizer=optimizer)
+    return Stage(name="initial", title=GIVEN, epochs=0, optimizer=optimizer)
 
 
 def pretrain(*, epochs: float, optimizer: Optimizer) -> Stage:
     """Dense training, stage one of the paper.
 
     Args:
-      epochs: length of the stage.
+      epochs: length of the stage; 0 is an untrained start, which methods that train
+        from scratch have.
       optimizer: the stage's.
 
     >>> from dst_jax import train
     >>> pretrain(epochs=90, optimizer=lambda **_: train.chain(0.1)).title
     'dense baseline'
+    >>> pretrain(epochs=0, optimizer=lambda **_: train.chain(0.1)).title
+    'untrained start'
     """
     return Stage(
         name="pretrain",
-        title="dense baseline",
+        title="dense baseline" if epochs else UNTRAINED,
         epochs=epochs,
         optimizer=optimizer,
         on_entry=no_mask,

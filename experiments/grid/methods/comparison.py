@@ -119,7 +119,7 @@ class MethodComparison(Comparison):
     def report(
         self, run: Run, records: Sequence[Record], tests: Sequence[Record]
     ) -> Path:
-        """Writes report.md, its figure and table.jsonl, and prints the table."""
+        """Writes report.html, report.md, figures, table.jsonl; prints the table."""
         names = [cell.name for cell in self.cells]
         found = tables.rows(names, records, tests, self.quality)
         table = tables.table(found, self.quality)

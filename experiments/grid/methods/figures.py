@@ -8,9 +8,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from dst_jax.report.figures.sparser_channels import has_channels, share_of_channels
-from dst_jax.report.figures.style import styled, subplots
+from dst_jax.report.figures.style import colours, styled, subplots
+from dst_jax.report.looks import family
 
 __all__ = ["sparser_channels"]
+
+_STROKES = ("-", "--", "-.", ":")
 
 Line = Mapping[str, Any]
 """A line of masks.jsonl."""
@@ -36,6 +39,7 @@ def sparser_channels(seeds: Sequence[Sequence[Line]], cells: Sequence[str]) -> F
     [[60.0]]
     """
     figure, (left, right) = subplots(10.0, 3.6, ncols=2)
+    drawn = _looks(cells)
     for cell in cells:
         runs = [_of(cell, lines) for lines in seeds]
         runs = [run for run in runs if run]
@@ -45,14 +49,15 @@ def sparser_channels(seeds: Sequence[Sequence[Line]], cells: Sequence[str]) -> F
         over_time = [
             _mean(map(share_of_channels, at)) for at in zip(*runs, strict=False)
         ]
-        left.plot(epochs[: len(over_time)], over_time, label=_short(cell))
+        left.plot(
+            epochs[: len(over_time)], over_time, label=_short(cell), **drawn[cell]
+        )
         by_layer = [
             _mean(_share(run[-1]["layers"][layer]) for run in runs)
             for layer in runs[0][-1]["layers"]
         ]
-        right.plot(
-            range(1, len(by_layer) + 1), by_layer, marker=".", label=_short(cell)
-        )
+        layers = range(1, len(by_layer) + 1)
+        right.plot(layers, by_layer, marker=".", label=_short(cell), **drawn[cell])
     right.xaxis.set_major_locator(MaxNLocator(integer=True))
     left.set(title="Of all layers", xlabel="epoch")
     left.set_ylabel("channels sparser than their layer, %")
@@ -61,6 +66,19 @@ def sparser_channels(seeds: Sequence[Sequence[Line]], cells: Sequence[str]) -> F
         axes.set_ylim(bottom=0)
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
     return figure
+
+
+def _looks(cells: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """A method's colour, and a stroke for each of its settings."""
+    found: dict[str, list[str]] = {}
+    for cell in cells:
+        found.setdefault(family(cell), []).append(cell)
+    palette = colours(list(found))
+    return {
+        cell: {"color": palette[method], "linestyle": _STROKES[i % len(_STROKES)]}
+        for method, own in found.items()
+        for i, cell in enumerate(own)
+    }
 
 
 def _of(cell: str, lines: Sequence[Line]) -> list[Line]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from dst_jax.report.looks import family
 from dst_jax.report.tables.table import Table
 from experiments.grid.records import Record, matching, spread
 from experiments.grid.rows import Row, make_row, seeds, text
@@ -116,7 +117,13 @@ def table(rows: Sequence[Row], quality: Quality) -> Table:
         "time of a step",
         *(["forward time"] if timed else []),
     )
-    return Table("Sparse training from scratch", headings, lines, _NOTE)
+    return Table(
+        "Sparse training from scratch",
+        headings,
+        lines,
+        _NOTE,
+        named={row["method"]: family(row["method"]) for row in rows},
+    )
 
 
 def _products(test: Record, kind: str) -> int:

@@ -97,7 +97,7 @@ class PenaltyComparison(Comparison):
     def report(
         self, run: Run, records: Sequence[Record], tests: Sequence[Record]
     ) -> Path:
-        """Writes report.md and figures/, and prints the tables."""
+        """Writes report.html, report.md and figures/, and prints the tables."""
         return report.write(
             run.path,
             list(self.settings.values()),

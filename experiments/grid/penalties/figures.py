@@ -6,7 +6,6 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dst_jax import penalties
 from dst_jax.report.figures.style import (
     colours,
     legend_at_right,
@@ -14,6 +13,7 @@ from dst_jax.report.figures.style import (
     styled,
     subplots,
 )
+from dst_jax.report.looks import MARKERS, family, looks
 from experiments.grid.penalties.choice import Choice, sparsity
 from experiments.grid.penalties.settings import Setting
 from experiments.grid.records import Record, matching, spread
@@ -21,7 +21,6 @@ from experiments.running.quality import Quality
 
 __all__ = ["curves", "fronts", "shapes"]
 
-_GREY = "#5f6368"
 _STROKES = ("-", "--", "-.", ":")
 
 
@@ -34,8 +33,9 @@ def fronts(
 ) -> Figure:
     """Hold-out quality over sparsity: a line per penalty, shape and FATReLU budget.
 
-    A penalty has one colour, its shapes have markers, hollow ones with FATReLU. Bars
-    are one sample standard deviation over seeds; the chosen settings are ringed.
+    A penalty has one colour, its shapes have markers of which the first is its own,
+    hollow ones with FATReLU. Bars are one sample standard deviation over seeds; the
+    chosen settings are ringed.
 
     Args:
       settings: the grid.
@@ -59,8 +59,8 @@ def fronts(
     for setting in settings:
         key = setting.penalty, setting.options, setting.budget
         lines.setdefault(key, []).append(setting)
-    palette = colours([penalty for penalty, *_ in lines])
-    markers = _variants([(penalty, options) for penalty, options, _ in lines], "osDvX")
+    drawn = looks([penalty for penalty, *_ in lines])
+    markers = _markers([(penalty, options) for penalty, options, _ in lines])
     for (penalty, options, budget), line in lines.items():
         own = [matching(records, setting.name) for setting in line]
         x, y = [spread(r, sparsity) for r in own], [spread(r, quality) for r in own]
@@ -71,11 +71,11 @@ def fronts(
             [scale * v.mean for v in y],
             xerr=[100 * v.std for v in x],
             yerr=[scale * v.std for v in y],
-            color=palette[penalty],
+            color=drawn[penalty].colour,
             label=" ".join(filter(None, (penalty, shape, thresholds))),
             linestyle="-" if budget is None else ":",
             marker=markers[penalty, options],
-            markerfacecolor=palette[penalty] if budget is None else "white",
+            markerfacecolor=drawn[penalty].colour if budget is None else "white",
             markersize=4,
             elinewidth=0.7,
             alpha=0.9,
@@ -108,14 +108,14 @@ def curves(evals: Mapping[str, Sequence[Record]], quality: Quality) -> Figure:
     """
     figure, (left, right) = subplots(10.0, 4.0, ncols=2)
     trained = {name: lines for name, lines in evals.items() if lines}
-    families = {name: _penalty(name) for name in trained}
+    families = {name: family(name) for name in trained}
     palette = colours(list(families.values()))
-    strokes = _variants([(family, name) for name, family in families.items()], _STROKES)
+    strokes = _strokes([(penalty, name) for name, penalty in families.items()])
     for name, lines in trained.items():
-        family = families[name]
+        penalty = families[name]
         look: dict[str, Any] = {
-            "color": palette[family],
-            "linestyle": strokes[family, name],
+            "color": palette[penalty],
+            "linestyle": strokes[penalty, name],
         }
         epochs = [line["epoch"] for line in lines]
         qualities = [quality.metric.scale * quality(line) for line in lines]
@@ -154,8 +154,8 @@ def shapes(
     lines: dict[tuple[str, float | None], list[Setting]] = {}
     for setting in settings:
         lines.setdefault((setting.penalty, setting.strength), []).append(setting)
-    palette = colours([penalty for penalty, _ in lines])
-    strokes = _variants(list(lines), _STROKES)
+    drawn = looks([penalty for penalty, _ in lines])
+    strokes = _strokes(list(lines))
     for (penalty, strength), line in lines.items():
         x = [setting.options[0][1] for setting in line]
         scales = quality.metric.scale, 100
@@ -167,9 +167,9 @@ def shapes(
                 x,
                 [scale * v.mean for v in found],
                 yerr=[scale * v.std for v in found],
-                color=palette[penalty],
+                color=drawn[penalty].colour,
                 linestyle=strokes[penalty, strength],
-                marker="o",
+                marker=drawn[penalty].marker,
                 markersize=4,
                 elinewidth=0.7,
                 label=f"{penalty} {strength:g}",
@@ -209,26 +209,35 @@ def _mark(
     for name, marker in (("baseline", "s"), ("control", "D")):
         own = matching(records, name)
         point = 100 * spread(own, sparsity).mean, scale * spread(own, quality).mean
-        axes.plot(*point, marker, color=_GREY, ms=7, label=f"dense {name}", zorder=4)
+        shade = looks([name])[name].colour
+        axes.plot(*point, marker, color=shade, ms=7, label=f"dense {name}", zorder=4)
 
 
 def _name(axes: Axes, title: str, y: str, x: str = "epochs") -> None:
     axes.set(title=title, xlabel=x, ylabel=y)
 
 
-def _variants(keys: Sequence[tuple[str, Any]], looks: Sequence[str]) -> dict[Any, str]:
-    """A marker or stroke for each variant of a penalty, in their order."""
+def _markers(keys: Sequence[tuple[str, Any]]) -> dict[Any, str]:
+    """A marker for each variant of a penalty: its own, then those that follow it."""
+    own = looks([penalty for penalty, _ in keys])
+    return {
+        key: MARKERS[(MARKERS.index(own[key[0]].marker) + place) % len(MARKERS)]
+        for key, place in _places(keys).items()
+    }
+
+
+def _strokes(keys: Sequence[tuple[str, Any]]) -> dict[Any, str]:
+    """A stroke for each variant of a penalty, in their order."""
+    return {k: _STROKES[place % len(_STROKES)] for k, place in _places(keys).items()}
+
+
+def _places(keys: Sequence[tuple[str, Any]]) -> dict[Any, int]:
+    """The place of each variant among those of its penalty."""
     variants: dict[str, list[Any]] = {}
     for penalty, variant in dict.fromkeys(keys):
         variants.setdefault(penalty, []).append(variant)
     return {
-        (penalty, variant): looks[i % len(looks)]
+        (penalty, variant): i
         for penalty, own in variants.items()
         for i, variant in enumerate(own)
     }
-
-
-def _penalty(cell: str) -> str:
-    """The penalty of a cell, whose name begins with it; of any other, its own name."""
-    known = [name for name in penalties.names() if f"{cell}_".startswith(f"{name}_")]
-    return max(known, key=len, default=cell)

@@ -25,7 +25,7 @@ def write(
     tests: Sequence[Record],
     evals: Mapping[str, Sequence[Record]],
 ) -> Path:
-    """Prints the verdict; writes report.md and figures/*.png.
+    """Prints the verdict; writes report.html, report.md and figures/*.png.
 
     Args:
       directory: the comparison's directory.

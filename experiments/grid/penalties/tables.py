@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
-from dst_jax.report.tables.table import Table
+from dst_jax.report.looks import family
+from dst_jax.report.tables.table import Table, named
 from experiments.grid.penalties.choice import Choice, Criterion, sparsity
 from experiments.grid.records import Record, matching, spread
 from experiments.running.quality import Quality
@@ -55,6 +56,11 @@ def chosen(
             "cosine: from the baseline's parameters."
         ),
         words=2,
+        named=named(["dense baseline", "dense control"])
+        | {
+            row[0]: choice.setting.penalty
+            for row, choice in zip(rows[2:], choices, strict=True)
+        },
     )
 
 
@@ -101,6 +107,7 @@ def grid(
         ),
         rows=tuple(rows),
         words=2,
+        named={cell: family(cell) for cell in cells},
     )
 
 
@@ -135,7 +142,12 @@ def layers(cells: Sequence[str], tests: Sequence[Record]) -> Table:
         corner, down, across = "cell", cells, maps
         values = [list(row) for row in zip(*found, strict=True)]
     rows = tuple((name, *row) for name, row in zip(down, values, strict=True))
-    return Table("Zeros per activation map, test set, %", (corner, *across), rows)
+    return Table(
+        "Zeros per activation map, test set, %",
+        (corner, *across),
+        rows,
+        named={cell: family(cell) for cell in cells},
+    )
 
 
 def _chosen_row(

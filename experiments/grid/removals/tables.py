@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from dst_jax.report.looks import family
 from dst_jax.report.tables.table import Table
 from experiments.grid.records import Record, matching, spread
 from experiments.grid.rows import Row, make_row, seeds, text
@@ -109,7 +110,13 @@ def table(rows: Sequence[Row], quality: Quality) -> Table:
         "beyond ReLU %",
         "time",
     )
-    return Table("Channels removed", headings, lines, _NOTE)
+    return Table(
+        "Channels removed",
+        headings,
+        lines,
+        _NOTE,
+        named={r["cell"]: family(r["cell"]) for r in rows},
+    )
 
 
 def _time(record: Record) -> float:

@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from dst_jax.report.looks import family, looks
 from dst_jax.train import tasks
 from experiments import sparse_training
 from experiments.grid.launch import main
@@ -65,6 +66,16 @@ def test_a_row_for_dense_and_for_every_method(finished):
     assert len(CellRecords(finished / "test.jsonl").all()) == len(CELLS)
     text = (finished / "report.md").read_text()
     assert f"{100 * rows[RIGL]['top1']['mean']:.2f}" in text
+
+
+@pytest.mark.slow
+def test_the_page_shows_a_method_and_its_settings_in_the_methods_colour(finished):
+    text = (finished / "report.html").read_text()
+    for cell in (RIGL, "sr_ste"):
+        look = looks([family(cell)])[family(cell)]
+        shown = cell.replace("_interval", " interval").replace("_end", " end")
+        assert f'style="--mark: {look.colour}">{shown}</th>' in text
+    assert text.count("<img ") == len(list((finished / "figures").glob("*.png")))
 
 
 @pytest.mark.slow

@@ -69,7 +69,7 @@ def test_it_is_estimated_exported_and_reported(run, tmp_path, capsys, monkeypatc
     monkeypatch.setattr(report, "write", lambda run_dir: run_dir)
     assert accelerators.main([str(run.path), "--names", "dense"]) == 0
     assert run.read_accelerators("pretrain")["machines"].keys() == {"dense"}
-    assert "dense baseline" in capsys.readouterr().out
+    assert "untrained start" in capsys.readouterr().out
     assert export.main([str(run.path), "--out", str(tmp_path)]) == 0
     card = json.loads((tmp_path / "card.json").read_text())
     assert card["params_sha256"] == run.read_summary()["params_sha256"]

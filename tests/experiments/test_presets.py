@@ -1,0 +1,40 @@
+"""Every experiment's presets, and the refusal of one that it does not have."""
+
+import importlib
+import pkgutil
+
+import pytest
+
+import experiments
+from experiments.running.launch import main
+
+FOUND = {
+    module.name: presets
+    for module in pkgutil.iter_modules(experiments.__path__)
+    if not module.ispkg and module.name != "background"
+    for presets in [
+        getattr(importlib.import_module(f"experiments.{module.name}"), "PRESETS", None)
+    ]
+    if presets
+}
+WITHOUT_DEMO = sorted(name for name, presets in FOUND.items() if "demo" not in presets)
+
+
+def test_some_experiments_have_no_demo():
+    assert "imagenet_resnet50" in WITHOUT_DEMO
+    assert "mnist_lenet5" not in WITHOUT_DEMO
+
+
+@pytest.mark.parametrize("name", WITHOUT_DEMO)
+@pytest.mark.parametrize("preset", ["demo", "full_9999", "nothing"])
+def test_a_preset_that_an_experiment_lacks_is_refused_in_one_line(name, preset, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(name, FOUND[name], doc="", argv=["--preset", preset])
+    assert caught.value.code == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    (line,) = err.splitlines()
+    assert line.startswith(
+        f"error: --preset must be one of {tuple(FOUND[name])} for experiments.{name},"
+        f" got {preset!r}"
+    )
