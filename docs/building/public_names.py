@@ -140,15 +140,12 @@ def assignment(module: str, name: str) -> tuple[str, str]:
 def _assigned(node: ast.Assign | ast.AnnAssign) -> dict[str, str]:
     """By name, the value that is assigned, also of `a, b = 1, 2`."""
     target = node.targets[0] if isinstance(node, ast.Assign) else node.target
-    several = isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple)
-    pairs = (
-        zip(target.elts, node.value.elts, strict=True)
-        if several
-        else [(target, node.value)]
-    )
+    targets, values = [target], [node.value]
+    if isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple):
+        targets, values = target.elts, node.value.elts
     return {
         name.id: ast.unparse(value) if value else ""
-        for name, value in pairs
+        for name, value in zip(targets, values, strict=True)
         if isinstance(name, ast.Name)
     }
 
