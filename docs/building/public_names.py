@@ -131,10 +131,23 @@ def assignment(module: str, name: str) -> tuple[str, str]:
             if any((alias.asname or alias.name) == name for alias in node.names):
                 return assignment(node.module, name)
         elif isinstance(node, ast.Assign | ast.AnnAssign):
-            first = node.targets[0] if isinstance(node, ast.Assign) else node.target
-            if isinstance(first, ast.Name) and first.id == name:
-                return ast.unparse(node.value) if node.value else "", _string(after)
+            values = _assigned(node)
+            if name in values:
+                return values[name], _string(after)
     return "", ""
+
+
+def _assigned(node: ast.Assign | ast.AnnAssign) -> dict[str, str]:
+    """By name, the value that is assigned, also of `a, b = 1, 2`."""
+    target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+    targets, values = [target], [node.value]
+    if isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple):
+        targets, values = target.elts, node.value.elts
+    return {
+        name.id: ast.unparse(value) if value else ""
+        for name, value in zip(targets, values, strict=True)
+        if isinstance(name, ast.Name)
+    }
 
 
 @functools.cache

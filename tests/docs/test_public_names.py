@@ -48,12 +48,13 @@ def test_what_the_pages_import_is_documented(known):
                 assert path in known or path in modules, f"{file.name}: {path}"
 
 
-def test_a_name_without_an_assignment_has_no_docstring():
+def test_constants_have_the_string_below_their_assignment():
     assert public_names.assignment("dst_jax.typing", "Scalar") == (
         "jax.typing.ArrayLike",
         "A number that may be traced.",
     )
     assert public_names.assignment("dst_jax.channels", "Keep")[1]  # where it is made
+    assert public_names.assignment("dst_jax.runs", "GIVEN")[0] == "'given weights'"
     assert public_names.assignment("dst_jax.typing", "nothing") == ("", "")
 
 
