@@ -1,11 +1,12 @@
 """Where scalars go while a network is trained, besides metrics.jsonl."""
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 __all__ = ["Events", "Together"]
 
 
+@runtime_checkable
 class Events(Protocol):
     """A log of scalars, such as TensorBoard's."""
 
