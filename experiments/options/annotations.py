@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, get_type_hints
 
 __all__ = [
     "AT_LEAST_1",
+    "FINITE",
     "FREE",
     "MOST_EPOCHS",
     "NOT_NEGATIVE",
@@ -50,6 +51,7 @@ NOT_NEGATIVE = Range(">= 0 and finite", lambda x: 0 <= x < math.inf)
 POSITIVE = Range("> 0 and finite", lambda x: 0 < x < math.inf)
 SHARE = Range("in [0, 1)", lambda x: 0 <= x < 1)
 PERCENT = Range("in [0, 100]", lambda x: 0 <= x <= 100)
+FINITE = Range("finite", math.isfinite)
 SEED = Range("in [0, 2**32)", lambda x: 0 <= x < 2**32)
 
 MOST_EPOCHS = at_most(1_000_000)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from experiments.options.annotations import (
     AT_LEAST_1,
+    FINITE,
     FREE,
     POSITIVE,
     SHARE,
@@ -50,7 +51,7 @@ class DataOptions:
     none if given without a value."""
     standardise: bool = True
     """Subtract the set's mean and divide by its deviation; otherwise black is 0."""
-    mean: tuple[float, ...] | None = None
+    mean: Annotated[tuple[float, ...] | None, FINITE] = None
     """Mean of the pixels, from 0 to 1, by channel; the set's own if not given."""
     std: Annotated[tuple[float, ...] | None, POSITIVE] = None
     """Deviation of the pixels by channel, given with the mean."""

@@ -1,11 +1,11 @@
 """Options of continuous relaxation: gates on channels, searches and collapses."""
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from experiments.options.annotations import (
     AT_LEAST_1,
+    FINITE,
     MOST_EPOCHS,
     NOT_NEGATIVE,
     POSITIVE,
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["RelaxationOptions"]
 
-_FINITE = Range("finite", math.isfinite)
 _UNIT = Range("in [0, 1]", lambda x: 0 <= x <= 1)
 
 
@@ -53,7 +52,7 @@ class RelaxationOptions:
     """Slope of the sigmoid."""
     stiffest: Annotated[float, POSITIVE] = 30.0
     """Slope that dais ends with."""
-    ramp: Annotated[tuple[float, float], _FINITE, at_most(1_000_000)] = (-1.0, 0.0)
+    ramp: Annotated[tuple[float, float], FINITE, at_most(1_000_000)] = (-1.0, 0.0)
     """Epochs of a search between which the penalty on gates rises, or the slope."""
     penalty: str | None = None
     """With push=penalty: a name of penalties.names(), or MODULE:ATTRIBUTE."""

@@ -31,6 +31,7 @@ def replayed(
       want: positions that are held of the results.
 
     >>> import jax
+    >>> import jax.numpy as jnp
     >>> program = jax.make_jaxpr(lambda x: x.reshape(2, 2))(jnp.ones(4))
     >>> have = [np.array([True, False, True, False])], [np.ones(2, bool)]
     >>> want = (np.ones(2, bool), np.array([True, False]))
@@ -59,6 +60,7 @@ def _expanded(
 def cut(array: Array, want: Held) -> Array:
     """The positions of a whole array that are kept.
 
+    >>> import jax.numpy as jnp
     >>> cut(jnp.arange(3), (np.array([True, False, True]),)).tolist()
     [0, 2]
     """

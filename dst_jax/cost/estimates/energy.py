@@ -177,7 +177,7 @@ def create(name: str, **overrides: Number) -> EnergyTable:
     return dataclasses.replace(_TABLES[name], **overrides)
 
 
-def of(value: "str | EnergyTable | Mapping[str, Any]", *, argument: str) -> EnergyTable:
+def of(value: Any, *, argument: str) -> EnergyTable:
     """An energy table, given as one, by name, or as a mapping of its fields.
 
     Args:
