@@ -18,7 +18,7 @@ TAP = core.Primitive("dst_jax_tap")
 `jax.vmap` added, the outermost first."""
 
 
-def tap(x: Any, name: str) -> Array:
+def tap(x: Array, name: str) -> Array:
     """The identity, which names an activation map for `collect`.
 
     Call it in any function of JAX: in a module of NNX, Equinox or Haiku, or in plain
