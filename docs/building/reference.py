@@ -29,6 +29,7 @@ def setup(app: Sphinx) -> ExtensionMetadata:
 def write_pages(app: Sphinx) -> None:
     """Writes `api/WING.rst`; a page that has not changed is left as it is."""
     folder = Path(app.srcdir) / "api"
+    folder.mkdir(exist_ok=True)
     for page, title in public_names.PAGES.items():
         text = "\n".join([title, "=" * len(title), "", *_page(page)])
         file = folder / f"{page}.rst"
