@@ -1,7 +1,7 @@
 """The figure of a comparison of methods: channels sparser than their layer."""
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -45,6 +45,7 @@ def sparser_channels(seeds: Sequence[Sequence[Line]], cells: Sequence[str]) -> F
         runs = [run for run in runs if run]
         if not runs:
             continue
+        # A seed that was stopped and continued may have logged other steps at its end.
         epochs = [line["epoch"] for line in runs[0]]
         over_time = [
             _mean(map(share_of_channels, at)) for at in zip(*runs, strict=False)
@@ -94,5 +95,5 @@ def _share(layer: Mapping[str, int]) -> float:
     return layer["sparser_channels"] / max(layer["channels"], 1)
 
 
-def _mean(shares: Any) -> float:
+def _mean(shares: Iterable[float]) -> float:
     return 100 * statistics.mean(shares)
