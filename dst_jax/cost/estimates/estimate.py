@@ -6,7 +6,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 from dst_jax.cost.accelerators.base import Accelerator
 from dst_jax.cost.accelerators.work import Bits, Measured
@@ -19,6 +18,7 @@ from dst_jax.cost.estimates.estimate_result import (
     OpEstimate,
     total_of,
 )
+from dst_jax.jaxprs.mapping import map_distinct
 
 __all__ = ["Estimate", "OpEstimate", "estimate", "sweep"]
 
@@ -111,7 +111,7 @@ def sweep(
         numbers = [values.get(i, x) for i, x in enumerate(leaves)]
         return _estimate(measured, jax.tree.unflatten(treedef, numbers), examples)
 
-    return lax.map(one, swept, batch_size=batch_size)
+    return map_distinct(one, swept, batch_size=batch_size)
 
 
 def _check(counts: Mapping[str, Any], examples: int | None) -> int:
