@@ -18,7 +18,7 @@ from dst_jax.cost.estimates.estimate_result import (
     OpEstimate,
     total_of,
 )
-from dst_jax.jaxprs.mapping import map_distinct
+from dst_jax.jaxprs.shared_work import map_distinct
 
 __all__ = ["Estimate", "OpEstimate", "estimate", "sweep"]
 

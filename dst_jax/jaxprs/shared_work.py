@@ -69,7 +69,8 @@ def map_distinct(fn: Callable[[Any], Any], xs: Any, *, batch_size: int) -> Any:
     parts = _parts(opened(closed)) if len(leaves[0]) else None
     if parts is None:
         return lax.map(fn, xs, batch_size=batch_size)
-    results = jax.jit(functools.partial(_mapped, parts, batch_size))(leaves)
+    run = jax.jit(functools.partial(_mapped, parts, batch_size))
+    results = run(parts.program.consts, leaves)
     return jax.tree.unflatten(jax.tree.structure(out), results)
 
 
@@ -79,17 +80,15 @@ def _parts(program: Called) -> _Parts | None:
     if program.jaxpr.effects or not all(map(_is_pure, _equations(program.jaxpr))):
         return None
     flat = opened(jax.make_jaxpr(functools.partial(_without_calls, program))(*avals))
+    none: frozenset[int] = frozenset()
     reads = {var: frozenset([i]) for i, var in enumerate(flat.jaxpr.invars)}
 
-    def depends(eqn: core.JaxprEqn) -> frozenset[int]:
-        return frozenset().union(
-            *(reads.get(var, ()) for var in _variables(eqn.invars))
-        )
-
+    eqns: list[tuple[core.JaxprEqn, frozenset[int]]] = []
     for eqn in flat.jaxpr.eqns:
-        reads |= dict.fromkeys(eqn.outvars, depends(eqn))
-    eqns = [(eqn, depends(eqn)) for eqn in flat.jaxpr.eqns]
-    key = frozenset().union(*(on for eqn, on in eqns if on and _largest(eqn) > SMALL))
+        operands = (reads.get(var, none) for var in _variables(eqn.invars))
+        eqns.append((eqn, none.union(*operands)))
+        reads |= dict.fromkeys(eqn.outvars, eqns[-1][1])
+    key = none.union(*(on for eqn, on in eqns if on and _largest(eqn) > SMALL))
     if not all(avals[i].shape == () and _is_whole(avals[i]) for i in key):
         return None
     return _Parts(
@@ -101,9 +100,11 @@ def _parts(program: Called) -> _Parts | None:
     )
 
 
-def _mapped(parts: _Parts, batch_size: int, xs: Sequence[Array]) -> list[Array]:
+def _mapped(
+    parts: _Parts, batch_size: int, consts: Sequence[Any], xs: Sequence[Array]
+) -> list[Array]:
     """The results of a program for every element."""
-    jaxpr, consts = parts.program
+    jaxpr = parts.program.jaxpr
     fixed = _evaluated(parts.fixed, dict(zip(jaxpr.constvars, consts, strict=True)))
     wanted = _variables([*jaxpr.outvars, *(x for eqn in parts.own for x in eqn.invars)])
     made = {var for eqn in parts.shared for var in eqn.outvars}
@@ -122,8 +123,8 @@ def _mapped(parts: _Parts, batch_size: int, xs: Sequence[Array]) -> list[Array]:
     shared: list[Array] = []
     if parts.key:
         rows = distinct_rows([xs[i] for i in parts.key])
-        elements = sum(_size(v) for eqn in parts.shared for v in eqn.outvars)
-        at_once = min(batch_size, max(WORK // elements, 1))
+        work = sum(map(_size, made))
+        at_once = min(batch_size, max(WORK // max(work, 1), 1))
         found = at_distinct(of_row, rows, batch_size=at_once)
         shared = [x[rows.kind] for x in found]
     return jax.vmap(of_element)(list(xs), shared)
@@ -137,10 +138,11 @@ def _without_calls(program: Called, *args: Any) -> list[Any]:
     for eqn in jaxpr.eqns:
         inner = called(eqn) if eqn.primitive.name in PLAIN_CALLS else None
         operands = [_value(known, atom) for atom in eqn.invars]
-        found = (
-            bind(eqn, operands) if inner is None else _without_calls(inner, *operands)
-        )
-        known.update(zip(eqn.outvars, found, strict=True))
+        if inner is None:
+            results = bind(eqn, operands)
+        else:
+            results = _without_calls(inner, *operands)
+        known.update(zip(eqn.outvars, results, strict=True))
     return [_value(known, atom) for atom in jaxpr.outvars]
 
 
