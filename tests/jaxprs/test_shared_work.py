@@ -161,8 +161,7 @@ def test_distinct_rows(rows):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("batch_size", [1, 4])
-def test_rows_past_the_last_cost_nothing(batch_size):
+def test_rows_past_the_last_cost_nothing():
     """All kinds are computed, in batches, and no other batch."""
     calls = []
 
@@ -171,8 +170,8 @@ def test_rows_past_the_last_cost_nothing(batch_size):
         return i
 
     rows = distinct_rows([jnp.arange(40) % 5])
-    found = at_distinct(seen, rows, batch_size=batch_size)
+    found = at_distinct(seen, rows, batch_size=2)
     jax.effects_barrier()
     assert found.shape == (40,)
     np.testing.assert_array_equal(found[:5], range(5))
-    assert len(calls) == -(-5 // batch_size) * batch_size
+    assert len(calls) == 6

@@ -71,7 +71,9 @@ def sweep(
 ) -> Estimate:
     """`estimate` for many configurations of one accelerator.
 
-    The masks are reduced once for any number of configurations.
+    The masks are reduced once for any number of configurations. Large arrays that
+    depend on swept whole numbers alone, such as groups of nonzeros rounded up to a
+    number of lanes, are computed once for every distinct row of these numbers.
 
     Args:
       counts: profiles by operation, from `cost.profile(fn)(params, batch)`.
@@ -79,7 +81,8 @@ def sweep(
         `accelerators.create("scnn", kappa=jnp.linspace(1, 2, 10))`.
       examples: number of examples in the batch; by default the first axis of the first
         operation.
-      batch_size: number of configurations at a time; it bounds the memory.
+      batch_size: number of configurations whose large arrays are computed at a time; it
+        bounds the memory.
 
     Returns:
       An `Estimate` whose leaves have a leading axis over configurations.

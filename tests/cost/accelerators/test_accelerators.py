@@ -1,6 +1,7 @@
 """Presets: names, sources, bad input, what runs dense, and the invariants of T11."""
 
 import dataclasses
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -37,6 +38,11 @@ def draw(name: str, seed: int, densities=(0.5, 0.5)) -> OpProfile:
 def run(machine, op):
     measured = machine.measure(op)
     return machine.work(measured), measured.macs
+
+
+@jax.jit
+def storage(machine, op):
+    return machine.storage(op)
 
 
 def mode(machine, op) -> str:
@@ -206,19 +212,39 @@ def test_scnn_has_at_most_two_axes():
         machine.cycles(axes(3))
 
 
+CASES = list(itertools.product(PRESETS, SHAPES))
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("preset", PRESETS)
-def test_invariants(preset):
+@pytest.mark.parametrize(("preset", "name"), CASES)
+def test_invariants(preset, name):
     """T11: no faster than all multipliers on what is left; no emptier than empty."""
     machine = accelerators.create(preset)
     for seed, densities in enumerate([(1, 1), (0.5, 0.3), (0.1, 0.8), (0, 0)]):
-        op = draw("conv", seed, densities)
+        op = draw(name, seed, densities)
         work, macs = run(machine, op)
         slots = float(work.cycles) * float(machine.multipliers)
         assert slots >= float(work.executed) - 0.5
         assert float(work.executed) >= float(macs.effectual)
         assert macs.effectual <= macs.by_activation <= macs.valid <= macs.dense
         assert macs.effectual <= macs.by_weight <= macs.valid
+
+
+MONOTONE = [p for p in PRESETS if p != "sparten"]  # it pairs filters anew
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("preset", MONOTONE)
+def test_more_nonzeros_take_no_less(preset):
+    """T11: cycles and bits grow with the masks."""
+    machine = accelerators.create(preset)
+    for seed in range(3):
+        few, more = draw("product", seed, (0.3, 0.3)), draw("product", seed, (0.6, 0.7))
+        # The same seed draws the same numbers: `more` contains `few`.
+        assert not bool((few.weight & ~more.weight).any())
+        assert run(machine, few)[0].cycles <= run(machine, more)[0].cycles
+        bits = storage(machine, few), storage(machine, more)
+        assert all(a <= b for a, b in zip(*bits, strict=True))
 
 
 def test_fitting_groups_counts_groups_with_the_pattern():
