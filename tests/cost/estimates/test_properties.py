@@ -135,7 +135,7 @@ def test_more_nonzeros_take_no_less(preset, seed, few, more):
 
 
 @pytest.mark.slow  # it compiles another program
-@PRESETS
+@pytest.mark.parametrize("preset", [*MORE, "eie"])
 def test_sweep_is_a_loop(preset, monkeypatch):
     """T11: configurations at once, by distinct rows, equal one after the other."""
     monkeypatch.setattr(shared_work, "lax", types.SimpleNamespace())  # no `lax.map`
