@@ -76,7 +76,7 @@ def map_distinct(fn: Callable[[Any], Any], xs: Any, *, batch_size: int) -> Any:
 
 def _parts(program: Called) -> _Parts | None:
     """The parts of a program, or None if a large array depends on other inputs."""
-    avals = [var.aval for var in program.jaxpr.invars]
+    avals: list[Any] = [var.aval for var in program.jaxpr.invars]
     if program.jaxpr.effects or not all(map(_is_pure, _equations(program.jaxpr))):
         return None
     flat = opened(jax.make_jaxpr(functools.partial(_without_calls, program))(*avals))
