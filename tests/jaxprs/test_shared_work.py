@@ -112,7 +112,7 @@ def test_what_is_not_shared(found):
 
 
 @pytest.mark.slow
-def test_gradients_are_those_of_a_map():
+def test_gradients_are_those_of_a_map(scan3_off):
     """Of what is mapped over, and of what large arrays read beside whole numbers."""
     xs = configurations(11)
 
@@ -132,7 +132,7 @@ def test_gradients_are_those_of_a_map():
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), mine, theirs)
 
 
-def test_transformations():
+def test_transformations(scan3_off):
     """Jitted and vmapped over many maps at once."""
     xs = jax.tree.map(lambda *x: jnp.stack(x), configurations(6), configurations(6))
     xs["lanes"] = xs["lanes"] * jnp.array([[1], [2]])
