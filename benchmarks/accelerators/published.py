@@ -7,8 +7,8 @@ marks those that have not been looked up.
 from typing import NamedTuple
 
 __all__ = [
-    "DSTC_ENERGY",
     "DSTC_CYCLES",
+    "DSTC_ENERGY",
     "EIE_LAYERS",
     "EYERISS_DRAM_WORDS",
     "EYERISS_LAYERS",

@@ -100,7 +100,7 @@ class Dense(Accelerator):
         if self.ideal:
             cycles = self.dense_work(measured).cycles
         else:
-            cycles = array_cycles(shape, self.rows, self.columns)
+            cycles = self._array_cycles(shape)
         return Work(
             cycles=cycles,
             executed=measured.macs.dense,
@@ -110,6 +110,9 @@ class Dense(Accelerator):
             psum_accesses=0,
             accumulator_accesses=2 * measured.macs.dense / self.reduction,
         )
+
+    def _array_cycles(self, shape: OpShape) -> Float[Array, "..."]:
+        return array_cycles(shape, self.rows, self.columns)
 
 
 def array_cycles(shape: OpShape, rows: Number, columns: Number) -> Float[Array, "..."]:
