@@ -26,7 +26,8 @@ from benchmarks.accelerators.published import (
 from dst_jax.cost import accelerators, energy
 from dst_jax.cost.counting.op_profile import Geometry, OpProfile
 from dst_jax.cost.counting.synthetic import synthetic
-from dst_jax.cost.estimates.estimate import Estimate, estimate
+from dst_jax.cost.estimates.estimate import estimate
+from dst_jax.cost.estimates.estimate_result import OpEstimate, total_of
 
 __all__ = ["chip_rows", "mobilenet", "ratio_rows", "scnn_energy_rows", "tensor_rows"]
 
@@ -95,7 +96,7 @@ def scnn_energy_rows(network: list[Layer] = GOOGLENET) -> Iterator[Row]:
 def chip_rows() -> Iterator[Row]:
     """Eyeriss v2 on a sparse MobileNet: speed, and on-chip energy of an inference."""
     options = {"energy": "eyeriss_v2_int8"}
-    found = _estimate("eyeriss_v2", mobilenet(), options).total
+    found = _total("eyeriss_v2", mobilenet(), options)
     per_second, per_joule = EYERISS_V2_CHIP
     speed = 200e6 / float(found.cycles.compute)
     yield Row("eyeriss_v2", "MobileNet-0.5: inferences / s", per_second, speed, speed)
@@ -145,18 +146,20 @@ def _energies(
     name: str, profiles: Mapping[str, OpProfile], options: Mapping[str, Any] = INT8
 ) -> tuple[float, float]:
     """Microjoules of all parts, and by the former rule."""
-    total = _estimate(name, profiles, options).total
-    former = _estimate(name, profiles, {}).total if options else total
+    total = _total(name, profiles, options)
+    former = _total(name, profiles, {}) if options else total
     return float(total.energy.total) / 1e6, float(_before(former).total) / 1e6
 
 
-def _estimate(
+def _total(
     name: str, profiles: Mapping[str, OpProfile], options: Mapping[str, Any]
-) -> Estimate:
-    return jax.jit(estimate)(profiles, accelerators.create(name, **options))
+) -> OpEstimate:
+    """All layers, compiled one by one: layers of one shape share a program."""
+    machine, run = accelerators.create(name, **options), jax.jit(estimate)
+    return total_of([run({"op": op}, machine).total for op in profiles.values()])
 
 
-def _before(op: Any) -> energy.Energy:
+def _before(op: OpEstimate) -> energy.Energy:
     """What useful products alone take, by the table of 16 bits."""
     actions = energy.Actions(
         op.executed, op.gated, op.sram_bits, op.dram_bits, op.seconds

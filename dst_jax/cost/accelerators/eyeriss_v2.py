@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Int
 
 from dst_jax.cost.accelerators.arithmetic import (
     ceil_div,
@@ -203,7 +203,9 @@ class EyerissV2(Accelerator):
         block = min(weight.shape[-1] * self.pass_filters, shape.filters)
         most = activation.shape[-1] * shape.rows * block
         per_element = exact_dot(activation, slots, most=most)
-        visits = self._visits(activation, weight, most=activation.size * shape.rows)
+        # Times that an activation meets a column of weights.
+        columns = weight.shape[-2] * weight.shape[-1]
+        visits = exact_sum(activation.reshape(-1), most=max(shape.rows, 1)) * columns
         return Work(
             cycles=per_element.max().astype(jnp.float32),
             executed=measured.macs.effectual,
@@ -215,17 +217,6 @@ class EyerissV2(Accelerator):
             metadata_bits=measured.macs.effectual * self.run_bits
             + visits * (self.run_bits + 2 * self.pointer_bits),
         )
-
-    def _visits(
-        self,
-        activation: Int[Array, "channels rows contracted"],
-        weight: Int[Array, "channels contracted filters passes"],
-        *,
-        most: int,
-    ) -> Float[Array, ""]:
-        """The number of times that an activation meets a column of weights."""
-        columns = weight.shape[-2] * weight.shape[-1]
-        return exact_sum(activation.reshape(-1), most=most) * columns
 
     def _passes(
         self, profile: OpProfile, grid: Grid

@@ -28,10 +28,10 @@ class Loihi(Accelerator):
         cycles = ceil((effectual products + update_cycles * outputs) / cores)
 
     A cycle is the time of one synaptic operation, and every output is a neuron that is
-    updated once. The operations are spread evenly over the cores. Weights stay in them on
-    the chip; here they are read from DRAM, as for all designs, unless `dram_bandwidth`
-    is infinite and the table is "loihi". An activation is one event that carries its value, as on Loihi 2; the time
-    steps of binary spikes, the mesh and the barrier after a layer are left out.
+    updated once. The operations are spread evenly over the cores. An activation is one
+    event that carries its value, as on Loihi 2; the time steps of binary spikes, the
+    mesh and the barrier after a layer are left out. The chip holds its weights; here
+    they are read from DRAM, as for all designs, unless `dram_bandwidth` is infinite.
 
     Attributes:
       cores: number of cores.
