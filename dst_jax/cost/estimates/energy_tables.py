@@ -30,14 +30,17 @@ ARTIFACT = "Sparseloop artifact (MICRO 2022), energy reference table of"
 TABLE7 = f"{ARTIFACT} table7_eyeriss_setup, 45 nm, 16 bits"
 FIG15 = f"{ARTIFACT} fig15_stc_related_setup, int8, 45 nm"
 FIG12 = f"{ARTIFACT} fig12_eyerissv2_pe_setup, int8, 45 nm"
-HOROWITZ = "Horowitz, ISSCC 2014, 45 nm (through stillwater/universal)"
+HOROWITZ = (
+    "Horowitz, ISSCC 2014, 45 nm (through Stillwater universal, generic_45nm.hpp)"
+)
 EYERISS = "Chen et al. (Eyeriss), relative to a multiplication of 16 bits"
 CHIP = "least squares over the 18 layers measured on the Eyeriss chip, without DRAM"
-LOIHI = "Davies et al., IEEE Micro 2018, table 2 (pre-silicon simulation, 14 nm)"
+LOIHI = "Davies et al., IEEE Micro 2018, table 2 (simulated before silicon, 14 nm)"
 
 WIRE = NumberSource(
     0.121 * 0.5,
-    "Keckler et al., IEEE Micro 2011, table 1, 40 nm: 310 pJ for 256 bits and 10 mm; "
+    "Keckler et al., IEEE Micro 2011, table 1, 40 nm (through notes in a public "
+    "repository): 310 pJ for 256 bits and 10 mm; "
     "over half a millimetre, which is half the side of an element of SCNN (7.9 mm2 / "
     "64 at 16 nm) at 45 nm",
     "assumed",
