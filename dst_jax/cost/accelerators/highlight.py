@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 from dataclasses import field
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -72,7 +73,7 @@ class HighLight(Dense):
         coded = kept * (self.value_bits + self._index_bits)
         return bits._replace(weight=jnp.minimum(coded, bits.weight))
 
-    def reduce(self, profile: OpProfile) -> Bool[Array, " pattern"]:
+    def reduce(self, profile: OpProfile) -> Any:
         """Whether the weights have each of the patterns.
 
         >>> from dst_jax.cost.counting.op_profile import Geometry
