@@ -43,7 +43,8 @@ def draw(run: RunResults) -> Figure:
     accelerators = accelerator_names(run)
     stages = [stage for stage in run.compared if stage.accelerators]
     bars = len(accelerators) * (len(stages) + 1)
-    figure, (axes,) = subplots(10.0, 1.0 + 0.17 * bars)
+    height = 1.0 + max(0.17 * bars, 0.2 * len(PARTS))  # bars, or the legend
+    figure, (axes,) = subplots(10.0, height)
     y, ticks = 0.0, []
     for name in accelerators:
         whole = sum(stages[0].accelerators[name].total.energy.values())
