@@ -6,19 +6,16 @@ from typing import Any, Literal
 from jax.extend import core
 
 from dst_jax.cost.counting.convolution import conv_factors
-from dst_jax.cost.counting.factors import Factors, op_counts
+from dst_jax.cost.counting.factors import op_counts
 from dst_jax.cost.counting.matmul import dot_factors
 from dst_jax.cost.counting.op_counts import OpCounts
 from dst_jax.cost.counting.per_example import each_example
+from dst_jax.cost.counting.side_sums import SUMS, summed_counts
+from dst_jax.jaxprs.product_operands import dot_numbers, sides
 from dst_jax.jaxprs.tracing import argument_positions, visited
 from dst_jax.jaxprs.values import Value
 
 __all__ = ["count", "exact_counts"]
-
-FACTORS: dict[str, Callable[[Any, Any, Any, dict[str, Any]], Factors]] = {
-    "conv_general_dilated": conv_factors,
-    "dot_general": dot_factors,
-}
 
 
 def count(
@@ -123,6 +120,12 @@ def exact_counts(
     Count(8)
     """
     del results
-    (lhs, rhs), out = args, eqn.outvars[0].aval
-    factors = FACTORS[eqn.primitive.name](lhs.array, rhs.array, out, eqn.params)
+    if eqn.primitive.name in SUMS:
+        return summed_counts(eqn, args)
+    lhs, rhs = sides(eqn, args)
+    if eqn.primitive.name == "conv_general_dilated":
+        out = eqn.outvars[0].aval
+        factors = conv_factors(lhs.array, rhs.array, out, eqn.params)
+    else:
+        factors = dot_factors(lhs.array, rhs.array, dot_numbers(eqn))
     return op_counts(factors, lhs.role, rhs.role)
