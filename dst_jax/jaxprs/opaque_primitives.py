@@ -1,4 +1,4 @@
-"""Primitives that may multiply matrices out of sight, and why each cannot be counted."""
+"""Primitives that may multiply matrices out of sight, and why they are not counted."""
 
 import functools
 import sys

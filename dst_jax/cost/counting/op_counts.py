@@ -85,7 +85,8 @@ def by_side(
       by_lhs, by_rhs: valid products whose left or right operand is nonzero.
       roles: roles of the left and of the right operand.
 
-    >>> by_side(*map(Count.of, (8, 8, 4, 6, 3)), roles=(Role.WEIGHT, Role.DATA)).by_weight
+    >>> numbers = map(Count.of, (8, 8, 4, 6, 3))
+    >>> by_side(*numbers, roles=(Role.WEIGHT, Role.DATA)).by_weight
     Count(4)
     """
     side = activation_side(*roles)

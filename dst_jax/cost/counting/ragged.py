@@ -96,7 +96,10 @@ def _ragged(
         shared = (*(shape[i] for i in prefix), sizes.shape[0])
         sizes = jnp.broadcast_to(sizes, shared)
     ends = jnp.cumsum(sizes, -1)[..., None, :]
-    group = (jnp.arange(shape[axis])[:, None] >= ends).sum(-1)
+    position = lax.broadcasted_iota(
+        ends.dtype, (*ends.shape[:-2], shape[axis], 1), ends.ndim - 2
+    )
+    group = (position >= ends).sum(-1)
     return _Ragged(contracted, batch, prefix, axis, sizes.shape[-1], group)
 
 

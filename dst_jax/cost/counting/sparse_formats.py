@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 from jax.extend import core
 from jaxtyping import Array, Bool, Int
@@ -138,16 +137,14 @@ def _stored(
     batch = indices.ndim - 2
     x = x.astype(jnp.uint32) if x.dtype == bool else x
     x = jnp.broadcast_to(x, (*shape[:batch], *x.shape[batch:]))
-    inside = (indices >= 0) & (indices < np.array(_sparse_sizes(indices, shape)))
-    inside = lax.expand_dims(inside.all(-1), range(batch + 1, x.ndim))
+    sizes = shape[batch : batch + indices.shape[-1]]
+    inside = jnp.ones(indices.shape[:-1], bool)
+    for i, n in enumerate(sizes):
+        inside &= (indices[..., i] >= 0) & (indices[..., i] < n)
+    inside = lax.expand_dims(inside, range(batch + 1, x.ndim))
     x = jnp.where(inside, x, jnp.zeros((), x.dtype))
     coordinates = _coordinates(indices, shape)
     return gathered_sums(x, [coordinates[i] for i in kept], [shape[i] for i in kept])
-
-
-def _sparse_sizes(indices: Array, shape: Sequence[int]) -> Sequence[int]:
-    batch = indices.ndim - 2
-    return shape[batch : batch + indices.shape[-1]]
 
 
 def _coordinates(indices: Array, shape: Sequence[int]) -> list[Array]:
