@@ -57,6 +57,8 @@ class Context:
       log_every: steps between lines of metrics.
       eval_every: epochs between hold-out evaluations.
       save_every: steps between checkpoints within an epoch; 0 saves at epochs' ends.
+      union_tile: side of the tiles of `activations.union_sparsity` that are counted
+        with the multiplications; 0 for none.
       threads: threads of the data loader, or None for one per core.
       workers: processes of the data loader; 0 uses threads.
       mesh: devices; all by default.
@@ -85,6 +87,7 @@ class Context:
     log_every: int = 50
     eval_every: int = 1
     save_every: int = 0
+    union_tile: int = 2
     threads: int | None = None
     workers: int = 0
     mesh: Mesh = field(default_factory=make_mesh)
@@ -95,8 +98,9 @@ class Context:
     def __post_init__(self) -> None:
         object.__setattr__(self, "model", as_model(self.model))
         tasks.check(self.task)
-        for name, least in (("log_every", 1), ("eval_every", 1), ("save_every", 0)):
-            checks.at_least(name, getattr(self, name), least)
+        least = {"log_every": 1, "eval_every": 1, "save_every": 0, "union_tile": 0}
+        for name, lowest in least.items():
+            checks.at_least(name, getattr(self, name), lowest)
         if not 0 <= self.seed < 2**32:
             raise ValueError(f"seed must be in [0, 2**32), got {self.seed}")
         check_batch("batch_size", self.batch_size, self.mesh)
@@ -289,12 +293,13 @@ class Context:
 
     def _eval_step(self, network: Network, *, count: bool) -> EvalStep:
         return self.once(
-            ("evaluate", network.model, count),
+            ("evaluate", network.model, count, self.union_tile),
             lambda: make_eval_step(
                 network.model,
                 preprocess=self.preprocess,
                 task=self.task,
                 count=count,
+                union_tile=self.union_tile if count else 0,
                 out_sharding=self.sharding,
             ),
         )

@@ -30,6 +30,18 @@ _ACTIVATIONS = (
     CsvColumn("map", "", "path of the activation map", part(1)),
     CsvColumn("examples", "count", "test images", lambda s, n, z: s.examples),
     *_ZEROS,
+    CsvColumn(
+        "zero_tiles",
+        "count",
+        "tiles of neighbours (run.union_tile) in which a channel is zero",
+        lambda s, n, z: s.tiles[n].zeros if n in s.tiles else None,
+    ),
+    CsvColumn(
+        "tiles",
+        "count",
+        "all tiles of all channels",
+        lambda s, n, z: s.tiles[n].elements if n in s.tiles else None,
+    ),
 )
 _WEIGHTS = (
     STAGE_NAME,
@@ -134,5 +146,10 @@ LAYER_FILES = (
     CsvFile("activations", lambda task: _ACTIVATIONS, _by_name("activations")),
     CsvFile("weights", lambda task: _WEIGHTS, _by_name("weights")),
     CsvFile("multiplications", lambda task: _MULTIPLICATIONS, _by_name("products")),
+    CsvFile(
+        "weight_multiplications",
+        lambda task: _MULTIPLICATIONS,
+        _by_name("weight_products"),
+    ),
     CsvFile("accelerators", lambda task: _ACCELERATORS, _estimates),
 )
