@@ -106,7 +106,7 @@ def _sizes(x: Array, tile: Tile, name: str) -> list[int]:
 
 
 def _zero_tiles(x: Array, sizes: Sequence[int]) -> Int[Array, "batch"]:
-    zero = x == 0
+    zero = jnp.asarray(x) == 0
     ends = [(0, -n % size) for n, size in zip(x.shape[1:-1], sizes, strict=True)]
     if sizes:
         zero = jnp.pad(zero, [(0, 0), *ends, (0, 0)], constant_values=True)

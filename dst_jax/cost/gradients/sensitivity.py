@@ -78,7 +78,7 @@ def sensitivity(
     """
     counts = partner_counts(partners)
 
-    @functools.wraps(fn)
+    @functools.wraps(fn, updated=())
     def costs(*args: Any, **kwargs: Any) -> Any:
         arrays, filled = arrays_apart(args, kwargs)
 

@@ -1,12 +1,15 @@
 """Names of operations in programs that hold no scopes of modules."""
 
+from collections.abc import Callable
+
 import equinox as eqx
 import jax
 import numpy as np
+import pytest
 from flax import nnx
 from jax import lax
 
-from dst_jax import cost
+from dst_jax import cost, kernels
 
 
 class Layers(nnx.Module):
@@ -64,3 +67,51 @@ def test_arrays_outside_of_any_module_have_their_own_names():
     weights = {"fc1": np.ones((2, 3), "f"), "fc2": np.ones((3, 2), "f")}
     call = cost.count(lambda w, x: x @ w["fc1"] @ w["fc2"])
     assert list(jax.eval_shape(call, weights, np.ones((1, 2), "f"))) == ["fc1", "fc2"]
+
+
+class Block(eqx.Module):
+    """An Equinox module with functions, flags and a kernel that is never called."""
+
+    first: eqx.nn.Linear
+    norm: eqx.nn.LayerNorm
+    rest: list[eqx.nn.Linear]
+    activation: Callable[..., jax.Array]
+    train: bool = False
+
+    def __init__(self):
+        keys = jax.random.split(jax.random.key(0), 3)
+        self.first = eqx.nn.Linear(4, 6, key=keys[0])
+        self.norm = eqx.nn.LayerNorm(6)
+        self.rest = [eqx.nn.Linear(6, 3, key=key) for key in keys[1:]]
+        self.activation = jax.nn.relu
+
+    def __call__(self, x, *, scale=1.0):
+        assert self.train is False
+        x = self.norm(self.activation(self.first(x)))
+        return self.rest[0](x) * scale
+
+
+def test_a_module_of_equinox_is_a_function():
+    block, x = Block(), jax.random.normal(jax.random.key(1), (5, 4))
+    plain = cost.count(lambda net, x: jax.vmap(net)(x))(block, x)
+    batched = eqx.filter_vmap(block)
+    output, counts = cost.count(batched, with_output=True)(x)
+    np.testing.assert_allclose(output, jax.vmap(block)(x), rtol=1e-6)
+    assert list(counts) == ["first", "rest/0"]
+    assert cost.as_dict(counts) == cost.as_dict(plain)
+    assert cost.as_dict(cost.count(eqx.filter_jit(batched))(x)) == cost.as_dict(plain)
+    one = cost.count(block)(x[0], scale=2.0)
+    assert {k: int(op.dense) for k, op in one.items()} == {"first": 24, "rest/0": 18}
+    each = cost.count(batched, per_example=True)(x)
+    assert sum(each["rest/0"].effectual.tolist()) == int(plain["rest/0"].effectual)
+    assert set(kernels.by_use(batched)(x)) == {"first/weight", "rest/0/weight"}
+    assert cost.profile(batched)(x).keys() == counts.keys()
+    assert cost.input_zeros(batched)(x).keys() == counts.keys()
+    with pytest.raises(ValueError, match="weights must be left out for a Block"):
+        cost.count(block, weights=1)
+
+
+def test_a_module_of_nnx_is_a_function_too():
+    layer = nnx.Linear(4, 3, rngs=nnx.Rngs(0))
+    (counts,) = cost.count(layer)(np.ones((2, 4), "f")).values()
+    assert (int(counts.dense), int(counts.by_weight)) == (24, 24)
