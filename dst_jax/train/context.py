@@ -57,8 +57,7 @@ class Context:
       log_every: steps between lines of metrics.
       eval_every: epochs between hold-out evaluations.
       save_every: steps between checkpoints within an epoch; 0 saves at epochs' ends.
-      union_tile: side of the tiles of `activations.union_sparsity` that are counted
-        with the multiplications; 0 for none.
+      union_tile: side of the tiles of `activations.union_sparsity`; 0 for none.
       threads: threads of the data loader, or None for one per core.
       workers: processes of the data loader; 0 uses threads.
       mesh: devices; all by default.
@@ -98,9 +97,9 @@ class Context:
     def __post_init__(self) -> None:
         object.__setattr__(self, "model", as_model(self.model))
         tasks.check(self.task)
-        least = {"log_every": 1, "eval_every": 1, "save_every": 0, "union_tile": 0}
-        for name, lowest in least.items():
-            checks.at_least(name, getattr(self, name), lowest)
+        for name, least in (("log_every", 1), ("eval_every", 1), ("save_every", 0)):
+            checks.at_least(name, getattr(self, name), least)
+        checks.at_least("union_tile", self.union_tile, 0)
         if not 0 <= self.seed < 2**32:
             raise ValueError(f"seed must be in [0, 2**32), got {self.seed}")
         check_batch("batch_size", self.batch_size, self.mesh)
@@ -124,12 +123,8 @@ class Context:
     @property
     def preprocess(self) -> Preprocess:
         """uint8 images to the network's input, on the device."""
-        return partial(
-            data.normalise,
-            mean=self.dataset.mean,
-            std=self.dataset.std,
-            dtype=self.dtype,
-        )
+        mean, std = self.dataset.mean, self.dataset.std
+        return partial(data.normalise, mean=mean, std=std, dtype=self.dtype)
 
     @property
     def example(self) -> jax.ShapeDtypeStruct:
