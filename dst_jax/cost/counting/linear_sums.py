@@ -29,11 +29,13 @@ class LinearSums(NamedTuple):
     Attributes:
       lhs, rhs: functions of arrays shaped like the values of an operand, linear and of
         any dtype; their results have one size.
+      most: bounds of the sums of ones, of the left and of the right operand.
       dense: number of all products of operands without zeros, stored in full.
     """
 
     lhs: Sums
     rhs: Sums
+    most: tuple[int, int]
     dense: int
 
 

@@ -74,7 +74,8 @@ def ragged_sums(eqn: core.JaxprEqn, operands: Sequence[Any]) -> LinearSums:
             return kept_sums(x * inside.astype(x.dtype), (*batch, *contracted))
         return _by_group(x, ragged)
 
-    return LinearSums(left, right, products * math.prod(free))
+    most = (lhs.size, rhs.size)
+    return LinearSums(left, right, most, products * math.prod(free))
 
 
 def _ragged(

@@ -50,20 +50,19 @@ def summed_counts(eqn: core.JaxprEqn, args: Sequence[Value]) -> OpCounts:
     (Count(24), Count(18), Count(6))
     """
     lhs, rhs = sides(eqn, args)
-    most = max(lhs.array.size, rhs.array.size)
-    if most > LARGEST:
-        raise ValueError(
-            f"cost.count adds at most 2^32 - 1 elements of an operand, got {most}: "
-            "count smaller batches"
-        )
     sums = SUMS[eqn.primitive.name](eqn, arrays_of(args))
+    if max(sums.most) > LARGEST:
+        raise ValueError(
+            "cost.count adds at most 2^32 - 1 elements of an operand, got "
+            f"{max(sums.most)}: count smaller batches"
+        )
     left, all_left = (sums.lhs(x) for x in _indicators(lhs.array))
     right, all_right = (sums.rhs(x) for x in _indicators(rhs.array))
     limbs = sum_products(
         jnp.stack([left, left, all_left, all_left]),
         jnp.stack([right, all_right, right, all_right]),
-        max_a=LARGEST,
-        max_b=LARGEST,
+        max_a=sums.most[0],
+        max_b=sums.most[1],
     )
     effectual, by_lhs, by_rhs, valid = (Count(row) for row in limbs)
     dense = Count.of(sums.dense)

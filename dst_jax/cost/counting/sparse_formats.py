@@ -47,7 +47,8 @@ def _dot_general(eqn: core.JaxprEqn, operands: Sequence[Any]) -> LinearSums:
     def right(x: Array) -> Array:
         return kept_sums(x, (*rhs_batch, *rhs_contracted))
 
-    return LinearSums(left, right, _dense(eqn, shape, rhs.shape))
+    most = (_most(operands[0], indices, shape), rhs.size)
+    return LinearSums(left, right, most, _dense(eqn, shape, rhs.shape))
 
 
 def _spdot_general(eqn: core.JaxprEqn, operands: Sequence[Any]) -> LinearSums:
@@ -55,11 +56,14 @@ def _spdot_general(eqn: core.JaxprEqn, operands: Sequence[Any]) -> LinearSums:
     kept = [(*b, *c) for c, b in zip(*dot_numbers(eqn), strict=True)]
     shapes = [eqn.params[f"{side}_spinfo"].shape for side in ("lhs", "rhs")]
 
-    def side(number: int) -> Callable[[Array], Array]:
-        indices = operands[2 * number + 1]
-        return lambda x: _stored(x, indices, shapes[number], kept[number])
+    def side(number: int) -> tuple[Callable[[Array], Array], int]:
+        data, indices = operands[2 * number : 2 * number + 2]
+        shape = shapes[number]
+        most = _most(data, indices, shape)
+        return lambda x: _stored(x, indices, shape, kept[number]), most
 
-    return LinearSums(side(0), side(1), _dense(eqn, *shapes))
+    (left, most_left), (right, most_right) = side(0), side(1)
+    return LinearSums(left, right, (most_left, most_right), _dense(eqn, *shapes))
 
 
 def _sampled(eqn: core.JaxprEqn, operands: Sequence[Any]) -> LinearSums:
@@ -90,6 +94,7 @@ def _sampled(eqn: core.JaxprEqn, operands: Sequence[Any]) -> LinearSums:
     return LinearSums(
         side(0, batches, rows),
         side(1, batches + rows, columns),
+        (1, 1),
         math.prod(shape) * math.prod(lhs.shape[i] for i in numbers[0][0]),
     )
 
@@ -101,6 +106,12 @@ SPARSE_SUMS: dict[str, Callable[[core.JaxprEqn, Sequence[Any]], LinearSums]] = {
     "bcsr_dot_general": _dot_general,
 }
 """By name of a product, its sums."""
+
+
+def _most(data: Array, indices: Array, shape: Sequence[int]) -> int:
+    """The number of entries of a BCOO matrix: a batch axis of size 1 is repeated."""
+    batch = indices.ndim - 2
+    return math.prod((*shape[:batch], *data.shape[batch:]))
 
 
 def _dense(eqn: core.JaxprEqn, lhs: Sequence[int], rhs: Sequence[int]) -> int:

@@ -172,8 +172,9 @@ def test_costs_of_single_elements_differ_by_group():
         [0.0] * 4 if g is None else (W[g] != 0).sum(1).tolist()
         for g in groups_of(SOME, 6)
     ]
-    assert cost.input_sensitivity(experts)(W, X)["experts"].tolist() == expected
-    maps = cost.sensitivity(lambda w, x: (x, experts(w, x)))(W, X)[0]
+    costs = jax.jit(cost.input_sensitivity(experts))(W, X)
+    assert costs["experts"].tolist() == expected
+    maps = jax.jit(cost.sensitivity(lambda w, x: (x, experts(w, x))))(W, X)[0]
     np.testing.assert_allclose(maps, np.mean(expected, 0), rtol=1e-6)
 
 
