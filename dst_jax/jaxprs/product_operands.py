@@ -19,7 +19,8 @@ __all__ = [
     "sides",
 ]
 
-DotNumbers = tuple[tuple[tuple[int, ...], ...], tuple[tuple[int, ...], ...]]
+BothAxes = tuple[tuple[int, ...], tuple[int, ...]]
+DotNumbers = tuple[BothAxes, BothAxes]
 """Contracted and batch axes, each of the left and of the right operand."""
 
 

@@ -66,8 +66,8 @@ def input_zeros(
     zeros where `cost.profile` keeps the masks: no memory, and any loop or branch. Every
     element has the same weight, whatever number of products reads it; padding is no
     element. The elements of a sparse matrix are its stored values. What a loop
-    multiplies repeatedly counts every time; inside `shard_map` every device counts its
-    part of both operands, if they differ by device.
+    multiplies repeatedly counts every time; inside `shard_map` every device with a part
+    of a product counts the operands that it reads.
 
     Args:
       fn, weights, with_output, per_example, opaque: function and options as in

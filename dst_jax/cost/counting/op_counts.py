@@ -119,7 +119,7 @@ def total(counts: Counts, *, of: Kind = "activations") -> OpCounts:
     return OpCounts(*(sum(field) for field in _columns(added.values())))
 
 
-def apart(counts: Counts) -> tuple[dict[str, OpCounts], dict[str, OpCounts]]:
+def apart(counts: Counts) -> tuple[dict[str, OpCounts], dict[str, WeightCounts]]:
     """The operations with an activation, and the products of two weights.
 
     >>> fc, fold = OpCounts(4, 4, 2, 3, 1), WeightCounts(9, 9, 9, 9, 9)

@@ -70,7 +70,7 @@ def _conv(lhs: Array, rhs: Array, params: dict[str, Any]) -> Array:
 
 def _dot(lhs: Array, rhs: Array, dims: DotNumbers) -> Array:
     lhs, rhs = (
-        x.sum(set(range(x.ndim)).difference(*kept), keepdims=True)
+        x.sum([i for i in range(x.ndim) if i not in sum(kept, ())], keepdims=True)
         for x, *kept in zip((lhs, rhs), *dims, strict=True)
     )
     return lax.dot_general(lhs, rhs, dims, precision=lax.Precision.HIGHEST)
