@@ -34,7 +34,7 @@ from dst_jax.cost.gradients.input_sensitivity import input_sensitivity
 from dst_jax.cost.gradients.sensitivity import sensitivity
 from dst_jax.cost.gradients.surrogate import soft_indicator, surrogate
 from dst_jax.cost.storage import formats
-from dst_jax.cost.storage.format_table import storage, table
+from dst_jax.cost.storage.format_table import Storage, smallest, storage, table
 from dst_jax.cost.training.step_counts import StepCounts, TrainingCounts
 from dst_jax.cost.training.training import training
 from dst_jax.jaxprs.calls import register
@@ -49,6 +49,7 @@ __all__ = [
     "OpEstimate",
     "OpProfile",
     "StepCounts",
+    "Storage",
     "TrainingCounts",
     "Uncounted",
     "accelerators",
@@ -63,6 +64,7 @@ __all__ = [
     "profile",
     "register",
     "sensitivity",
+    "smallest",
     "soft_indicator",
     "storage",
     "surrogate",

@@ -30,6 +30,10 @@ its batch, `weights` kept by leaf, and `layers`, by operation and part what
 leaf, added up over them, and `dense_gradients`, the number of steps that need the
 gradients of pruned weights too. Where nothing is pruned, `weights` is empty.
 
+storage/NAME.json holds `value_bits`, the number of test images (`examples`) behind the
+maps, and `tensors`: `kind` ("weight" or "map"), `name`, `elements`, `nonzeros`, `bits`
+in each format of `cost.table` and the name of the `smallest`.
+
 config.json and stages/NAME.json hold the task's `name`, the `titles` of its metrics,
 the `best` one as [metric, "max" or "min"] and the `shares` among them, which are shown
 in percent (`task`). config.json holds the original network (`model`): its `name` as
@@ -61,8 +65,13 @@ from dst_jax.runs.json_files import (
     write_bytes,
     write_text,
 )
-from dst_jax.runs.ledger_file import log_ledger, read_ledger
 from dst_jax.runs.lock import InUse, check_path, hold
+from dst_jax.runs.measured_files import (
+    log_ledger,
+    read_ledger,
+    read_storage,
+    write_storage,
+)
 from dst_jax.runs.yaml_files import read_yaml, to_yaml
 
 __all__ = [
@@ -79,10 +88,12 @@ __all__ = [
     "naming",
     "read_ledger",
     "read_lines",
+    "read_storage",
     "read_yaml",
     "sync",
     "to_json",
     "to_yaml",
     "write_bytes",
+    "write_storage",
     "write_text",
 ]

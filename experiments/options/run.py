@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from experiments.options.annotations import AT_LEAST_1, FREE, NOT_NEGATIVE, SEED
+from experiments.options.annotations import (
+    AT_LEAST_1,
+    FREE,
+    NOT_NEGATIVE,
+    SEED,
+    at_most,
+)
 from experiments.options.stage_names import is_from_outside, makers
 from experiments.options.texts import about, suggestion
 
@@ -77,6 +83,9 @@ class RunOptions:
     ledger_every: Annotated[int, NOT_NEGATIVE, FREE] = 0
     """Steps between those whose multiplications are counted, forward and backward, for
     the run's ledger of training; 0 keeps none."""
+    storage_bits: Annotated[int | None, AT_LEAST_1, at_most(4096)] = None
+    """Bits of a value, to find the smallest storage format of every tensor at the end
+    of every stage; None looks for none."""
     accelerators: tuple[str, ...] = ()
     """Modelled accelerators to estimate every stage on: see dst_jax.cost;
     MODULE:ATTRIBUTE; or YAML files (docs/hardware_files.md)."""

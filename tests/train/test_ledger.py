@@ -77,6 +77,21 @@ def test_a_step_holds_the_products_of_its_batch(finished):
     ]
 
 
+def test_products_of_weights_are_those_of_rigls_formula(finished):
+    """`3 f_S`, less the first layer's input gradient, which is never computed."""
+    first = next(line for line in runs.read_ledger(finished) if line["kind"] == "step")
+    macs = {"fc1": 784 * 8, "fc2": 8 * 10}
+    kept = {k.partition("/")[0]: n for k, n in first["weights"].items()}
+    densities = {name: kept[name] / macs[name] for name in macs}
+    formula = pruning.training_flops(macs, densities)
+    counted = sum(
+        counts["by_weight"]
+        for layer in first["layers"].values()
+        for counts in layer.values()
+    )
+    assert counted == pytest.approx(128 * (formula.total - kept["fc1"]), rel=1e-12)
+
+
 @pytest.mark.slow
 def test_a_resumed_run_has_the_same_ledger(make, stages, finished, tmp_path):
     copy = shutil.copytree(finished.path, tmp_path / "run")
@@ -86,9 +101,3 @@ def test_a_resumed_run_has_the_same_ledger(make, stages, finished, tmp_path):
     context = make(copy)
     train.train(context, stages, config={})
     assert runs.read_ledger(context.run) == runs.read_ledger(finished)
-
-
-def test_a_run_without_one_has_none(make, optimizer, tmp_path):
-    context = make(tmp_path, ledger_every=0)
-    train.train(context, [train.stages.pretrain(epochs=1, optimizer=optimizer)])
-    assert not (tmp_path / "ledger.jsonl").exists()

@@ -88,7 +88,7 @@ def step_counts(
       valid: valid products.
       sides: valid products whose left, and whose right operand is nonzero.
       both: valid products whose operands are both nonzero.
-      by_weight, effectual: of a weight gradient, for the weights that need it.
+      by_weight, effectual: counts of a weight gradient for the weights that need it.
 
     >>> forward = ProductPart("forward", None, 1, frozenset({0}))
     >>> step_counts(forward, Count.of(8), (Count.of(6), Count.of(4)), Count.of(3))[:3]

@@ -15,7 +15,11 @@ from dst_jax.cost.counting.count import exact_counts
 from dst_jax.cost.counting.op_counts import OpCounts
 from dst_jax.cost.training.gradient_phases import Part
 from dst_jax.cost.training.step_counts import StepCounts, TrainingCounts, step_counts
-from dst_jax.cost.training.traced_step import TracedStep, WeightName, traced_step
+from dst_jax.cost.training.training_program import (
+    TrainingProgram,
+    WeightName,
+    training_program,
+)
 from dst_jax.cost.training.weight_gradients import (
     kept_products,
     kept_valid,
@@ -88,7 +92,7 @@ def training(
     @functools.wraps(loss)
     def counted(*args: Any, **kwargs: Any) -> TrainingCounts:
         check_weights(positions, args)
-        step = traced_step(loss, args, kwargs, positions, has_aux=has_aux)
+        step = training_program(loss, args, kwargs, positions, has_aux=has_aux)
         masks = {} if mask is None else _masks(step, mask, weights)
         return _named(step, _counted(step, masks))
 
@@ -96,7 +100,7 @@ def training(
 
 
 def _masks(
-    step: TracedStep, mask: Any, weights: int | tuple[int, ...]
+    step: TrainingProgram, mask: Any, weights: int | tuple[int, ...]
 ) -> dict[WeightName, Array]:
     """The mask of every weight that has one.
 
@@ -125,7 +129,7 @@ def _masks(
 
 
 def _counted(
-    step: TracedStep, masks: Mapping[WeightName, Array]
+    step: TrainingProgram, masks: Mapping[WeightName, Array]
 ) -> dict[int, StepCounts]:
     """The counts of every product, by the number of its step."""
     products = {i: _product(step, i) for i in step.parts}
@@ -160,7 +164,7 @@ def _counted(
     }
 
 
-def _run(step: TracedStep, shifts: Mapping[int, Array]) -> tuple[list[Any], Any]:
+def _run(step: TrainingProgram, shifts: Mapping[int, Array]) -> tuple[list[Any], Any]:
     """The gradients of the weights, and what is found at the products.
 
     Args:
@@ -190,18 +194,18 @@ def _run(step: TracedStep, shifts: Mapping[int, Array]) -> tuple[list[Any], Any]
     return [env[slot] for slot in program.outputs[first:]], (found, sums)
 
 
-def _product(step: TracedStep, number: int) -> core.JaxprEqn:
+def _product(step: TrainingProgram, number: int) -> core.JaxprEqn:
     eqn = step.program.steps[number].product
     assert eqn is not None  # it has a part
     return eqn
 
 
-def _counts_of(step: TracedStep, i: int, op: OpCounts, **kept: Any) -> StepCounts:
+def _counts_of(step: TrainingProgram, i: int, op: OpCounts, **kept: Any) -> StepCounts:
     sides = (op.by_activation, op.by_weight)  # the left operand, the right one
     return step_counts(step.parts[i], op.valid, sides, op.effectual, **kept)
 
 
-def _named(step: TracedStep, found: Mapping[int, StepCounts]) -> TrainingCounts:
+def _named(step: TrainingProgram, found: Mapping[int, StepCounts]) -> TrainingCounts:
     """The counts by part and by the names that `cost.count` gives to operations."""
     modules = [
         names[:-1] or names

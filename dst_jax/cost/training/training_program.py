@@ -13,7 +13,7 @@ from dst_jax.jaxprs.calls import opened
 from dst_jax.jaxprs.flat_program import FlatProgram, flattened
 from dst_jax.jaxprs.tracing import arrays_apart
 
-__all__ = ["TracedStep", "WeightName", "traced_step"]
+__all__ = ["TrainingProgram", "WeightName", "training_program"]
 
 
 class WeightName(NamedTuple):
@@ -23,7 +23,7 @@ class WeightName(NamedTuple):
     path: str
 
 
-class TracedStep(NamedTuple):
+class TrainingProgram(NamedTuple):
     """A traced training step.
 
     Attributes:
@@ -42,15 +42,15 @@ class TracedStep(NamedTuple):
     gradients: int
 
 
-def traced_step(
+def training_program(
     loss: Callable[..., Any],
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
     positions: tuple[int, ...],
     *,
     has_aux: bool,
-) -> TracedStep:
-    """The training step of a loss, traced.
+) -> TrainingProgram:
+    """The training step of a loss as a program.
 
     Args:
       loss: function of weights and data that returns a scalar.
@@ -61,8 +61,10 @@ def traced_step(
     Raises:
       ValueError: the loss is no scalar, or the program cannot be flattened.
 
+    >>> def loss(w, x):
+    ...     return (x @ w).sum()
     >>> args = (jnp.eye(2), jnp.ones((3, 2)))
-    >>> step = traced_step(lambda w, x: (x @ w).sum(), args, {}, (0,), has_aux=False)
+    >>> step = training_program(loss, args, {}, (0,), has_aux=False)
     >>> [found.part for found in step.parts.values()], step.gradients
     (['forward', 'weight_gradient'], 1)
     """
@@ -93,7 +95,7 @@ def traced_step(
     leaves = [None, *(numbers.get(i) for i in range(len(values)))]
     parts = product_parts(flat, leaves, seed=0, gradients=len(trained))
     weights = [names[i] for i in numbers]
-    return TracedStep(flat, inputs, parts, weights, len(trained))
+    return TrainingProgram(flat, inputs, parts, weights, len(trained))
 
 
 def _weight_names(
