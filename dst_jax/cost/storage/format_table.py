@@ -26,6 +26,7 @@ FORMATS: Mapping[str, Callable[..., Count]] = OrderedDict(
 )
 
 Storage = OrderedDict[str, Count]
+"""The nonzeros of one array, and its bits by format."""
 
 
 def table(mask: Bool[Array, "..."], *, value_bits: int, axis: int = -1) -> Storage:
@@ -57,11 +58,8 @@ def smallest(bits: Mapping[str, Count | int]) -> str:
     Args:
       bits: bits by format, from `table`; `nonzeros` may be among them.
 
-    >>> import jax.numpy as jnp
-    >>> smallest(table(jnp.eye(64, dtype=bool), value_bits=16))
-    'coo'
-    >>> smallest(table(jnp.ones((8, 8), bool), value_bits=16))
-    'dense'
+    >>> smallest({"nonzeros": 2, "dense": 64, "csr": 30, "coo": 30})
+    'csr'
     """
     return min((name for name in bits if name in FORMATS), key=lambda k: int(bits[k]))
 

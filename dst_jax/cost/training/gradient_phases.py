@@ -78,7 +78,8 @@ def product_parts(
     >>> from dst_jax.jaxprs.calls import opened
     >>> from dst_jax.jaxprs.flat_program import flattened
     >>> def step(w, x, seed):
-    ...     return jax.vjp(lambda w: (x @ w).sum(), w)[1](seed)
+    ...     value, pull = jax.vjp(lambda w: (x @ w).sum(), w)
+    ...     return value, pull(seed)
     >>> closed = jax.make_jaxpr(step)(jnp.eye(2), jnp.ones((3, 2)), 1.0)
     >>> flat = flattened(opened(closed))
     >>> parts = product_parts(flat, [0, None, None], seed=2, gradients=1)

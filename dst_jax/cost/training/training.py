@@ -80,7 +80,7 @@ def training(
       `by_weight` of the three parts.
 
     >>> w, x = jnp.eye(2), jnp.array([[1.0, 0.0], [2.0, 3.0], [0.0, 0.0]])
-    >>> found = training(lambda w, x: (x @ w).sum(), mask=w != 0)(w, x)
+    >>> found = jax.jit(training(lambda w, x: (x @ w).sum(), mask=w != 0))(w, x)
     >>> int(found.forward["dot_general"].effectual)
     3
     >>> gradient = found.weight_gradient["dot_general"]

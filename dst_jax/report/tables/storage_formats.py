@@ -16,9 +16,8 @@ def storage(stage: StageResults) -> Table:
 
     >>> bits = {"dense": 64, "csr": 32}
     >>> fc = StoredTensor("weight", "fc/kernel", 8, 2, bits, "csr", 8, 1)
-    >>> storage(StageResults("static", "pruned", {}, 8, storage=(fc,))).rows
-    (('fc/kernel', 'weights', '8', '75.00', 'csr', '4', '50.00'),
-     ('all', 'weights', '8', '75.00', '', '4', '50.00'))
+    >>> storage(StageResults("static", "pruned", {}, 8, storage=(fc,))).rows[0]
+    ('fc/kernel', 'weights', '8', '75.00', 'csr', '4', '50.00')
     """
     found = stage.storage
     totals = []

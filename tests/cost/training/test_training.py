@@ -20,8 +20,8 @@ def sparse(key, shape, density=0.5):
     return jnp.where(kept, jax.random.normal(values, shape), 0)
 
 
-def training(loss, *args, mask=None):
-    return jax.jit(lambda *args: cost.training(loss, mask=mask)(*args))(*args)
+def training(loss, *args, **options):
+    return jax.jit(lambda *args: cost.training(loss, **options)(*args))(*args)
 
 
 def both(x):
@@ -32,38 +32,35 @@ def numbers(op):
     return tuple(map(int, op))
 
 
-CONVS = {
-    "strided": {"strides": (2, 3), "padding": ((2, 1), (1, 0))},
-    "dilated": {"padding": ((0, 1), (2, 2)), "rhs_dilation": (2, 1)},
-    "transposed": {"padding": ((1, 2), (1, 1)), "lhs_dilation": (2, 1)},
-    "grouped": {"strides": (2, 1), "padding": ((0, 0), (1, 1)), "groups": 2},
+OPTIONS = {
+    **{"strides": (2, 1), "padding": ((2, 1), (0, 2)), "groups": 2},
+    **{"lhs_dilation": (1, 2), "rhs_dilation": (2, 1)},
 }
+"""Everything that a convolution can do."""
 
 
-def conv(x, w, *, strides=(1, 1), padding, groups=1, **dilation):
+def conv(x, w):
     return jax.lax.conv_general_dilated(
         x,
         w,
-        strides,
-        padding,
+        OPTIONS["strides"],
+        OPTIONS["padding"],
+        lhs_dilation=OPTIONS["lhs_dilation"],
+        rhs_dilation=OPTIONS["rhs_dilation"],
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        feature_group_count=groups,
-        **dilation,
+        feature_group_count=OPTIONS["groups"],
     )
 
 
-def products_of(x, w, g, kept, options):
+def products_of(x, w, g, kept):
     """Every product of the convolution: input, weight and output elements, in loops."""
-    strides = options.get("strides", (1, 1))
-    spread = options.get("lhs_dilation", (1, 1))
-    apart = options.get("rhs_dilation", (1, 1))
-    per_group = w.shape[3] // options.get("groups", 1)
+    per_group = w.shape[3] // OPTIONS["groups"]
     for n, y, v, i, j, c, k in itertools.product(*map(range, (*g.shape[:3], *w.shape))):
         at = [
             (out * stride + tap * step - low, dilation, size)
             for out, stride, tap, step, (low, _), dilation, size in zip(
-                *((y, v), strides, (i, j), apart),
-                *(options["padding"], spread, x.shape[1:3]),
+                *((y, v), OPTIONS["strides"], (i, j), OPTIONS["rhs_dilation"]),
+                *(OPTIONS["padding"], OPTIONS["lhs_dilation"], x.shape[1:3]),
                 strict=True,
             )
         ]
@@ -79,64 +76,38 @@ def products_of(x, w, g, kept, options):
 
 
 @pytest.mark.slow
-def test_convolutions_equal_loops_over_all_products():
-    """Of all kinds, in one loss, so that it compiles once."""
-    x = sparse(KEYS[0], (2, 5, 4, 4))
-    w, g, kept = {}, {}, {}
-    for name, options in CONVS.items():
-        w[name] = sparse(KEYS[1], (2, 3, 4 // options.get("groups", 1), 4))
-        g[name] = sparse(KEYS[2], conv(x, w[name], **options).shape)
-        kept[name] = jax.random.bernoulli(KEYS[3], 0.4, w[name].shape)
-
-    def loss(weights, x, g):
-        maps = weights["scale"] * x
-        found = [
-            (conv(maps, weights[name], **options) * g[name]).sum()
-            for name, options in CONVS.items()
-        ]
-        return sum(found)
-
-    weights = w | {"scale": jnp.ones((1, 1, 1, 4))}
-    found = training(loss, weights, x, g, mask=kept | {"scale": None}).as_dict()
-    for name, options in CONVS.items():
-        arrays = map(np.asarray, (x, w[name], g[name], kept[name]))
-        a, b, c, m = np.array(list(products_of(*arrays, options))).T
-        assert {part: tuple(op.values()) for part, op in found[name].items()} == {
-            "forward": numbers((len(a), a.sum(), b.sum(), len(a), *both(a & b))),
-            "input_gradient": numbers((len(a), len(a), b.sum(), c.sum(), *both(b & c))),
-            "weight_gradient": numbers(
-                (len(a), a.sum(), m.sum(), c.sum(), (a & c & m).sum(), (a & c).sum())
-            ),
-        }
-
-
-def test_gradients_that_relu_stops_count_as_zeros():
-    """A network of two layers: the gradients are NumPy's own."""
-    x, w1 = sparse(KEYS[0], (6, 5)), sparse(KEYS[1], (5, 7))
-    w2 = sparse(KEYS[2], (7, 3))
-    c = sparse(KEYS[4], (6, 3))
+def test_a_convolution_a_relu_and_a_product_equal_loops_over_all_products():
+    """The gradient at the convolution's output is NumPy's, zero where ReLU stops it."""
+    x, w = sparse(KEYS[0], (2, 5, 4, 4)), sparse(KEYS[1], (2, 3, 2, 6))
+    size = conv(x, w)[0].size
+    fc, c = sparse(KEYS[2], (size, 3), 0.1), sparse(KEYS[4], (2, 3))
+    kept = {"conv": jax.random.bernoulli(KEYS[3], 0.4, w.shape), "fc": fc != 0}
 
     def loss(weights, x):
-        return ((jax.nn.relu(x @ weights["a"]) @ weights["b"]) * c).sum()
+        h = jax.nn.relu(conv(weights["scale"] * x, weights["conv"])).reshape(2, -1)
+        return ((h @ weights["fc"]) * c).sum(), h
 
-    mask = {"a": w1 != 0}
-    found = training(loss, {"a": w1, "b": w2}, x, mask=mask).as_dict()
-    x, w1, w2, c = (np.asarray(v, np.float64) for v in (x, w1, w2, c))
-    hidden = np.maximum(x @ w1, 0)
-    g1 = (c @ w2.T) * (hidden > 0)
-
-    def pairs(a, b):
-        return int(((a != 0).astype(int) @ (b != 0).astype(int)).sum())
-
-    def kept(a, g, w):
-        return int((((a != 0).T.astype(int) @ (g != 0).astype(int)) * (w != 0)).sum())
-
-    assert found["a"]["forward"]["effectual"] == pairs(x, w1)
-    assert "input_gradient" not in found["a"]  # x is data
-    assert found["a"]["weight_gradient"]["all_weights"] == pairs(x.T, g1)
-    assert found["a"]["weight_gradient"]["effectual"] == kept(x, g1, w1)
-    assert found["b"]["input_gradient"]["effectual"] == pairs(c, w2.T)
-    assert found["b"]["weight_gradient"]["effectual"] == pairs(hidden.T, c)
+    weights = {"conv": w, "fc": fc, "scale": jnp.ones((1, 1, 1, 4))}
+    found = training(loss, weights, x, mask=kept, has_aux=True).as_dict()
+    h = np.asarray(loss(weights, x)[1]) != 0
+    g = (np.asarray(c) @ np.asarray(fc).T) * h
+    g = g.reshape(conv(x, w).shape)
+    arrays = map(np.asarray, (x, w, g, kept["conv"]))
+    a, b, d, m = np.array(list(products_of(*arrays))).T
+    assert {part: tuple(op.values()) for part, op in found["conv"].items()} == {
+        "forward": numbers((len(a), a.sum(), b.sum(), len(a), *both(a & b))),
+        "input_gradient": numbers((len(a), len(a), b.sum(), d.sum(), *both(b & d))),
+        "weight_gradient": numbers(
+            (len(a), a.sum(), m.sum(), d.sum(), (a & d & m).sum(), (a & d).sum())
+        ),
+    }
+    h, fc, c = (np.asarray(v != 0, int) for v in (h, fc, c))
+    effectual = {part: op["effectual"] for part, op in found["fc"].items()}
+    assert effectual == {
+        "forward": (h @ fc).sum(),
+        "input_gradient": (c @ fc.T).sum(),
+        "weight_gradient": ((h.T @ c) * fc).sum(),
+    }
 
 
 def attention(w, x):
