@@ -101,7 +101,7 @@ def recipes(params: Params, images: Array, labels: Array) -> None:
     table = Table(
         title="a training step / a dense one, without zeros", title_justify="left"
     )
-    for heading in ("recipe", "counted", "formula", "of the formula"):
+    for heading in ("recipe", "counted", "by formula", "formula"):
         table.add_column(heading, justify="left" if heading == "recipe" else "right")
     rows = {
         "dense": (whole, 1.0, "3 f_D"),

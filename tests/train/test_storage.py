@@ -2,11 +2,12 @@
 
 import math
 
+import jax
 import numpy as np
 import pytest
 
-from dst_jax import models, pruning, train
-from dst_jax.trees import named_leaves
+from dst_jax import train
+from dst_jax.typing import Network
 
 BITS = 12
 
@@ -26,25 +27,25 @@ def expected(array, bits):
     }
 
 
+def rectified(variables, x, *, train=False, rngs=None):
+    del train, rngs
+    hidden = jax.nn.relu(x.reshape(len(x), -1)[:, :12] @ variables["params"]["kernel"])
+    return hidden, {"relu": hidden}, {}
+
+
 @pytest.mark.slow
 def test_every_tensor_is_there_with_its_bits(make_setup, tmp_path):
-    model = models.create("mlp", num_classes=10, hidden=(8,))
-    context = make_setup(tmp_path, model=model)
-    network = context.fresh_weights()
-    mask = pruning.masks.magnitude(network.params, 0.9)
-    network = network.with_params(pruning.masks.apply(mask, network.params))
-    found = train.storage(context, network, value_bits=BITS, examples=4)
+    kernel = np.zeros((12, 10), np.float32)
+    kernel[::4, 3] = 1
+    network = Network(rectified, {"params": {"kernel": kernel}})
+    found = train.storage(make_setup(tmp_path), network, value_bits=BITS, examples=4)
     assert (found["value_bits"], found["examples"]) == (BITS, 4)
-    weights = named_leaves(network.params)
-    tensors = {(t["kind"], t["name"]): t for t in found["tensors"]}
-    assert [name for kind, name in tensors if kind == "weight"] == list(weights)
-    assert [name for kind, name in tensors if kind == "map"] == context.map_names
-    for name, array in weights.items():
-        own = tensors["weight", name]
-        assert own["nonzeros"] == np.count_nonzero(array)
-        assert own["bits"].items() >= expected(array, BITS).items()
-    for own in tensors.values():
+    weight, activation = found["tensors"]
+    assert (weight["kind"], weight["name"]) == ("weight", "kernel")
+    assert (weight["elements"], weight["nonzeros"]) == (120, 3)
+    assert weight["bits"].items() >= expected(kernel, BITS).items()
+    assert (activation["kind"], activation["name"]) == ("map", "relu")
+    assert activation["elements"] == 4 * 10
+    for own in found["tensors"]:
         assert own["bits"][own["smallest"]] == min(own["bits"].values())
-        assert own["nonzeros"] <= own["elements"]
-    assert tensors["map", context.map_names[0]]["elements"] == 4 * 8
-    assert tensors["weight", "fc1/kernel"]["smallest"] != "dense"
+    assert weight["smallest"] == "coo"  # 3 * (12 + 4 + 4) bits
