@@ -24,6 +24,21 @@ __all__ = ["FlatProgram", "FlatStep", "Slots", "flattened"]
 SHOWN = ("conv_general_dilated", "dot_general")
 """Products that a flat program may hold."""
 
+OTHERS = frozenset(
+    {
+        "bcoo_dot_general",
+        "bcoo_dot_general_sampled",
+        "bcoo_spdot_general",
+        "bcsr_dot_general",
+        "ragged_dot",
+        "ragged_dot_general",
+        "scaled_dot",
+        "scaled_matmul",
+        "scaled_matmul_wrapper",
+    }
+)
+"""Products whose gradients are not told apart: they are refused."""
+
 Slots = tuple[int, ...]
 """Numbers of values."""
 
@@ -136,7 +151,7 @@ class _Writer:
         if name in SHOWN:
             run = partial(_bound, eqn)
             return self.write(run, reads, results, product=eqn, path=path)
-        hidden = is_hidden(eqn)
+        hidden = is_hidden(eqn) or (name in OTHERS and called(eqn) is None)
         if not hidden and not multiplies(eqn):
             return self.write(partial(_bound, eqn), reads, results)
         if name == "scan" and not hidden:

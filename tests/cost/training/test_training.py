@@ -210,6 +210,11 @@ def test_names_are_those_of_the_leaves_where_the_program_has_none():
             "cannot count the multiplications of 'cond'",
         ),
         (lambda w, x: jnp.linalg.cholesky(w["a"]).sum(), None, "'cholesky'"),
+        (
+            lambda w, x: jax.lax.ragged_dot(x, w["a"][None], jnp.array([2])).sum(),
+            None,
+            "ragged_dot",
+        ),
     ],
 )
 def test_refuses(loss, mask, words):
