@@ -196,7 +196,7 @@ def _counted(
 
 
 def _loss(model: Convolutions, params: Params, images: Array, labels: Array) -> Array:
-    logits = model.apply({"params": params}, images)
+    logits: Any = model.apply({"params": params}, images)
     return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
 
 

@@ -8,6 +8,9 @@ from dst_jax.jaxprs.exact_integers import Count
 
 __all__ = ["StepCounts", "TrainingCounts", "step_counts"]
 
+Number = Count | int
+"""A count on the device, or an integer on the host."""
+
 
 class StepCounts(NamedTuple):
     """Multiplications of one operation in one part of a training step.
@@ -29,12 +32,12 @@ class StepCounts(NamedTuple):
     2
     """
 
-    valid: Count | int
-    by_activation: Count | int
-    by_weight: Count | int
-    by_gradient: Count | int
-    effectual: Count | int
-    all_weights: Count | int
+    valid: Number
+    by_activation: Number
+    by_weight: Number
+    by_gradient: Number
+    effectual: Number
+    all_weights: Number
 
 
 class TrainingCounts(NamedTuple):
@@ -74,12 +77,12 @@ class TrainingCounts(NamedTuple):
 
 def step_counts(
     part: ProductPart,
-    valid: Count,
-    sides: tuple[Count, Count],
-    both: Count,
+    valid: Number,
+    sides: tuple[Number, Number],
+    both: Number,
     *,
-    by_weight: Count | None = None,
-    effectual: Count | None = None,
+    by_weight: Number | None = None,
+    effectual: Number | None = None,
 ) -> StepCounts:
     """The counts of one product.
 

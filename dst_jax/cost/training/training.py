@@ -137,10 +137,9 @@ def _counted(
         _, (found, _) = _run(step, {})
         return {i: _counts_of(step, i, found[i]) for i in products}
     shifts = {
-        i: jnp.zeros(aval.shape, aval.dtype)
+        i: _zeros(eqn)
         for i, eqn in products.items()
         if step.parts[i].part == "weight_gradient"
-        for aval in [eqn.outvars[0].aval]
     }
     gradients, pull, (found, sums) = jax.vjp(
         lambda shifts: _run(step, shifts), shifts, has_aux=True
@@ -198,6 +197,11 @@ def _product(step: TrainingProgram, number: int) -> core.JaxprEqn:
     eqn = step.program.steps[number].product
     assert eqn is not None  # it has a part
     return eqn
+
+
+def _zeros(eqn: core.JaxprEqn) -> Array:
+    aval: Any = eqn.outvars[0].aval
+    return jnp.zeros(aval.shape, aval.dtype)
 
 
 def _counts_of(step: TrainingProgram, i: int, op: OpCounts, **kept: Any) -> StepCounts:

@@ -102,12 +102,12 @@ def kept_valid(eqn: core.JaxprEqn, kept: Bool[Array, "..."]) -> Count:
 
 def _reads(eqn: core.JaxprEqn) -> Any:
     """Valid products of an output: a number, or of a convolution one a position."""
-    lhs, rhs = (np.shape(atom.aval) for atom in eqn.invars)
+    lhs, rhs = map(_shape, eqn.invars)
     params = eqn.params
     numbers = params["dimension_numbers"]
     if eqn.primitive.name != "conv_general_dilated":
         return np.int64(math.prod(lhs[i] for i in numbers[0][0]))
-    out = np.shape(eqn.outvars[0].aval)
+    out = _shape(eqn.outvars[0])
     reads = np.int64(rhs[numbers.rhs_spec[1]])
     for i, axis in enumerate(numbers.out_spec[2:]):
         own = _axis_reads(eqn, i, lhs, rhs, out[axis])
@@ -128,3 +128,7 @@ def _axis_reads(
         at = np.arange(out_size) * stride + tap * params["rhs_dilation"][i] - low
         counts += (at % dilation == 0) & (at >= 0) & (at < (size - 1) * dilation + 1)
     return counts
+
+
+def _shape(atom: Any) -> tuple[int, ...]:
+    return atom.aval.shape

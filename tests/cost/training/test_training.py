@@ -10,6 +10,8 @@ import pytest
 
 from dst_jax import cost
 from dst_jax.activations import keep_top_k, sparsify_saved
+from dst_jax.models.networks.convolution_rules import plain_derivatives
+from dst_jax.models.networks.depthwise import depthwise_conv
 
 KEYS = jax.random.split(jax.random.key(0), 8)
 
@@ -188,6 +190,26 @@ def test_swat_is_counted_as_it_is_written():
     d_w = int((abs(w) > 1).sum())
     assert int(forward.effectual) == 6 * d_w == int(inputs.effectual)
     assert int(gradient.effectual) == 6 * 2 * 8  # F times the density of what is saved
+
+
+def test_depthwise_sums_are_counted_as_convolutions_in_a_context(monkeypatch):
+    """The models' own on one CPU have elementwise products, which are not counted."""
+    monkeypatch.setattr(jax, "device_count", lambda: 1)
+    monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
+    options = {"dimension_numbers": ("NHWC", "HWIO", "NHWC")}
+
+    def loss(w, x):
+        maps = depthwise_conv(
+            x * w["s"], w["k"], (1, 1), "SAME", feature_group_count=16, **options
+        )
+        return maps.sum()
+
+    weights = {"k": jnp.ones((3, 3, 1, 16)), "s": jnp.ones((1, 1, 1, 16))}
+    x = jax.ShapeDtypeStruct((64, 32, 32, 16), jnp.float32)
+    count = cost.training(loss)
+    assert tuple(map(len, jax.eval_shape(count, weights, x))) == (0, 0, 0)
+    with plain_derivatives():
+        assert tuple(map(len, jax.eval_shape(count, weights, x))) == (1, 1, 1)
 
 
 def test_names_are_those_of_the_leaves_where_the_program_has_none():
