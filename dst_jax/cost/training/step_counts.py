@@ -8,7 +8,7 @@ from dst_jax.jaxprs.exact_integers import Count
 
 __all__ = ["StepCounts", "TrainingCounts", "step_counts"]
 
-Number = Count | int
+CountOrInt = Count | int
 """A count on the device, or an integer on the host."""
 
 
@@ -32,12 +32,12 @@ class StepCounts(NamedTuple):
     2
     """
 
-    valid: Number
-    by_activation: Number
-    by_weight: Number
-    by_gradient: Number
-    effectual: Number
-    all_weights: Number
+    valid: CountOrInt
+    by_activation: CountOrInt
+    by_weight: CountOrInt
+    by_gradient: CountOrInt
+    effectual: CountOrInt
+    all_weights: CountOrInt
 
 
 class TrainingCounts(NamedTuple):
@@ -77,12 +77,12 @@ class TrainingCounts(NamedTuple):
 
 def step_counts(
     part: ProductPart,
-    valid: Number,
-    sides: tuple[Number, Number],
-    both: Number,
+    valid: CountOrInt,
+    sides: tuple[CountOrInt, CountOrInt],
+    both: CountOrInt,
     *,
-    by_weight: Number | None = None,
-    effectual: Number | None = None,
+    by_weight: CountOrInt | None = None,
+    effectual: CountOrInt | None = None,
 ) -> StepCounts:
     """The counts of one product.
 
