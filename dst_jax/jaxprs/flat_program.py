@@ -16,6 +16,7 @@ from dst_jax.jaxprs.calls import Called, called, name_of, scan_parts
 from dst_jax.jaxprs.hidden_products import is_hidden, multiplies
 from dst_jax.jaxprs.module_paths import Path, path_of
 from dst_jax.jaxprs.operand_roles import Role
+from dst_jax.jaxprs.product_operands import is_product
 from dst_jax.jaxprs.values import arrays_of, values_of
 from dst_jax.jaxprs.walker import bind
 
@@ -23,21 +24,6 @@ __all__ = ["FlatProgram", "FlatStep", "Slots", "flattened"]
 
 SHOWN = ("conv_general_dilated", "dot_general")
 """Products that a flat program may hold."""
-
-OTHERS = frozenset(
-    {
-        "bcoo_dot_general",
-        "bcoo_dot_general_sampled",
-        "bcoo_spdot_general",
-        "bcsr_dot_general",
-        "ragged_dot",
-        "ragged_dot_general",
-        "scaled_dot",
-        "scaled_matmul",
-        "scaled_matmul_wrapper",
-    }
-)
-"""Products whose gradients are not told apart: they are refused."""
 
 Slots = tuple[int, ...]
 """Numbers of values."""
@@ -148,10 +134,10 @@ class _Writer:
 
     def _step(self, eqn: core.JaxprEqn, reads: list[int], path: Path) -> Slots:
         name, results = eqn.primitive.name, len(eqn.outvars)
-        if name in SHOWN:
+        if is_product(eqn) and name in SHOWN:
             run = partial(_bound, eqn)
             return self.write(run, reads, results, product=eqn, path=path)
-        hidden = is_hidden(eqn) or (name in OTHERS and called(eqn) is None)
+        hidden = is_hidden(eqn) or is_product(eqn)
         if not hidden and not multiplies(eqn):
             return self.write(partial(_bound, eqn), reads, results)
         if name == "scan" and not hidden:

@@ -86,6 +86,8 @@ class RunOptions:
     storage_bits: Annotated[int | None, AT_LEAST_1, at_most(4096)] = None
     """Bits of a value, to find the smallest storage format of every tensor at the end
     of every stage; None looks for none."""
+    union_tile: Annotated[int, NOT_NEGATIVE, FREE] = 2
+    """Side of the tiles, in pixels or tokens, whose shared zeros a report lists."""
     accelerators: tuple[str, ...] = ()
     """Modelled accelerators to estimate every stage on: see dst_jax.cost;
     MODULE:ATTRIBUTE; or YAML files (docs/hardware_files.md)."""
@@ -212,5 +214,8 @@ class RunOptions:
         >>> RunOptions(seed=3).cadence()["seed"]
         3
         """
-        names = ("seed", "log_every", "eval_every", "save_every", "ledger_every")
+        names = (
+            *("seed", "log_every", "eval_every", "save_every", "ledger_every"),
+            "union_tile",
+        )
         return {name: getattr(self, name) for name in names}
