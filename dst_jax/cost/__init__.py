@@ -1,11 +1,13 @@
 """Exact counts of the multiplications that sparsity saves, and what they are worth.
 
     cost.count(fn)(params, batch)            multiplications left, by operation
+    cost.input_zeros(fn)(params, batch)      zeros of the operands, by operation
     cost.profile(fn)(params, batch)          positions of the zeros, by operation
     cost.storage(profiles)                   bits in each storage format
     cost.estimate(profiles, accelerator)     cycles, traffic and energy
     cost.surrogate(fn)(params, batch)        multiplications as a differentiable loss
     cost.sensitivity(fn)(params, batch)      cost of one nonzero element of each map
+    cost.training(loss)(params, batch)       multiplications of a whole training step
     cost.register(primitive, rule)           what a primitive of your own computes
 
 The rooms of this wing:
@@ -17,12 +19,22 @@ The rooms of this wing:
     estimates/      `estimate` and `sweep`: cycles, memory traffic and energy of a
                     profile on an accelerator
     gradients/      `surrogate` and `sensitivity`: counts as losses and penalties
+    training/       `training`: products of the forward pass and of both gradients
     workloads/      masks of operands in files, problems for Timeloop and AccelForge
 """
 
 from dst_jax.cost import accelerators, workloads
 from dst_jax.cost.counting.count import count
-from dst_jax.cost.counting.op_counts import OpCounts, accumulate, as_dict, drop, total
+from dst_jax.cost.counting.input_zeros import OperandZeros, input_zeros
+from dst_jax.cost.counting.op_counts import (
+    OpCounts,
+    WeightCounts,
+    accumulate,
+    apart,
+    as_dict,
+    drop,
+    total,
+)
 from dst_jax.cost.counting.op_profile import Geometry, OpProfile
 from dst_jax.cost.counting.profile import profile
 from dst_jax.cost.counting.synthetic import synthetic
@@ -32,7 +44,9 @@ from dst_jax.cost.gradients.input_sensitivity import input_sensitivity
 from dst_jax.cost.gradients.sensitivity import sensitivity
 from dst_jax.cost.gradients.surrogate import soft_indicator, surrogate
 from dst_jax.cost.storage import formats
-from dst_jax.cost.storage.format_table import storage, table
+from dst_jax.cost.storage.format_table import Storage, smallest, storage, table
+from dst_jax.cost.training.step_counts import StepCounts, TrainingCounts
+from dst_jax.cost.training.training import training
 from dst_jax.jaxprs.calls import register
 from dst_jax.jaxprs.exact_integers import Count
 from dst_jax.jaxprs.values import Uncounted
@@ -44,9 +58,15 @@ __all__ = [
     "OpCounts",
     "OpEstimate",
     "OpProfile",
+    "OperandZeros",
+    "StepCounts",
+    "Storage",
+    "TrainingCounts",
     "Uncounted",
+    "WeightCounts",
     "accelerators",
     "accumulate",
+    "apart",
     "as_dict",
     "count",
     "drop",
@@ -54,9 +74,11 @@ __all__ = [
     "estimate",
     "formats",
     "input_sensitivity",
+    "input_zeros",
     "profile",
     "register",
     "sensitivity",
+    "smallest",
     "soft_indicator",
     "storage",
     "surrogate",
@@ -64,5 +86,6 @@ __all__ = [
     "synthetic",
     "table",
     "total",
+    "training",
     "workloads",
 ]

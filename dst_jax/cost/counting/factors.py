@@ -21,9 +21,9 @@ import numpy as np
 from jax.sharding import PartitionSpec
 from jaxtyping import Array, UInt32
 
-from dst_jax.cost.counting.op_counts import OpCounts
+from dst_jax.cost.counting.op_counts import OpCounts, by_side
 from dst_jax.jaxprs.exact_integers import Count, sum_products
-from dst_jax.jaxprs.operand_roles import Role, activation_side
+from dst_jax.jaxprs.operand_roles import Role
 
 __all__ = ["Factors", "nonzeros", "op_counts"]
 
@@ -68,7 +68,8 @@ def op_counts(factors: Factors, lhs: Role, rhs: Role) -> OpCounts:
     Args:
       factors: numbers of elements that meet.
       lhs, rhs: roles of the operands. If neither is the activation (attention, a
-        product of weights), by_activation is `effectual` and by_weight `valid`.
+        product of weights), by_activation is `effectual` and by_weight `valid`. Those
+        of a product of two weights are `WeightCounts`.
 
     Raises:
       ValueError: an operand is too large to count in uint32.
@@ -97,9 +98,8 @@ def op_counts(factors: Factors, lhs: Role, rhs: Role) -> OpCounts:
     )
     effectual, by_lhs, by_rhs = (Count(row) for row in limbs)
     valid = Count.of(shape[0] * shape[2] * sum(factors.lhs_full) * factors.rhs_full)
-    side = activation_side(lhs, rhs)
-    by = {"lhs": (by_lhs, by_rhs), "rhs": (by_rhs, by_lhs), None: (effectual, valid)}
-    return OpCounts(Count.of(factors.dense), valid, *by[side], effectual)
+    dense = Count.of(factors.dense)
+    return by_side(dense, valid, by_lhs, by_rhs, effectual, roles=(lhs, rhs))
 
 
 def _gathered(x: Array) -> Array:

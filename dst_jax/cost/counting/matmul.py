@@ -1,44 +1,41 @@
-"""Counts of `dot_general`: batch axes are groups, contracted axes are channels."""
+"""Counts of matrix products: batch axes are groups, contracted axes are channels."""
 
 import math
-from typing import Any
 
 from jaxtyping import Array, UInt32
 
 from dst_jax.cost.counting.factors import Factors, nonzeros
+from dst_jax.jaxprs.product_operands import DotNumbers
 
 __all__ = ["dot_factors"]
 
 
-def dot_factors(lhs: Array, rhs: Array, out: Any, params: dict[str, Any]) -> Factors:
+def dot_factors(lhs: Array, rhs: Array, numbers: DotNumbers) -> Factors:
     """The factors of a matrix product with any batch and contracted axes.
 
     Args:
       lhs, rhs: operands.
-      out: shape and dtype of the output.
-      params: parameters of the equation; `dimension_numbers` as in
-        `jax.lax.dot_general`.
+      numbers: contracted and batch axes, as in `jax.lax.dot_general`.
 
     Returns:
       Factors with one tap.
 
-    >>> import jax, jax.numpy as jnp
+    >>> import jax.numpy as jnp
     >>> x, w = jnp.ones((4, 2)), jnp.eye(2, 3)
-    >>> (eqn,) = jax.make_jaxpr(jnp.dot)(x, w).eqns
-    >>> factors = dot_factors(x, w, eqn.outvars[0].aval, eqn.params)
+    >>> factors = dot_factors(x, w, (((1,), (0,)), ((), ())))
     >>> factors.dense, factors.lhs.tolist(), factors.rhs.tolist()
     (24, [[[4, 4]]], [[[1, 1]]])
     """
-    contracting, batching = params["dimension_numbers"]
+    contracting, batching = numbers
     left = _counts(lhs, batching[0], contracting[0])
     right = _counts(rhs, batching[1], contracting[1])
-    contracted = math.prod(lhs.shape[i] for i in contracting[0])
+    columns = _free_size(rhs, batching[1], contracting[1])
     return Factors(
         lhs=left,
         rhs=right,
         lhs_full=(_free_size(lhs, batching[0], contracting[0]),),
-        rhs_full=_free_size(rhs, batching[1], contracting[1]),
-        dense=math.prod(out.shape) * contracted,
+        rhs_full=columns,
+        dense=math.prod(lhs.shape) * columns,
     )
 
 

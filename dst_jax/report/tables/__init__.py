@@ -12,10 +12,18 @@ from dst_jax.report.tables.accelerator_estimates import (
 )
 from dst_jax.report.tables.channels import channels, kernel_shapes, smaller_networks
 from dst_jax.report.tables.main_results import stages
-from dst_jax.report.tables.per_layer import kernels, maps, products
+from dst_jax.report.tables.per_layer import (
+    kernels,
+    maps,
+    products,
+    unions,
+    weight_products,
+)
 from dst_jax.report.tables.run_facts import facts, settings
 from dst_jax.report.tables.stage_costs import costs, drift
+from dst_jax.report.tables.storage_formats import storage
 from dst_jax.report.tables.table import Table
+from dst_jax.report.tables.training_costs import training, training_per_layer
 
 __all__ = ["above_figures", "below_figures", "in_terminal", "unfolding"]
 
@@ -35,9 +43,9 @@ def below_figures(run: RunResults) -> list[Table]:
 
     >>> from pathlib import Path
     >>> [table.title for table in below_figures(RunResults(Path("run"), ()))]
-    ["Drift from the dense baseline's weights", 'Stages', 'Run']
+    ['Multiplications of training', "Drift from the dense baseline's weights", ...]
     """
-    return [drift(run), costs(run), facts(run)]
+    return [training(run), drift(run), costs(run), facts(run)]
 
 
 def unfolding(run: RunResults) -> list[Table]:
@@ -51,8 +59,12 @@ def unfolding(run: RunResults) -> list[Table]:
         channels(run),
         kernel_shapes(run),
         maps(run),
+        unions(run),
         kernels(run),
         *(products(stage) for stage in run.stages),
+        *(training_per_layer(run, stage) for stage in run.stages),
+        *(storage(stage) for stage in run.stages),
+        *(weight_products(stage) for stage in run.stages),
         *(cycles_per_layer(run, name) for name in accelerator_names(run)),
         settings(run),
     ]
@@ -70,5 +82,6 @@ def in_terminal(run: RunResults) -> list[Table]:
         smaller_networks(run),
         channels(run),
         on_accelerators(run),
+        training(run),
         drift(run),
     ]
