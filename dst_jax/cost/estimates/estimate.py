@@ -6,7 +6,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 from dst_jax.cost.accelerators.base import Accelerator
 from dst_jax.cost.accelerators.work import Bits, Measured, Work
@@ -19,6 +18,7 @@ from dst_jax.cost.estimates.estimate_result import (
     OpEstimate,
     total_of,
 )
+from dst_jax.jaxprs.shared_work import map_distinct
 
 __all__ = ["Estimate", "OpEstimate", "estimate", "sweep"]
 
@@ -71,7 +71,9 @@ def sweep(
 ) -> Estimate:
     """`estimate` for many configurations of one accelerator.
 
-    The masks are reduced once for any number of configurations.
+    The masks are reduced once for any number of configurations. Large arrays that
+    depend on swept whole numbers alone, such as groups of nonzeros rounded up to a
+    number of lanes, are computed once for every distinct row of these numbers.
 
     Args:
       counts: profiles by operation, from `cost.profile(fn)(params, batch)`.
@@ -79,7 +81,8 @@ def sweep(
         `accelerators.create("scnn", kappa=jnp.linspace(1, 2, 10))`.
       examples: number of examples in the batch; by default the first axis of the first
         operation.
-      batch_size: number of configurations at a time; it bounds the memory.
+      batch_size: number of configurations whose large arrays are computed at a time; it
+        bounds the memory.
 
     Returns:
       An `Estimate` whose leaves have a leading axis over configurations.
@@ -111,7 +114,7 @@ def sweep(
         numbers = [values.get(i, x) for i, x in enumerate(leaves)]
         return _estimate(measured, jax.tree.unflatten(treedef, numbers), examples)
 
-    return lax.map(one, swept, batch_size=batch_size)
+    return map_distinct(one, swept, batch_size=batch_size)
 
 
 def _check(counts: Mapping[str, Any], examples: int | None) -> int:
