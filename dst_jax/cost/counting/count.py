@@ -1,19 +1,19 @@
 """`count`: a function transformation, like `jax.grad`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from jax.extend import core
 
 from dst_jax.cost.counting.convolution import conv_factors
-from dst_jax.cost.counting.factors import Factors, op_counts
+from dst_jax.cost.counting.factors import Factors
+from dst_jax.cost.counting.joint_counts import Met, op_counts
 from dst_jax.cost.counting.matmul import dot_factors
-from dst_jax.cost.counting.op_counts import OpCounts
 from dst_jax.cost.counting.per_example import each_example
 from dst_jax.jaxprs.tracing import argument_positions, visited
 from dst_jax.jaxprs.values import Value
 
-__all__ = ["count", "exact_counts"]
+__all__ = ["count"]
 
 FACTORS: dict[str, Callable[[Any, Any, Any, dict[str, Any]], Factors]] = {
     "conv_general_dilated": conv_factors,
@@ -102,27 +102,27 @@ def count(
     {'cholesky': Uncounted(primitive='cholesky', executions=Count(1))}
     """
     counted = visited(
-        fn, exact_counts, weights=weights, with_output=with_output, opaque=opaque
+        fn,
+        _met,
+        weights=weights,
+        with_output=with_output,
+        opaque=opaque,
+        settle=_counted,
     )
     if not per_example:
         return counted
     return each_example(counted, shared=argument_positions(weights))
 
 
-def exact_counts(
-    eqn: core.JaxprEqn, args: list[Value], results: list[Value]
-) -> OpCounts:
-    """The counts of one operation; its results are not read.
-
-    >>> import jax, jax.numpy as jnp
-    >>> from dst_jax.jaxprs.operand_roles import Role
-    >>> x, w = jnp.ones((4, 2)), jnp.eye(2, 3)
-    >>> (eqn,) = jax.make_jaxpr(jnp.dot)(x, w).eqns
-    >>> args = [Value(x, Role.DATA), Value(w, Role.WEIGHT)]
-    >>> exact_counts(eqn, args, []).effectual
-    Count(8)
-    """
+def _met(eqn: core.JaxprEqn, args: list[Value], results: list[Value]) -> Met:
+    """What is added up for one operation; its results are not read."""
     del results
     (lhs, rhs), out = args, eqn.outvars[0].aval
     factors = FACTORS[eqn.primitive.name](lhs.array, rhs.array, out, eqn.params)
-    return op_counts(factors, lhs.role, rhs.role)
+    return Met(factors, lhs.role, rhs.role)
+
+
+def _counted(found: Sequence[Any]) -> list[Any]:
+    """The counts of operations; what else was found stays."""
+    counts = iter(op_counts([met for met in found if isinstance(met, Met)]))
+    return [next(counts) if isinstance(met, Met) else met for met in found]
