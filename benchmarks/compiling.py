@@ -8,6 +8,7 @@ process without cached results, and prints seconds of processor by pass, and the
 of the program before and after XLA's passes.
 """
 
+import itertools
 import statistics
 import time
 from collections.abc import Callable
@@ -107,7 +108,7 @@ def _compilation(fn: Callable[..., Any], *args: Any) -> Compilation:
     times.append(time.process_time())
     compiled = lowered.compile()
     times.append(time.process_time())
-    passes = [after - before for before, after in zip(times, times[1:], strict=False)]
+    passes = [after - before for before, after in itertools.pairwise(times)]
     programs = [x.as_text() or "" for x in (lowered, compiled)]
     return Compilation(*passes, *[len(text.splitlines()) for text in programs])
 

@@ -338,3 +338,25 @@ def test_jit_equals_eager(name):
     x = np.random.default_rng(3).normal(size=8).astype(np.float32)
     eager = MEMBERS[name].penalty(jnp.asarray(x))
     np.testing.assert_allclose(_value_and_grad(name)(x)[0], eager, rtol=1e-6)
+
+
+@pytest.mark.parametrize("eps", [1e-30, 1e-3, 1e4])
+@pytest.mark.parametrize("p", [1 / 2, 2 / 3])
+def test_roots_are_the_powers(p, eps):
+    """Exponents with formulas of their own equal those of any, which a traced one has."""
+    x = jnp.array([0.0, 1e-35, -1e-6, 0.3, 50.0, -1e30])
+
+    def value(x, eps, p):
+        return penalties.lp(x, p=p, eps=eps, axis=())
+
+    exact = value(x, eps, p)
+    close = {"rtol": 3e-6, "atol": 1e-7 * float(jnp.abs(exact).max() * 1e-30)}
+    traced = jax.jit(value)(x, eps, jnp.float32(p))
+    np.testing.assert_allclose(exact, traced, **close)
+    both = jax.jacobian(value, argnums=(0, 1))
+    roots, powers = both(x[1:5], eps, p), jax.jit(both)(x[1:5], eps, jnp.float32(p))
+    for a, b in zip(roots, powers, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4 * eps ** (p - 1))
+    program = str(jax.make_jaxpr(jax.grad(lambda x: value(x, eps, p).sum()))(x))
+    assert "pow[" not in program.replace("integer_pow[", "")
+    assert "log1p" not in program
