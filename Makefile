@@ -20,12 +20,13 @@ ONNX := jax2onnx==0.17.1
 # A shell that starts `make` with its own PYTHONPATH would hide what is installed here.
 unexport PYTHONPATH
 
-.PHONY: help demo test test-fast test-torch test-onnx test-accelforge browser-test \
+.PHONY: help demo test test-fast test-processes test-torch test-onnx test-accelforge browser-test \
 	wheel-test check docs lock clean
 
 help:
 	@echo 'make demo        a narrow ResNet18 on digits through all stages, and its report'
-	@echo 'make test        everything that is tested'
+	@echo 'make test        everything that runs in one process'
+	@echo 'make test-processes  runs over several processes and devices, and killed ones'
 	@echo 'make test-fast   the tests that take at most 1.5 seconds, in at most 3 minutes'
 	@echo 'make test-torch  install PyTorch; the fast tests and those that need it, types and'
 	@echo '                 shapes of arguments and results checked'
@@ -44,9 +45,12 @@ demo: $(INSTALLED)
 
 # Most programs of tests run once or twice: compiled quickly here, and as users compile
 # them by test-torch, which also checks types and shapes.
-test test-fast: export JAX_DISABLE_MOST_OPTIMIZATIONS := 1
+test test-fast test-processes: export JAX_DISABLE_MOST_OPTIMIZATIONS := 1
 test: $(INSTALLED)
-	$(PYTEST) -m 'not browser'
+	$(PYTEST) -m 'not browser and not processes'
+
+test-processes: $(INSTALLED)
+	$(PYTEST) -m processes tests
 
 test-fast: $(INSTALLED)
 	$(PYTEST) -m 'not slow'

@@ -15,6 +15,7 @@ from dst_jax import cost
 from dst_jax.channels.replay.operations import bind
 from dst_jax.jaxprs.calls import bodies
 from dst_jax.jaxprs.weight_labels import shape_of
+from dst_jax.models.networks.depthwise import depthwise_conv
 from dst_jax.models.networks.pointwise import pointwise_conv
 
 __all__ = ["LayerTime", "layer_times"]
@@ -120,7 +121,9 @@ def _with_gradients(eqn: core.JaxprEqn, first: bool) -> Callable[[], object]:
             return bind(eqn, [x, kernel])[0]
         options = dict(eqn.params)
         place = [options.pop(name) for name in ("window_strides", "padding")]
-        return pointwise_conv(x, kernel, *place, **options)
+        grouped = options["feature_group_count"] > 1
+        rule = depthwise_conv if grouped else pointwise_conv
+        return rule(x, kernel, *place, **options)
 
     @jax.jit
     def call(kernel: jax.Array, x: jax.Array, y: jax.Array) -> Any:

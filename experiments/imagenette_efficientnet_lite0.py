@@ -41,9 +41,9 @@ _FULL = Config(
     optim=OptimOptions(warmup_epochs=0.5, weight_decay=1e-4),
     pretrain=PretrainOptions(epochs=2, lr=0.02),
     prune=PruneOptions(
-        sparsity=0.6, strength=1e-5, induce_epochs=1, finetune_epochs=1, lr=0.01
+        sparsity=0.6, strength=1e-5, induce_epochs=1, finetune_epochs=2, lr=0.01
     ),
-    activation=ActivationOptions(strength=1e-6, epochs=2, lr=0.01),
+    activation=ActivationOptions(strength=5e-5, epochs=4, lr=0.01),
     init=InitOptions(path="pip:efficientnet_lite0", new_head=True),
     run=RunOptions(control=True, log_every=20),
 )
@@ -55,7 +55,7 @@ PRESETS = {
         data=replace(_FULL.data, image_size=64),
         pretrain=PretrainOptions(epochs=1, lr=0.02),
         prune=replace(_FULL.prune, induce_epochs=0.5, finetune_epochs=0.5),
-        activation=ActivationOptions(strength=2e-6, epochs=1, lr=0.01),
+        activation=ActivationOptions(strength=1e-4, epochs=2, lr=0.01),
     ),
 }
 

@@ -9,15 +9,15 @@ at published densities, with fixed seeds.
 """
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import tyro
 
-from benchmarks.accelerators import convolutions, eyeriss, products
+from benchmarks.accelerators import convolutions, energies, eyeriss, products
 from benchmarks.accelerators.comparison import Row
 from benchmarks.accelerators.published import EYERISS_LAYERS
-from dst_jax.cost import accelerators
+from dst_jax.cost import accelerators, energy
 
 SECTIONS = {
     "Eyeriss v2: one element on real masks": products.element_rows,
@@ -34,20 +34,28 @@ SECTIONS = {
     "Eyeriss: traffic": eyeriss.traffic_rows,
     "Eyeriss: time": eyeriss.time_rows,
     "Eyeriss: chip energy by the table fitted to these rows": eyeriss.energy_rows,
+    "Energy of tensor cores": energies.tensor_rows,
+    "Energy of tensor cores, relative": energies.ratio_rows,
+    "Energy of SCNN": energies.scnn_energy_rows,
+    "Eyeriss v2: speed and energy of the chip": energies.chip_rows,
 }
 
 
-def main(sources: bool = False) -> None:
+def main(sources: bool = False, only: str = "") -> None:
     """Prints the errors, or the sources.
 
     Args:
       sources: Whether to print the sources of the models' numbers instead.
+      only: words that a section's title has to contain.
     """
     if sources:
         show_sources()
         return
     for title, rows in SECTIONS.items():
-        show(title, rows())
+        if only in title:
+            show(title, rows())
+    if only:
+        return
     print("\n### Eyeriss: chip energy, held out\n")
     vgg = [row for row in EYERISS_LAYERS if row.name.startswith("V")]
     alexnet = [row for row in EYERISS_LAYERS if row.name.startswith("A")]
@@ -59,7 +67,7 @@ def main(sources: bool = False) -> None:
 
 
 def show_sources() -> None:
-    """Prints the numbers of every preset, those that all share in a table of theirs."""
+    """Prints the numbers of presets and energy tables; what all share stands first."""
     presets = {name: accelerators.sources(name) for name in accelerators.names()}
     shared = {
         field: row
@@ -68,24 +76,36 @@ def show_sources() -> None:
         and all(field in found for found in presets.values())
     }
     for name, rows in {"all presets": shared, **presets}.items():
-        print(f"\n### {name}\n\n| number | default | status | source |")
-        print("|---|---|---|---|")
-        for field, row in rows.items():
-            if name != "all presets" and shared.get(field) == row:
-                continue
-            value = f"{row.value:g}" if isinstance(row.value, float) else row.value
-            print(f"| {field} | {value} | {row.status} | {row.source} |")
+        if name != "all presets":
+            rows = {k: row for k, row in rows.items() if shared.get(k) != row}
+        show_numbers(name, rows)
+    for name in energy.names():
+        found = energy.sources(name)
+        show_numbers(f"energy: {name}", {k: x for k, x in found.items() if x.value})
+
+
+def show_numbers(title: str, rows: Mapping[str, accelerators.NumberSource]) -> None:
+    """Prints numbers with their sources as a Markdown table."""
+    print(f"\n### {title}\n\n| number | default | status | source |")
+    print("|---|---|---|---|")
+    for field, row in rows.items():
+        value = f"{row.value:g}" if isinstance(row.value, float) else row.value
+        print(f"| {field} | {value} | {row.status} | {row.source} |")
 
 
 def show(title: str, rows: Iterable[Row]) -> None:
     """Prints a section as a Markdown table, and a line of errors per preset."""
     found = list(rows)
-    print(f"\n### {title}\n\n| preset | what | published | model | error |")
-    print("|---|---|---|---|---|")
+    before = any(row.before is not None for row in found)
+    former = " before | error before |" if before else ""
+    print(f"\n### {title}\n\n| preset | what | published |{former} model | error |")
+    print("|---" * (7 if before else 5) + "|")
     for row in found:
-        numbers = f"{plain(row.published)} | {plain(row.model)}"
-        error = f"{100 * row.error:+.1f} %"
-        print(f"| {row.design} | {row.what} | {numbers} | {error} |")
+        cells = [row.design, row.what, plain(row.published)]
+        if row.before is not None:
+            cells += [plain(row.before), percent(row.before / row.published - 1)]
+        cells += [plain(row.model), percent(row.error)]
+        print(f"| {' | '.join(cells)} |")
     print()
     ordered = sorted(found, key=lambda row: row.design)
     for design, group in itertools.groupby(ordered, key=lambda row: row.design):
@@ -95,6 +115,15 @@ def show(title: str, rows: Iterable[Row]) -> None:
 def plain(x: float) -> str:
     """Four digits, or all before the point."""
     return f"{x:,.0f}" if x >= 1000 else f"{x:.4g}"
+
+
+def percent(x: float) -> str:
+    """A signed share in percent.
+
+    >>> percent(-0.105)
+    '-10.5 %'
+    """
+    return f"{100 * x:+.1f} %"
 
 
 def summary(errors: np.ndarray) -> str:

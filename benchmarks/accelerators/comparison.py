@@ -6,12 +6,17 @@ __all__ = ["Row"]
 
 
 class Row(NamedTuple):
-    """One comparison; the error is relative to what was published."""
+    """One comparison; the error is relative to what was published.
+
+    `before` is what the model said when useful products alone took energy next to the
+    multipliers.
+    """
 
     design: str
     what: str
     published: float
     model: float
+    before: float | None = None
 
     @property
     def error(self) -> float:

@@ -8,9 +8,14 @@ from typing import NamedTuple
 
 __all__ = [
     "DSTC_CYCLES",
+    "DSTC_ENERGY",
     "EIE_LAYERS",
     "EYERISS_DRAM_WORDS",
     "EYERISS_LAYERS",
+    "EYERISS_V2_CHIP",
+    "MOBILENET_PRODUCTS",
+    "SCNN_ENERGY",
+    "TENSOR_CORE_ENERGY",
     "TENSOR_CORE_ROWS",
     "EieLayer",
     "EyerissLayer",
@@ -156,3 +161,24 @@ EIE_LAYERS = [
         ("NT-LSTM", 1201, 2400, 0.10, 1.0, 6.5, 7.5),
     ]
 ]
+
+# Sparseloop's artifact, fig15_stc_related_setup/ref_outputs, 128-1152-1024 at an
+# activation density of 0.44, in uJ. The dense core ("TC") is at 65 nm there, the other
+# two at 45 nm: see its flattened_architecture.yaml.
+TENSOR_CORE_ENERGY = {"dense": 276.6, "weights 2:4": 173.4, "weights dense": 248.2}
+DSTC_ENERGY = {1.0: 364.7, 0.5: 191.7, 1 / 3: 144.5, 0.25: 120.9}
+
+# Parashar et al., ISCA 2017 (through reading notes): energy over that of the dense
+# twin, GoogLeNet with both operands at one density.
+SCNN_ENERGY = {1.0: 1.33, 0.83: 1.0, 0.1: 0.06}
+
+# Products of the 28 layers of a pruned MobileNet-0.5 at 128 pixels with both operands
+# nonzero: Sparseloop's artifact, fig12_eyerissv2_pe_setup/scripts/
+# ground_truth_cycles.yaml. Convolution, 13 pairs of depthwise and 1x1, fully connected.
+MOBILENET_PRODUCTS = [
+    *(1769472, 544768, 461302, 278528, 873643, 513024, 1702140, 145920, 1499682),
+    *(270848, 2491491, 73728, 1144158, 147456, 2238663, 147456, 2173758, 124096),
+    *(1457458, 147456, 1677684, 147456, 1821557, 36864, 948572, 73728, 775316, 95443),
+]
+# Chen et al., JETCAS 2019 (stored text): inferences per second and per joule.
+EYERISS_V2_CHIP = 1470.6, 2560.3

@@ -80,6 +80,7 @@ PROGRAM = textwrap.dedent("""
 """)
 
 
+@pytest.mark.processes
 @pytest.mark.slow
 def test_training_on_four_devices_equals_that_on_one():
     flags = "--xla_force_host_platform_device_count=4"

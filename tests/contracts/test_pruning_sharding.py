@@ -52,6 +52,7 @@ PROGRAM = textwrap.dedent("""
 """)
 
 
+@pytest.mark.processes
 @pytest.mark.slow
 def test_masks_on_eight_devices_equal_those_on_one():
     flags = "--xla_force_host_platform_device_count=8"

@@ -130,6 +130,7 @@ def found():
     return json.loads(done.stdout)
 
 
+@pytest.mark.processes
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_states_are_sharded_as_parameters_and_compiled_once(found, name):

@@ -218,6 +218,7 @@ def main(out):
     np.savez(out, **found)
 
 
+@pytest.mark.processes
 @pytest.mark.slow
 def test_two_devices_equal_one(tmp_path):
     out = tmp_path / "found.npz"

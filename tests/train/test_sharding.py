@@ -73,6 +73,7 @@ PROGRAM = textwrap.dedent("""
 """)
 
 
+@pytest.mark.processes
 @pytest.mark.slow
 def test_four_devices_equal_one(tmp_path):
     out = tmp_path / "found.npz"

@@ -16,7 +16,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from dst_jax.cost.accelerators.provenance import assumed
 from dst_jax.cost.accelerators.work import (
     SPARSE,
     Bits,
@@ -28,6 +27,7 @@ from dst_jax.cost.accelerators.work import (
 from dst_jax.cost.counting.op_profile import OpProfile
 from dst_jax.cost.estimates import energy as energies
 from dst_jax.cost.estimates.energy import Number
+from dst_jax.cost.provenance import assumed
 from dst_jax.cost.storage import formats
 
 __all__ = ["Accelerator", "dense_bits"]
@@ -144,9 +144,11 @@ class Accelerator(abc.ABC):
         12.0
         16.0
         """
-        if measured.mode == SPARSE:
-            return self.sparse_work(measured)
-        return self.dense_work(measured)
+        sparse = measured.mode == SPARSE
+        work = self.sparse_work(measured) if sparse else self.dense_work(measured)
+        if work.slots is None:
+            work = work._replace(slots=work.cycles * self.multipliers)
+        return work
 
     def dense_work(self, measured: Measured) -> Work:
         """All products, on all multipliers at once.

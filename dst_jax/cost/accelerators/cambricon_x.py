@@ -14,10 +14,10 @@ from dst_jax.cost.accelerators.arithmetic import (
     pad_to,
 )
 from dst_jax.cost.accelerators.base import Accelerator, dense_bits
-from dst_jax.cost.accelerators.provenance import assumed, memory, read
 from dst_jax.cost.accelerators.work import Bits, Measured, Work
 from dst_jax.cost.counting.op_profile import OpProfile
 from dst_jax.cost.estimates.energy import Number
+from dst_jax.cost.provenance import assumed, memory, read
 from dst_jax.cost.storage import formats
 
 __all__ = ["CambriconX"]
@@ -103,4 +103,8 @@ class CambriconX(Accelerator):
             gated=jnp.float32(0),
             activation_reads=ceil_div(shape.filters, self.pes),
             weight_reads=shape.images,
+            psum_accesses=2 * measured.macs.by_weight / self.lanes,
+            # A flag for every weight says which activation it needs.
+            metadata_bits=measured.macs.dense,
+            crossbar_bits=measured.macs.by_weight * self.value_bits,
         )

@@ -11,10 +11,10 @@ from jaxtyping import Array, Float, Int
 from dst_jax.cost.accelerators.arithmetic import ceil_div, exact_sum, nonzeros, pad_to
 from dst_jax.cost.accelerators.base import Accelerator, dense_bits
 from dst_jax.cost.accelerators.lowering import tap_views
-from dst_jax.cost.accelerators.provenance import assumed, memory
-from dst_jax.cost.accelerators.work import Bits, Measured, Work
+from dst_jax.cost.accelerators.work import SPARSE, Bits, Measured, Work
 from dst_jax.cost.counting.op_profile import OpProfile
 from dst_jax.cost.estimates.energy import Number
+from dst_jax.cost.provenance import assumed, memory
 
 __all__ = ["Cnvlutin"]
 
@@ -143,12 +143,18 @@ class Cnvlutin(Accelerator):
     def _work(self, measured: Measured, steps: Any, executed: Any) -> Work:
         shape = measured.shape
         passes = ceil_div(shape.filters, self.units * self.unit_filters)
+        sparse = measured.mode == SPARSE
+        offsets = (self.brick - 1).bit_length() if sparse else 0
         return Work(
             cycles=steps * passes,
             executed=executed,
             gated=jnp.float32(0),
             activation_reads=passes,
             weight_reads=shape.rows,  # from the buffer for every window
+            activation_accesses=executed / (self.units * self.unit_filters),
+            # The lanes of a filter are added before they reach its partial sum.
+            psum_accesses=2 * executed / self.lanes,
+            metadata_bits=offsets * executed / (self.units * self.unit_filters),
         )
 
     def _bricks(self, profile: OpProfile) -> Int[Array, "batch *spatial bricks"]:

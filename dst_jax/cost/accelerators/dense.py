@@ -9,10 +9,10 @@ from jaxtyping import Array, Float
 
 from dst_jax.cost.accelerators.arithmetic import ceil_div, exact_sum
 from dst_jax.cost.accelerators.base import Accelerator, dense_bits
-from dst_jax.cost.accelerators.provenance import assumed, read
 from dst_jax.cost.accelerators.work import Bits, Measured, OpShape, Work
 from dst_jax.cost.counting.op_profile import OpProfile
 from dst_jax.cost.estimates.energy import Number
+from dst_jax.cost.provenance import assumed, read
 
 __all__ = ["Dense", "array_cycles"]
 
@@ -31,6 +31,8 @@ class Dense(Accelerator):
     Attributes:
       rows: number of output positions computed at once.
       columns: number of filters computed at once.
+      reduction: number of products that are added before an accumulator is read and
+        written. It changes energy alone.
       ideal: Whether tiles that do not fill the array cost nothing. Static.
     """
 
@@ -40,6 +42,10 @@ class Dense(Accelerator):
     )
     columns: Number = field(
         default=32, metadata=read("1024 multipliers, as in the Sparseloop artifact")
+    )
+    reduction: Number = field(
+        default=16,
+        metadata=read("mapping of the Sparseloop artifact, fig. 15: 16 along channels"),
     )
     ideal: bool = field(
         default=False, metadata=assumed("tiles are not ideal", static=True)
@@ -94,14 +100,19 @@ class Dense(Accelerator):
         if self.ideal:
             cycles = self.dense_work(measured).cycles
         else:
-            cycles = array_cycles(shape, self.rows, self.columns)
+            cycles = self._array_cycles(shape)
         return Work(
             cycles=cycles,
             executed=measured.macs.dense,
             gated=jnp.float32(0),
             activation_reads=ceil_div(shape.filters, self.columns),
             weight_reads=shape.images * ceil_div(shape.positions, self.rows),
+            psum_accesses=0,
+            accumulator_accesses=2 * measured.macs.dense / self.reduction,
         )
+
+    def _array_cycles(self, shape: OpShape) -> Float[Array, "..."]:
+        return array_cycles(shape, self.rows, self.columns)
 
 
 def array_cycles(shape: OpShape, rows: Number, columns: Number) -> Float[Array, "..."]:

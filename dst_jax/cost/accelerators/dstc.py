@@ -16,10 +16,10 @@ from dst_jax.cost.accelerators.arithmetic import (
 )
 from dst_jax.cost.accelerators.base import Accelerator
 from dst_jax.cost.accelerators.lowering import tap_views, weight_by_channel
-from dst_jax.cost.accelerators.provenance import assumed, read
 from dst_jax.cost.accelerators.work import Bits, Measured, Work
 from dst_jax.cost.counting.op_profile import OpProfile
 from dst_jax.cost.estimates.energy import Number
+from dst_jax.cost.provenance import assumed, read
 from dst_jax.cost.storage import formats
 
 __all__ = ["Dstc"]
@@ -42,6 +42,9 @@ class Dstc(Accelerator):
         instructions = sum_k (sum_i ceil(nA[i, k] / rows))
                              * (sum_j ceil(nB[k, j] / columns))
         cycles = ceil(instructions / per_cycle)
+
+    Every product is added to an accumulator of its own, so partial sums cost the most
+    energy; the bitmaps of both sides are read for every pair of tiles.
 
     where nA[i, k] are the nonzeros of column k in the i-th tile of `tile` output
     positions, nB[k, j] those of row k in the j-th tile of filters, and k runs over
@@ -135,10 +138,20 @@ class Dstc(Accelerator):
             most=ceil_div(shape.rows, self.tile) * per_tile[0],
             most_y=ceil_div(shape.filters, self.tile) * per_tile[1],
         )
+        tiles = ceil_div(shape.rows, self.tile) * ceil_div(shape.filters, self.tile)
+        contracted = shape.groups * shape.contracted
+        slots = instructions * (self.rows * self.columns)
         return Work(
             cycles=jnp.ceil(instructions / self.per_cycle),
             executed=measured.macs.effectual,
             gated=jnp.float32(0),
             activation_reads=ceil_div(shape.filters, self.tile),
             weight_reads=ceil_div(shape.rows, self.tile),
+            slots=slots,
+            activation_accesses=slots / self.columns,
+            weight_accesses=slots / self.rows,
+            psum_accesses=0,
+            # Every product goes to its own place among the outputs of the tile.
+            accumulator_accesses=2 * measured.macs.effectual,
+            metadata_bits=jnp.float32(2 * self.tile * contracted * tiles),
         )

@@ -12,10 +12,10 @@ from jaxtyping import Array, Bool, Float, Int
 from dst_jax.cost.accelerators.arithmetic import exact_sum, pad_to
 from dst_jax.cost.accelerators.base import Accelerator, dense_bits
 from dst_jax.cost.accelerators.lowering import is_matmul
-from dst_jax.cost.accelerators.provenance import memory, read
 from dst_jax.cost.accelerators.work import Bits, Measured, Work
 from dst_jax.cost.counting.op_profile import OpProfile
 from dst_jax.cost.estimates.energy import Number
+from dst_jax.cost.provenance import memory, read
 from dst_jax.cost.storage import formats
 
 __all__ = ["Eie"]
@@ -141,6 +141,7 @@ class Eie(Accelerator):
         >>> design.sparse_work(design.measure(profile)).cycles.item()  # 1 + 4
         5.0
         """
+        nonzero = measured.macs.by_activation / max(measured.shape.filters, 1)
         return Work(
             cycles=measured.detail.cycles,
             # Fillers use a slot too.
@@ -148,6 +149,9 @@ class Eie(Accelerator):
             gated=jnp.float32(0),
             activation_reads=1,
             weight_reads=measured.shape.rows,
+            # A nonzero input goes to the queue of every element.
+            activation_accesses=2 * self.pes * nonzero,
+            metadata_bits=measured.detail.entries * self.run_bits,
         )
 
     def entries(

@@ -9,10 +9,10 @@ import jax.numpy as jnp
 
 from dst_jax.cost.accelerators.arithmetic import ceil_div
 from dst_jax.cost.accelerators.base import Accelerator, dense_bits
-from dst_jax.cost.accelerators.provenance import memory, read
 from dst_jax.cost.accelerators.work import Bits, Measured, Work
 from dst_jax.cost.counting.op_profile import OpProfile
 from dst_jax.cost.estimates.energy import Number
+from dst_jax.cost.provenance import memory, read
 from dst_jax.cost.storage import formats
 
 __all__ = ["EyerissV1"]

@@ -11,6 +11,7 @@ from jaxtyping import Array, Int
 from dst_jax.cost.accelerators.arithmetic import (
     ceil_div,
     exact_dot,
+    exact_sum,
     nonzeros,
     pad_to,
 )
@@ -21,10 +22,10 @@ from dst_jax.cost.accelerators.lowering import (
     tap_views,
     weight_by_channel,
 )
-from dst_jax.cost.accelerators.provenance import memory, read
 from dst_jax.cost.accelerators.work import Bits, Measured, Work
 from dst_jax.cost.counting.op_profile import OpProfile
 from dst_jax.cost.estimates.energy import Number
+from dst_jax.cost.provenance import memory, read
 from dst_jax.cost.storage import formats
 
 __all__ = ["EyerissV2"]
@@ -202,12 +203,19 @@ class EyerissV2(Accelerator):
         block = min(weight.shape[-1] * self.pass_filters, shape.filters)
         most = activation.shape[-1] * shape.rows * block
         per_element = exact_dot(activation, slots, most=most)
+        # Times that an activation meets a column of weights.
+        columns = weight.shape[-2] * weight.shape[-1]
+        visits = exact_sum(activation.reshape(-1), most=max(shape.rows, 1)) * columns
         return Work(
             cycles=per_element.max().astype(jnp.float32),
             executed=measured.macs.effectual,
             gated=jnp.float32(0),
             activation_reads=ceil_div(shape.filters, self.pass_filters),
             weight_reads=shape.images,
+            activation_accesses=visits,
+            # A run with every value, and two pointers that enclose a column.
+            metadata_bits=measured.macs.effectual * self.run_bits
+            + visits * (self.run_bits + 2 * self.pointer_bits),
         )
 
     def _passes(

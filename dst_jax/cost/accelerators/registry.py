@@ -16,11 +16,15 @@ from dst_jax.cost.accelerators.dstc import Dstc
 from dst_jax.cost.accelerators.eie import Eie
 from dst_jax.cost.accelerators.eyeriss_v1 import EyerissV1
 from dst_jax.cost.accelerators.eyeriss_v2 import EyerissV2
-from dst_jax.cost.accelerators.provenance import Status
+from dst_jax.cost.accelerators.highlight import HighLight
+from dst_jax.cost.accelerators.loihi import Loihi
 from dst_jax.cost.accelerators.scnn import Scnn
+from dst_jax.cost.accelerators.sparse_gpu import Blackwell24, Hopper24
 from dst_jax.cost.accelerators.sparten import Sparten
 from dst_jax.cost.accelerators.tensor_core import TensorCore24
+from dst_jax.cost.accelerators.tpu import TpuV1
 from dst_jax.cost.estimates import energy as energies
+from dst_jax.cost.provenance import NumberSource
 from dst_jax.typing import is_traced
 
 __all__ = ["NumberSource", "create", "labels", "names", "sources"]
@@ -36,21 +40,12 @@ _PRESETS: dict[str, type[Accelerator]] = {
     "dstc": Dstc,
     "tensor_core_2_4": TensorCore24,
     "eie": Eie,
+    "hopper_2_4": Hopper24,
+    "blackwell_2_4": Blackwell24,
+    "tpu_v1": TpuV1,
+    "highlight": HighLight,
+    "loihi": Loihi,
 }
-
-
-class NumberSource(NamedTuple):
-    """The source of the default of one number.
-
-    Attributes:
-      value: default value.
-      source: paper, table, repository; or the reason for the choice.
-      status: "read" in the source; "memory", not verified; "assumed", our choice.
-    """
-
-    value: Any
-    source: str
-    status: Status
 
 
 def names() -> tuple[str, ...]:

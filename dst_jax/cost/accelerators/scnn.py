@@ -15,11 +15,11 @@ from dst_jax.cost.accelerators.arithmetic import (
 )
 from dst_jax.cost.accelerators.base import Accelerator
 from dst_jax.cost.accelerators.lowering import is_matmul
-from dst_jax.cost.accelerators.provenance import assumed, read
 from dst_jax.cost.accelerators.scnn_tiles import Tiles, matmul_tiles, planar_tiles
 from dst_jax.cost.accelerators.work import Bits, Measured, Work
 from dst_jax.cost.counting.op_profile import OpProfile
 from dst_jax.cost.estimates.energy import Number
+from dst_jax.cost.provenance import assumed, read
 from dst_jax.cost.storage import formats
 
 __all__ = ["Scnn"]
@@ -42,12 +42,16 @@ class Scnn(Accelerator):
     accumulators hold for a tile of the output. A matrix product has no plane: its
     filters are divided among the elements, and one lane of activations is busy.
 
+    A crossbar takes every useful product to one of 32 banks of accumulators. Products
+    that fall outside of the output are computed and discarded.
+
     Attributes:
       activation_lanes, weight_lanes: sides of an element's multiplier array.
       kappa: slowdown by conflicts in the accumulator banks; 1 = none.
       pe_rows, pe_columns: numbers of rows and columns of elements. Static.
       accumulators: number of accumulators per element. Static.
       run_bits: bits of a run of zeros. Static.
+      sum_bits: bits of a partial sum. Static.
     """
 
     activation_lanes: Number = field(default=4, metadata=read(PAPER))
@@ -60,6 +64,9 @@ class Scnn(Accelerator):
     )
     run_bits: int = field(
         default=4, metadata=read(f"{PAPER}: 4-bit indices", static=True)
+    )
+    sum_bits: int = field(
+        default=24, metadata=read(f"{PAPER}: 24-bit accumulators", static=True)
     )
     clock: Number = field(default=1e9, metadata=assumed("a round number"))
     activation_buffer: Number = field(
@@ -136,10 +143,21 @@ class Scnn(Accelerator):
         # The blocks of a matrix product are its elements.
         slowest = products.max(-2 if shape.axes else -1).astype(jnp.int32)
         steps = exact_sum(slowest.reshape(-1), most=tiles.most)
+        computed, effectual = tiles.products, measured.macs.effectual
+        blocks = tiles.weight.shape[1] if shape.axes else 1
+        # A block's weights pass once for every vector of activations.
+        values = tiles.activation.sum().astype(jnp.float32) * blocks
+        weights = computed / self.activation_lanes
         return Work(
             cycles=steps * self.kappa + jnp.float32(shape.images * tiles.halo),
-            executed=measured.macs.effectual,
+            executed=effectual,
             gated=jnp.float32(0),
-            activation_reads=tiles.weight.shape[1] if shape.axes else 1,
+            activation_reads=blocks,
             weight_reads=shape.images,
+            discarded=computed - effectual,
+            activation_accesses=values,
+            weight_accesses=weights,
+            psum_accesses=2 * effectual * (self.sum_bits / self.value_bits),
+            metadata_bits=(values + weights) * self.run_bits,
+            crossbar_bits=effectual * self.sum_bits,
         )

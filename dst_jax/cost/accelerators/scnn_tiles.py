@@ -6,12 +6,17 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Int, Shaped
+from jaxtyping import Array, Bool, Float, Int, Shaped
 
-from dst_jax.cost.accelerators.arithmetic import ceil_div, nonzeros, pad_to
+from dst_jax.cost.accelerators.arithmetic import (
+    ceil_div,
+    exact_sum,
+    nonzeros,
+    pad_to,
+)
 from dst_jax.cost.counting.op_profile import Geometry, OpProfile
 
-__all__ = ["Tiles", "matmul_tiles", "planar_tiles"]
+__all__ = ["Tiles", "matmul_tiles", "planar_tiles", "total_products"]
 
 
 @jax.tree_util.register_dataclass
@@ -22,12 +27,14 @@ class Tiles:
     Attributes:
       activation: nonzeros of every image in every element's tile.
       weight: nonzeros of every block of filters, or of every element's filters.
+      products: products of all elements, those outside of the output included.
       halo: number of partial sums that neighbours exchange for one image. Static.
       most: bound of one element's products in one block. Static.
     """
 
     activation: Int[Array, "images groups pes contracted"]
     weight: Int[Array, "groups blocks contracted"]
+    products: Float[Array, ""]
     halo: int = dataclasses.field(metadata={"static": True})
     most: int = dataclasses.field(metadata={"static": True})
 
@@ -45,9 +52,11 @@ def matmul_tiles(profile: OpProfile, pes: int) -> Tiles:
     weight = profile.weight.reshape(inputs, groups, -1)
     weight = _block_sums(pad_to(weight, 2, pes * share), share)
     rows = profile.activation.reshape(profile.batch, groups, 1, inputs)
+    rows, weight = rows.astype(jnp.int32), weight.transpose(1, 2, 0)
     return Tiles(
-        activation=rows.astype(jnp.int32),
-        weight=weight.transpose(1, 2, 0),
+        activation=rows,
+        weight=weight,
+        products=total_products(rows, weight, profile),
         halo=0,
         most=max(inputs * share, 1),
     )
@@ -81,11 +90,35 @@ def planar_tiles(profile: OpProfile, grid: tuple[int, int], accumulators: int) -
     block = min(max(accumulators // max(math.prod(out), 1), 1), max(filters, 1))
     inside = [ceil_div(profile.activation.shape[1 + i], grid[i]) for i in (0, 1)]
     largest = math.prod(inside) * height * width * block * profile.weight.shape[2]
+    activation = _tile_counts(profile, grid, phases)
+    weight = _block_counts(profile, phases, block)
     return Tiles(
-        activation=_tile_counts(profile, grid, phases),
-        weight=_block_counts(profile, phases, block),
+        activation=activation,
+        weight=weight,
+        products=total_products(activation, weight, profile),
         halo=profile.filters * _halo(profile, out),
         most=max(largest, 1),
+    )
+
+
+def total_products(
+    activation: Int[Array, "images groups pes contracted"],
+    weight: Int[Array, "groups blocks contracted"],
+    profile: OpProfile,
+) -> Float[Array, ""]:
+    """The sum over all elements and blocks of the products of their nonzeros.
+
+    >>> masks = (jnp.ones(shape, bool) for shape in ((2, 3), (3, 4), (2, 4)))
+    >>> profile = OpProfile(*masks, Geometry())
+    >>> tiles = matmul_tiles(profile, pes=2)
+    >>> total_products(tiles.activation, tiles.weight, profile).item()  # 2 * 3 * 4
+    24.0
+    """
+    nonzero = activation.sum((0, 2)).reshape(-1), weight.sum(1).reshape(-1)
+    return exact_sum(
+        *nonzero,
+        most=max(profile.activation.size, 1),
+        most_y=max(profile.weight.size, 1),
     )
 
 

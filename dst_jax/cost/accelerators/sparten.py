@@ -19,10 +19,10 @@ from dst_jax.cost.accelerators.arithmetic import (
 )
 from dst_jax.cost.accelerators.base import Accelerator
 from dst_jax.cost.accelerators.lowering import tap_views, weight_by_channel
-from dst_jax.cost.accelerators.provenance import assumed, memory
 from dst_jax.cost.accelerators.work import Bits, Measured, Work, shape_of
 from dst_jax.cost.counting.op_profile import OpProfile
 from dst_jax.cost.estimates.energy import Number
+from dst_jax.cost.provenance import assumed, memory
 from dst_jax.cost.storage import formats
 
 __all__ = ["Sparten", "expected_max"]
@@ -116,12 +116,15 @@ class Sparten(Accelerator):
         (5.0, 20.0)
         """
         shape = measured.shape
+        chunks = ceil_div(shape.contracted, self.chunk)
         return Work(
             cycles=jnp.ceil(measured.detail / self.clusters),
             executed=measured.macs.effectual,
             gated=jnp.float32(0),
             activation_reads=ceil_div(shape.filters, 2 * self.units),
             weight_reads=ceil_div(shape.rows, self.clusters),
+            # The masks of both chunks are intersected for every output.
+            metadata_bits=2 * jnp.float32(shape.outputs * chunks * self.chunk),
         )
 
     def _sorted_chunks(

@@ -10,9 +10,9 @@ from jaxtyping import Array, Float
 
 from dst_jax.cost.accelerators.base import dense_bits
 from dst_jax.cost.accelerators.dense import Dense
-from dst_jax.cost.accelerators.provenance import memory, read
 from dst_jax.cost.accelerators.work import Bits, Measured, Work
 from dst_jax.cost.counting.op_profile import OpProfile
+from dst_jax.cost.provenance import memory, read
 from dst_jax.cost.storage import formats
 from dst_jax.cost.storage.layouts import groups
 
@@ -91,9 +91,15 @@ class TensorCore24(Dense):
         slots = measured.shape._replace(channels=self._slots(channels))
         sparse = Dense.sparse_work(self, dataclasses.replace(measured, shape=slots))
         fits, share = measured.detail, slots.channels / channels
+        index_bits = (self.m - 1).bit_length()
+        share = jnp.where(fits, share, 1.0)
+        executed = dense.executed * share
         return dense._replace(
             cycles=jnp.where(fits, sparse.cycles, dense.cycles),
-            executed=dense.executed * jnp.where(fits, share, 1.0),
+            executed=executed,
+            accumulator_accesses=dense.accumulator_accesses * share,
+            # The index of a kept weight picks the activation.
+            metadata_bits=jnp.where(fits, executed * index_bits, 0),
         )
 
     def fitting_groups(self, profile: OpProfile) -> Float[Array, ""]:

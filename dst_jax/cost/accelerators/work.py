@@ -122,6 +122,17 @@ class Work(NamedTuple):
       weight_reads: number of reads of the weight from that buffer.
       psum_moves: number of times that a partial sum goes to or from that buffer,
         uncompressed.
+      slots: multiplier slots that pass; None = cycles times multipliers. Those without
+        a product are idle.
+      discarded: products computed that no output takes.
+      activation_accesses, weight_accesses: reads of operands from the memories next to
+        the multipliers; None = one for each executed product.
+      psum_accesses: reads and writes of partial sums in small memories next to the
+        multipliers, or in banks of as few words; None = two for each executed product.
+      accumulator_accesses: reads and writes of banked accumulators of kilobytes.
+      metadata_bits: bits of positions (bitmasks, runs, indices) read next to the
+        multipliers.
+      crossbar_bits: bits of values that a crossbar routes.
     """
 
     cycles: Float[Array, "..."]
@@ -130,6 +141,14 @@ class Work(NamedTuple):
     activation_reads: Number
     weight_reads: Number
     psum_moves: Number = 0
+    slots: Number | None = None
+    discarded: Number = 0
+    activation_accesses: Number | None = None
+    weight_accesses: Number | None = None
+    psum_accesses: Number | None = None
+    accumulator_accesses: Number = 0
+    metadata_bits: Number = 0
+    crossbar_bits: Number = 0
 
 
 def shape_of(profile: OpProfile) -> OpShape:

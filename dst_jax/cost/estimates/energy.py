@@ -1,7 +1,10 @@
 """Energy per action, from published tables, and the energy of an operation by part.
 
-    energy = executed * (mac + scratchpads) + gated * gate
-           + buffer bits * e_buffer + DRAM bits * e_dram + seconds * static power
+    energy = multiplications * mac + gated * gate + idle slots * idle
+           + accesses of operands and partial sums * spads
+           + accesses of banked accumulators * accumulator
+           + bits of positions * metadata + bits through a crossbar * crossbar
+           + buffer bits * buffer + DRAM bits * dram + seconds * static power
 
 Absolute numbers of different tables differ by factors (Aladdin's 32-bit multiplier at
 40 nm needs four times the energy of Horowitz' at 45 nm). So compare designs with one
@@ -17,8 +20,19 @@ import jax
 from jaxtyping import Array, Float
 
 from dst_jax import checks
+from dst_jax.cost.estimates.energy_tables import TABLES
+from dst_jax.cost.provenance import NumberSource
 
-__all__ = ["Actions", "Energy", "EnergyTable", "create", "names", "of", "split"]
+__all__ = [
+    "Actions",
+    "Energy",
+    "EnergyTable",
+    "create",
+    "names",
+    "of",
+    "sources",
+    "split",
+]
 
 Number = Any
 """A number or, in a sweep, an array of them; JAX also puts placeholders here."""
@@ -31,9 +45,13 @@ class EnergyTable:
 
     Attributes:
       mac: energy of one multiplication and addition, in `unit`.
-      gated: energy of a multiplier that idles for a cycle.
+      gated: energy of a product that is kept from its multiplier.
+      idle: energy of a multiplier in a cycle without a product.
       activation_spad, weight_spad, psum_spad: energy of one access to the small memory
-        next to the multiplier; a product makes one, one and two accesses.
+        next to the multiplier, or to a bank of as few words.
+      accumulator: energy of one access to banked accumulators of kilobytes.
+      metadata: energy per bit of positions read next to the multipliers.
+      crossbar: energy per bit that a crossbar routes.
       buffer: energy per bit from or to the on-chip buffer.
       dram: energy per bit of DRAM traffic.
       static_power: static (leakage) power in `unit` per picosecond: watts if the unit
@@ -43,9 +61,13 @@ class EnergyTable:
 
     mac: Number
     gated: Number = 0.0
+    idle: Number = 0.0
     activation_spad: Number = 0.0
     weight_spad: Number = 0.0
     psum_spad: Number = 0.0
+    accumulator: Number = 0.0
+    metadata: Number = 0.0
+    crossbar: Number = 0.0
     buffer: Number
     dram: Number
     static_power: Number = 0.0
@@ -58,9 +80,18 @@ class Actions(NamedTuple):
     """Numbers of actions.
 
     Attributes:
-      executed, gated: products computed, and multiplier slots kept idle.
+      executed, gated: useful products, and products kept from their multiplier.
       buffer_bits, dram_bits: bits moved.
       seconds: duration of the operation.
+      idle: cycles of multipliers without a product.
+      discarded: products that no output takes.
+      activation_accesses, weight_accesses: reads of operands next to the multipliers;
+        None = one for each executed product.
+      psum_accesses: reads and writes of partial sums in small memories; None = two for
+        each executed product.
+      accumulator_accesses: reads and writes of banked accumulators.
+      metadata_bits: bits of positions read next to the multipliers.
+      crossbar_bits: bits routed.
     """
 
     executed: Number
@@ -68,6 +99,14 @@ class Actions(NamedTuple):
     buffer_bits: Number
     dram_bits: Number
     seconds: Number
+    idle: Number = 0.0
+    discarded: Number = 0.0
+    activation_accesses: Number | None = None
+    weight_accesses: Number | None = None
+    psum_accesses: Number | None = None
+    accumulator_accesses: Number = 0.0
+    metadata_bits: Number = 0.0
+    crossbar_bits: Number = 0.0
 
 
 class Energy(NamedTuple):
@@ -75,11 +114,15 @@ class Energy(NamedTuple):
 
     Attributes:
       mac: multiplications and additions.
-      gated: idle multipliers.
+      gated: products kept from their multiplier.
       scratchpad: memories next to the multipliers.
       buffer: accesses to the on-chip buffer.
       dram: accesses to off-chip memory.
       static: static (leakage) energy.
+      idle: multipliers without a product.
+      accumulator: banked accumulators.
+      metadata: positions of nonzeros.
+      crossbar: routing.
     """
 
     mac: Float[Array, "..."] | float
@@ -88,6 +131,10 @@ class Energy(NamedTuple):
     buffer: Float[Array, "..."] | float
     dram: Float[Array, "..."] | float
     static: Float[Array, "..."] | float
+    idle: Float[Array, "..."] | float = 0.0
+    accumulator: Float[Array, "..."] | float = 0.0
+    metadata: Float[Array, "..."] | float = 0.0
+    crossbar: Float[Array, "..."] | float = 0.0
 
     @property
     def total(self) -> Float[Array, "..."] | float:
@@ -99,60 +146,13 @@ class Energy(NamedTuple):
         return sum(self)
 
 
-_TABLES = {
-    "horowitz45": EnergyTable(
-        # Half precision: the table has neither 16-bit integers nor a register file.
-        mac=1.1 + 0.4,
-        buffer=10 / 64,
-        dram=(1300 + 2600) / 2 / 64,
-        name="horowitz45",
-        source="Horowitz, ISSCC 2014, 45 nm: fp16 multiply 1.1 and add 0.4 pJ; 8 KB "
-        "SRAM 10 pJ and DRAM 1300 to 2600 pJ per 64 bits (the middle is taken)",
-    ),
-    "eyeriss_rel": EnergyTable(
-        mac=1.0,
-        activation_spad=1.0,
-        weight_spad=1.0,
-        psum_spad=1.0,
-        buffer=6 / 16,
-        dram=200 / 16,
-        name="eyeriss_rel",
-        unit="MAC",
-        source="Chen et al. (Eyeriss), 16-bit accesses relative to a MAC: register "
-        "file 1, buffer 6, DRAM 200; traffic between PEs (2) is not modelled",
-    ),
-    "accelergy45_eyeriss": EnergyTable(
-        mac=2.20,
-        gated=0.066 + 0.006,
-        activation_spad=0.197,
-        weight_spad=0.710,
-        psum_spad=0.253,
-        buffer=(49.17 + 37.16) / 2 / 64,
-        dram=512 / 64,
-        name="accelergy45_eyeriss",
-        source="Accelergy tables of the Sparseloop artifact (MICRO 2022, table 7 "
-        "setup), 45 nm, 16 bits; a buffer access is the mean of read and write",
-    ),
-    "eyeriss_v1_fit": EnergyTable(
-        mac=5.72,
-        gated=0.60,
-        buffer=5.47 / 8,
-        dram=0.0,
-        static_power=0.187,
-        name="eyeriss_v1_fit",
-        source="least squares over the 18 layers measured on the Eyeriss chip (JSSC "
-        "2017, tables V and VI), without DRAM; predicts the chip, not its parts",
-    ),
-}
-
-
 def names() -> tuple[str, ...]:
     """The tables that `create` knows.
 
-    >>> names()
-    ('horowitz45', 'eyeriss_rel', 'accelergy45_eyeriss', 'eyeriss_v1_fit')
+    >>> names()[:3]
+    ('horowitz45', 'eyeriss_rel', 'accelergy45_eyeriss')
     """
-    return tuple(_TABLES)
+    return tuple(TABLES)
 
 
 def create(name: str, **overrides: Number) -> EnergyTable:
@@ -174,7 +174,36 @@ def create(name: str, **overrides: Number) -> EnergyTable:
     unknown = sorted(set(overrides) - set(known))
     if unknown:
         raise ValueError(f"a table has no {unknown}; it has {known}")
-    return dataclasses.replace(_TABLES[name], **overrides)
+    found = TABLES[name]
+    numbers = {key: number.value for key, number in found.numbers.items()}
+    said = {"name": name, "unit": found.unit, "source": found.source}
+    return EnergyTable(**numbers | said | overrides)
+
+
+def sources(name: str) -> dict[str, NumberSource]:
+    """Every number of a table with its source.
+
+    Args:
+      name: name of a table, from `names()`.
+
+    Returns:
+      Numbers by field. An action that the table's source says nothing about costs 0,
+      and is "assumed".
+
+    Raises:
+      ValueError: an unknown name.
+
+    >>> sources("loihi")["mac"].value, sources("loihi")["crossbar"].value
+    (23.6, 0.0)
+    """
+    checks.one_of("energy table", name, names())
+    lacking = NumberSource(0.0, "the table has no such number", "assumed")
+    static = ("name", "unit", "source")
+    return {
+        field.name: TABLES[name].numbers.get(field.name, lacking)
+        for field in dataclasses.fields(EnergyTable)
+        if field.name not in static
+    }
 
 
 def of(value: Any, *, argument: str) -> EnergyTable:
@@ -230,13 +259,25 @@ def split(table: EnergyTable, actions: Actions) -> Energy:
     >>> split(table, Actions(10, 2, 0, 16, 0.0)).dram
     200.0
     """
-    spads = table.activation_spad + table.weight_spad + 2 * table.psum_spad
+    accesses = (
+        (actions.activation_accesses, 1, table.activation_spad),
+        (actions.weight_accesses, 1, table.weight_spad),
+        (actions.psum_accesses, 2, table.psum_spad),
+    )
+    # A flag marks the zero, so gated products read no operand.
+    spads = sum(
+        (actions.executed * each if number is None else number) * price
+        for number, each, price in accesses
+    )
     return Energy(
-        mac=actions.executed * table.mac,
+        mac=(actions.executed + actions.discarded) * table.mac,
         gated=actions.gated * table.gated,
-        # A flag marks the zero, so gated products read no operand.
-        scratchpad=actions.executed * spads,
+        scratchpad=spads,
         buffer=actions.buffer_bits * table.buffer,
         dram=actions.dram_bits * table.dram,
         static=actions.seconds * table.static_power * 1e12,
+        idle=actions.idle * table.idle,
+        accumulator=actions.accumulator_accesses * table.accumulator,
+        metadata=actions.metadata_bits * table.metadata,
+        crossbar=actions.crossbar_bits * table.crossbar,
     )

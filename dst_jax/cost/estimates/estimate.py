@@ -9,10 +9,10 @@ import jax.numpy as jnp
 from jax import lax
 
 from dst_jax.cost.accelerators.base import Accelerator
-from dst_jax.cost.accelerators.work import Bits, Measured
+from dst_jax.cost.accelerators.work import Bits, Measured, Work
 from dst_jax.cost.counting.op_profile import OpProfile
 from dst_jax.cost.estimates import energy, traffic
-from dst_jax.cost.estimates.energy import Actions
+from dst_jax.cost.estimates.energy import Actions, Number
 from dst_jax.cost.estimates.estimate_result import (
     Cycles,
     Estimate,
@@ -180,7 +180,21 @@ def _operation(measured: Measured, bits: Bits, accelerator: Accelerator) -> OpEs
     parts = work.cycles, dram_cycles, sram_cycles
     total = jnp.maximum(jnp.maximum(work.cycles, dram_cycles), sram_cycles)
     seconds = total / accelerator.clock
-    actions = Actions(work.executed, work.gated, sram_bits, dram_bits, seconds)
+    actions = Actions(
+        executed=work.executed,
+        gated=work.gated,
+        buffer_bits=sram_bits,
+        dram_bits=dram_bits,
+        seconds=seconds,
+        idle=_idle(work),
+        discarded=work.discarded,
+        activation_accesses=work.activation_accesses,
+        weight_accesses=work.weight_accesses,
+        psum_accesses=work.psum_accesses,
+        accumulator_accesses=work.accumulator_accesses,
+        metadata_bits=work.metadata_bits,
+        crossbar_bits=work.crossbar_bits,
+    )
     numbers = OpEstimate(
         cycles=Cycles(*parts, total),
         seconds=seconds,
@@ -195,3 +209,9 @@ def _operation(measured: Measured, bits: Bits, accelerator: Accelerator) -> OpEs
         mode=measured.mode,
     )
     return jax.tree.map(jnp.float32, numbers)
+
+
+def _idle(work: Work) -> Number:
+    """Slots without a product; an expected number of cycles may be too small."""
+    used = work.executed + work.gated + work.discarded
+    return jnp.maximum(work.slots - used, 0)

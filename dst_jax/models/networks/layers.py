@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 
 from dst_jax.activations.dyrelu import DyReLU
 from dst_jax.activations.tap import Tap
+from dst_jax.models.networks.depthwise import depthwise_conv
 from dst_jax.models.networks.pointwise import pointwise_conv
 
 __all__ = [
@@ -108,7 +109,7 @@ def conv(
     """A square convolution, padded alike along both axes.
 
     'SAME' would pad a stride-2 convolution by (0, 1) where torchvision pads (1, 1). A
-    1x1 convolution is a `pointwise_conv`.
+    1x1 convolution is a `pointwise_conv`, one in groups a `depthwise_conv`.
 
     Args:
       features: number of output channels.
@@ -125,6 +126,7 @@ def conv(
     >>> jax.eval_shape(layer.init_with_output, jax.random.key(0), x)[0].shape
     (1, 2, 2, 8)
     """
+    pointwise = pointwise_conv if size == 1 else None
     return nn.Conv(
         features,
         (size, size),
@@ -136,7 +138,7 @@ def conv(
         kernel_init=kernel_init,
         bias_init=bias or nn.initializers.zeros,
         name=name,
-        conv_general_dilated=pointwise_conv if size == 1 else None,
+        conv_general_dilated=depthwise_conv if groups > 1 else pointwise,
     )
 
 

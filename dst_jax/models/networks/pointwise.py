@@ -6,23 +6,25 @@ three to ten times as long. So the convolution stays what it is, for counts, gro
 export on any backend, and has a derivative of its own.
 """
 
-import math
 from collections.abc import Mapping, Sequence
-from functools import partial, reduce
+from functools import partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from jax import lax
-from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Float
+
+from dst_jax.models.networks.convolution_rules import (
+    channels_last,
+    multiplications,
+    with_derivatives,
+)
 
 __all__ = ["pointwise_conv"]
 
 # Multiplications from which the products pay. With fewer, a layer takes a fraction of a
 # millisecond either way, and small networks train as before, to the bit.
 _LEAST = 2**22
-_Tangent = Array | SymbolicZero
 
 
 def pointwise_conv(
@@ -52,6 +54,7 @@ def pointwise_conv(
     Returns:
       The map, the same to the bit as that of `jax.lax.conv_general_dilated`.
 
+    >>> import jax.numpy as jnp
     >>> x, numbers = jnp.ones((1, 4, 4, 2)), ("NHWC", "HWIO", "NHWC")
     >>> def total(kernel):
     ...     options = {"dimension_numbers": numbers, "products": True}
@@ -64,28 +67,13 @@ def pointwise_conv(
         return lax.conv_general_dilated(x, kernel, strides, padding, **options)
 
     if products is None:
-        positions = (-(-n // s) for n, s in zip(x.shape[1:-1], strides, strict=True))
-        large = math.prod((len(x), *positions, *kernel.shape)) >= _LEAST
+        large = multiplications(x, kernel, strides) >= _LEAST
         products = large and jax.default_backend() == "cpu"
     if not products or not _is_pointwise(x, kernel, padding, options):
         return convolve(x, kernel)
-    pointwise = jax.custom_jvp(convolve)
     accumulation = {k: options.get(k) for k in ("precision", "preferred_element_type")}
     multiply = partial(_product, strides=strides, **accumulation)
-
-    def derivative(
-        primals: tuple[Array, Array], tangents: tuple[_Tangent, _Tangent]
-    ) -> tuple[Array, Array]:
-        y = pointwise(*primals)
-        terms = [
-            multiply(x, kernel).reshape(y.shape)
-            for x, kernel in ((tangents[0], primals[1]), (primals[0], tangents[1]))
-            if not isinstance(x, SymbolicZero) and not isinstance(kernel, SymbolicZero)
-        ]
-        return y, reduce(jnp.add, terms) if terms else jnp.zeros_like(y)
-
-    pointwise.defjvp(derivative, symbolic_zeros=True)
-    return pointwise(x, kernel)
+    return with_derivatives(convolve, by_input=multiply, by_kernel=multiply)(x, kernel)
 
 
 def _is_pointwise(
@@ -95,19 +83,11 @@ def _is_pointwise(
     options: Mapping[str, Any],
 ) -> bool:
     """Whether every output is the product of one position's channels and the kernel."""
-    numbers = lax.conv_dimension_numbers(
-        x.shape, kernel.shape, options.get("dimension_numbers")
-    )
-    channel = x.ndim - 1
-    of_map = (0, channel, *range(1, channel))
-    of_kernel = (channel, channel - 1, *range(channel - 1))
-    dilations = [options.get(f"{side}_dilation") or () for side in ("lhs", "rhs")]
-    groups = [options.get(f"{kind}_group_count", 1) for kind in ("feature", "batch")]
     return (
-        numbers == lax.ConvDimensionNumbers(of_map, of_kernel, of_map)
+        channels_last(x, kernel, options)
+        and options.get("feature_group_count", 1) == 1
         and set(kernel.shape[:-2]) <= {1}
         and (isinstance(padding, str) or not any(map(any, padding)))
-        and {*dilations[0], *dilations[1], *groups} == {1}
     )
 
 
@@ -118,19 +98,20 @@ def _product(
     strides: Sequence[int],
     precision: Any,
     preferred_element_type: Any,
-) -> Float[Array, "rows outputs"]:
+) -> Float[Array, "batch *new_map outputs"]:
     """The positions that a 1x1 convolution reads, times the kernel."""
     inputs, outputs = kernel.shape[-2:]
-    rows = lax.slice(x, [0] * x.ndim, x.shape, (1, *strides, 1)).reshape(-1, inputs)
+    read = lax.slice(x, [0] * x.ndim, x.shape, (1, *strides, 1))
     matrix, side = kernel.reshape(inputs, outputs), 0
     if inputs > outputs:
         # The gradient of the kernel is computed as the larger matrix by the smaller
         # one. The barrier keeps XLA from exchanging them, which takes twice as long.
         matrix, side = lax.optimization_barrier(matrix.T), 1
-    return lax.dot_general(
-        rows,
+    product = lax.dot_general(
+        read.reshape(-1, inputs),
         matrix,
         (((1,), (side,)), ((), ())),
         precision=precision,
         preferred_element_type=preferred_element_type,
     )
+    return product.reshape(*read.shape[:-1], outputs)

@@ -11,7 +11,18 @@ from dst_jax.report.run_results import RunResults
 
 __all__ = ["ENERGY_PARTS", "LAYER_FILES"]
 
-ENERGY_PARTS = ("mac", "gated", "scratchpad", "buffer", "dram", "static")
+ENERGY_PARTS = (
+    "mac",
+    "gated",
+    "scratchpad",
+    "buffer",
+    "dram",
+    "static",
+    "idle",
+    "accumulator",
+    "metadata",
+    "crossbar",
+)
 """Parts of the energy of an accelerator, as `dst_jax.cost` names them."""
 
 _CHANNELS = (

@@ -11,9 +11,13 @@ __all__ = ["FIGURE", "draw"]
 
 PARTS = {
     "mac": "#00204c",
-    "gated": "#31446b",
-    "scratchpad": "#666970",
-    "buffer": "#958f78",
+    "gated": "#0b3370",
+    "idle": "#31446b",
+    "scratchpad": "#4f576c",
+    "accumulator": "#666970",
+    "metadata": "#7d7c78",
+    "crossbar": "#958f78",
+    "buffer": "#b1a570",
     "dram": "#cbba69",
     "static": "#ffe945",
 }
@@ -39,14 +43,17 @@ def draw(run: RunResults) -> Figure:
     accelerators = accelerator_names(run)
     stages = [stage for stage in run.compared if stage.accelerators]
     bars = len(accelerators) * (len(stages) + 1)
-    figure, (axes,) = subplots(10.0, 1.0 + 0.17 * bars)
+    height = 1.0 + max(0.17 * bars, 0.2 * len(PARTS))  # bars, or the legend
+    figure, (axes,) = subplots(10.0, height)
     y, ticks = 0.0, []
     for name in accelerators:
         whole = sum(stages[0].accelerators[name].total.energy.values())
         for stage in stages:
             left = 0.0
-            for part, joules in stage.accelerators[name].total.energy.items():
-                share = 100 * joules / whole if whole else 0.0
+            found = stage.accelerators[name].total.energy
+            # Runs from before the newer parts lack them.
+            for part in (part for part in PARTS if part in found):
+                share = 100 * found[part] / whole if whole else 0.0
                 axes.barh(y, share, left=left, height=0.85, color=PARTS[part])
                 left += share
             ticks.append((y, f"{name}, {stage.title}"))
@@ -66,8 +73,9 @@ FIGURE = ReportFigure(
     name="energy_by_part",
     title="Energy by part",
     caption=(
-        "Multipliers, gated multipliers, the memories next to them, the on-chip "
-        "buffer, DRAM, and the static energy, which flows at all times."
+        "Multipliers, products kept from them, multipliers without a product, the "
+        "memories next to them, banked accumulators, positions of nonzeros, crossbars, "
+        "the on-chip buffer, DRAM, and the static energy, which flows at all times."
     ),
     draw=draw,
     applies=lambda run: any(stage.accelerators for stage in run.compared),

@@ -159,6 +159,10 @@ def test_what_runs_dense():
         "sparten",
         "tensor_core_2_4",
         "eie",
+        "hopper_2_4",
+        "blackwell_2_4",
+        "highlight",
+        "loihi",
     }
 
 
@@ -230,19 +234,34 @@ def test_invariants(preset, name):
         assert macs.effectual <= macs.by_weight <= macs.valid
 
 
+def joules(work: Work) -> float:
+    """Energy of the multipliers and of what is next to them."""
+    spent = work.executed + work.gated + work.discarded
+    actions = energy.Actions(
+        work.executed,
+        work.gated,
+        *(0.0, 0.0, 0.0),
+        jnp.maximum(work.slots - spent, 0),
+        *(getattr(work, name) for name in energy.Actions._fields[6:]),
+    )
+    return float(energy.split(energy.create("accelergy45_eyeriss"), actions).total)
+
+
 MONOTONE = [p for p in PRESETS if p != "sparten"]  # it pairs filters anew
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("preset", MONOTONE)
 def test_more_nonzeros_take_no_less(preset):
-    """T11: cycles and bits grow with the masks."""
+    """T11: cycles, bits and energy grow with the masks."""
     machine = accelerators.create(preset)
     for seed in range(3):
         few, more = draw("product", seed, (0.3, 0.3)), draw("product", seed, (0.6, 0.7))
         # The same seed draws the same numbers: `more` contains `few`.
         assert not bool((few.weight & ~more.weight).any())
-        assert run(machine, few)[0].cycles <= run(machine, more)[0].cycles
+        (least, _), (most, _) = run(machine, few), run(machine, more)
+        assert least.cycles <= most.cycles
+        assert joules(least) <= joules(most)
         bits = storage(machine, few), storage(machine, more)
         assert all(a <= b for a, b in zip(*bits, strict=True))
 
@@ -275,10 +294,10 @@ def _tensor_core_op(channels, groups, *, zeros=0):
 def test_dense_weights_are_not_2_4_because_padding_is_zero(channels, groups):
     machine, dense = map(accelerators.create, ("tensor_core_2_4", "dense"))
     op = _tensor_core_op(channels, groups)
-    assert float(machine.cycles(op)) == float(dense.cycles(op))
-    measured = machine.measure(op)
-    assert float(machine.work(measured).executed) == float(measured.macs.dense)
-    assert float(machine.storage(op).weight) == 16 * op.weight.size
+    work, macs = run(machine, op)
+    assert float(work.cycles) == float(run(dense, op)[0].cycles)
+    assert float(work.executed) == float(macs.dense)
+    assert float(storage(machine, op).weight) == 16 * op.weight.size
     assert float(machine.fitting_groups(op)) == 0.0
 
 

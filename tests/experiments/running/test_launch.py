@@ -93,6 +93,7 @@ def test_a_run_reports_and_is_reported_again(uninterrupted):
     }
 
 
+@pytest.mark.processes
 @pytest.mark.slow
 def test_killed_three_times_it_ends_bit_identical(uninterrupted, tmp_path):
     directory = tmp_path / "killed"
@@ -122,6 +123,7 @@ def test_killed_three_times_it_ends_bit_identical(uninterrupted, tmp_path):
     assert set(keys[0]) == set(keys[1])
 
 
+@pytest.mark.processes
 @pytest.mark.slow
 def test_sigterm_saves_and_exits_cleanly(uninterrupted, tmp_path):
     directory = tmp_path / "stopped"

@@ -76,6 +76,7 @@ def _losses(directory):
     return [m["loss"] for m in map(json.loads, lines) if m["kind"] == "train"]
 
 
+@pytest.mark.processes
 @pytest.mark.slow
 def test_two_processes_equal_one(tmp_path):
     _finish(_start(tmp_path / "one", devices=4))

@@ -1,10 +1,24 @@
-"""The source of a number, as metadata of the fields of an accelerator."""
+"""The source of a number: of an accelerator's fields, and of an energy table's."""
 
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
-__all__ = ["Status", "assumed", "memory", "read"]
+__all__ = ["NumberSource", "Status", "assumed", "memory", "read"]
 
 Status = Literal["read", "memory", "assumed"]
+
+
+class NumberSource(NamedTuple):
+    """The source of one number.
+
+    Attributes:
+      value: value of the number.
+      source: paper, table, repository; or the reason for the choice.
+      status: "read" in the source; "memory", not verified; "assumed", our choice.
+    """
+
+    value: Any
+    source: str
+    status: Status
 
 
 def read(source: str, *, static: bool = False) -> dict[str, Any]:
