@@ -109,8 +109,8 @@ def _compilation(fn: Callable[..., Any], *args: Any) -> Compilation:
     compiled = lowered.compile()
     times.append(time.process_time())
     passes = [after - before for before, after in itertools.pairwise(times)]
-    programs = [x.as_text() or "" for x in (lowered, compiled)]
-    return Compilation(*passes, *[len(text.splitlines()) for text in programs])
+    lines = [len((x.as_text() or "").splitlines()) for x in (lowered, compiled)]
+    return Compilation(*passes, lowered=lines[0], compiled=lines[1])
 
 
 if __name__ == "__main__":

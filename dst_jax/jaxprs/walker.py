@@ -122,7 +122,8 @@ def _step(
         operation = Operation(path, name_of(eqn), seen)
         split = split_of(arrays_of(args))
         if split:
-            operation = varying(*settled([operation], settle), split)
+            (operation,) = settled([operation], settle)
+            operation = varying(operation, split)
         return results, [operation]
     if not multiplies(eqn) and not is_rewritten(eqn):
         return bind(eqn, args), []

@@ -49,9 +49,10 @@ def lp(
     check("p", p, "in (0, 1]", lambda v: 0 < v <= 1)
     check_positive("eps", eps)
     size = magnitude(upcast(x))
-    root = None if is_traced(p) else ROOTS.get(float(p))
-    if root is not None:
-        return root(size, jnp.asarray(eps, size.dtype)).sum(axis)
+    # Not of a traced exponent: which it is would be known too late.
+    for exponent, root in ROOTS.items():
+        if not is_traced(p) and p == exponent:
+            return root(size, jnp.asarray(eps, size.dtype)).sum(axis)
     small = size < eps
     # Below eps the difference of two powers would cancel.
     ratio = jnp.where(small, size, 0) / eps

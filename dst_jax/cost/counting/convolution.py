@@ -1,8 +1,9 @@
 """Counts of `conv_general_dilated`, without a second convolution.
 
 The elements of the input that a tap reads are a product of ranges, one per spatial
-axis. So the input's indicator is summed over the batch once, and then, axis by axis,
-over the range of each tap: O(input + taps * one image) additions.
+axis. So the input's indicator is summed over the batch once, and then multiplied by a
+matrix that says which element of an image each tap reads: O(input + taps * one image).
+XLA compiles a matrix product far faster than a slice and a sum for every tap.
 """
 
 import functools
@@ -21,7 +22,6 @@ __all__ = ["conv_factors", "elements_read"]
 
 # Elements of a matrix that says which element of an image each tap reads.
 LARGEST_MATRIX = 1 << 18
-
 
 # Elements that each tap reads, per spatial axis.
 Ranges = tuple[tuple[range, ...], ...]

@@ -35,10 +35,11 @@ def dot_factors(lhs: Array, rhs: Array, out: Any, params: dict[str, Any]) -> Fac
     """
     contracting, batching = params["dimension_numbers"]
     contracted = math.prod(lhs.shape[i] for i in contracting[0])
+    rows = _free_size(lhs, batching[0], contracting[0])
     return Factors(
-        lhs=_counts(lhs, batching[0], contracting[0], dtype=exact_dtype(lhs.size)),
+        lhs=_counts(lhs, batching[0], contracting[0], dtype=exact_dtype(rows)),
         rhs=_counts(rhs, batching[1], contracting[1], dtype=jnp.uint32),
-        lhs_full=(_free_size(lhs, batching[0], contracting[0]),),
+        lhs_full=(rows,),
         rhs_full=_free_size(rhs, batching[1], contracting[1]),
         dense=math.prod(out.shape) * contracted,
     )

@@ -170,9 +170,9 @@ def _spare(size: int, dtype: np.dtype) -> np.ndarray:
     return np.arange(size, dtype=dtype) % dtype.type(2)
 
 
-def _concatenated(pieces: Sequence[Array]) -> Array:
+def _concatenated(pieces: Sequence[Array | np.ndarray]) -> Array:
     pieces = [piece for piece in pieces if piece.size] or pieces[:1]
-    return pieces[0] if len(pieces) == 1 else jax.lax.concatenate(pieces, 0)
+    return jax.lax.concatenate(pieces, 0)
 
 
 def _divisible(n: int) -> int:
