@@ -30,6 +30,7 @@ from dst_jax.activations.threshold_search import FoundThresholds, search_thresho
 from dst_jax.activations.threshold_variables import thresholds_of, with_thresholds
 from dst_jax.activations.through import through
 from dst_jax.activations.top_k import keep_top_k, sparsify_saved
+from dst_jax.activations.union_sparsity import tiles_of, union_counts, union_sparsity
 
 __all__ = [
     "PHASES",
@@ -59,6 +60,9 @@ __all__ = [
     "tap",
     "thresholds_of",
     "through",
+    "tiles_of",
+    "union_counts",
+    "union_sparsity",
     "with_phase",
     "with_thresholds",
     "without_dyrelu",

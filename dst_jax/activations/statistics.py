@@ -39,7 +39,7 @@ def counts(activations: Mapping[str, Array]) -> OrderedDict[str, Int[Array, "bat
     """
     check_filled(activations)
     return OrderedDict(
-        (name, (x == 0).sum(range(1, x.ndim), dtype=jnp.int32))
+        (name, (jnp.asarray(x) == 0).sum(range(1, x.ndim), dtype=jnp.int32))
         for name, x in activations.items()
     )
 

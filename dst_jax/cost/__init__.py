@@ -1,6 +1,7 @@
 """Exact counts of the multiplications that sparsity saves, and what they are worth.
 
     cost.count(fn)(params, batch)            multiplications left, by operation
+    cost.input_zeros(fn)(params, batch)      zeros of the operands, by operation
     cost.profile(fn)(params, batch)          positions of the zeros, by operation
     cost.storage(profiles)                   bits in each storage format
     cost.estimate(profiles, accelerator)     cycles, traffic and energy
@@ -22,7 +23,16 @@ The rooms of this wing:
 
 from dst_jax.cost import accelerators, workloads
 from dst_jax.cost.counting.count import count
-from dst_jax.cost.counting.op_counts import OpCounts, accumulate, as_dict, drop, total
+from dst_jax.cost.counting.input_zeros import OperandZeros, input_zeros
+from dst_jax.cost.counting.op_counts import (
+    OpCounts,
+    WeightCounts,
+    accumulate,
+    apart,
+    as_dict,
+    drop,
+    total,
+)
 from dst_jax.cost.counting.op_profile import Geometry, OpProfile
 from dst_jax.cost.counting.profile import profile
 from dst_jax.cost.counting.synthetic import synthetic
@@ -44,9 +54,12 @@ __all__ = [
     "OpCounts",
     "OpEstimate",
     "OpProfile",
+    "OperandZeros",
     "Uncounted",
+    "WeightCounts",
     "accelerators",
     "accumulate",
+    "apart",
     "as_dict",
     "count",
     "drop",
@@ -54,6 +67,7 @@ __all__ = [
     "estimate",
     "formats",
     "input_sensitivity",
+    "input_zeros",
     "profile",
     "register",
     "sensitivity",

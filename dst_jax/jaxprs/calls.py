@@ -39,6 +39,7 @@ CALLS = {
     "custom_jvp_call": "call_jaxpr",
     "custom_vjp_call": "call_jaxpr",
     "custom_vjp_call_jaxpr": "fun_jaxpr",
+    "custom_partitioning": "call",
 }
 
 # What a sum over a named axis is, once `jax.vmap` has made an axis of the array of it.

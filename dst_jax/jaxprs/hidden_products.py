@@ -1,7 +1,5 @@
 """Which equations multiply, in sight or out of sight."""
 
-import functools
-import sys
 from collections.abc import Iterator
 
 from jax.extend import core
@@ -9,79 +7,20 @@ from jax.extend import core
 from dst_jax.jaxprs.calls import bodies, called, has_rule, name_of
 from dst_jax.jaxprs.module_paths import Path, path_of
 from dst_jax.jaxprs.mutable_loops import HIJAX, is_mutable
+from dst_jax.jaxprs.opaque_primitives import OPAQUE, is_of_jax
+from dst_jax.jaxprs.product_operands import is_product
 
 __all__ = [
-    "PRODUCTS",
     "is_hidden",
     "is_opaque",
     "multiplies",
     "reads_mutable",
     "refuse_hidden",
+    "why_hidden",
 ]
-
-PRODUCTS = frozenset({"conv_general_dilated", "dot_general"})
-"""Primitives that a visitor is shown."""
 
 BODIES = frozenset({"cond", "scan", "shard_map", "while"})
 """Primitives with bodies that every analysis follows or refuses, besides calls."""
-
-# These multiply matrices out of sight: to pass over them would undercount.
-OPAQUE = frozenset(
-    {
-        # Kernels, and programs that JAX does not see into.
-        "call_exported",
-        "call_hi_primitive_linearized",
-        "cudnn_fusion",
-        "dot_product_attention_bwd",
-        "dot_product_attention_fp8_bwd",
-        "dot_product_attention_fp8_fwd",
-        "dot_product_attention_fwd",
-        "ffi_call",
-        "io_callback",
-        "mosaic_gpu_p",
-        "pallas_call",
-        "pure_callback",
-        "ragged_dot",
-        "ragged_dot_general",
-        "scaled_dot",
-        "scaled_matmul",
-        "scaled_matmul_wrapper",
-        "tpu_custom_call",
-        # Sparse operands.
-        "bcoo_dot_general",
-        "bcoo_dot_general_sampled",
-        "bcoo_spdot_general",
-        "bcsr_dot_general",
-        "coo_matmat",
-        "coo_matvec",
-        "coo_spmm",
-        "coo_spmv",
-        "csr_matmat",
-        "csr_matvec",
-        "csr_spmm",
-        "csr_spmv",
-        "spsolve",
-        # Linear algebra and transforms.
-        "cholesky",
-        "cholesky_update",
-        "eig",
-        "eigh",
-        "fft",
-        "geqp3",
-        "geqrf",
-        "hessenberg",
-        "householder_product",
-        "lu",
-        "ormqr",
-        "qr",
-        "schur",
-        "svd",
-        "symmetric_product",
-        "triangular_solve",
-        "tridiagonal",
-        "tridiagonal_solve",
-    }
-)
 
 
 def is_opaque(eqn: core.JaxprEqn) -> bool:
@@ -99,7 +38,7 @@ def is_opaque(eqn: core.JaxprEqn) -> bool:
         return False
     if primitive.name == HIJAX:
         return not bodies(eqn)
-    return primitive.name in OPAQUE or not _is_of_jax(primitive)
+    return primitive.name in OPAQUE or not is_of_jax(primitive)
 
 
 def multiplies(eqn: core.JaxprEqn) -> bool:
@@ -111,7 +50,7 @@ def multiplies(eqn: core.JaxprEqn) -> bool:
     True
     """
     return any(
-        inner.primitive.name in PRODUCTS or is_opaque(inner) or multiplies(inner)
+        is_product(inner) or is_opaque(inner) or multiplies(inner)
         for body in bodies(eqn)
         for inner in body.eqns
     )
@@ -148,6 +87,39 @@ def is_hidden(eqn: core.JaxprEqn) -> bool:
     return name not in BODIES and called(eqn) is None
 
 
+def why_hidden(eqn: core.JaxprEqn) -> str:
+    """Why the multiplications of an equation that is hidden cannot be counted.
+
+    >>> import jax
+    >>> program = jax.make_jaxpr(jax.lax.linalg.cholesky)(jax.numpy.eye(2))
+    >>> [why_hidden(eqn) for eqn in program.eqns if is_hidden(eqn)]
+    ['its number of multiplications depends on the algorithm']
+    """
+    name = eqn.primitive.name
+    if not is_opaque(eqn):
+        if name == "pallas_call":
+            inside = " and ".join(map(repr, dict.fromkeys(_multiplying(eqn))))
+            return f"its kernel {eqn.params.get('name')!r} multiplies by {inside}"
+        if reads_mutable(eqn):
+            return "it multiplies in a loop over mutable arrays (jax.Ref)"
+        if name == "shard_map":
+            return "it multiplies inside shard_map(check_vma=False)"
+        return "it does not say how often what it multiplies is executed"
+    if name == HIJAX:
+        return "it does not say what it expands to"
+    return OPAQUE.get(name, "JAX does not define this primitive")
+
+
+def _multiplying(eqn: core.JaxprEqn) -> Iterator[str]:
+    """The names of the equations inside another that multiply."""
+    for body in bodies(eqn):
+        for inner in body.eqns:
+            if is_product(inner) or is_opaque(inner):
+                yield name_of(inner)
+            else:
+                yield from _multiplying(inner)
+
+
 def refuse_hidden(jaxpr: core.Jaxpr) -> None:
     """Refuses a program with products that cannot be counted, by their names.
 
@@ -162,42 +134,27 @@ def refuse_hidden(jaxpr: core.Jaxpr) -> None:
     found = sorted(_hidden(jaxpr, ()), key=lambda item: item[0])
     if not found:
         return
-    names = " and ".join(map(repr, dict.fromkeys(name for name, _ in found)))
+    names = " and ".join(map(repr, dict.fromkeys(name for name, *_ in found)))
+    reasons = {name: why for name, _, why in reversed(found)}
     path = found[0][1]
     raise ValueError(
         f"cost.count cannot count the multiplications of {names}"
-        f"{' in ' + '/'.join(path) if path else ''}: it counts "
-        f"{' and '.join(sorted(PRODUCTS))}, also inside jit, remat, custom "
-        "derivatives, loops, branches and shard_map(check_vma=True), but not where "
-        "loops write to mutable arrays (jax.Ref); cost.register takes a rule for a "
-        "primitive, and opaque='list' lists them"
+        f"{' in ' + '/'.join(path) if path else ''}: it counts convolutions and matrix "
+        "products (dense, ragged, scaled, and of BCOO and BCSR matrices), also inside "
+        "jit, remat, custom derivatives, loops, branches and "
+        "shard_map(check_vma=True). Of "
+        + "; of ".join(f"{name!r}: {why}" for name, why in sorted(reasons.items()))
+        + ". cost.register takes a rule for a primitive, and opaque='list' lists them"
     )
 
 
-def _hidden(jaxpr: core.Jaxpr, path: Path) -> Iterator[tuple[str, Path]]:
+def _hidden(jaxpr: core.Jaxpr, path: Path) -> Iterator[tuple[str, Path, str]]:
     for eqn in jaxpr.eqns:
         here = (*path, *path_of(eqn.source_info.name_stack))
-        if eqn.primitive.name in PRODUCTS:
+        if is_product(eqn):
             continue
         if is_hidden(eqn):
-            yield name_of(eqn), here
+            yield name_of(eqn), here, why_hidden(eqn)
         elif multiplies(eqn):
             for body in bodies(eqn):
                 yield from _hidden(body, here)
-
-
-def _is_of_jax(primitive: core.Primitive) -> bool:
-    return primitive in _primitives(len(sys.modules))
-
-
-@functools.lru_cache(maxsize=1)
-def _primitives(imported: int) -> frozenset[core.Primitive]:
-    """The primitives that the modules of JAX define, when so many are imported."""
-    del imported
-    return frozenset(
-        value
-        for name, module in list(sys.modules.items())
-        if name.partition(".")[0] in ("jax", "jaxlib")
-        for value in vars(module).values()
-        if isinstance(value, core.Primitive)
-    )

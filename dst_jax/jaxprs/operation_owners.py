@@ -8,8 +8,9 @@ from jax.extend import core
 
 from dst_jax.jaxprs.calls import Called
 from dst_jax.jaxprs.dataflow import Domain, NameStacks, followed
-from dst_jax.jaxprs.hidden_products import PRODUCTS, is_hidden
+from dst_jax.jaxprs.hidden_products import is_hidden
 from dst_jax.jaxprs.module_paths import Path
+from dst_jax.jaxprs.product_operands import PRODUCTS, is_product
 
 __all__ = ["owners"]
 
@@ -67,14 +68,18 @@ class _Owners(Domain[Origins]):
 
     def is_whole(self, eqn: core.JaxprEqn) -> bool:
         """Whether the products of an equation are hidden."""
-        return eqn.primitive.name not in PRODUCTS and is_hidden(eqn)
+        return not is_product(eqn) and is_hidden(eqn)
 
     def results(
         self, eqn: core.JaxprEqn, operands: Sequence[Origins], scope: NameStacks
     ) -> list[Origins]:
         del scope
-        if self._settled and (eqn.primitive.name in PRODUCTS or is_hidden(eqn)):
-            found = [path for path in map(self._module, operands) if path]
+        if self._settled and (is_product(eqn) or is_hidden(eqn)):
+            of = operands
+            if is_product(eqn):
+                sides = PRODUCTS[eqn.primitive.name]
+                of = [frozenset().union(*(operands[i] for i in side)) for side in sides]
+            found = [path for path in map(self._module, of) if path]
             self.paths.append(found[0] if len(found) == 1 else ())
         return [frozenset().union(*operands)] * len(eqn.outvars)
 

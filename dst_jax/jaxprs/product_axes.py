@@ -6,6 +6,7 @@ from typing import NamedTuple
 from jax.extend import core
 
 from dst_jax.jaxprs.axis_pieces import Axes, Piece, extent, origins
+from dst_jax.jaxprs.product_operands import dot_numbers
 
 __all__ = ["Meaning", "meaning"]
 
@@ -32,10 +33,10 @@ class Meaning(NamedTuple):
 
 
 def meaning(eqn: core.JaxprEqn, side: int, axes: Axes) -> Meaning:
-    """What the axes of a leaf mean in a `dot_general` or `conv_general_dilated`.
+    """What the axes of a leaf mean in a convolution or a matrix product.
 
     Args:
-      eqn: the equation.
+      eqn: the equation: of arrays that are stored in full.
       side: position of the operand that derives from the leaf.
       axes: what the operand's axes are made of.
 
@@ -49,13 +50,16 @@ def meaning(eqn: core.JaxprEqn, side: int, axes: Axes) -> Meaning:
     def pieces(positions: Sequence[int]) -> list[Piece]:
         return [piece for i in positions for piece in axes[i]]
 
-    numbers = eqn.params["dimension_numbers"]
-    if eqn.primitive.name == "dot_general":
-        contracted, batch = numbers[0][side], numbers[1][side]
+    if eqn.primitive.name != "conv_general_dilated":
+        contracted, batch = (both[side] for both in dot_numbers(eqn))
+        if side == 1 and eqn.primitive.name == "ragged_dot_general":
+            numbers = eqn.params["ragged_dot_dimension_numbers"]
+            batch = (*batch, *numbers.rhs_group_dimensions)
         free = [i for i in range(len(axes)) if i not in (*contracted, *batch)]
         parts = (_named(pieces(positions)) for positions in (batch, contracted, free))
         stack, inputs, outputs = parts
         return Meaning(stack, (), inputs, outputs)
+    numbers = eqn.params["dimension_numbers"]
     output, channel, *window = (numbers.lhs_spec, numbers.rhs_spec)[side]
     groups = eqn.params["feature_group_count"] * eqn.params["batch_group_count"]
     inputs, outputs = pieces([channel]), pieces([output])

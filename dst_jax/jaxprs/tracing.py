@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from dst_jax import checks, trees
 from dst_jax.jaxprs import module_paths as naming
+from dst_jax.jaxprs.callable_modules import module_apart
 from dst_jax.jaxprs.calls import opened
 from dst_jax.jaxprs.control_flow import SUMMED, Control
 from dst_jax.jaxprs.hidden_products import refuse_hidden
@@ -35,7 +36,7 @@ def visited(
 
     Args:
       fn: a function of arrays, or pytrees of arrays. Leaves that are no arrays, such as
-        functions and flags, stay as they are.
+        functions and flags, stay as they are. Or a module, see `module_apart`.
       visit: called at every operation, see `walker.Visit`.
       weights: positions of the arguments that hold the weights.
       with_output: whether to return the output of `fn` as well.
@@ -61,15 +62,17 @@ def visited(
     """
     positions = argument_positions(weights)
     checks.one_of("opaque", opaque, ("raise", "list"))
+    call, module = module_apart(fn, weights)
 
-    @functools.wraps(fn)
+    @functools.wraps(fn, updated=())
     def found(*args: Any, **kwargs: Any) -> Any:
+        args = (*module, *args)
         check_weights(positions, args)
         arrays, filled = arrays_apart(args, kwargs)
 
         def of_arrays(*given: Any) -> Any:
             args, kwargs = filled(given)
-            return fn(*args, **kwargs)
+            return call(*args, **kwargs)
 
         closed, out = jax.make_jaxpr(of_arrays, return_shape=True)(*arrays.values())
         program = opened(closed)

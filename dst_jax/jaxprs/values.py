@@ -63,13 +63,18 @@ class Uncounted:
       primitive: name of the primitive.
       executions: number of times that it is executed: `Count` on the device, int on
         the host.
+      path: module path, with the class of the outermost module in front; empty where
+        the program holds none.
+      reason: why it cannot be counted.
 
-    >>> Uncounted("cholesky", Count.of(2))
-    Uncounted(primitive='cholesky', executions=Count(2))
+    >>> Uncounted("cholesky", Count.of(2)).executions
+    Count(2)
     """
 
     primitive: str = dataclasses.field(metadata={"static": True})
     executions: Count | int
+    path: str = dataclasses.field(default="", metadata={"static": True})
+    reason: str = dataclasses.field(default="", metadata={"static": True})
 
 
 # The results of a jaxpr, and its operations in the order of execution.

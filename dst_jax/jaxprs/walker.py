@@ -10,11 +10,12 @@ from dst_jax.jaxprs import binding
 from dst_jax.jaxprs.calls import Called, called, name_of
 from dst_jax.jaxprs.control_flow import SUMMED, Control
 from dst_jax.jaxprs.exact_integers import Count
-from dst_jax.jaxprs.hidden_products import PRODUCTS, is_hidden, multiplies
+from dst_jax.jaxprs.hidden_products import is_hidden, multiplies, why_hidden
 from dst_jax.jaxprs.module_paths import Path, path_of
 from dst_jax.jaxprs.mutable_loops import is_mutable, is_rewritten
 from dst_jax.jaxprs.operand_roles import Role, equation_roles, joined
 from dst_jax.jaxprs.operation_sums import split_of, varying
+from dst_jax.jaxprs.product_operands import is_product
 from dst_jax.jaxprs.values import (
     Evaluated,
     Operation,
@@ -112,12 +113,17 @@ def _step(
     settle: Settle,
 ) -> Evaluated:
     name = eqn.primitive.name
-    if name in PRODUCTS or is_hidden(eqn):
+    if is_product(eqn) or is_hidden(eqn):
         results = bind(eqn, args)
         seen = (
             visit(eqn, args, results)
-            if name in PRODUCTS
-            else Uncounted(name_of(eqn), Count.of(1))
+            if is_product(eqn)
+            else Uncounted(
+                name_of(eqn),
+                Count.of(1),
+                path="/".join(path),
+                reason=why_hidden(eqn),
+            )
         )
         operation = Operation(path, name_of(eqn), seen)
         split = split_of(arrays_of(args))

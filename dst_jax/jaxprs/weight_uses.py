@@ -14,15 +14,11 @@ from jax.extend import core
 from dst_jax.jaxprs.axis_pieces import missing, resized, whole
 from dst_jax.jaxprs.calls import name_of
 from dst_jax.jaxprs.dataflow import Domain, NameStacks
-from dst_jax.jaxprs.hidden_products import (
-    PRODUCTS,
-    is_opaque,
-    multiplies,
-    reads_mutable,
-)
+from dst_jax.jaxprs.hidden_products import is_opaque, multiplies, reads_mutable
 from dst_jax.jaxprs.module_paths import path_of
 from dst_jax.jaxprs.operand_roles import Role, activation_side, joined
 from dst_jax.jaxprs.product_axes import Meaning, meaning
+from dst_jax.jaxprs.product_operands import SPARSE, is_product
 from dst_jax.jaxprs.weight_labels import (
     Label,
     View,
@@ -134,7 +130,7 @@ class WeightUses(Domain[Label]):
           ValueError: the equation may multiply a leaf in a way that is not followed.
         """
         name = eqn.primitive.name
-        if name in PRODUCTS:
+        if is_product(eqn) and name not in SPARSE:
             return [self._product(eqn, operands, scope)]
         leaves = {view.leaf for label in operands for view in label.views}
         if leaves and name not in CALLBACKS and _is_hidden(eqn):
@@ -172,7 +168,7 @@ class WeightUses(Domain[Label]):
     def _weights(self, operands: Sequence[Label]) -> tuple[int, ...]:
         """The sides of a product that hold weights and not activations."""
         viewed = tuple(side for side in (0, 1) if operands[side].views)
-        left, right = (label.role for label in operands)
+        left, right = (label.role for label in operands[:2])
         activation = {"lhs": 0, "rhs": 1, None: -1}[activation_side(left, right)]
         if len(viewed) == 2 and activation >= 0:
             return (1 - activation,)
@@ -210,6 +206,8 @@ def _meaning(eqn: core.JaxprEqn, side: int, view: View) -> Meaning:
 
 def _is_hidden(eqn: core.JaxprEqn) -> bool:
     """Whether an equation may multiply its operands, or hand them on, out of sight."""
+    if eqn.primitive.name in SPARSE:  # a leaf of entries has no axes of a kernel
+        return True
     return is_opaque(eqn) or multiplies(eqn) or reads_mutable(eqn)
 
 

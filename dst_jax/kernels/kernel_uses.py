@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from dst_jax.jaxprs.axis_pieces import whole
+from dst_jax.jaxprs.callable_modules import module_apart
 from dst_jax.jaxprs.dataflow import followed
 from dst_jax.jaxprs.operand_roles import Role
 from dst_jax.jaxprs.product_axes import Meaning
@@ -56,6 +57,7 @@ def by_use(
     Args:
       fn: function of arrays, or of pytrees of arrays: Linen, NNX, Equinox or plain
         JAX. Leaves that are no arrays, such as functions and flags, stay as they are.
+        Or a module that holds its weights and is a function, as those of Equinox.
       weights: positions of the arguments that hold the weights.
 
     Returns:
@@ -67,7 +69,7 @@ def by_use(
       TypeError: `weights` is no integer, nor integers.
       ValueError: `weights` names no argument, or one without leaves; or, at the call,
         two leaves have the same path, a kernel is complex, or a leaf is multiplied in
-        a way that is not followed (Pallas, `ragged_dot`, `custom_vmap`, ...).
+        a way that is not followed (Pallas, BCOO, `custom_vmap`, ...).
 
     >>> import jax.numpy as jnp
     >>> w = {"fc": jnp.ones((4, 2, 3)), "bias": jnp.ones((2, 3))}
@@ -76,11 +78,13 @@ def by_use(
     {'fc': Kernel(stack=(), window=(), inputs=(0,), outputs=(1, 2), groups=1)}
     """
     positions = argument_positions(weights)
+    call, module = module_apart(fn, weights)
 
-    @functools.wraps(fn)
+    @functools.wraps(fn, updated=())
     def found(*args: Any, **kwargs: Any) -> Kernels:
+        args = (*module, *args)
         check_weights(positions, args)
-        function = traced(fn, args, kwargs, positions)
+        function = traced(call, args, kwargs, positions)
         invars, paths = function.program.jaxpr.invars, list(function.paths.values())
         leaves = [invars[i].aval for i in function.paths]
         uses = WeightUses(paths, [conventional(path) for path in paths])

@@ -69,7 +69,8 @@ def layers(model: nn.Module, image: tuple[int, int, int]) -> list[Layer]:
     products: dict[str, int] = {}
 
     def counted(variables: Any, x: Any) -> None:
-        for key, operation in cost.count(model.apply)(variables, x).items():
+        operations, _ = cost.apart(cost.count(model.apply)(variables, x))
+        for key, operation in operations.items():
             products[key] = _known(key, operation.dense)
 
     with nn.intercept_methods(record):

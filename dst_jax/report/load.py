@@ -180,9 +180,14 @@ def _stage(
         images_per_second=_optional(record.get("images_per_second"), float),
         waiting=_optional(record.get("waiting"), float),
         activations={k: _zeros(v) for k, v in layers["activations"].items()},
+        tiles={k: _zeros(v) for k, v in layers.get("tiles", {}).items()},
         weights={k: _zeros(v) for k, v in layers["weights"].items()},
         products={k: _products(v) for k, v in layers["counts"].items()},
+        weight_products={
+            k: _products(v) for k, v in layers.get("weight_counts", {}).items()
+        },
         accelerators=accelerators,
+        union_tile=int(record.get("union_tile", 0)),
         parameters=parameters(network),
         shapes=parameter_shapes(network),
         channels=unit_counts(network),

@@ -84,8 +84,11 @@ class StageResults:
       images_per_second: speed of training; None if nothing was timed.
       waiting: share of the time spent waiting for data; None if nothing was timed.
       activations: zeros by activation map.
+      tiles: by activation map, tiles of neighbours in which a channel is zero.
+      union_tile: side of these tiles; 0 if they were not counted.
       weights: zeros by weight kernel.
       products: multiplications by layer.
+      weight_products: multiplications of two weights, by layer; mostly none.
       accelerators: estimates by accelerator; empty if there are none.
       parameters: number of parameters; None if it is not recorded.
       shapes: shapes of the parameters by path; empty if they are not recorded.
@@ -113,8 +116,11 @@ class StageResults:
     images_per_second: float | None = None
     waiting: float | None = None
     activations: Mapping[str, Zeros] = field(default_factory=dict)
+    tiles: Mapping[str, Zeros] = field(default_factory=dict)
+    union_tile: int = 0
     weights: Mapping[str, Zeros] = field(default_factory=dict)
     products: Mapping[str, Products] = field(default_factory=dict)
+    weight_products: Mapping[str, Products] = field(default_factory=dict)
     accelerators: Mapping[str, AcceleratorRecord] = field(default_factory=dict)
     parameters: int | None = None
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)

@@ -57,6 +57,7 @@ class Context:
       log_every: steps between lines of metrics.
       eval_every: epochs between hold-out evaluations.
       save_every: steps between checkpoints within an epoch; 0 saves at epochs' ends.
+      union_tile: side of the tiles of `activations.union_sparsity`; 0 for none.
       threads: threads of the data loader, or None for one per core.
       workers: processes of the data loader; 0 uses threads.
       mesh: devices; all by default.
@@ -85,6 +86,7 @@ class Context:
     log_every: int = 50
     eval_every: int = 1
     save_every: int = 0
+    union_tile: int = 2
     threads: int | None = None
     workers: int = 0
     mesh: Mesh = field(default_factory=make_mesh)
@@ -97,6 +99,7 @@ class Context:
         tasks.check(self.task)
         for name, least in (("log_every", 1), ("eval_every", 1), ("save_every", 0)):
             checks.at_least(name, getattr(self, name), least)
+        checks.at_least("union_tile", self.union_tile, 0)
         if not 0 <= self.seed < 2**32:
             raise ValueError(f"seed must be in [0, 2**32), got {self.seed}")
         check_batch("batch_size", self.batch_size, self.mesh)
@@ -120,12 +123,8 @@ class Context:
     @property
     def preprocess(self) -> Preprocess:
         """uint8 images to the network's input, on the device."""
-        return partial(
-            data.normalise,
-            mean=self.dataset.mean,
-            std=self.dataset.std,
-            dtype=self.dtype,
-        )
+        mean, std = self.dataset.mean, self.dataset.std
+        return partial(data.normalise, mean=mean, std=std, dtype=self.dtype)
 
     @property
     def example(self) -> jax.ShapeDtypeStruct:
@@ -289,12 +288,13 @@ class Context:
 
     def _eval_step(self, network: Network, *, count: bool) -> EvalStep:
         return self.once(
-            ("evaluate", network.model, count),
+            ("evaluate", network.model, count, self.union_tile),
             lambda: make_eval_step(
                 network.model,
                 preprocess=self.preprocess,
                 task=self.task,
                 count=count,
+                union_tile=self.union_tile if count else 0,
                 out_sharding=self.sharding,
             ),
         )

@@ -1,7 +1,7 @@
 """Evaluation over a whole set: every example once, sums exact."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import jax
@@ -12,7 +12,7 @@ from dst_jax import cost, data, pruning
 from dst_jax.kernels import Kernel
 from dst_jax.train.finite import check_metrics, check_tree
 from dst_jax.train.sharding import put_batch
-from dst_jax.train.step import EvalStep
+from dst_jax.train.step import MAPS, EvalStep
 from dst_jax.train.tasks import Task, classification
 from dst_jax.trees import named_leaves
 from dst_jax.typing import Network, Rules
@@ -47,6 +47,11 @@ class Evaluation:
     weight_elements: dict[str, int]
     counts: dict[str, cost.OpCounts]
     """Multiplications by operation; empty if not counted."""
+    zero_tiles: dict[str, int] = field(default_factory=dict)
+    """Tiles of every map that are zero at all positions; empty if not counted."""
+    tiles: dict[str, int] = field(default_factory=dict)
+    union_tile: int = 0
+    """Side of these tiles; 0 if they were not counted."""
 
     def __getattr__(self, name: str) -> float:
         metrics = vars(self).get("metrics", {})
@@ -124,7 +129,7 @@ def evaluate(
         parts.append(jax.device_get(found))
     if not parts:
         raise ValueError("batches is empty: there is nothing to evaluate on")
-    others = ("zeros", "elements", "counts")
+    others = (*MAPS, "counts")
     sums = _added([{k: v for k, v in p.items() if k not in others} for p in parts])
     weights = named_leaves(
         pruning.masks.prunable(network.params, prunable, kernels=kernels)
@@ -134,12 +139,13 @@ def evaluate(
         sums=sums,
         metrics=_metrics(task, sums),
         zeros=_sum_by_name([_total(p["zeros"]) for p in parts]),
-        elements=_sum_by_name([_elements(p) for p in parts]),
+        elements=_sum_by_name([_each(p, "elements") for p in parts]),
         weight_zeros={k: int(np.sum(np.asarray(w) == 0)) for k, w in weights.items()},
         weight_elements={k: w.size for k, w in weights.items()},
         counts=cost.accumulate(p["counts"] for p in parts)
         if "counts" in parts[0]
         else {},
+        **_tiles(parts),
     )
 
 
@@ -169,9 +175,21 @@ def _total(zeros: dict[str, Any]) -> dict[str, int]:
     return {name: int(z.sum(dtype=np.int64)) for name, z in zeros.items()}
 
 
-def _elements(sums: dict[str, Any]) -> dict[str, int]:
+def _each(sums: dict[str, Any], key: str) -> dict[str, int]:
+    """What every example has, over the examples of a batch."""
     examples = int(sums["examples"])
-    return {name: int(e) * examples for name, e in sums["elements"].items()}
+    return {name: int(e) * examples for name, e in sums[key].items()}
+
+
+def _tiles(parts: list[dict[str, Any]]) -> dict[str, Any]:
+    """The tiles of every map over the set, if they were counted."""
+    if "tiles" not in parts[0]:
+        return {}
+    return {
+        "zero_tiles": _sum_by_name([_total(p["zero_tiles"]) for p in parts]),
+        "tiles": _sum_by_name([_each(p, "tiles") for p in parts]),
+        "union_tile": int(parts[0]["union_tile"]),
+    }
 
 
 def _sum_by_name(parts: list[dict[str, int]]) -> dict[str, int]:

@@ -56,6 +56,7 @@ def row(name: str, test: Evaluation) -> dict[str, Any]:
     >>> found["top1"], found["flops_drop"]["dense"]
     (0.5, 0.5)
     """
+    activation_products, weight_products = cost.apart(test.counts)
     return {
         "name": name,
         **test.metrics,
@@ -65,11 +66,14 @@ def row(name: str, test: Evaluation) -> dict[str, Any]:
             "element": test.element_sparsity,
             "layer_mean": test.layer_mean_sparsity,
         },
+        "union_tile": test.union_tile,
         "flops_drop": {"dense": test.drop("dense"), "valid": test.drop("valid")},
         "layers": {
             "activations": _pairs(test.zeros, test.elements),
+            "tiles": _pairs(test.zero_tiles, test.tiles),
             "weights": _pairs(_by_operation(test), test.weight_elements),
-            "counts": cost.as_dict(test.counts),
+            "counts": cost.as_dict(activation_products),
+            "weight_counts": cost.as_dict(weight_products),
         },
     }
 

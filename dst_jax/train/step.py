@@ -23,7 +23,14 @@ from dst_jax.train.state import TrainState, follow
 from dst_jax.train.tasks import Task, classification
 from dst_jax.typing import Model, Params, Variables
 
-__all__ = ["EvalStep", "Preprocess", "TrainStep", "make_eval_step", "make_train_step"]
+__all__ = [
+    "MAPS",
+    "EvalStep",
+    "Preprocess",
+    "TrainStep",
+    "make_eval_step",
+    "make_train_step",
+]
 
 Batch = dict[str, Array]
 Preprocess = Callable[[Array], Array]
@@ -33,7 +40,10 @@ TrainStep = Callable[
 ]
 EvalStep = Callable[[Params, Variables, Batch], dict[str, Any]]
 
-_RESERVED = ("zeros", "elements", "counts")
+MAPS = ("zeros", "elements", "zero_tiles", "tiles", "union_tile")
+"""Sums that describe the activation maps."""
+
+_RESERVED = (*MAPS, "counts")
 
 
 def make_train_step(
@@ -160,19 +170,21 @@ def make_eval_step(
     preprocess: Preprocess,
     task: Task | None = None,
     count: bool = True,
+    union_tile: int = 0,
     out_sharding: NamedSharding | None = None,
 ) -> EvalStep:
     """`(params, model_state, batch) -> sums`, jitted; what is counted is exact.
 
     The sums are the task's, `examples` (int32), `zeros` and `elements` (of every map:
-    zeros per example, elements of one example) and, with `count`, `counts` (see
-    `cost.count`).
+    zeros per example, elements of one example); with `union_tile`, this and likewise
+    `zero_tiles` and `tiles`; with `count`, `counts` (see `cost.count`).
 
     Args:
       model: the network's function, or a Linen module.
       preprocess: uint8 images to the network's input.
       task: whose sums; classification by default.
       count: whether multiplications are counted.
+      union_tile: side of the tiles of `activations.union_sparsity`; 0 for none.
       out_sharding: sharding of the sums.
 
     >>> step = make_eval_step(nn.Dense(2), preprocess=lambda x: x, count=False)
@@ -197,6 +209,13 @@ def make_eval_step(
         taken = sorted(own.keys() & set(_RESERVED))
         if taken:
             raise ValueError(f"a task's sums must not be called {taken}")
+        if union_tile:
+            sums["zero_tiles"] = activations.union_counts(maps, union_tile)
+            sums["union_tile"] = jnp.int32(union_tile)
+            sums["tiles"] = {
+                name: jnp.int32(activations.tiles_of(x, union_tile))
+                for name, x in maps.items()
+            }
         return sums | {
             **own,
             "examples": jnp.int32(len(labels)),

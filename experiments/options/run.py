@@ -74,6 +74,8 @@ class RunOptions:
     """Epochs between evaluations on the hold-out."""
     save_every: Annotated[int, NOT_NEGATIVE, FREE] = 0
     """Steps between checkpoints within an epoch; 0 saves at epochs' ends only."""
+    union_tile: Annotated[int, NOT_NEGATIVE, FREE] = 2
+    """Side of the tiles, in pixels or tokens, whose shared zeros a report lists."""
     accelerators: tuple[str, ...] = ()
     """Modelled accelerators to estimate every stage on: see dst_jax.cost;
     MODULE:ATTRIBUTE; or YAML files (docs/hardware_files.md)."""
@@ -200,5 +202,5 @@ class RunOptions:
         >>> RunOptions(seed=3).cadence()["seed"]
         3
         """
-        names = ("seed", "log_every", "eval_every", "save_every")
+        names = ("seed", "log_every", "eval_every", "save_every", "union_tile")
         return {name: getattr(self, name) for name in names}

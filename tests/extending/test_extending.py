@@ -42,6 +42,9 @@ def test_the_data_set_and_the_network_are_trained(run):
     assert row["examples"] == 64
     assert row["layers"]["weights"]["fc1/kernel"]["elements"] == 8 * 8 * 12
     assert row["layers"]["activations"]["relu1"]["elements"] == 64 * 12
+    # A map without positions has tiles of one element.
+    assert row["layers"]["tiles"]["relu1"] == row["layers"]["activations"]["relu1"]
+    assert row["layers"]["weight_counts"] == {}
     assert json.loads((run[0] / "config.json").read_text())["model"]["name"] == (
         "my_model:Net"
     )

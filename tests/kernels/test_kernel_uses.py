@@ -375,13 +375,15 @@ def test_leaves_under_auxiliary_names_are_no_kernels():
     assert result == {"fc": IN_OUT}
 
 
-def test_a_product_that_is_not_followed_is_refused():
+def test_experts_of_a_ragged_product_are_a_stack():
     def ragged(p, x):
         return lax.ragged_dot(x, p["experts"], jnp.array([1, 2]))
 
-    with pytest.raises(ValueError, match="cannot follow experts into 'ragged_dot"):
-        found(ragged, {"experts": jnp.ones((2, 4, 6))}, X)
+    result = found(ragged, {"experts": jnp.ones((2, 4, 6))}, X)
+    assert result == {"experts": LAYERS}
 
+
+def test_a_product_that_is_not_followed_is_refused():
     @jax.custom_batching.custom_vmap
     def own(w, x):
         return x @ w

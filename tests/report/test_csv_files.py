@@ -24,6 +24,8 @@ FILE_OF = {  # every table of a report, by the beginning of its title
     "Drift": "stages",
     "Stages": "stages",
     "Networks made smaller": "smaller_networks",
+    "Union sparsity per layer": "union_sparsity",
+    "Multiplications of two weights": "weight_multiplications",
     "Channels per group": "channels",
     "Channels per layer": "weights",
     "Activation sparsity per layer": "activations",

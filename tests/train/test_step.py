@@ -8,6 +8,7 @@ import optax
 import pytest
 
 from dst_jax import data, models, penalties, pruning
+from dst_jax.activations import Tap
 from dst_jax.train import Objective, Term, chain, make_eval_step, make_train_step
 from dst_jax.train.state import enter, init_network
 from dst_jax.train.tasks import classification
@@ -156,3 +157,24 @@ def test_top1_and_top5_break_ties_as_argmax_does():
     assert int(sums["top1"]) == 1
     assert int(sums["top5"]) == 2
     assert int(sums["examples"]) == 4
+
+
+class _Tapped(nn.Module):
+    """A model whose map is its input."""
+
+    @nn.compact
+    def __call__(self, x, *, train):
+        return Tap(name="relu")(x).mean((1, 2))
+
+
+def test_zeros_of_neighbours_are_counted():
+    image = np.random.default_rng(0).integers(0, 2, (4, 5, 6, 7)).astype(np.float32)
+    batch = {"image": jnp.array(image), "label": jnp.zeros(4, jnp.int32)}
+    given = {"preprocess": lambda x: x, "count": False}
+    sums = make_eval_step(_Tapped(), union_tile=2, **given)({}, {}, batch)
+    padded = np.pad(image, [(0, 0), (0, 1), (0, 0), (0, 0)])
+    tiles = padded.reshape(4, 3, 2, 3, 2, 7)
+    expected = (tiles == 0).all((2, 4)).sum((1, 2, 3))
+    assert sums["zero_tiles"]["relu"].tolist() == expected.tolist()
+    assert (int(sums["tiles"]["relu"]), int(sums["union_tile"])) == (3 * 3 * 7, 2)
+    assert "tiles" not in make_eval_step(_Tapped(), **given)({}, {}, batch)

@@ -8,10 +8,20 @@ from jax.extend import core
 from jaxtyping import Array, Bool
 
 from dst_jax.cost.counting.op_profile import Geometry, OpProfile
+from dst_jax.cost.counting.sparse_formats import stored_mask
 from dst_jax.jaxprs.operand_roles import activation_side
+from dst_jax.jaxprs.product_operands import SPARSE, DotNumbers, dot_numbers, sides
 from dst_jax.jaxprs.values import Value, arrays_of
 
 __all__ = ["canonical_form"]
+
+_SPARSE_RESULT = "its result is stored at positions that data decide"
+UNFORMED = {
+    "bcoo_dot_general_sampled": _SPARSE_RESULT,
+    "bcoo_spdot_general": _SPARSE_RESULT,
+    "ragged_dot_general": "which rows meet which group is known only when it runs",
+}
+"""Products without a canonical form, and why."""
 
 
 def canonical_form(
@@ -19,9 +29,12 @@ def canonical_form(
 ) -> OpProfile:
     """The profile of a convolution or a matrix product.
 
+    A sparse matrix has zeros where nothing is stored.
+
     Raises:
       ValueError: a convolution has batch groups, or a kernel that depends on data
-        and an input that does not.
+        and an input that does not; or a product's groups are data, or its operands
+        meet at stored positions only.
 
     >>> import jax, jax.numpy as jnp
     >>> from dst_jax.jaxprs.operand_roles import Role
@@ -31,16 +44,26 @@ def canonical_form(
     >>> canonical_form(eqn, args, [Value(x @ w, Role.DATA)]).weight.tolist()
     [[True, False, False], [False, True, False]]
     """
-    lhs, rhs, out = (x != 0 for x in arrays_of([*args, *results]))
-    side = activation_side(args[0].role, args[1].role)
-    if eqn.primitive.name == "conv_general_dilated":
+    name = eqn.primitive.name
+    if name in UNFORMED:
+        raise ValueError(
+            f"cost.profile cannot profile the multiplications of {name!r}: "
+            f"{UNFORMED[name]}; cost.count counts them"
+        )
+    left, right = sides(eqn, args)
+    lhs, rhs, out = (x != 0 for x in arrays_of([left, right, *results]))
+    if name in SPARSE:
+        lhs = stored_mask(eqn, arrays_of(args))
+    side = activation_side(left.role, right.role)
+    if name == "conv_general_dilated":
         if side == "rhs":
             raise ValueError(
                 "cost.profile cannot profile a convolution of weights with a kernel "
                 "that depends on data: its input is no activation"
             )
         return _conv(lhs, rhs, out, eqn.params, dynamic=side is None)
-    return _dot(lhs, rhs, out, eqn.params, swap=side == "rhs", dynamic=side is None)
+    numbers = dot_numbers(eqn)
+    return _dot(lhs, rhs, out, numbers, swap=side == "rhs", dynamic=side is None)
 
 
 def _conv(
@@ -83,13 +106,13 @@ def _dot(
     lhs: Bool[Array, "..."],
     rhs: Bool[Array, "..."],
     out: Bool[Array, "..."],
-    params: dict[str, Any],
+    numbers: DotNumbers,
     *,
     swap: bool,
     dynamic: bool,
 ) -> OpProfile:
     """A matrix product: batch axes are groups, the activation's free axes the batch."""
-    (left, right), (left_batch, right_batch) = params["dimension_numbers"]
+    (left, right), (left_batch, right_batch) = numbers
     left = _three_axes(lhs, left_batch, left)
     right = _three_axes(rhs, right_batch, right)
     groups, rows, _ = left.shape

@@ -45,7 +45,7 @@ def conv_factors(lhs: Array, rhs: Array, out: Any, params: dict[str, Any]) -> Fa
     >>> (eqn,) = jaxpr.eqns
     >>> factors = conv_factors(x, w, eqn.outvars[0].aval, eqn.params)
     >>> factors.dense, factors.lhs.tolist(), factors.rhs.tolist()
-    (4, [[[2], [2]]], [[[1], [1]]])
+    (4, [[[2.0]], [[2.0]]], [[[1]], [[1]]])
     """
     dims = params["dimension_numbers"]
     features, batches = params["feature_group_count"], params["batch_group_count"]

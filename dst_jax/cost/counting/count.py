@@ -6,19 +6,17 @@ from typing import Any, Literal
 from jax.extend import core
 
 from dst_jax.cost.counting.convolution import conv_factors
-from dst_jax.cost.counting.factors import Factors
 from dst_jax.cost.counting.joint_counts import Met, op_counts
 from dst_jax.cost.counting.matmul import dot_factors
+from dst_jax.cost.counting.op_counts import OpCounts
 from dst_jax.cost.counting.per_example import each_example
+from dst_jax.cost.counting.side_sums import SUMS, summed_counts
+from dst_jax.jaxprs.callable_modules import module_apart
+from dst_jax.jaxprs.product_operands import dot_numbers, sides
 from dst_jax.jaxprs.tracing import argument_positions, visited
 from dst_jax.jaxprs.values import Value
 
 __all__ = ["count"]
-
-FACTORS: dict[str, Callable[[Any, Any, Any, dict[str, Any]], Factors]] = {
-    "conv_general_dilated": conv_factors,
-    "dot_general": dot_factors,
-}
 
 
 def count(
@@ -43,12 +41,18 @@ def count(
     Elementwise products are not counted, nor sums and products along an axis. NaN is
     nonzero, -0.0 is zero, True is nonzero; a complex product counts as one.
 
+    Rows of `ragged_dot` meet the matrix of their group; those past the last group are
+    products of `dense` only. So are the pairs of BCOO and BCSR matrices of which
+    nothing is stored: `valid` are those with a stored entry, zero or not. The scales of
+    `scaled_dot` and `scaled_matmul` are not counted. Products of two weights are
+    `WeightCounts`, which totals keep apart.
+
     Whatever else may multiply matrices is refused by name, and never passed over:
     Fourier transforms; decompositions, solvers and inverses of `jnp.linalg` and
-    `jax.scipy.linalg`; sparse matrices of JAX; Pallas and foreign kernels; callbacks;
-    `ragged_dot`, `custom_vmap`, `shard_map(check_vma=False)`; products in loops over
-    mutable arrays; primitives that JAX does not define. `register` takes a rule for a
-    primitive; `opaque="list"` lists what is not counted.
+    `jax.scipy.linalg`; older sparse formats of JAX; Pallas kernels with products,
+    foreign kernels; callbacks; `custom_vmap`, `shard_map(check_vma=False)`; products in
+    loops over mutable arrays; primitives that JAX does not define. `register` takes a
+    rule for a primitive; `opaque="list"` lists what is not counted, and why.
 
     The weight of an operation is the operand that depends on the arguments `weights`
     and on no other. A constant is the weight if the other operand is data. If both
@@ -64,8 +68,9 @@ def count(
     Args:
       fn: function of arrays, or pytrees of arrays, of Linen, NNX, Equinox or plain
         JAX. Leaves that are no arrays, such as functions and flags, stay as they are.
+        Or a module that holds its weights and is a function, as those of Equinox.
       weights: positions of the arguments that hold the weights; separate masks are
-        weights too.
+        weights too. Left out for a module.
       with_output: Whether to return the output as well.
       per_example: Whether to count every example by itself, as a batch of one. The
         leading axis of every array that is no weight is the batch. The counts add up
@@ -98,8 +103,9 @@ def count(
     >>> each = count(lambda w, x: x @ w, per_example=True)
     >>> each(jnp.eye(2), jnp.array([[1.0, 1.0], [0.0, 1.0]]))["dot_general"].effectual
     Count([2, 1])
-    >>> dict(count(jnp.linalg.cholesky, opaque="list")(jnp.eye(2)))
-    {'cholesky': Uncounted(primitive='cholesky', executions=Count(1))}
+    >>> found = count(jnp.linalg.cholesky, opaque="list")(jnp.eye(2))["cholesky"]
+    >>> found.executions, found.reason
+    (Count(1), 'its number of multiplications depends on the algorithm')
     """
     counted = visited(
         fn,
@@ -111,14 +117,21 @@ def count(
     )
     if not per_example:
         return counted
-    return each_example(counted, shared=argument_positions(weights))
+    _, module = module_apart(fn, weights)
+    return each_example(counted, shared=() if module else argument_positions(weights))
 
 
-def _met(eqn: core.JaxprEqn, args: list[Value], results: list[Value]) -> Met:
-    """What is added up for one operation; its results are not read."""
+def _met(eqn: core.JaxprEqn, args: list[Value], results: list[Value]) -> Met | OpCounts:
+    """What is added up for one operation, or its counts; its results are not read."""
     del results
-    (lhs, rhs), out = args, eqn.outvars[0].aval
-    factors = FACTORS[eqn.primitive.name](lhs.array, rhs.array, out, eqn.params)
+    if eqn.primitive.name in SUMS:
+        return summed_counts(eqn, args)
+    lhs, rhs = sides(eqn, args)
+    if eqn.primitive.name == "conv_general_dilated":
+        out = eqn.outvars[0].aval
+        factors = conv_factors(lhs.array, rhs.array, out, eqn.params)
+    else:
+        factors = dot_factors(lhs.array, rhs.array, dot_numbers(eqn))
     return Met(factors, lhs.role, rhs.role)
 
 

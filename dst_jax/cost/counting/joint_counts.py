@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, UInt32
 
 from dst_jax.cost.counting.factors import LARGEST, Factors
-from dst_jax.cost.counting.op_counts import OpCounts
+from dst_jax.cost.counting.op_counts import OpCounts, by_side
 from dst_jax.cost.counting.segment_products import (
     LONGEST,
     Segments,
@@ -19,7 +19,7 @@ from dst_jax.cost.counting.segment_products import (
     segment_products,
 )
 from dst_jax.jaxprs.exact_integers import Count, sum_products
-from dst_jax.jaxprs.operand_roles import Role, activation_side
+from dst_jax.jaxprs.operand_roles import Role
 
 __all__ = ["Met", "op_counts"]
 
@@ -46,7 +46,8 @@ def op_counts(operations: Sequence[Met]) -> list[OpCounts]:
 
     Args:
       operations: factors and roles. If neither operand is the activation (attention, a
-        product of weights), by_activation is `effectual` and by_weight `valid`.
+        product of weights), by_activation is `effectual` and by_weight `valid`. Those
+        of a product of two weights are `WeightCounts`.
 
     Raises:
       ValueError: an operand is too large to count in uint32.
@@ -141,9 +142,8 @@ def _by_role(operation: Met, limbs: Limbs) -> OpCounts:
     effectual, by_lhs, by_rhs = (Count(x) for x in limbs)
     _, groups, channels = factors.lhs.shape
     valid = Count.of(groups * channels * sum(factors.lhs_full) * factors.rhs_full)
-    side = activation_side(lhs, rhs)
-    by = {"lhs": (by_lhs, by_rhs), "rhs": (by_rhs, by_lhs), None: (effectual, valid)}
-    return OpCounts(Count.of(factors.dense), valid, *by[side], effectual)
+    dense = Count.of(factors.dense)
+    return by_side(dense, valid, by_lhs, by_rhs, effectual, roles=(lhs, rhs))
 
 
 def _check_bounds(factors: Factors) -> None:

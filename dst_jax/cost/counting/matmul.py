@@ -1,8 +1,7 @@
-"""Counts of `dot_general`: batch axes are groups, contracted axes are channels."""
+"""Counts of matrix products: batch axes are groups, contracted axes are channels."""
 
 import functools
 import math
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,38 +9,35 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Num
 
 from dst_jax.cost.counting.factors import Factors, exact_dtype, nonzeros
+from dst_jax.jaxprs.product_operands import DotNumbers
 
 __all__ = ["dot_factors"]
 
 
-def dot_factors(lhs: Array, rhs: Array, out: Any, params: dict[str, Any]) -> Factors:
+def dot_factors(lhs: Array, rhs: Array, numbers: DotNumbers) -> Factors:
     """The factors of a matrix product with any batch and contracted axes.
 
     Args:
       lhs, rhs: operands.
-      out: shape and dtype of the output.
-      params: parameters of the equation; `dimension_numbers` as in
-        `jax.lax.dot_general`.
+      numbers: contracted and batch axes, as in `jax.lax.dot_general`.
 
     Returns:
       Factors with one tap.
 
-    >>> import jax.numpy as jnp
     >>> x, w = jnp.ones((4, 2)), jnp.eye(2, 3)
-    >>> (eqn,) = jax.make_jaxpr(jnp.dot)(x, w).eqns
-    >>> factors = dot_factors(x, w, eqn.outvars[0].aval, eqn.params)
+    >>> factors = dot_factors(x, w, (((1,), (0,)), ((), ())))
     >>> factors.dense, factors.lhs.tolist(), factors.rhs.tolist()
-    (24, [[[4, 4]]], [[[1, 1]]])
+    (24, [[[4.0, 4.0]]], [[[1, 1]]])
     """
-    contracting, batching = params["dimension_numbers"]
-    contracted = math.prod(lhs.shape[i] for i in contracting[0])
+    contracting, batching = numbers
     rows = _free_size(lhs, batching[0], contracting[0])
+    columns = _free_size(rhs, batching[1], contracting[1])
     return Factors(
         lhs=_counts(lhs, batching[0], contracting[0], dtype=exact_dtype(rows)),
         rhs=_counts(rhs, batching[1], contracting[1], dtype=jnp.uint32),
         lhs_full=(rows,),
-        rhs_full=_free_size(rhs, batching[1], contracting[1]),
-        dense=math.prod(out.shape) * contracted,
+        rhs_full=columns,
+        dense=math.prod(lhs.shape) * columns,
     )
 
 

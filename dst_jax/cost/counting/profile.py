@@ -60,7 +60,7 @@ def profile(
         fn, canonical_form, weights=weights, with_output=with_output, control=UNROLLED
     )
 
-    @functools.wraps(fn)
+    @functools.wraps(fn, updated=())
     def profiled(*args: Any, **kwargs: Any) -> Any:
         if not with_output:
             return _by_iteration(found(*args, **kwargs))

@@ -1,7 +1,7 @@
 """The cost of one nonzero element at the input of each operation."""
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -9,11 +9,13 @@ import jax.numpy as jnp
 from jax.extend import core
 from jaxtyping import Array
 
+from dst_jax.cost.counting.side_sums import SUMS
 from dst_jax.cost.gradients.marks import Which, partner_counts
 from dst_jax.cost.gradients.products import products
 from dst_jax.jaxprs.operand_roles import Role, activation_side
+from dst_jax.jaxprs.product_operands import dot_numbers, sides
 from dst_jax.jaxprs.tracing import visited
-from dst_jax.jaxprs.values import Value
+from dst_jax.jaxprs.values import Value, arrays_of
 
 __all__ = ["input_sensitivity"]
 
@@ -53,10 +55,11 @@ def input_sensitivity(
         eqn: core.JaxprEqn, args: list[Value], results: list[Value]
     ) -> dict[str, Array]:
         del results
-        lhs, rhs = args
+        lhs, rhs = sides(eqn, args)
+        operands = arrays_of(args)
         found = {
-            "lhs": lambda: _cost(eqn, 0, lhs.array, present(rhs.array)),
-            "rhs": lambda: _cost(eqn, 1, rhs.array, present(lhs.array)),
+            "lhs": lambda: _cost(eqn, 0, lhs.array, present(rhs.array), operands),
+            "rhs": lambda: _cost(eqn, 1, rhs.array, present(lhs.array), operands),
         }
         side = activation_side(lhs.role, rhs.role)
         if side is not None:
@@ -77,9 +80,16 @@ def input_sensitivity(
     return costs
 
 
-def _cost(eqn: core.JaxprEqn, side: int, operand: Array, partner: Array) -> Array:
+def _cost(
+    eqn: core.JaxprEqn,
+    side: int,
+    operand: Array,
+    partner: Array,
+    operands: Sequence[Any],
+) -> Array:
     def multiplied(x: Array) -> Array:
-        return products(eqn, *((x, partner) if side == 0 else (partner, x)))
+        pair = (x, partner) if side == 0 else (partner, x)
+        return products(eqn, *pair, operands)
 
     slope = jax.grad(multiplied)(jnp.zeros(operand.shape))
     return slope.mean(_alike(eqn, side, operand.ndim))
@@ -87,8 +97,10 @@ def _cost(eqn: core.JaxprEqn, side: int, operand: Array, partner: Array) -> Arra
 
 def _alike(eqn: core.JaxprEqn, side: int, rank: int) -> tuple[int, ...]:
     """The axes of an operand along which all costs are the same."""
-    numbers = eqn.params["dimension_numbers"]
     if eqn.primitive.name == "conv_general_dilated":
+        numbers = eqn.params["dimension_numbers"]
         return ((numbers.lhs_spec, numbers.rhs_spec)[side][0],)
-    contracting, batch = numbers
+    if eqn.primitive.name in SUMS:  # groups and stored entries differ by row
+        return ()
+    contracting, batch = dot_numbers(eqn)
     return tuple(set(range(rank)).difference(contracting[side], batch[side]))

@@ -3,6 +3,7 @@
 For indicators of nonzeros it is the count; for smooth indicators it is smooth.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -10,11 +11,17 @@ from jax import lax
 from jax.extend import core
 from jaxtyping import Array, Float
 
+from dst_jax.cost.counting.side_sums import SUMS
+from dst_jax.jaxprs.product_operands import DotNumbers, dot_numbers
+
 __all__ = ["products"]
 
 
 def products(
-    eqn: core.JaxprEqn, lhs: Float[Array, "..."], rhs: Float[Array, "..."]
+    eqn: core.JaxprEqn,
+    lhs: Float[Array, "..."],
+    rhs: Float[Array, "..."],
+    operands: Sequence[Any],
 ) -> Float[Array, ""]:
     """The sum of `lhs * rhs` over all pairs of elements that `eqn` multiplies.
 
@@ -24,7 +31,8 @@ def products(
 
     Args:
       eqn: convolution or matrix product.
-      lhs, rhs: float32 arrays shaped like the operands.
+      lhs, rhs: float32 arrays shaped like the values of the operands.
+      operands: all operands: group sizes and stored indices are read.
 
     Returns:
       A float32 scalar, exact for indicators up to 2^24.
@@ -32,11 +40,15 @@ def products(
     >>> import jax.numpy as jnp
     >>> x, w = jnp.ones((4, 2)), jnp.eye(2, 3)
     >>> (eqn,) = jax.make_jaxpr(jnp.dot)(x, w).eqns
-    >>> float(products(eqn, x, w))
+    >>> float(products(eqn, x, w, [x, w]))
     8.0
     """
-    reduced = REDUCED[eqn.primitive.name]
-    return reduced(lhs, rhs, eqn.params).sum()
+    if eqn.primitive.name == "conv_general_dilated":
+        return _conv(lhs, rhs, eqn.params).sum()
+    if eqn.primitive.name in SUMS:
+        sums = SUMS[eqn.primitive.name](eqn, operands)
+        return (sums.lhs(lhs) * sums.rhs(rhs)).sum()
+    return _dot(lhs, rhs, dot_numbers(eqn)).sum()
 
 
 def _conv(lhs: Array, rhs: Array, params: dict[str, Any]) -> Array:
@@ -56,16 +68,12 @@ def _conv(lhs: Array, rhs: Array, params: dict[str, Any]) -> Array:
     )
 
 
-def _dot(lhs: Array, rhs: Array, params: dict[str, Any]) -> Array:
-    dims = params["dimension_numbers"]
+def _dot(lhs: Array, rhs: Array, dims: DotNumbers) -> Array:
     lhs, rhs = (
-        x.sum(set(range(x.ndim)).difference(*kept), keepdims=True)
+        x.sum([i for i in range(x.ndim) if i not in sum(kept, ())], keepdims=True)
         for x, *kept in zip((lhs, rhs), *dims, strict=True)
     )
     return lax.dot_general(lhs, rhs, dims, precision=lax.Precision.HIGHEST)
-
-
-REDUCED = {"conv_general_dilated": _conv, "dot_general": _dot}
 
 
 def _group_sums(x: Array, axis: int, groups: int) -> Array:

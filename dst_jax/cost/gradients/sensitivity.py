@@ -18,13 +18,9 @@ from dst_jax.cost.gradients.marks import (
 )
 from dst_jax.cost.gradients.products import products
 from dst_jax.jaxprs.calls import Called, called, name_of, opened
-from dst_jax.jaxprs.hidden_products import (
-    PRODUCTS,
-    is_opaque,
-    multiplies,
-    reads_mutable,
-)
+from dst_jax.jaxprs.hidden_products import is_opaque, multiplies, reads_mutable
 from dst_jax.jaxprs.operand_roles import Role
+from dst_jax.jaxprs.product_operands import PRODUCTS, is_product
 from dst_jax.jaxprs.tracing import arrays_apart
 from dst_jax.jaxprs.values import Value
 from dst_jax.jaxprs.walker import bind
@@ -82,7 +78,7 @@ def sensitivity(
     """
     counts = partner_counts(partners)
 
-    @functools.wraps(fn)
+    @functools.wraps(fn, updated=())
     def costs(*args: Any, **kwargs: Any) -> Any:
         arrays, filled = arrays_apart(args, kwargs)
 
@@ -159,14 +155,15 @@ def _step(
 def _products(
     eqn: core.JaxprEqn, args: list[Marked], partners: Partners
 ) -> list[Array]:
-    if eqn.primitive.name not in PRODUCTS:
+    if not is_product(eqn):
         return []
-    lhs, rhs = args
+    lhs, rhs = (args[side[0]] for side in PRODUCTS[eqn.primitive.name])
+    operands = [arg.array for arg in args]
     found = []
     if lhs.mark is not None:
-        found.append(products(eqn, lhs.mark, partners(rhs.array)))
+        found.append(products(eqn, lhs.mark, partners(rhs.array), operands))
     if rhs.mark is not None:
-        found.append(products(eqn, partners(lhs.array), rhs.mark))
+        found.append(products(eqn, partners(lhs.array), rhs.mark, operands))
     return found
 
 
@@ -186,7 +183,7 @@ def _seeded(value: Marked, seed: Array | None) -> Marked:
 
 
 def _check(eqn: core.JaxprEqn) -> None:
-    if eqn.primitive.name in PRODUCTS:
+    if is_product(eqn):
         return
     if is_opaque(eqn) or multiplies(eqn) or reads_mutable(eqn):
         raise ValueError(

@@ -12,8 +12,9 @@ from jaxtyping import Array, Float
 
 from dst_jax.cost.gradients.products import products
 from dst_jax.jaxprs.operand_roles import Role
+from dst_jax.jaxprs.product_operands import sides
 from dst_jax.jaxprs.tracing import visited
-from dst_jax.jaxprs.values import Value
+from dst_jax.jaxprs.values import Value, arrays_of
 
 __all__ = ["soft_indicator", "surrogate"]
 
@@ -75,8 +76,8 @@ def surrogate(
 
     def visit(eqn: core.JaxprEqn, args: list[Value], results: list[Value]) -> Array:
         del results
-        lhs, rhs = args
-        return products(eqn, indicator(lhs), indicator(rhs))
+        lhs, rhs = sides(eqn, args)
+        return products(eqn, indicator(lhs), indicator(rhs), arrays_of(args))
 
     return visited(fn, visit, weights=weights)
 

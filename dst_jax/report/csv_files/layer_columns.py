@@ -42,6 +42,13 @@ _ACTIVATIONS = (
     CsvColumn("examples", "count", "test images", lambda s, n, z: s.examples),
     *_ZEROS,
 )
+_UNIONS = (
+    *_ACTIVATIONS[:3],
+    CsvColumn("side", "count", "pixels or tokens", lambda s, n, z: s.union_tile),
+    CsvColumn("zeros", "count", "tiles that are all zero", lambda s, n, z: z.zeros),
+    CsvColumn("tiles", "count", "tiles of a channel", lambda s, n, z: z.elements),
+    CsvColumn("sparsity", "share", "zeros / tiles", lambda s, n, z: z.sparsity),
+)
 _WEIGHTS = (
     STAGE_NAME,
     CsvColumn("kernel", "", "path of the kernel", part(1)),
@@ -143,7 +150,13 @@ def _estimates(run: RunResults) -> Iterator[tuple[Any, ...]]:
 LAYER_FILES = (
     CsvFile("channels", lambda task: _CHANNELS, _by_name("channels")),
     CsvFile("activations", lambda task: _ACTIVATIONS, _by_name("activations")),
+    CsvFile("union_sparsity", lambda task: _UNIONS, _by_name("tiles")),
     CsvFile("weights", lambda task: _WEIGHTS, _by_name("weights")),
     CsvFile("multiplications", lambda task: _MULTIPLICATIONS, _by_name("products")),
+    CsvFile(
+        "weight_multiplications",
+        lambda task: _MULTIPLICATIONS,
+        _by_name("weight_products"),
+    ),
     CsvFile("accelerators", lambda task: _ACCELERATORS, _estimates),
 )

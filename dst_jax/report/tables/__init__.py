@@ -12,7 +12,13 @@ from dst_jax.report.tables.accelerator_estimates import (
 )
 from dst_jax.report.tables.channels import channels, kernel_shapes, smaller_networks
 from dst_jax.report.tables.main_results import stages
-from dst_jax.report.tables.per_layer import kernels, maps, products
+from dst_jax.report.tables.per_layer import (
+    kernels,
+    maps,
+    products,
+    unions,
+    weight_products,
+)
 from dst_jax.report.tables.run_facts import facts, settings
 from dst_jax.report.tables.stage_costs import costs, drift
 from dst_jax.report.tables.table import Table
@@ -51,8 +57,10 @@ def unfolding(run: RunResults) -> list[Table]:
         channels(run),
         kernel_shapes(run),
         maps(run),
+        unions(run),
         kernels(run),
         *(products(stage) for stage in run.stages),
+        *(weight_products(stage) for stage in run.stages),
         *(cycles_per_layer(run, name) for name in accelerator_names(run)),
         settings(run),
     ]

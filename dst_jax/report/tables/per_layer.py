@@ -1,12 +1,13 @@
 """The tables per layer: sparsity of maps and kernels, multiplications."""
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import TypeVar
 
 from dst_jax.report.run_results import Products, RunResults, StageResults, Zeros
 from dst_jax.report.tables.table import Table, named, number, percent
 
-__all__ = ["kernels", "maps", "names", "products"]
+__all__ = ["kernels", "maps", "names", "products", "unions", "weight_products"]
 
 T = TypeVar("T")
 
@@ -27,6 +28,33 @@ def maps(run: RunResults) -> Table:
         "elements / image",
         lambda stage: stage.activations,
         lambda stage, zeros: number(zeros.elements / stage.examples),
+    )
+
+
+def unions(run: RunResults) -> Table:
+    """The share of tiles in which a channel of a map is zero, after every stage.
+
+    >>> from pathlib import Path
+    >>> stage = StageResults("static", "pruned", {}, 8, tiles={"relu": Zeros(16, 64)})
+    >>> unions(RunResults(Path("run"), (stage,))).rows
+    (('relu', '8', '25.00'),)
+    """
+    side = max((stage.union_tile for stage in run.stages), default=0)
+    table = _sparsity(
+        run,
+        "Union sparsity per layer",
+        "tiles / image",
+        lambda stage: stage.tiles,
+        lambda stage, tiles: number(tiles.elements / stage.examples),
+    )
+    return replace(
+        table,
+        note=(
+            "Tiles of one channel whose elements are all zero: tiles of "
+            f"{side} x {side} pixels, or of {side} tokens, that do not overlap. The "
+            "difference from the activation sparsity is scattered, so that hardware "
+            "that skips whole tiles cannot skip it."
+        ),
     )
 
 
@@ -94,6 +122,33 @@ def products(stage: StageResults) -> Table:
             "other column leaves out the products with padding."
         ),
         totals=1,
+    )
+
+
+def weight_products(stage: StageResults) -> Table:
+    """Multiplications of two weights after one stage, which no total includes.
+
+    >>> fold = Products(4000, 4000, 800, 4000, 800)
+    >>> stage = StageResults("static", "pruned", {}, 8, weight_products={"ab": fold})
+    >>> weight_products(stage).rows[0]
+    ('ab', '4,000', '20.00', '800')
+    """
+    return Table(
+        title=f"Multiplications of two weights: {stage.title}",
+        headings=("layer", "dense MACs", "both nonzero %", "both nonzero, MACs"),
+        rows=tuple(
+            (
+                name,
+                number(p.dense),
+                percent(p.effectual / p.dense if p.dense else None),
+                number(p.effectual),
+            )
+            for name, p in stage.weight_products.items()
+        ),
+        note=(
+            "In one pass over the test images, once a batch. They do not depend on the "
+            "images and can be done ahead: no total and no drop includes them."
+        ),
     )
 
 

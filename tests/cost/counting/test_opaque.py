@@ -9,6 +9,8 @@ import jax.scipy.linalg
 import jax.scipy.signal
 import numpy as np
 import pytest
+from jax.experimental import pallas
+from jax.experimental.custom_partitioning import custom_partitioning
 from jax.extend.core import Primitive
 from jax.interpreters import batching, mlir
 
@@ -197,3 +199,80 @@ def test_leaves_that_are_no_arrays_stay_as_they_are(activation):
     assert cost.input_sensitivity(fn)(module, X)["fc"].tolist() == [1, 2]
     assert cost.sensitivity(lambda m, x: (x, m(x)))(module, X)[0].tolist() == [1, 2]
     assert cost.surrogate(fn)(module, X).keys() == {"fc"}
+
+
+def pallas_of(kernel, **options):
+    def call(*operands):
+        shape = jax.ShapeDtypeStruct(X.shape, X.dtype)
+        return pallas.pallas_call(kernel, shape, interpret=True, **options)(*operands)
+
+    return call
+
+
+def squared_relu(x, y):
+    def row(i, _):
+        y[i, :] = jnp.square(jnp.maximum(x[i, :], 0))
+
+    jax.lax.fori_loop(0, 3, row, None)
+
+
+def fused(x, w, y):
+    @pallas.when(pallas.program_id(0) == 0)
+    def _():
+        y[...] = jax.nn.relu(x[...] @ w[...])
+
+
+def test_a_kernel_without_products_passes():
+    def fn(w, x):
+        return pallas_of(squared_relu)(x - 1) @ w
+
+    output, counts = jax.jit(cost.count(fn, with_output=True))(W, X)
+    np.testing.assert_allclose(output, np.maximum(X - 1, 0) ** 2 @ W, rtol=1e-6)
+    (found,) = cost.as_dict(counts).values()
+    assert found["by_activation"] == 2 * int((X > 1).sum())
+
+
+def test_a_kernel_with_products_is_named():
+    def fn(w, x):
+        with jax.named_scope("block"):
+            return pallas_of(fused, name="fused_relu", grid=(1,))(x, w)
+
+    message = "'pallas_call' in block.*its kernel 'fused_relu' multiplies by 'dot_gen"
+    with pytest.raises(ValueError, match=message):
+        jax.eval_shape(cost.count(fn), W, X)
+    (found,) = cost.count(fn, opaque="list")(W, X).values()
+    assert found.path.startswith("block")  # and the name of the kernel
+    assert found.primitive == "pallas_call"
+    assert found.reason == "its kernel 'fused_relu' multiplies by 'dot_general'"
+
+
+with_vmap = jax.custom_batching.custom_vmap(matmul)
+with_vmap.def_vmap(lambda size, batched, w, x: (matmul(w, x), True))
+LISTED = {
+    "JAX does not define this primitive": own,
+    "its number of multiplications depends on": lambda w, x: jnp.linalg.cholesky(w),
+    "does not see into this": lambda w, x: jax.pure_callback(np.dot, X, x, w),
+    "does not say how often": with_vmap,
+}
+
+
+@pytest.mark.parametrize("reason", LISTED)
+def test_what_is_listed_has_its_reason(reason):
+    found = []
+
+    def listed(w, x):
+        found.extend(cost.count(LISTED[reason], opaque="list")(w, x).values())
+
+    jax.eval_shape(listed, W, X)
+    assert [reason in each.reason for each in found] == [True]
+
+
+def test_products_with_a_partitioning_of_their_own_are_counted():
+    partitioned = custom_partitioning(lambda w, x: x @ w)
+    partitioned.def_partition(
+        infer_sharding_from_operands=lambda mesh, args, result: None,
+        partition=lambda mesh, args, result: None,
+        sharding_rule="i j, k i -> k j",
+    )
+    found = cost.as_dict(cost.count(partitioned)(W, X))
+    assert found == cost.as_dict(cost.count(matmul)(W, X))

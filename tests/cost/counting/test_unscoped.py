@@ -1,12 +1,15 @@
 """Names of operations in programs that hold no scopes of modules."""
 
+from collections.abc import Callable
+
 import equinox as eqx
 import jax
 import numpy as np
+import pytest
 from flax import nnx
 from jax import lax
 
-from dst_jax import cost
+from dst_jax import cost, kernels
 
 
 class Layers(nnx.Module):
@@ -64,3 +67,57 @@ def test_arrays_outside_of_any_module_have_their_own_names():
     weights = {"fc1": np.ones((2, 3), "f"), "fc2": np.ones((3, 2), "f")}
     call = cost.count(lambda w, x: x @ w["fc1"] @ w["fc2"])
     assert list(jax.eval_shape(call, weights, np.ones((1, 2), "f"))) == ["fc1", "fc2"]
+
+
+class Block(eqx.Module):
+    """An Equinox module with functions, flags and a kernel that is never called."""
+
+    first: eqx.nn.Linear
+    norm: eqx.nn.LayerNorm
+    rest: list[eqx.nn.Linear]
+    activation: Callable[..., jax.Array]
+    train: bool = False
+
+    def __init__(self):
+        keys = jax.random.split(jax.random.key(0), 3)
+        self.first = eqx.nn.Linear(4, 6, key=keys[0])
+        self.norm = eqx.nn.LayerNorm(6)
+        self.rest = [eqx.nn.Linear(6, 3, key=key) for key in keys[1:]]
+        self.activation = jax.nn.relu
+
+    def __call__(self, x, *, scale=1.0):
+        assert self.train is False
+        x = self.norm(self.activation(self.first(x)))
+        return self.rest[0](x) * scale
+
+
+@pytest.mark.slow
+def test_a_module_of_equinox_is_a_function():
+    block, x = Block(), jax.random.normal(jax.random.key(1), (5, 4))
+    batched = eqx.filter_vmap(block)
+    plain, (output, counts) = jax.jit(
+        lambda x: (
+            cost.count(lambda net, x: jax.vmap(net)(x))(block, x),
+            cost.count(batched, with_output=True)(x),
+        )
+    )(x)
+    np.testing.assert_allclose(output, jax.vmap(block)(x), rtol=1e-6)
+    assert list(plain) == ["first", "rest/0"]
+    assert list(counts) == ["_fun/first", "_fun/rest/0"]  # Equinox's own wrapper
+    numbers = list(cost.as_dict(counts).values())
+    assert numbers == list(cost.as_dict(plain).values())
+    one = jax.eval_shape(lambda x: cost.count(block)(x, scale=2.0), x[0])
+    assert list(one) == ["first", "rest/0"]
+    each = jax.eval_shape(cost.count(batched, per_example=True), x)
+    assert {op.effectual.shape for op in each.values()} == {(5,)}
+    assert set(kernels.by_use(block)(x[0])) == {"first/weight", "rest/0/weight"}
+    for analysis in (cost.profile, cost.surrogate, cost.input_zeros):
+        assert jax.eval_shape(analysis(batched), x).keys() == counts.keys()
+    with pytest.raises(ValueError, match="weights must be left out for a Block"):
+        cost.count(block, weights=1)
+
+
+def test_a_module_of_nnx_is_a_function_too():
+    layer = nnx.Linear(4, 3, rngs=nnx.Rngs(0))
+    found = kernels.by_use(layer)(np.ones((2, 4), "f"))
+    assert {path: kernel.outputs for path, kernel in found.items()} == {"kernel": (1,)}
