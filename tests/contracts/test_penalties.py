@@ -340,6 +340,7 @@ def test_jit_equals_eager(name):
     np.testing.assert_allclose(_value_and_grad(name)(x)[0], eager, rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("eps", [1e-30, 1e-3, 1e4])
 @pytest.mark.parametrize("p", [1 / 2, 2 / 3])
 def test_roots_are_the_powers(p, eps):

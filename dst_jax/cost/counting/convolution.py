@@ -40,6 +40,7 @@ def conv_factors(lhs: Array, rhs: Array, out: Any, params: dict[str, Any]) -> Fa
       Factors whose group is the feature group or the batch group (XLA allows one of
       them), whose taps run over the window in row-major order.
 
+    >>> import jax.numpy as jnp
     >>> x, w = jnp.ones((1, 1, 3)), jnp.ones((1, 1, 2))  # (batch, channel, width)
     >>> jaxpr = jax.make_jaxpr(lambda x, w: jax.lax.conv(x, w, (1,), "VALID"))(x, w)
     >>> (eqn,) = jaxpr.eqns

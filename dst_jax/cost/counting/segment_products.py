@@ -118,7 +118,7 @@ def segment_products(
       segments: places of the vectors.
       max_a, max_b: upper bounds of the elements, below 2^32.
 
-    >>>     from dst_jax.jaxprs.exact_integers import Count
+    >>> from dst_jax.jaxprs.exact_integers import Count
     >>> segments = Segments((2, 1))
     >>> x = segments.join([jnp.array([2.0, 3.0]), jnp.array([4.0])])[None]
     >>> ones = segments.spread([[1], [1]])[None]

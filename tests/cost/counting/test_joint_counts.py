@@ -32,6 +32,7 @@ def factors_of(
 @pytest.mark.parametrize(
     ("most", "dtype"), [(2**24, np.float32), (2**31 - 1, np.uint32)]
 )
+@pytest.mark.slow
 @pytest.mark.parametrize("longest", [2**16, 64], ids=["together", "some alone"])
 def test_products_are_those_of_python(most, dtype, longest, monkeypatch):
     monkeypatch.setattr(joint_counts, "LONGEST", longest)
