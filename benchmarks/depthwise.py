@@ -1,25 +1,20 @@
 """Depthwise convolutions: trained as sums of shifted maps, and as XLA's.
 
 COMMAND
-  python -m benchmarks.depthwise          one CPU core: two minutes
+  python -m benchmarks.depthwise          one CPU core: a minute
 
 Measures, in one process and in turns, value and gradients of layers of
-EfficientNet-Lite0 at 96 pixels, 64 images, and a training step of MobileNetV2 at 64
-pixels, 16 images.
+EfficientNet-Lite0 at 96 pixels, 64 images. `benchmarks.zoo` has whole networks.
 """
 
 import time
 from functools import partial
 from typing import Any
-from unittest import mock
 
 import jax
-import jax.numpy as jnp
 import tyro
 
 from benchmarks.timing import interleaved, show
-from dst_jax import models
-from dst_jax.models.networks import layers
 from dst_jax.models.networks.depthwise import depthwise_conv
 
 # Height and width of the map, channels, size and stride of the window.
@@ -41,15 +36,14 @@ def main(rounds: int = 5, processor: bool = False) -> None:
       rounds: number of times that every variant is timed.
       processor: Whether to take seconds of processor, where other work shares it.
     """
-    calls = {name: _layer for name in _LAYERS} | {"MobileNetV2": _step}
     variants = {
-        f"{kind} {name}": call(name, kind == "sums")
-        for name, call in calls.items()
+        f"{kind} {name}": _layer(name, kind == "sums")
+        for name in _LAYERS
         for kind in ("sums", "convolution")
     }
     pairs = {
         f"sums / convolution, {name}": (f"sums {name}", f"convolution {name}")
-        for name in calls
+        for name in _LAYERS
     }
     clock = time.process_time if processor else time.perf_counter
     seconds = interleaved(variants, rounds=rounds, clock=clock)
@@ -76,29 +70,6 @@ def _layer(name: str, sums: bool) -> Any:
         return out, pull(y)
 
     return lambda: call(x, kernel, y)
-
-
-def _step(name: str, sums: bool) -> Any:
-    del name
-    rule = partial(depthwise_conv, sums=None if sums else False)
-    model = models.create("mobilenet_v2", num_classes=10)
-    x = jax.random.normal(jax.random.key(0), (16, 64, 64, 3))
-    variables = model.init(jax.random.key(1), x[:1])
-
-    def loss(params: Any) -> jax.Array:
-        rest = {**variables, "params": params}
-        out, _ = model.apply(
-            rest,
-            x,
-            train=True,
-            mutable=["batch_stats"],
-            rngs={"dropout": jax.random.key(2)},
-        )
-        return jnp.square(out).mean()
-
-    with mock.patch.object(layers, "depthwise_conv", rule):
-        step = jax.jit(jax.grad(loss)).lower(variables["params"]).compile()
-    return lambda: step(variables["params"])
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@
     cost.estimate(profiles, accelerator)     cycles, traffic and energy
     cost.surrogate(fn)(params, batch)        multiplications as a differentiable loss
     cost.sensitivity(fn)(params, batch)      cost of one nonzero element of each map
+    cost.training(loss)(params, batch)       multiplications of a whole training step
     cost.register(primitive, rule)           what a primitive of your own computes
 
 The rooms of this wing:
@@ -18,6 +19,7 @@ The rooms of this wing:
     estimates/      `estimate` and `sweep`: cycles, memory traffic and energy of a
                     profile on an accelerator
     gradients/      `surrogate` and `sensitivity`: counts as losses and penalties
+    training/       `training`: products of the forward pass and of both gradients
     workloads/      masks of operands in files, problems for Timeloop and AccelForge
 """
 
@@ -42,7 +44,9 @@ from dst_jax.cost.gradients.input_sensitivity import input_sensitivity
 from dst_jax.cost.gradients.sensitivity import sensitivity
 from dst_jax.cost.gradients.surrogate import soft_indicator, surrogate
 from dst_jax.cost.storage import formats
-from dst_jax.cost.storage.format_table import storage, table
+from dst_jax.cost.storage.format_table import Storage, smallest, storage, table
+from dst_jax.cost.training.step_counts import StepCounts, TrainingCounts
+from dst_jax.cost.training.training import training
 from dst_jax.jaxprs.calls import register
 from dst_jax.jaxprs.exact_integers import Count
 from dst_jax.jaxprs.values import Uncounted
@@ -55,6 +59,9 @@ __all__ = [
     "OpEstimate",
     "OpProfile",
     "OperandZeros",
+    "StepCounts",
+    "Storage",
+    "TrainingCounts",
     "Uncounted",
     "WeightCounts",
     "accelerators",
@@ -71,6 +78,7 @@ __all__ = [
     "profile",
     "register",
     "sensitivity",
+    "smallest",
     "soft_indicator",
     "storage",
     "surrogate",
@@ -78,5 +86,6 @@ __all__ = [
     "synthetic",
     "table",
     "total",
+    "training",
     "workloads",
 ]

@@ -16,9 +16,18 @@ from dst_jax.report.channel_records import (
 )
 from dst_jax.report.picture_records import pictures
 from dst_jax.report.run_results import Drift, Products, RunResults, StageResults, Zeros
+from dst_jax.report.storage_records import stored_tensors
 from dst_jax.report.task_records import TaskRecord, task_record
+from dst_jax.report.training_ledger import training_costs
 from dst_jax.report.training_phases import phases
-from dst_jax.runs import GIVEN, UNTRAINED, Run, Unreadable
+from dst_jax.runs import (
+    GIVEN,
+    UNTRAINED,
+    Run,
+    Unreadable,
+    read_ledger,
+    read_storage,
+)
 
 __all__ = ["load"]
 
@@ -73,6 +82,10 @@ def load(run_dir: str | os.PathLike[str]) -> RunResults:
         unfinished=(*missing, *(() if summary else ("summary.json",))),
         phases=_read(run.path / "metrics.jsonl", run.read_metrics, phases) or (),
         masks=_read(run.path / "masks.jsonl", run.read_masks, tuple) or (),
+        training=_read(
+            run.path / "ledger.jsonl", partial(read_ledger, run), training_costs
+        )
+        or {},
         params_sha256=summary.get("params_sha256") if summary else None,
         task=task,
     )
@@ -111,7 +124,12 @@ def _stages(
                 partial(run.read_examples, name),
                 pictures,
             )
-            stages.append(replace(stage, pictures=shown))
+            stored = _read(
+                run.path / f"storage/{name}.json",
+                partial(read_storage, run, name),
+                stored_tensors,
+            )
+            stages.append(replace(stage, pictures=shown, storage=stored or ()))
     return tuple(stages), missing
 
 

@@ -9,7 +9,9 @@ from typing import Any
 from dst_jax.report.accelerator_records import AcceleratorRecord
 from dst_jax.report.channel_records import ForwardTime, UnitCount
 from dst_jax.report.picture_records import Pictures
+from dst_jax.report.storage_records import StoredTensor
 from dst_jax.report.task_records import TaskRecord, task_record
+from dst_jax.report.training_ledger import TrainingCost
 from dst_jax.report.training_phases import Phase
 from dst_jax.runs import UNTRAINED
 
@@ -98,6 +100,7 @@ class StageResults:
       forward_time: measured time of the smaller network; None if there is none.
       pictures: images with a label for every pixel, and what the network says; None
         for other tasks.
+      storage: bits of its tensors in every format; empty if they were not measured.
     """
 
     name: str
@@ -128,6 +131,7 @@ class StageResults:
     rounds: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     forward_time: ForwardTime | None = None
     pictures: Pictures | None = None
+    storage: tuple[StoredTensor, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -141,6 +145,7 @@ class RunResults:
       unfinished: files that are still missing.
       phases: training curves of all phases.
       masks: lines of masks.jsonl.
+      training: multiplications of training by stage; empty without a ledger.
       params_sha256: digest of the final parameters; None for an unfinished run.
       task: task that the run was trained for.
     """
@@ -151,6 +156,7 @@ class RunResults:
     unfinished: tuple[str, ...] = ()
     phases: tuple[Phase, ...] = ()
     masks: tuple[Mapping[str, Any], ...] = ()
+    training: Mapping[str, TrainingCost] = field(default_factory=dict)
     params_sha256: str | None = None
     task: TaskRecord = field(default_factory=lambda: task_record({}))
 

@@ -6,8 +6,10 @@
                               checkpoints/, titles, task, model; the data set
       metrics.jsonl           one JSON object per line: {"kind": ..., "stage": ..., ...}
       masks.jsonl             likewise, where a method of sparse training chose masks
+      ledger.jsonl            multiplications of training, if asked for
       stages/NAME.json        what the evaluation at the end of one stage found
       accelerators/NAME.json  what modelled accelerators make of it, if asked for
+      storage/NAME.json       bits of its tensors in each format, if asked for
       thresholds/NAME.json    the FATReLUs found for it, if asked for
       examples/NAME.json      images, labels and what the network says, for segmentation
       summary.json            config, stages in order, params_sha256
@@ -21,6 +23,16 @@ hold-out: step, epoch, the task's metrics, activation_sparsity, weight_sparsity)
 `step` counts from the stage's start, `epoch` is a float. Lines of masks.jsonl carry
 `stage`, `phase`, `step`, `epoch` and `layers`: by layer, what `pruning.statistics` and
 `pruning.channel_statistics` say.
+
+Lines of ledger.jsonl carry `kind`. "step" is one step, counted exactly: `examples` of
+its batch, `weights` kept by leaf, and `layers`, by operation and part what
+`cost.TrainingCounts` holds. "interval" is the `steps` up to `step`: `weights` kept by
+leaf, added up over them, and `dense_gradients`, the number of steps that need the
+gradients of pruned weights too. Where nothing is pruned, `weights` is empty.
+
+storage/NAME.json holds `value_bits`, the number of test images (`examples`) behind the
+maps, and `tensors`: `kind` ("weight" or "map"), `name`, `elements`, `nonzeros`, `bits`
+in each format of `cost.table` and the name of the `smallest`.
 
 config.json and stages/NAME.json hold the task's `name`, the `titles` of its metrics,
 the `best` one as [metric, "max" or "min"] and the `shares` among them, which are shown
@@ -54,6 +66,12 @@ from dst_jax.runs.json_files import (
     write_text,
 )
 from dst_jax.runs.lock import InUse, check_path, hold
+from dst_jax.runs.measured_files import (
+    log_ledger,
+    read_ledger,
+    read_storage,
+    write_storage,
+)
 from dst_jax.runs.yaml_files import read_yaml, to_yaml
 
 __all__ = [
@@ -66,12 +84,16 @@ __all__ = [
     "append_line",
     "check_path",
     "hold",
+    "log_ledger",
     "naming",
+    "read_ledger",
     "read_lines",
+    "read_storage",
     "read_yaml",
     "sync",
     "to_json",
     "to_yaml",
     "write_bytes",
+    "write_storage",
     "write_text",
 ]

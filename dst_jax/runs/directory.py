@@ -28,7 +28,7 @@ FIRST_TASK: dict[str, Any] = {
 """The task of the first run directories, which do not record it."""
 GIVEN, UNTRAINED = "given weights", "untrained start"
 """Titles of a first stage without training, whose network is given or fresh."""
-_LINES = ("metrics.jsonl", "masks.jsonl")
+_LINES = ("metrics.jsonl", "masks.jsonl", "ledger.jsonl")
 
 
 class Run:
@@ -258,7 +258,7 @@ class Run:
         return self._read_lines("masks.jsonl")
 
     def keep_metrics(self, keep: Callable[[dict[str, Any]], bool]) -> None:
-        """Rewrites metrics.jsonl and masks.jsonl with the lines that `keep` holds for.
+        """Rewrites the files of lines with those that `keep` holds for.
 
         A resumed run drops the lines past the checkpoint it starts from.
 

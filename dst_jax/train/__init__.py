@@ -17,6 +17,7 @@ from dst_jax.train.stage import Stage
 from dst_jax.train.stage_run import run_stage
 from dst_jax.train.state import TrainState
 from dst_jax.train.step import make_eval_step, make_train_step
+from dst_jax.train.storage import storage
 from dst_jax.train.tensorboard import TensorBoard
 from dst_jax.train.terms import Target, Term
 from dst_jax.train.weights_and_biases import WeightsAndBiases
@@ -53,6 +54,7 @@ __all__ = [
     "run_stage",
     "sgd",
     "stages",
+    "storage",
     "tasks",
     "train",
 ]

@@ -48,8 +48,7 @@ class Context:
         on with other ones; this is what a run without given weights starts from.
       dataset: data set from `data.load`.
       run: the run directory.
-      batch_size: training examples of a step, over all devices of all hosts.
-      eval_batch_size: evaluation examples of a step, likewise.
+      batch_size, eval_batch_size: examples of a step, over all devices of all hosts.
       task: loss and metrics.
       seed: seed of initialisation, data order and dropout, in [0, 2**32).
       dtype: compute dtype of the network's input.
@@ -57,6 +56,7 @@ class Context:
       log_every: steps between lines of metrics.
       eval_every: epochs between hold-out evaluations.
       save_every: steps between checkpoints within an epoch; 0 saves at epochs' ends.
+      ledger_every: steps between those that a ledger counts; 0 keeps no ledger.
       union_tile: side of the tiles of `activations.union_sparsity`; 0 for none.
       threads: threads of the data loader, or None for one per core.
       workers: processes of the data loader; 0 uses threads.
@@ -86,6 +86,7 @@ class Context:
     log_every: int = 50
     eval_every: int = 1
     save_every: int = 0
+    ledger_every: int = 0
     union_tile: int = 2
     threads: int | None = None
     workers: int = 0
@@ -97,9 +98,10 @@ class Context:
     def __post_init__(self) -> None:
         object.__setattr__(self, "model", as_model(self.model))
         tasks.check(self.task)
-        for name, least in (("log_every", 1), ("eval_every", 1), ("save_every", 0)):
-            checks.at_least(name, getattr(self, name), least)
-        checks.at_least("union_tile", self.union_tile, 0)
+        least = {"log_every": 1, "eval_every": 1}
+        least |= dict.fromkeys(("save_every", "ledger_every", "union_tile"), 0)
+        for name, value in least.items():
+            checks.at_least(name, getattr(self, name), value)
         if not 0 <= self.seed < 2**32:
             raise ValueError(f"seed must be in [0, 2**32), got {self.seed}")
         check_batch("batch_size", self.batch_size, self.mesh)
@@ -139,8 +141,7 @@ class Context:
         """
         example = jnp.zeros(self.example.shape, self.example.dtype)
         init = self.once(
-            ("init", self.model),
-            lambda: jax.jit(partial(init_network, self.model)),
+            ("init", self.model), lambda: jax.jit(partial(init_network, self.model))
         )
         return init(example, jax.random.key(self.seed))
 
@@ -171,8 +172,7 @@ class Context:
     def kernels_of(self, network: Network) -> Kernels:
         """The kernels of a network from one abstract trace in evaluation mode.
 
-        Everything that asks what is a kernel is given these: masks, methods, weight
-        decay, penalties on weights, figures of weight sparsity.
+        Masks, methods, weight decay, penalties and figures of sparsity are given these.
         """
         return self.once(
             ("kernels", *shapes_of(network)),

@@ -41,6 +41,7 @@ def fit(
     on_log: Callable[[Interval, TrainState], None],
     on_save: Callable[[TrainState, int], object],
     stop: Callable[[int], bool],
+    on_step: Callable[[TrainState, Any], object] = lambda state, batch: None,
 ) -> TrainState:
     """Trains from `state.step` to `steps`.
 
@@ -62,6 +63,8 @@ def fit(
       on_log: what to do with an interval of metrics.
       on_save: what to do with a state.
       stop: whether to end after a step; asked after every one. The state is saved then.
+      on_step: what to do with the state and the batch of a step that is about to be
+        taken, which donates the state.
 
     Returns:
       The state after the last step.
@@ -86,8 +89,9 @@ def fit(
     step = int(state.step)
     meter = _Meter()
     while step < steps:
-        batch = meter.fetch(batches)
-        state, metrics = train_step(state, put(batch), objective)
+        batch = put(meter.fetch(batches))
+        on_step(state, batch)
+        state, metrics = train_step(state, batch, objective)
         step += 1
         meter.add(step, metrics)
         stopping = stop(step)

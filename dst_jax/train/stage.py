@@ -70,6 +70,10 @@ class Stage:
       continues: whether it goes on with the optimizer state of the phase before it,
         of which goes what entry removes from the network; otherwise the optimizer
         starts anew. Both phases need the same optimizer, as `Spanning` makes it.
+      dense_gradients: whether a step needs the gradients of pruned weights, for the
+        ledger of multiplications: `(step, *, steps, steps_per_epoch) -> bool`, with 1
+        for the first step. None: at every step where the optimizer trains dense
+        weights, else never.
 
     >>> import optax
     >>> def sgd(*, steps, steps_per_epoch, mask, seed):
@@ -93,6 +97,7 @@ class Stage:
     flops_aware: bool = False
     completed_by: Callable[..., "Stage"] | None = None
     continues: bool = False
+    dense_gradients: Callable[..., bool] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "phase", self.phase or self.name)

@@ -1,6 +1,6 @@
 """A stage made concrete by the network that it starts from; nothing is computed."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
@@ -19,13 +19,14 @@ from dst_jax.train.objective import Objective
 from dst_jax.train.sharding import abstract_like
 from dst_jax.train.stage import Stage, accepted
 from dst_jax.train.state import TrainState, enter, follow, lift, network_of
-from dst_jax.train.step import TrainStep, make_train_step
+from dst_jax.train.step import CountedStep, StepProgram, TrainStep
 from dst_jax.train.traces import shapes_of
 from dst_jax.typing import Mask, Network, Params, Schedule
 
 __all__ = [
     "StagePlan",
     "completed",
+    "counted_step",
     "objective_of",
     "plan_stage",
     "train_step",
@@ -127,27 +128,42 @@ def completed(stage: Stage, entered: Network, context: Context) -> Stage:
 
 def train_step(context: Context, stage: Stage, plan: StagePlan) -> TrainStep:
     """The stage's jitted step, made once for all stages with the same program."""
-    key = (
-        "train",
+    return context.once(
+        ("train", *_step_key(stage, plan)),
+        lambda: _program(context, stage, plan).jitted(context.sharding),
+    )
+
+
+def counted_step(context: Context, stage: Stage, plan: StagePlan) -> CountedStep:
+    """The multiplications of the stage's step, jitted; made once like `train_step`."""
+    return context.once(
+        ("counted", *_step_key(stage, plan)),
+        lambda: jax.jit(
+            _program(context, stage, plan).counts, out_shardings=context.sharding
+        ),
+    )
+
+
+def _step_key(stage: Stage, plan: StagePlan) -> tuple[Hashable, ...]:
+    return (
         stage.optimizer,
         plan.steps,
         shapes_of(plan.entered),
         stage.parametrisation,
         stage.schedules if callable(stage.schedules) else (*stage.schedules.items(),),
     )
-    return context.once(
-        key,
-        lambda: make_train_step(
-            plan.entered.model,
-            plan.optimizer,
-            preprocess=context.preprocess,
-            task=context.task,
-            steps_per_epoch=context.steps_per_epoch,
-            out_sharding=context.sharding,
-            parametrisation=stage.parametrisation,
-            schedules=plan.schedules,
-            kernels=plan.kernels,
-        ),
+
+
+def _program(context: Context, stage: Stage, plan: StagePlan) -> StepProgram:
+    return StepProgram(
+        model=plan.entered.model,
+        tx=optax.with_extra_args_support(plan.optimizer),
+        preprocess=context.preprocess,
+        task=context.task,
+        steps_per_epoch=context.steps_per_epoch,
+        parametrisation=stage.parametrisation,
+        schedules=plan.schedules,
+        kernels=plan.kernels,
     )
 
 

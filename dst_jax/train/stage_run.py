@@ -16,13 +16,16 @@ from dst_jax.train.context import Context
 from dst_jax.train.events import Events
 from dst_jax.train.finite import NonFiniteLoss
 from dst_jax.train.interrupt import Interrupt
-from dst_jax.train.loop import fit
+from dst_jax.train.ledger import Ledger
+from dst_jax.train.loop import Interval, fit
+from dst_jax.train.objective import Objective
 from dst_jax.train.sharding import put_batch
 from dst_jax.train.stage import Stage
 from dst_jax.train.stage_hooks import apply_hook
 from dst_jax.train.stage_plan import (
     StagePlan,
     completed,
+    counted_step,
     objective_of,
     plan_stage,
     train_step,
@@ -202,19 +205,40 @@ class _StageRun:
         interrupt: Interrupt,
     ) -> TrainState:
         context = self.context
-        objective = objective_of(context, self.stage, self.entered)
+        objective = objective_of(context, self.stage, self.entered).of(context.task)
+        ledger = self._ledger(int(state.step), objective)
+
+        def on_log(interval: Interval, state: TrainState) -> None:
+            callbacks.log(interval, state)
+            if ledger is not None:
+                ledger.close_interval()
+
         return fit(
             state,
             _read(batches),
             train_step=train_step(context, self.stage, self.plan),
-            objective=objective.of(context.task),
+            objective=objective,
             put=lambda batch: put_batch(batch, context.mesh),
             steps=self.plan.steps,
             log=lambda step: step % context.log_every == 0,
             save=callbacks.due,
-            on_log=callbacks.log,
+            on_log=on_log,
             on_save=callbacks.save,
             stop=interrupt.requested,
+            **({} if ledger is None else {"on_step": ledger.before_step}),
+        )
+
+    def _ledger(self, step: int, objective: Objective) -> Ledger | None:
+        """The stage's ledger, from a step on; None if the run keeps none."""
+        if not self.context.ledger_every:
+            return None
+        return Ledger(
+            self.context,
+            self.stage,
+            step=step,
+            steps=self.plan.steps,
+            counted_step=counted_step(self.context, self.stage, self.plan),
+            objective=objective,
         )
 
     def _check_position(self, step: int) -> None:

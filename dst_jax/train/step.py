@@ -12,21 +12,24 @@ import optax
 from jax.sharding import NamedSharding
 from jaxtyping import Array
 
-from dst_jax import activations, cost
+from dst_jax import activations, cost, pruning
 from dst_jax.kernels import Kernel
 from dst_jax.models.linen import as_model
+from dst_jax.models.networks.convolution_rules import plain_derivatives
 from dst_jax.parametrisations import Parametrisation, State
 from dst_jax.train import scheduled, tasks
 from dst_jax.train.objective import Objective
 from dst_jax.train.scheduled import Schedules
-from dst_jax.train.state import TrainState, follow
+from dst_jax.train.state import TrainState, follow, is_masked
 from dst_jax.train.tasks import Task, classification
 from dst_jax.typing import Model, Params, Variables
 
 __all__ = [
     "MAPS",
+    "CountedStep",
     "EvalStep",
     "Preprocess",
+    "StepProgram",
     "TrainStep",
     "make_eval_step",
     "make_train_step",
@@ -38,6 +41,7 @@ Preprocess = Callable[[Array], Array]
 TrainStep = Callable[
     [TrainState, Batch, Objective], tuple[TrainState, dict[str, Array]]
 ]
+CountedStep = Callable[[TrainState, Batch, Objective], cost.TrainingCounts]
 EvalStep = Callable[[Params, Variables, Batch], dict[str, Any]]
 
 MAPS = ("zeros", "elements", "zero_tiles", "tiles", "union_tile")
@@ -78,7 +82,7 @@ def make_train_step(
 
     >>> step = make_train_step(nn.Dense(2), optax.sgd(0.1), preprocess=lambda x: x)
     """
-    program = _Program(
+    program = StepProgram(
         as_model(model),
         optax.with_extra_args_support(optimizer),
         preprocess,
@@ -88,12 +92,12 @@ def make_train_step(
         schedules or {},
         kernels,
     )
-    return jax.jit(program.train_step, donate_argnums=0, out_shardings=out_sharding)
+    return program.jitted(out_sharding)
 
 
 @dataclass(frozen=True)
-class _Program:
-    """What a training step is made of; see `make_train_step`."""
+class StepProgram:
+    """What a training step is made of; see `make_train_step` for its attributes."""
 
     model: Model
     tx: optax.GradientTransformationExtraArgs
@@ -104,6 +108,10 @@ class _Program:
     schedules: Schedules
     kernels: Mapping[str, Kernel] | None
 
+    def jitted(self, out_sharding: NamedSharding | None = None) -> TrainStep:
+        """`train_step`, jitted; it donates the state."""
+        return jax.jit(self.train_step, donate_argnums=0, out_shardings=out_sharding)
+
     def train_step(
         self, state: TrainState, batch: Batch, objective: Objective
     ) -> tuple[TrainState, dict[str, Array]]:
@@ -113,9 +121,7 @@ class _Program:
         x, labels = self.preprocess(batch["image"]), batch["label"]
         if objective.task is not None:
             tasks.check_labels(objective.task, labels)
-        loss_fn = partial(
-            self._loss, state=state, x=x, labels=labels, objective=adapted
-        )
+        loss_fn = partial(self.loss, state=state, x=x, labels=labels, objective=adapted)
         grad_fn = jax.value_and_grad(loss_fn, has_aux=True)
         (loss, (parts, updated)), grads = grad_fn(state.params)
         updates, opt_state = self.tx.update(grads, state.opt_state, state.params)
@@ -132,7 +138,24 @@ class _Program:
         )
         return new, metrics | objective.strengths(adaptive)
 
-    def _loss(
+    def counts(
+        self, state: TrainState, batch: Batch, objective: Objective
+    ) -> cost.TrainingCounts:
+        """The multiplications of `train_step` on this batch, see `cost.training`."""
+        objective = objective.of(self.task).adapted(state.adaptive)
+
+        def loss(trained: Params, x: Array, labels: Array) -> tuple[Array, Any]:
+            return self.loss(
+                trained, state=state, x=x, labels=labels, objective=objective
+            )
+
+        mask = pruning.get_mask(state.opt_state) if is_masked(state.opt_state) else None
+        counted = cost.training(loss, has_aux=True, mask=mask)
+        x = self.preprocess(batch["image"])
+        with plain_derivatives():
+            return counted(state.params, x, batch["label"])
+
+    def loss(
         self,
         trained: Params,
         *,

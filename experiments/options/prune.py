@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from experiments.options.annotations import MOST_EPOCHS, NOT_NEGATIVE, POSITIVE, SHARE
+from experiments.options.method_gradients import dense_gradients
 from experiments.options.methods import Span, SparseMethod, parse
 from experiments.options.penalty import check_shape, shape
 from experiments.options.stage_names import makes_stage
@@ -211,6 +212,7 @@ class PruneOptions:
                 lr=self.lr, warmup_epochs=_warmup_epochs(config), method=method
             ),
             groups=method.groups,
+            dense_gradients=dense_gradients(method, accumulate=config.optim.accumulate),
             **common,
         )
         return [config.east.around(stage)]

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from experiments.options.annotations import AT_LEAST_1, FREE, NOT_NEGATIVE, SEED
+from experiments.options.annotations import (
+    AT_LEAST_1,
+    FREE,
+    NOT_NEGATIVE,
+    SEED,
+    at_most,
+)
 from experiments.options.stage_names import is_from_outside, makers
 from experiments.options.texts import about, suggestion
 
@@ -74,6 +80,12 @@ class RunOptions:
     """Epochs between evaluations on the hold-out."""
     save_every: Annotated[int, NOT_NEGATIVE, FREE] = 0
     """Steps between checkpoints within an epoch; 0 saves at epochs' ends only."""
+    ledger_every: Annotated[int, NOT_NEGATIVE, FREE] = 0
+    """Steps between those whose multiplications are counted, forward and backward, for
+    the run's ledger of training; 0 keeps none."""
+    storage_bits: Annotated[int | None, AT_LEAST_1, at_most(4096)] = None
+    """Bits of a value, to find the smallest storage format of every tensor at the end
+    of every stage; None looks for none."""
     union_tile: Annotated[int, NOT_NEGATIVE, FREE] = 2
     """Side of the tiles, in pixels or tokens, whose shared zeros a report lists."""
     accelerators: tuple[str, ...] = ()
@@ -202,5 +214,8 @@ class RunOptions:
         >>> RunOptions(seed=3).cadence()["seed"]
         3
         """
-        names = ("seed", "log_every", "eval_every", "save_every", "union_tile")
+        names = (
+            *("seed", "log_every", "eval_every", "save_every", "ledger_every"),
+            "union_tile",
+        )
         return {name: getattr(self, name) for name in names}

@@ -14,6 +14,7 @@ from experiments.accelerators import estimate_stages
 from experiments.options import Config
 from experiments.running.config_record import nested, refuse_another
 from experiments.running.forward_times import time_stages
+from experiments.running.stored_tensors import store_stages
 
 __all__ = ["run"]
 
@@ -76,6 +77,8 @@ def _train(
     train.train(context, stages, config=nested(config), init=init)
     if config.run.accelerators:  # every process: networks are restored together
         estimate_stages(context, config.run.accelerators)
+    if config.run.storage_bits is not None:
+        store_stages(context, value_bits=config.run.storage_bits)
     if config.channels.timing_runs and jax.process_count() == 1:
         time_stages(
             context,

@@ -16,7 +16,7 @@ from dst_jax.jaxprs.product_operands import dot_numbers, sides
 from dst_jax.jaxprs.tracing import argument_positions, visited
 from dst_jax.jaxprs.values import Value
 
-__all__ = ["count"]
+__all__ = ["count", "exact_counts"]
 
 
 def count(

@@ -10,7 +10,7 @@ from dst_jax.cost.counting.op_profile import OpProfile
 from dst_jax.cost.storage import formats
 from dst_jax.jaxprs.exact_integers import Count
 
-__all__ = ["FORMATS", "Storage", "storage", "table"]
+__all__ = ["FORMATS", "Storage", "smallest", "storage", "table"]
 
 # The widths of published designs; only N:M has an `axis`.
 FORMATS: Mapping[str, Callable[..., Count]] = OrderedDict(
@@ -26,6 +26,7 @@ FORMATS: Mapping[str, Callable[..., Count]] = OrderedDict(
 )
 
 Storage = OrderedDict[str, Count]
+"""The nonzeros of one array, and its bits by format."""
 
 
 def table(mask: Bool[Array, "..."], *, value_bits: int, axis: int = -1) -> Storage:
@@ -49,6 +50,18 @@ def table(mask: Bool[Array, "..."], *, value_bits: int, axis: int = -1) -> Stora
         options = {"axis": axis} if name == "n_m_2_4" else {}
         rows[name] = bits(mask, value_bits=value_bits, **options)
     return rows
+
+
+def smallest(bits: Mapping[str, Count | int]) -> str:
+    """The format of fewest bits; the first in order where several are equal.
+
+    Args:
+      bits: bits by format, from `table`; `nonzeros` may be among them.
+
+    >>> smallest({"nonzeros": 2, "dense": 64, "csr": 30, "coo": 30})
+    'csr'
+    """
+    return min((name for name in bits if name in FORMATS), key=lambda k: int(bits[k]))
 
 
 def storage(

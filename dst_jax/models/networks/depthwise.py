@@ -19,6 +19,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from dst_jax.models.networks.convolution_rules import (
+    are_derivatives_plain,
     channels_last,
     multiplications,
     with_derivatives,
@@ -74,7 +75,8 @@ def depthwise_conv(
 
     if sums is None:
         large = multiplications(x, kernel, strides) >= _LEAST
-        sums = large and jax.default_backend() == "cpu" and jax.device_count() == 1
+        alone = jax.default_backend() == "cpu" and jax.device_count() == 1
+        sums = large and alone and not are_derivatives_plain()
     if not sums or not _is_depthwise(x, kernel, options):
         return convolve(x, kernel)
     place = {"strides": tuple(strides), "padding": padding}

@@ -61,7 +61,18 @@ def measured(task: TaskRecord) -> tuple[CsvColumn, ...]:
             "the same without the multiplications with padding",
             lambda s, _: s.drop_valid,
         ),
+        CsvColumn(
+            "training_share",
+            "share",
+            "multiplications of its training, of those of dense training",
+            _training_share,
+        ),
     )
+
+
+def _training_share(stage: StageResults, run: RunResults) -> float | None:
+    cost = run.training.get(stage.name)
+    return cost and cost.total().effectual / cost.total().valid
 
 
 def _weight_sparsity(stage: StageResults, run: RunResults) -> float:

@@ -14,6 +14,7 @@ from typing import Any
 
 from dst_jax.report.csv_files.column import CsvColumn, CsvFile, part
 from dst_jax.report.csv_files.layer_columns import LAYER_FILES
+from dst_jax.report.csv_files.measured_columns import MEASURED_FILES
 from dst_jax.report.csv_files.stage_columns import SMALLER_NETWORKS, STAGES, measured
 from dst_jax.report.run_results import RunResults
 from dst_jax.report.tables import comparison
@@ -49,6 +50,7 @@ FILES = (
     STAGES,
     SMALLER_NETWORKS,
     *LAYER_FILES,
+    *MEASURED_FILES,
     CsvFile("run", lambda task: _FACTS, lambda run: iter(facts(run).rows)),
     CsvFile("settings", lambda task: _SETTINGS, lambda run: iter(settings(run).rows)),
 )

@@ -21,7 +21,9 @@ from dst_jax.report.tables.per_layer import (
 )
 from dst_jax.report.tables.run_facts import facts, settings
 from dst_jax.report.tables.stage_costs import costs, drift
+from dst_jax.report.tables.storage_formats import storage
 from dst_jax.report.tables.table import Table
+from dst_jax.report.tables.training_costs import training, training_per_layer
 
 __all__ = ["above_figures", "below_figures", "in_terminal", "unfolding"]
 
@@ -41,9 +43,9 @@ def below_figures(run: RunResults) -> list[Table]:
 
     >>> from pathlib import Path
     >>> [table.title for table in below_figures(RunResults(Path("run"), ()))]
-    ["Drift from the dense baseline's weights", 'Stages', 'Run']
+    ['Multiplications of training', "Drift from the dense baseline's weights", ...]
     """
-    return [drift(run), costs(run), facts(run)]
+    return [training(run), drift(run), costs(run), facts(run)]
 
 
 def unfolding(run: RunResults) -> list[Table]:
@@ -60,6 +62,8 @@ def unfolding(run: RunResults) -> list[Table]:
         unions(run),
         kernels(run),
         *(products(stage) for stage in run.stages),
+        *(training_per_layer(run, stage) for stage in run.stages),
+        *(storage(stage) for stage in run.stages),
         *(weight_products(stage) for stage in run.stages),
         *(cycles_per_layer(run, name) for name in accelerator_names(run)),
         settings(run),
@@ -78,5 +82,6 @@ def in_terminal(run: RunResults) -> list[Table]:
         smaller_networks(run),
         channels(run),
         on_accelerators(run),
+        training(run),
         drift(run),
     ]

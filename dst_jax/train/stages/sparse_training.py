@@ -1,5 +1,7 @@
 """Sparse training: any method of `dst_jax.pruning` as one stage."""
 
+from collections.abc import Callable
+
 from dst_jax.train.objective import Objective
 from dst_jax.train.optimizer import Optimizer
 from dst_jax.train.stage import Stage
@@ -20,6 +22,7 @@ def sparse_training(
     activation: Term | None = None,
     flops_aware: bool = False,
     groups: str | None = None,
+    dense_gradients: Callable[..., bool] | None = None,
 ) -> Stage:
     """A method of `dst_jax.pruning` in place of stage two of the paper.
 
@@ -59,4 +62,5 @@ def sparse_training(
         on_exit=None if groups is None else RemoveUnread(groups),
         start=start,
         flops_aware=flops_aware,
+        dense_gradients=dense_gradients,
     )

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from dst_jax.models import summary
 from dst_jax.models.smaller import Smaller
 from dst_jax.report.figures.sparser_channels import has_channels
-from dst_jax.runs import Run
+from dst_jax.runs import Run, read_ledger
 from dst_jax.train import Context, Stage
 from dst_jax.train.stages import RemoveUnread
 from dst_jax.typing import Network
@@ -19,10 +19,11 @@ from experiments.grid import rows
 from experiments.grid.cells import Ends
 from experiments.grid.engine import Comparison
 from experiments.grid.methods import figures, tables
-from experiments.grid.methods.costs import training_share
+from experiments.grid.methods.costs import counted_share, training_share
 from experiments.grid.methods.options import MethodGrid
 from experiments.grid.records import Record
 from experiments.options import EastOptions
+from experiments.options.method_gradients import dense_gradients
 from experiments.options.methods import SparseMethod, parse
 from experiments.options.texts import about, file_name
 from experiments.running.forward_times import relative_time
@@ -81,6 +82,7 @@ class MethodComparison(Comparison):
                 updates_per_epoch=per_epoch,
                 owners=self.parts.get(cell.name, EastOptions()).owners,
             ),
+            "training_counted": counted_share(read_ledger(context.run), cell.name),
             "forward_time": self._forward_time(context, network, ends),
         }
 
@@ -152,6 +154,9 @@ class MethodComparison(Comparison):
             epochs=self.options.epochs,
             optimizer=optimizer,
             on_exit=None if groups is None else RemoveUnread(groups),
+            dense_gradients=None
+            if method is None
+            else dense_gradients(method, accumulate=optim.accumulate),
         )
         with about(f"--methods: {self.texts.get(name, _DENSE)!r}"):
             return self.parts.get(name, EastOptions()).around(stage)

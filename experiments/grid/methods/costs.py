@@ -7,9 +7,29 @@ from typing import Any
 
 from dst_jax import pruning
 from dst_jax.parametrisations import block_rules
+from dst_jax.report.training_ledger import training_costs
 from experiments.options.methods import SparseMethod
 
-__all__ = ["training_share"]
+__all__ = ["counted_share", "training_share"]
+
+
+def counted_share(lines: Sequence[Mapping[str, Any]], cell: str) -> float | None:
+    """Multiplications of a training without zeros over those of a dense one.
+
+    Args:
+      lines: lines of ledger.jsonl, see `dst_jax.runs`.
+      cell: stage of the training.
+
+    Returns:
+      The share as the ledger has it; None if it has no lines of this training.
+
+    >>> counted_share([], "rigl")
+    """
+    found = training_costs([line for line in lines if line["stage"] == cell])
+    if cell not in found:
+        return None
+    whole = found[cell].total()
+    return whole.effectual / whole.valid
 
 
 def training_share(

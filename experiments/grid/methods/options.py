@@ -37,6 +37,9 @@ class MethodGrid(GridOptions):
     """Peak learning rate."""
     log_every: int = 100
     """Steps between lines of metrics and of masks."""
+    ledger_every: Annotated[int, NOT_NEGATIVE, FREE] = 0
+    """Steps between those whose multiplications are counted, forward and backward;
+    0 counts none."""
     timing_runs: Annotated[int, NOT_NEGATIVE, at_most(10_000), FREE] = 11
     """Alternating runs whose median is the forward time of a network that is smaller
     than the dense one; 0 measures none."""
@@ -50,7 +53,10 @@ class MethodGrid(GridOptions):
         0.5
         """
         run = RunOptions(
-            stages=("pretrain",), eval_every=self.eval_every, log_every=self.log_every
+            stages=("pretrain",),
+            eval_every=self.eval_every,
+            log_every=self.log_every,
+            ledger_every=self.ledger_every,
         )
         return Config(
             data=self.data,

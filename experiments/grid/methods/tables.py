@@ -15,7 +15,8 @@ _NOTE = (
     " Sparsity: zeros of the prunable weights that the network has, shared ones at"
     " every use; one that lost channels has fewer zeros. MACs: multiply-adds with kept"
     " weights over those of the dense network, for inference without padding; in"
-    " training as pruning.training_flops counts them, averaged over the training. Time:"
+    " training as pruning.training_flops counts them, averaged over the training;"
+    " counted: those without a zero weight, activation or gradient. Time:"
     " seconds of a step over those of dense training, as measured in this run; nothing"
     " here makes use of the zeros. Forward time: of a network that lost channels over"
     " that of the dense one, runs taking turns."
@@ -56,6 +57,7 @@ def rows(
         return reference["images_per_second"] / own
 
     timed = any(record.get("forward_time") is not None for record in records)
+    counted = all(record.get("training_counted") is not None for record in records)
     whole = {
         test["seed"]: _products(test, "valid") for test in matching(tests, cells[0])
     }
@@ -69,6 +71,11 @@ def rows(
                 tested, lambda test: _products(test, "by_weight") / whole[test["seed"]]
             ),
             "training_macs": spread(trained, lambda r: r["training_macs"]),
+            **(
+                {"training_counted": spread(trained, lambda r: r["training_counted"])}
+                if counted
+                else {}
+            ),
             "step_time": spread(trained, slowdown),
         }
         if timed:
@@ -94,6 +101,7 @@ def table(rows: Sequence[Row], quality: Quality) -> Table:
     (('rigl', '1', '50.00', '50.00', '50.00', '50.00', '0.50'),)
     """
     timed = any("forward_time" in row for row in rows)
+    counted = any("training_counted" in row for row in rows)
     lines = tuple(
         (
             row["method"],
@@ -102,6 +110,7 @@ def table(rows: Sequence[Row], quality: Quality) -> Table:
             text(row, quality.metric.name, quality.text),
             text(row, "inference_macs"),
             text(row, "training_macs"),
+            *([text(row, "training_counted")] if counted else []),
             f"{row['step_time']['mean']:.2f}",
             *([f"{row['forward_time']['mean']:.2f}"] if timed else []),
         )
@@ -114,6 +123,7 @@ def table(rows: Sequence[Row], quality: Quality) -> Table:
         quality.metric.heading,
         "inference MACs %",
         "training MACs %",
+        *(["counted %"] if counted else []),
         "time of a step",
         *(["forward time"] if timed else []),
     )

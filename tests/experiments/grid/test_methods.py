@@ -7,7 +7,7 @@ from dst_jax.train import tasks
 from experiments import sparse_training
 from experiments.grid.launch import main
 from experiments.grid.methods import tables
-from experiments.grid.methods.costs import training_share
+from experiments.grid.methods.costs import counted_share, training_share
 from experiments.grid.methods.options import MethodGrid
 from experiments.grid.records import CellRecords
 from experiments.options.methods import parse
@@ -164,6 +164,18 @@ def test_training_share_follows_the_masks_and_the_dense_gradients():
         training_share(
             parse("ste", target=0.5), (), macs, epochs=4, updates_per_epoch=10
         )
+
+
+def test_counted_share_is_that_of_its_own_lines():
+    counts = {"valid": 8, "by_weight": 4, "effectual": 2, "all_weights": 4}
+    place = {"stage": "rigl", "phase": "rigl", "weights": {"fc/kernel": 5}}
+    step = {"kind": "step", "step": 1, "examples": 1, **place}
+    step["layers"] = {"fc": {"weight_gradient": counts}}
+    interval = {"kind": "interval", "step": 1, "steps": 1, **place}
+    lines = [step, interval | {"dense_gradients": 0}, step | {"stage": "set"}]
+    assert counted_share(lines, "rigl") == 0.25
+    assert counted_share(lines, "set") is counted_share(lines, "dense") is None
+    assert counted_share([step, interval | {"dense_gradients": 1}], "rigl") == 0.5
 
 
 def test_step_times_are_ratios_within_a_seed():

@@ -14,7 +14,7 @@ import pytest
 
 from dst_jax import data, models, report, train
 from dst_jax.models.linen import as_model
-from dst_jax.runs import Run
+from dst_jax.runs import Run, read_storage
 from dst_jax.runs.object_names import name_of
 from dst_jax.train import descriptions
 from experiments import accelerators, export, mnist_lenet5
@@ -22,6 +22,7 @@ from experiments.options import DataOptions
 from experiments.running import launch, training
 from experiments.running.config_record import options_of, refuse_another
 from experiments.running.finished_run import reopen
+from experiments.running.stored_tensors import store_stages
 
 
 def _optimizer(*, mask, **_):
@@ -61,6 +62,13 @@ def test_its_segmentation_counts_the_same_pixels(run, tmp_path):
     options = options_of(Run(tmp_path))
     found = options.task.create(options)
     assert (found.num_classes, found.ignore) == (4, 3)
+
+
+def test_bits_of_tensors_are_written_for_every_stage(run, monkeypatch):
+    found = {"value_bits": 8, "examples": 1, "tensors": []}
+    monkeypatch.setattr(train, "storage", lambda *_, value_bits: found)
+    store_stages(reopen(str(run.path)), value_bits=8)
+    assert read_storage(run, "pretrain") == found
 
 
 @pytest.mark.slow

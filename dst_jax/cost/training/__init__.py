@@ -1,0 +1,1 @@
+"""Multiplications of whole training steps: forward, input and weight gradients."""

@@ -1,0 +1,77 @@
+"""Files of a run that hold what was measured besides its results, if it was asked for.
+
+The ledger has the multiplications of training; storage/STAGE.json has the bits of the
+tensors at the end of a stage.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dst_jax.runs.json_files import (
+    append_line,
+    read_lines,
+    read_object,
+    to_json,
+    write_text,
+)
+
+if TYPE_CHECKING:
+    from dst_jax.runs.directory import Run
+
+__all__ = ["log_ledger", "read_ledger", "read_storage", "write_storage"]
+
+_LEDGER = "ledger.jsonl"
+
+
+def log_ledger(run: "Run", record: Mapping[str, Any]) -> None:
+    """Appends one line to ledger.jsonl.
+
+    >>> import tempfile
+    >>> from dst_jax.runs import Run
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     run = Run(folder)
+    ...     before = read_ledger(run)
+    ...     log_ledger(run, {"kind": "interval", "step": 2})
+    ...     before, read_ledger(run)
+    ([], [{'kind': 'interval', 'step': 2}])
+    """
+    if run.writer:
+        append_line(run.path / _LEDGER, record)
+
+
+def read_ledger(run: "Run") -> list[dict[str, Any]]:
+    """The lines of ledger.jsonl; a line cut short by a kill is left out.
+
+    >>> from dst_jax.runs import Run
+    >>> read_ledger(Run("nowhere"))
+    []
+    """
+    return read_lines(run.path / _LEDGER)
+
+
+def write_storage(run: "Run", name: str, record: Mapping[str, Any]) -> None:
+    """Writes storage/NAME.json, the bits of all tensors at the end of a stage.
+
+    >>> import tempfile
+    >>> from dst_jax.runs import Run
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_storage(Run(folder), "dense", {"value_bits": 16})
+    ...     read_storage(Run(folder), "dense")
+    {'value_bits': 16}
+    """
+    if run.writer:
+        write_text(_storage(run, name), to_json(record, indent=2) + "\n")
+
+
+def read_storage(run: "Run", name: str) -> dict[str, Any] | None:
+    """storage/NAME.json, or None if it was not measured.
+
+    >>> from dst_jax.runs import Run
+    >>> read_storage(Run("nowhere"), "dense")
+    """
+    return read_object(_storage(run, name))
+
+
+def _storage(run: "Run", name: str) -> Path:
+    return run.path / f"storage/{name}.json"
