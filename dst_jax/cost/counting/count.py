@@ -121,6 +121,23 @@ def count(
     return each_example(counted, shared=() if module else argument_positions(weights))
 
 
+def exact_counts(
+    eqn: core.JaxprEqn, args: list[Value], results: list[Value]
+) -> OpCounts:
+    """The counts of one operation; its results are not read.
+
+    >>> import jax, jax.numpy as jnp
+    >>> from dst_jax.jaxprs.operand_roles import Role
+    >>> x, w = jnp.ones((4, 2)), jnp.eye(2, 3)
+    >>> (eqn,) = jax.make_jaxpr(jnp.dot)(x, w).eqns
+    >>> args = [Value(x, Role.DATA), Value(w, Role.WEIGHT)]
+    >>> exact_counts(eqn, args, []).effectual
+    Count(8)
+    """
+    (counts,) = _counted([_met(eqn, args, results)])
+    return counts
+
+
 def _met(eqn: core.JaxprEqn, args: list[Value], results: list[Value]) -> Met | OpCounts:
     """What is added up for one operation, or its counts; its results are not read."""
     del results
