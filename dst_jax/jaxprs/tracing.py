@@ -17,7 +17,7 @@ from dst_jax.jaxprs.hidden_products import refuse_hidden
 from dst_jax.jaxprs.operand_roles import Role
 from dst_jax.jaxprs.operation_owners import owners
 from dst_jax.jaxprs.values import Value
-from dst_jax.jaxprs.walker import Visit, evaluate
+from dst_jax.jaxprs.walker import Settle, Visit, evaluate, settled
 
 __all__ = ["argument_positions", "arrays_apart", "check_weights", "visited"]
 
@@ -30,6 +30,7 @@ def visited(
     with_output: bool = False,
     opaque: str = "raise",
     control: Mapping[str, Control] = SUMMED,
+    settle: Settle = list,
 ) -> Callable[..., Any]:
     """A function of the arguments of `fn` that returns what a visitor finds in it.
 
@@ -42,6 +43,7 @@ def visited(
       opaque: whether operations that cannot be counted are refused, "raise", or are
         among those found as `Uncounted`, "list".
       control: how to evaluate loops, branches and the like with operations inside.
+      settle: makes what is returned of what was visited, see `walker.Settle`.
 
     Returns:
       A function that returns an OrderedDict, because jit sorts a dict by key, in order
@@ -82,7 +84,10 @@ def visited(
             Value(jnp.asarray(array), role)
             for array, role in zip(arrays.values(), roles, strict=True)
         ]
-        values, operations = evaluate(program, inputs, visit=visit, control=control)
+        values, operations = evaluate(
+            program, inputs, visit=visit, control=control, settle=settle
+        )
+        operations = settled(operations, settle)
         keys = naming.keys(
             [(op.path, op.primitive) for op in operations],
             owners(program, modules),

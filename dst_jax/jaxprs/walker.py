@@ -1,5 +1,6 @@
 """Evaluates a jaxpr, and shows every convolution and matrix product to a visitor."""
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -24,11 +25,16 @@ from dst_jax.jaxprs.values import (
     typed,
 )
 
-__all__ = ["Visit", "bind", "evaluate"]
+__all__ = ["Settle", "Visit", "bind", "evaluate", "settled"]
 
 # Takes the equation of an operation, its operands and its results, and returns a tree
 # of arrays and `Count`s, which are added where the operation is executed repeatedly.
 Visit = Callable[[core.JaxprEqn, list[Value], list[Value]], Any]
+
+# Takes what a visitor returned at operations that are executed as often as each other,
+# and returns what can be added, in the same order: a visitor may leave work to it that
+# many operations share.
+Settle = Callable[[Sequence[Any]], list[Any]]
 
 
 def evaluate(
@@ -38,6 +44,7 @@ def evaluate(
     *,
     visit: Visit,
     control: Mapping[str, Control] = SUMMED,
+    settle: Settle = list,
 ) -> Evaluated:
     """The results of a jaxpr, and its operations in the order of execution.
 
@@ -49,6 +56,8 @@ def evaluate(
       path: path of the equation that called the jaxpr, in front of those inside it.
       visit: called at every operation.
       control: how to evaluate loops, branches and the like with operations inside.
+      settle: called with what was visited inside of those; what was visited outside
+        of them is returned as it is.
 
     >>> import jax
     >>> from dst_jax.jaxprs.calls import opened
@@ -72,7 +81,7 @@ def evaluate(
     for eqn in jaxpr.eqns:
         here = (*path, *path_of(eqn.source_info.name_stack))
         inputs = [read(atom) for atom in eqn.invars]
-        results, found = _step(eqn, inputs, here, visit, control)
+        results, found = _step(eqn, inputs, here, visit, control, settle)
         env.update(zip(eqn.outvars, results, strict=True))
         for atom in eqn.invars:
             if is_mutable(atom.aval):  # what the equation may have written to it
@@ -81,12 +90,27 @@ def evaluate(
     return [read(atom) for atom in jaxpr.outvars], operations
 
 
+def settled(operations: Sequence[Operation], settle: Settle) -> list[Operation]:
+    """Operations with what `settle` makes of what was visited.
+
+    >>> product = Operation(("fc",), "dot_general", 3)
+    >>> settled([product], lambda found: [2 * n for n in found])[0].counts
+    6
+    """
+    found = settle([operation.counts for operation in operations])
+    return [
+        dataclasses.replace(operation, counts=counts)
+        for operation, counts in zip(operations, found, strict=True)
+    ]
+
+
 def _step(
     eqn: core.JaxprEqn,
     args: list[Value],
     path: Path,
     visit: Visit,
     control: Mapping[str, Control],
+    settle: Settle,
 ) -> Evaluated:
     name = eqn.primitive.name
     if is_product(eqn) or is_hidden(eqn):
@@ -102,19 +126,29 @@ def _step(
             )
         )
         operation = Operation(path, name_of(eqn), seen)
-        return results, [varying(operation, split_of(arrays_of(args)))]
+        split = split_of(arrays_of(args))
+        if split:
+            (operation,) = settled([operation], settle)
+            operation = varying(operation, split)
+        return results, [operation]
     if not multiplies(eqn) and not is_rewritten(eqn):
         return bind(eqn, args), []
 
     def run(inner: Called, inputs: Sequence[Value]) -> Evaluated:
-        return evaluate(inner, inputs, path, visit=visit, control=control)
+        return evaluate(
+            inner, inputs, path, visit=visit, control=control, settle=settle
+        )
+
+    def run_settled(inner: Called, inputs: Sequence[Value]) -> Evaluated:
+        results, operations = run(inner, inputs)
+        return results, settled(operations, settle)
 
     if name in control:
         typed_args = [
             Value(typed(arg.array, atom.aval), arg.role)
             for arg, atom in zip(args, eqn.invars, strict=True)
         ]
-        return control[name](eqn, typed_args, run)
+        return control[name](eqn, typed_args, run_settled)
     inner = called(eqn)
     assert inner is not None  # or it were hidden
     return run(inner, args)
@@ -130,7 +164,7 @@ def bind(eqn: core.JaxprEqn, args: list[Value]) -> list[Value]:
     3.0
     """
     if is_rewritten(eqn):
-        return _step(eqn, args, (), lambda *seen: (), SUMMED)[0]
+        return _step(eqn, args, (), lambda *seen: (), SUMMED, list)[0]
     outs = binding.bind(eqn, arrays_of(args))
     roles = equation_roles(eqn, [arg.role for arg in args])
     return [Value(array, role) for array, role in zip(outs, roles, strict=True)]

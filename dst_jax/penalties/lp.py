@@ -1,11 +1,18 @@
 """The lp penalties, 0 < p < 1, and thresholding for p = 1/2 and p = 2/3."""
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from dst_jax.penalties._numerics import check, check_positive, magnitude, upcast
+from dst_jax.penalties._numerics import (
+    check,
+    check_positive,
+    magnitude,
+    quotient,
+    upcast,
+)
 from dst_jax.penalties._prox import signed, sizes
-from dst_jax.typing import Axis, Scalar
+from dst_jax.typing import Axis, Scalar, is_traced
 
 __all__ = ["l_half", "l_two_thirds", "lp", "prox_l_half", "prox_l_two_thirds"]
 
@@ -42,6 +49,10 @@ def lp(
     check("p", p, "in (0, 1]", lambda v: 0 < v <= 1)
     check_positive("eps", eps)
     size = magnitude(upcast(x))
+    # Not of a traced exponent: which it is would be known too late.
+    for exponent, root in ROOTS.items():
+        if not is_traced(p) and p == exponent:
+            return root(size, jnp.asarray(eps, size.dtype)).sum(axis)
     small = size < eps
     # Below eps the difference of two powers would cancel.
     ratio = jnp.where(small, size, 0) / eps
@@ -96,6 +107,66 @@ def l_two_thirds(
     13.0
     """
     return lp(x, p=2 / 3, eps=eps, axis=axis)
+
+
+@jax.custom_jvp
+def _half(
+    size: Float[Array, "*shape"], eps: Float[Array, "..."]
+) -> Float[Array, "*shape"]:
+    """sqrt(size + eps) - sqrt(eps), without a difference."""
+    return size / (jnp.sqrt(size + eps) + jnp.sqrt(eps))
+
+
+@_half.defjvp
+def _half_jvp(primals, tangents):
+    (size, eps), (size_dot, eps_dot) = primals, tangents
+    # Not sqrt: XLA would keep the roots of the value, an array like `size`, for it.
+    slope = jax.lax.rsqrt(size + eps) / 2
+    value = _half(size, eps)
+    return value, slope * (size_dot - quotient(value, jnp.sqrt(eps)) * eps_dot)
+
+
+@jax.custom_jvp
+def _two_thirds(
+    size: Float[Array, "*shape"], eps: Float[Array, "..."]
+) -> Float[Array, "*shape"]:
+    """(size + eps)^(2/3) - eps^(2/3), without a difference."""
+    root, least = _cbrt(size + eps), _cbrt(eps)
+    # With u and v for the roots: u^2 - v^2 = (u^3 - v^3) (u + v) / (u^2 + u v + v^2).
+    ratio = least / root
+    return (1 + ratio) / (1 + ratio + jnp.square(ratio)) * (size / root)
+
+
+@_two_thirds.defjvp
+def _two_thirds_jvp(primals, tangents):
+    (size, eps), (size_dot, eps_dot) = primals, tangents
+    root, least = _cbrt(size + eps), _cbrt(eps)
+    value = _two_thirds(size, eps)
+    slope = quotient(jnp.asarray(2 / 3, size.dtype), root)
+    # 1 / v - 1 / u = (u^2 - v^2) / (u v (u + v))
+    return value, slope * (size_dot - quotient(value, least * (root + least)) * eps_dot)
+
+
+@jax.custom_jvp
+def _cbrt(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """The cube root of a number > 0, from a logarithm and one step of Newton.
+
+    >>> round(float(_cbrt(jnp.array(27.0))), 6)
+    3.0
+    """
+    root = jnp.exp(jnp.log(x) / 3)
+    return root + (x / jnp.square(root) - root) / 3
+
+
+@_cbrt.defjvp
+def _cbrt_jvp(primals, tangents):
+    (x,), (x_dot,) = primals, tangents
+    root = _cbrt(x)
+    return root, quotient(quotient(x_dot, 3 * root), root)
+
+
+# Exponents with a formula of their own, without the powers of any exponent.
+ROOTS = {1 / 2: _half, 2 / 3: _two_thirds}
 
 
 def prox_l_half(y: Float[Array, "*shape"], strength: Scalar) -> Float[Array, "*shape"]:

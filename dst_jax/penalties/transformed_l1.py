@@ -1,5 +1,7 @@
 """The Transformed l1 penalty and its closed-form proximal map."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -43,20 +45,22 @@ def transformed_l1(
     """
     check_positive("a", a)
     x = upcast(x)
-    return _transformed_abs(x, jnp.asarray(a, x.dtype)).sum(axis)
+    return _transformed_sum(x, jnp.asarray(a, x.dtype), axis)
 
 
-@jax.custom_jvp
-def _transformed_abs(
-    x: Float[Array, "*shape"], a: Float[Array, "..."]
-) -> Float[Array, "*shape"]:
-    """Elementwise (a + 1) |x| / (a + |x|)."""
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
+def _transformed_sum(
+    x: Float[Array, "..."], a: Float[Array, "..."], axis: Axis
+) -> Float[Array, "..."]:
+    """The sum of (a + 1) |x| / (a + |x|) over `axis`."""
     size = jnp.abs(x)
-    return (a + 1) * (size / (a + size))
+    # XLA:CPU sums quotients alone in a library that wants `a` as an array like `x`; it
+    # has no selections.
+    return (a + 1) * jnp.where(size == 0, 0, size / (a + size)).sum(axis)
 
 
-@_transformed_abs.defjvp
-def _transformed_abs_jvp(primals, tangents):
+@_transformed_sum.defjvp
+def _transformed_sum_jvp(axis: Axis, primals, tangents):
     """Written by hand: autodiff of the quotient squares `a + |x|` and overflows."""
     x, a = primals
     x_dot, a_dot = tangents
@@ -64,7 +68,8 @@ def _transformed_abs_jvp(primals, tangents):
     near = a / (a + size)  # 1 at 0, falling to 0
     slope_x = (a + 1) / a * jnp.square(near) * jnp.sign(x)
     slope_a = (size / (a + size)) * ((size - 1) / (a + size))
-    return _transformed_abs(x, a), slope_x * x_dot + slope_a * a_dot
+    tangent = (slope_x * x_dot + slope_a * a_dot).sum(axis)
+    return _transformed_sum(x, a, axis), tangent
 
 
 def prox_transformed_l1(

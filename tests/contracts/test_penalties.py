@@ -338,3 +338,29 @@ def test_jit_equals_eager(name):
     x = np.random.default_rng(3).normal(size=8).astype(np.float32)
     eager = MEMBERS[name].penalty(jnp.asarray(x))
     np.testing.assert_allclose(_value_and_grad(name)(x)[0], eager, rtol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("eps", [1e-30, 1e-3, 1e4])
+@pytest.mark.parametrize("p", [1 / 2, 2 / 3])
+def test_roots_are_the_powers(p, eps):
+    """Exponents with formulas of their own: values and slopes equal float64's."""
+    x = np.array([1e-35, -1e-6, 0.3, 50.0, -1e30])
+
+    def value(x, eps):
+        return penalties.lp(x, p=p, eps=eps, axis=())
+
+    near = jnp.float32(eps)
+    size, shift = np.abs(x), float(near)
+    inputs = jnp.asarray(x, jnp.float32)
+    wanted = shift**p * np.expm1(p * np.log1p(size / shift))
+    np.testing.assert_allclose(value(inputs, near), wanted, rtol=1e-5)
+    by_x = jax.grad(lambda x: value(x, near).sum())(inputs)
+    slope = p * (size + shift) ** (p - 1)
+    np.testing.assert_allclose(by_x, np.sign(x) * slope, rtol=1e-5)
+    by_eps = jax.jacfwd(value, argnums=1)(inputs, near)
+    fall = p * shift ** (p - 1) * np.expm1((p - 1) * np.log1p(size / shift))
+    np.testing.assert_allclose(by_eps, fall, rtol=1e-5, atol=1e-40)
+    program = str(jax.make_jaxpr(jax.grad(lambda x: value(x, eps).sum()))(inputs))
+    assert "log1p" not in program
+    assert " pow " not in program

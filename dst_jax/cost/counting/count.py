@@ -1,12 +1,12 @@
 """`count`: a function transformation, like `jax.grad`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from jax.extend import core
 
 from dst_jax.cost.counting.convolution import conv_factors
-from dst_jax.cost.counting.factors import op_counts
+from dst_jax.cost.counting.joint_counts import Met, op_counts
 from dst_jax.cost.counting.matmul import dot_factors
 from dst_jax.cost.counting.op_counts import OpCounts
 from dst_jax.cost.counting.per_example import each_example
@@ -108,7 +108,12 @@ def count(
     (Count(1), 'its number of multiplications depends on the algorithm')
     """
     counted = visited(
-        fn, exact_counts, weights=weights, with_output=with_output, opaque=opaque
+        fn,
+        _met,
+        weights=weights,
+        with_output=with_output,
+        opaque=opaque,
+        settle=_counted,
     )
     if not per_example:
         return counted
@@ -129,6 +134,12 @@ def exact_counts(
     >>> exact_counts(eqn, args, []).effectual
     Count(8)
     """
+    (counts,) = _counted([_met(eqn, args, results)])
+    return counts
+
+
+def _met(eqn: core.JaxprEqn, args: list[Value], results: list[Value]) -> Met | OpCounts:
+    """What is added up for one operation, or its counts; its results are not read."""
     del results
     if eqn.primitive.name in SUMS:
         return summed_counts(eqn, args)
@@ -138,4 +149,10 @@ def exact_counts(
         factors = conv_factors(lhs.array, rhs.array, out, eqn.params)
     else:
         factors = dot_factors(lhs.array, rhs.array, dot_numbers(eqn))
-    return op_counts(factors, lhs.role, rhs.role)
+    return Met(factors, lhs.role, rhs.role)
+
+
+def _counted(found: Sequence[Any]) -> list[Any]:
+    """The counts of operations; what else was found stays."""
+    counts = iter(op_counts([met for met in found if isinstance(met, Met)]))
+    return [next(counts) if isinstance(met, Met) else met for met in found]

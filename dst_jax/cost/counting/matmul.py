@@ -1,10 +1,14 @@
 """Counts of matrix products: batch axes are groups, contracted axes are channels."""
 
+import functools
 import math
 
-from jaxtyping import Array, UInt32
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+from jaxtyping import Array, Num
 
-from dst_jax.cost.counting.factors import Factors, nonzeros
+from dst_jax.cost.counting.factors import Factors, exact_dtype, nonzeros
 from dst_jax.jaxprs.product_operands import DotNumbers
 
 __all__ = ["dot_factors"]
@@ -20,36 +24,40 @@ def dot_factors(lhs: Array, rhs: Array, numbers: DotNumbers) -> Factors:
     Returns:
       Factors with one tap.
 
-    >>> import jax.numpy as jnp
     >>> x, w = jnp.ones((4, 2)), jnp.eye(2, 3)
     >>> factors = dot_factors(x, w, (((1,), (0,)), ((), ())))
     >>> factors.dense, factors.lhs.tolist(), factors.rhs.tolist()
-    (24, [[[4, 4]]], [[[1, 1]]])
+    (24, [[[4.0, 4.0]]], [[[1, 1]]])
     """
     contracting, batching = numbers
-    left = _counts(lhs, batching[0], contracting[0])
-    right = _counts(rhs, batching[1], contracting[1])
+    rows = _free_size(lhs, batching[0], contracting[0])
     columns = _free_size(rhs, batching[1], contracting[1])
     return Factors(
-        lhs=left,
-        rhs=right,
-        lhs_full=(_free_size(lhs, batching[0], contracting[0]),),
+        lhs=_counts(lhs, batching[0], contracting[0], dtype=exact_dtype(rows)),
+        rhs=_counts(rhs, batching[1], contracting[1], dtype=jnp.uint32),
+        lhs_full=(rows,),
         rhs_full=columns,
         dense=math.prod(lhs.shape) * columns,
     )
 
 
+# jit, so that operands of one shape are traced once.
+@functools.partial(jax.jit, static_argnums=(1, 2), static_argnames=("dtype",))
 def _counts(
-    x: Array, batch: tuple[int, ...], contracting: tuple[int, ...]
-) -> UInt32[Array, "group 1 channel"]:
+    x: Array,
+    batch: tuple[int, ...],
+    contracting: tuple[int, ...],
+    *,
+    dtype: DTypeLike,
+) -> Num[Array, "1 group channel"]:
     kept = (*batch, *contracting)
-    counts = nonzeros(x, tuple(i for i in range(x.ndim) if i not in kept))
+    counts = nonzeros(x, tuple(i for i in range(x.ndim) if i not in kept), dtype)
     # The sum keeps the remaining axes in their old order.
     order = sorted(kept)
     counts = counts.transpose([order.index(i) for i in kept])
     group = math.prod(x.shape[i] for i in batch)
     channel = math.prod(x.shape[i] for i in contracting)
-    return counts.reshape(group, 1, channel)
+    return counts.reshape(1, group, channel)
 
 
 def _free_size(x: Array, batch: tuple[int, ...], contracting: tuple[int, ...]) -> int:

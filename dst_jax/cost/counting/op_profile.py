@@ -14,7 +14,7 @@ from jax.lax import ConvDimensionNumbers
 from jaxtyping import Array, Float
 
 from dst_jax.cost.counting.convolution import conv_factors
-from dst_jax.cost.counting.factors import op_counts
+from dst_jax.cost.counting.joint_counts import Met, op_counts
 from dst_jax.cost.counting.op_counts import OpCounts
 from dst_jax.jaxprs.operand_roles import Role
 
@@ -166,4 +166,5 @@ class OpProfile:
         }
         factors = conv_factors(self.activation, self.weight, self.output, params)
         weight = Role.DATA if geometry.dynamic else Role.WEIGHT
-        return op_counts(factors, Role.DATA, weight)
+        (counts,) = op_counts([Met(factors, Role.DATA, weight)])
+        return counts

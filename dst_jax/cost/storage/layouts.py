@@ -57,7 +57,7 @@ def ones(mask: Bool[Array, "..."]) -> UInt32[Array, ""]:
     >>> int(ones(jnp.array([[True, False], [True, True]])))
     3
     """
-    return factors.nonzeros(mask.reshape(-1), 0)
+    return factors.nonzeros(mask.reshape(-1), (0,))
 
 
 def width(values: int) -> int:
