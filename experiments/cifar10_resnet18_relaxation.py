@@ -71,12 +71,13 @@ _SMALL = replace(
     pretrain=PretrainOptions(epochs=8, lr=2e-3),
     relaxation=replace(
         _FULL.relaxation,
-        thresholds=(0.05, 0.1, 0.25),
-        strength=3.0,
+        thresholds=(0.3, 0.4, 0.5),
+        strength=2.0,
         target=0.25,
         cost="multiplications",
-        ejector=0.3,
-        ramp=(1.0, 3.0),
+        ejector=2.0,
+        sigma=0.33,
+        ramp=(1.0, 4.0),
         init_epochs=0,
         epochs=4,
         finetune_epochs=6,
@@ -93,7 +94,14 @@ PRESETS = {
         model=ModelOptions(name="mlp", options=("hidden=64,32",)),
         pretrain=PretrainOptions(epochs=10, lr=5e-3),
         relaxation=replace(
-            _SMALL.relaxation, strength=10.0, ramp=(3.0, 8.0), epochs=10, lr=2e-2
+            _SMALL.relaxation,
+            thresholds=(0.05, 0.1, 0.25),
+            strength=10.0,
+            ejector=0.3,
+            sigma=1.0,
+            ramp=(3.0, 8.0),
+            epochs=10,
+            lr=2e-2,
         ),
     ),
 }

@@ -61,11 +61,12 @@ _SMALL = replace(
     pretrain=PretrainOptions(epochs=10, lr=0.05),
     relaxation=replace(
         _FULL.relaxation,
-        thresholds=(0.1, 0.1, 0.25),
+        thresholds=(0.3, 0.4, 0.5),
         target=0.25,
-        strength=3.0,
-        ejector=0.3,
-        ramp=(1.0, 3.0),
+        strength=2.0,
+        ejector=2.0,
+        sigma=0.33,
+        ramp=(1.0, 5.0),
         epochs=5,
         finetune_epochs=8,
         lr=0.05,
@@ -82,7 +83,14 @@ PRESETS = {
         optim=OptimOptions(rule="adamw", weight_decay=1e-4),
         pretrain=PretrainOptions(epochs=10, lr=5e-3),
         relaxation=replace(
-            _SMALL.relaxation, strength=10.0, ramp=(3.0, 8.0), epochs=10, lr=2e-2
+            _SMALL.relaxation,
+            thresholds=(0.1, 0.1, 0.25),
+            strength=10.0,
+            ejector=0.3,
+            sigma=1.0,
+            ramp=(3.0, 8.0),
+            epochs=10,
+            lr=2e-2,
         ),
     ),
 }
