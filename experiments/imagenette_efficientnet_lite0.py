@@ -12,8 +12,9 @@ COMMAND
   python -m experiments.imagenette_efficientnet_lite0 --preset small   64 pixels
 
 HARDWARE, TIME, RESULT (top-1 / weight sparsity / activation sparsity / FLOPs drop, %)
-  full    not yet run; 6.7 core-seconds a step of 64 images, 1,330 steps and their
-          evaluations: about 2.8 core-hours a seed
+  full    one x86 core, half an hour a seed, seeds 0 and 1: 86.39, 86.96 / 60.00 /
+          50.26, 50.36 / 61.66, 61.60 (baseline 85.15, 88.69 / 0 / 42 / 29; dense
+          control 92.33, 91.95; pruned 89.30, 89.86 / 60.00 / 42 / 60)
 """
 
 import sys

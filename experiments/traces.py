@@ -1,8 +1,9 @@
 """A finished run's operands for simulators of hardware: masks, and layers by shape.
 
 COMMAND
-  python -m experiments.traces RUN_DIR --images 8 --out masks.npz \
-      --timeloop problems --accelforge workload.yaml
+  python -m experiments.traces RUN_DIR --images 8 --out masks.npz
+  python -m experiments.traces RUN_DIR --out masks.npz --timeloop problems
+  python -m experiments.traces RUN_DIR --out masks.npz --accelforge workload.yaml
 
 Writes, for the network at a stage's end and the first test images:
   masks.npz            what is nonzero as it enters the multipliers of every layer:
@@ -51,6 +52,9 @@ class Options:
     """Bits of a stored value in AccelForge's workload."""
     data_dir: str | None = None
     """Directory of prepared data sets, if not where the run had them."""
+    data_name: str | None = None
+    """Name of the data set, as --data.name of the experiments takes it, if it is not
+    found by the name that the run has recorded."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -77,7 +81,9 @@ def _trace(options: Options) -> None:
     from dst_jax.cost import workloads
     from experiments.running import finished_run
 
-    context = finished_run.reopen(options.run_dir, data_dir=options.data_dir)
+    context = finished_run.reopen(
+        options.run_dir, data_dir=options.data_dir, data_name=options.data_name
+    )
     names = finished_run.stage_names(context.run)
     stage = names[-1] if options.stage is None else options.stage
     checks.one_of("--stage", stage, names)

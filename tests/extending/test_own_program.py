@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from dst_jax import train
-from experiments import accelerators, export
+from experiments import accelerators, export, traces
 from experiments.running import finished_run
 
 pytestmark = pytest.mark.slow
@@ -106,6 +106,9 @@ def test_its_run_is_opened_again_with_images_that_have_moved(place, tmp_path, ca
         assert "'folder:flowers': flowers does not exist" in error
         assert "--data-name" in error
         moved = f"folder:{tmp_path / 'flowers'}"
+        masks = ["--out", str(tmp_path / "masks.npz"), "--images", "1"]
+        assert traces.main(["run", *masks, "--data-name", moved]) == 0
+        assert "the data set's name was folder:flowers" in capsys.readouterr().out
         context = finished_run.reopen("run", data_name=moved)
         network = finished_run.network_at_end(context, "sparsify_activations")
         found = context.evaluate(network, context.dataset.holdout, count=False)
