@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 __all__ = ["Sparsity", "check_filled", "counts", "sparsity"]
@@ -20,7 +21,9 @@ class Sparsity(NamedTuple):
     """Zeros of all maps over elements of all maps."""
 
 
-def counts(activations: Mapping[str, Array]) -> OrderedDict[str, Int[Array, "batch"]]:
+def counts(
+    activations: Mapping[str, Array | np.ndarray],
+) -> OrderedDict[str, Int[Array, "batch"]]:
     """The exact number of zeros in every map, for each example.
 
     Counts are per example, so that int32 cannot overflow and sums over a set are exact.
@@ -44,7 +47,7 @@ def counts(activations: Mapping[str, Array]) -> OrderedDict[str, Int[Array, "bat
     )
 
 
-def check_filled(activations: Mapping[str, Array]) -> None:
+def check_filled(activations: Mapping[str, Array | np.ndarray]) -> None:
     """Refuses maps without elements: no share of their zeros is defined.
 
     Raises:
@@ -59,7 +62,7 @@ def check_filled(activations: Mapping[str, Array]) -> None:
             raise ValueError(f"the map {name} is empty: its shape is {x.shape}")
 
 
-def sparsity(activations: Mapping[str, Array]) -> Sparsity:
+def sparsity(activations: Mapping[str, Array | np.ndarray]) -> Sparsity:
     """Zero fractions: per layer, their plain mean, and element-weighted.
 
     The "percentage of zero values" of Yu & Tian 2024 (arXiv 2405.19652) is most likely

@@ -5,6 +5,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from dst_jax.activations.statistics import check_filled
@@ -15,7 +16,7 @@ Tile = int | Sequence[int]
 
 
 def union_sparsity(
-    activations: Mapping[str, Array], tile: Tile
+    activations: Mapping[str, Array | np.ndarray], tile: Tile
 ) -> OrderedDict[str, Float[Array, ""]]:
     """By map, the share of units that are zero at all positions of a tile.
 
@@ -55,7 +56,7 @@ def union_sparsity(
 
 
 def union_counts(
-    activations: Mapping[str, Array], tile: Tile
+    activations: Mapping[str, Array | np.ndarray], tile: Tile
 ) -> OrderedDict[str, Int[Array, "batch"]]:
     """The exact number of tiles that are zero in every map, for each example.
 
@@ -78,7 +79,7 @@ def union_counts(
     )
 
 
-def tiles_of(x: Array, tile: Tile) -> int:
+def tiles_of(x: Array | np.ndarray, tile: Tile) -> int:
     """The number of tiles of one example of a map, over all its channels.
 
     >>> tiles_of(jnp.zeros((5, 3, 3, 2)), (2, 3))
@@ -89,7 +90,7 @@ def tiles_of(x: Array, tile: Tile) -> int:
     return math.prod(positions) * math.prod(x.shape[1:][-1:])
 
 
-def _sizes(x: Array, tile: Tile, name: str) -> list[int]:
+def _sizes(x: Array | np.ndarray, tile: Tile, name: str) -> list[int]:
     """The sizes of a tile along the positions of a map, at most those of the map."""
     positions = x.shape[1:-1]
     sizes = [tile] * len(positions) if isinstance(tile, int) else list(tile)
@@ -105,7 +106,7 @@ def _sizes(x: Array, tile: Tile, name: str) -> list[int]:
     return [min(size, n) for size, n in zip(sizes, positions, strict=True)]
 
 
-def _zero_tiles(x: Array, sizes: Sequence[int]) -> Int[Array, "batch"]:
+def _zero_tiles(x: Array | np.ndarray, sizes: Sequence[int]) -> Int[Array, "batch"]:
     zero = jnp.asarray(x) == 0
     ends = [(0, -n % size) for n, size in zip(x.shape[1:-1], sizes, strict=True)]
     if sizes:

@@ -98,5 +98,10 @@ def dot_numbers(eqn: core.JaxprEqn) -> DotNumbers:
     (((1,), (0,)), ((), ()))
     """
     if eqn.primitive.name == "ragged_dot_general":
-        return eqn.params["ragged_dot_dimension_numbers"].dot_dimension_numbers
+        # Under vmap JAX gives some of them as NumPy's.
+        found = eqn.params["ragged_dot_dimension_numbers"].dot_dimension_numbers
+        contracted, batch = (
+            tuple(tuple(int(axis) for axis in side) for side in pair) for pair in found
+        )
+        return contracted, batch
     return eqn.params.get("dimension_numbers", SCALED)

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import jax.numpy as jnp
 from jax.extend import core
 from jaxtyping import Array, Bool
 
@@ -51,7 +52,8 @@ def canonical_form(
             f"{UNFORMED[name]}; cost.count counts them"
         )
     left, right = sides(eqn, args)
-    lhs, rhs, out = (x != 0 for x in arrays_of([left, right, *results]))
+    operands = arrays_of([left, right, *results])
+    lhs, rhs, out = (jnp.not_equal(x, 0) for x in operands)
     if name in SPARSE:
         lhs = stored_mask(eqn, arrays_of(args))
     side = activation_side(left.role, right.role)

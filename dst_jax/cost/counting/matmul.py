@@ -5,7 +5,7 @@ import math
 
 import jax
 import jax.numpy as jnp
-from jax.typing import DTypeLike
+from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array, Num
 
 from dst_jax.cost.counting.factors import Factors, exact_dtype, nonzeros
@@ -14,7 +14,7 @@ from dst_jax.jaxprs.product_operands import DotNumbers
 __all__ = ["dot_factors"]
 
 
-def dot_factors(lhs: Array, rhs: Array, numbers: DotNumbers) -> Factors:
+def dot_factors(lhs: ArrayLike, rhs: ArrayLike, numbers: DotNumbers) -> Factors:
     """The factors of a matrix product with any batch and contracted axes.
 
     Args:
@@ -29,6 +29,7 @@ def dot_factors(lhs: Array, rhs: Array, numbers: DotNumbers) -> Factors:
     >>> factors.dense, factors.lhs.tolist(), factors.rhs.tolist()
     (24, [[[4.0, 4.0]]], [[[1, 1]]])
     """
+    lhs, rhs = jnp.asarray(lhs), jnp.asarray(rhs)  # literals are no arrays
     contracting, batching = numbers
     rows = _free_size(lhs, batching[0], contracting[0])
     columns = _free_size(rhs, batching[1], contracting[1])

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jax import lax
 from jax.extend import core
+from jax.typing import ArrayLike
 from jaxtyping import Array, Int
 
 from dst_jax.cost.counting.linear_sums import LinearSums, gathered_sums, kept_sums
@@ -63,7 +64,8 @@ def ragged_sums(eqn: core.JaxprEqn, operands: Sequence[Any]) -> LinearSums:
     ]
 
     def right(x: Array) -> Array:
-        kept = (*rhs_batch, *numbers.rhs_group_dimensions, *rhs_contracted)
+        groups = map(int, numbers.rhs_group_dimensions)  # NumPy's under vmap
+        kept = (*rhs_batch, *groups, *rhs_contracted)
         return kept_sums(x, kept)
 
     def left(x: Array) -> Array:
@@ -80,12 +82,13 @@ def ragged_sums(eqn: core.JaxprEqn, operands: Sequence[Any]) -> LinearSums:
 
 def _ragged(
     shape: Sequence[int],
-    sizes: Array,
+    sizes: ArrayLike,
     contracted: tuple[int, ...],
     batch: tuple[int, ...],
     numbers: Any,
 ) -> _Ragged:
-    (axis,) = numbers.lhs_ragged_dimensions
+    sizes = jnp.asarray(sizes)  # JAX has literals that are no arrays
+    axis = int(numbers.lhs_ragged_dimensions[0])  # NumPy's under vmap
     free = tuple(i for i in range(len(shape)) if i not in (*contracted, *batch))
     if axis in free:
         prefix = (*batch, *free[: free.index(axis)])
