@@ -100,8 +100,7 @@ def dot_numbers(eqn: core.JaxprEqn) -> DotNumbers:
     if eqn.primitive.name == "ragged_dot_general":
         # Under vmap JAX gives some of them as NumPy's.
         found = eqn.params["ragged_dot_dimension_numbers"].dot_dimension_numbers
-        contracted, batch = (
-            tuple(tuple(int(axis) for axis in side) for side in pair) for pair in found
-        )
-        return contracted, batch
+        (lhs, rhs), (lhs_batch, rhs_batch) = found
+        contracted = tuple(map(int, lhs)), tuple(map(int, rhs))
+        return contracted, (tuple(map(int, lhs_batch)), tuple(map(int, rhs_batch)))
     return eqn.params.get("dimension_numbers", SCALED)

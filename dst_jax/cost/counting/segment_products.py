@@ -121,7 +121,7 @@ def segment_products(
     >>> from dst_jax.jaxprs.exact_integers import Count
     >>> segments = Segments((2, 1))
     >>> x = segments.join([jnp.array([2.0, 3.0]), jnp.array([4.0])])[None]
-    >>> ones = segments.spread([[1], [1]])[None]
+    >>> ones = jnp.asarray(segments.spread([[1], [1]])[None])
     >>> Count(segment_products(x, ones, segments, max_a=4, max_b=1))
     Count([[5, 4]])
     """

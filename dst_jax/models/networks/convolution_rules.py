@@ -68,7 +68,8 @@ def with_derivatives(
 
     >>> rules = {"by_input": jnp.multiply, "by_kernel": lambda x, k: 2 * x * k}
     >>> product = with_derivatives(jnp.multiply, **rules)
-    >>> [g.item() for g in jax.grad(product, argnums=(0, 1))(3.0, 5.0)]
+    >>> operands = jnp.array(3.0), jnp.array(5.0)
+    >>> [g.item() for g in jax.grad(product, argnums=(0, 1))(*operands)]
     [5.0, 6.0]
     """
     whole = jax.custom_jvp(convolve)
