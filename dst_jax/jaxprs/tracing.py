@@ -16,6 +16,7 @@ from dst_jax.jaxprs.control_flow import SUMMED, Control
 from dst_jax.jaxprs.hidden_products import refuse_hidden
 from dst_jax.jaxprs.operand_roles import Role
 from dst_jax.jaxprs.operation_owners import owners
+from dst_jax.jaxprs.plain_derivatives import plain_derivatives
 from dst_jax.jaxprs.values import Value
 from dst_jax.jaxprs.walker import Settle, Visit, evaluate, settled
 
@@ -74,7 +75,9 @@ def visited(
             args, kwargs = filled(given)
             return call(*args, **kwargs)
 
-        closed, out = jax.make_jaxpr(of_arrays, return_shape=True)(*arrays.values())
+        trace = jax.make_jaxpr(of_arrays, return_shape=True)
+        with plain_derivatives():
+            closed, out = trace(*arrays.values())
         program = opened(closed)
         if opaque == "raise":
             refuse_hidden(program.jaxpr)

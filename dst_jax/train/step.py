@@ -15,7 +15,6 @@ from jaxtyping import Array
 from dst_jax import activations, cost, pruning
 from dst_jax.kernels import Kernel
 from dst_jax.models.linen import as_model
-from dst_jax.models.networks.convolution_rules import plain_derivatives
 from dst_jax.parametrisations import Parametrisation, State
 from dst_jax.train import scheduled, tasks
 from dst_jax.train.objective import Objective
@@ -152,8 +151,7 @@ class StepProgram:
         mask = pruning.get_mask(state.opt_state) if is_masked(state.opt_state) else None
         counted = cost.training(loss, has_aux=True, mask=mask)
         x = self.preprocess(batch["image"])
-        with plain_derivatives():
-            return counted(state.params, x, batch["label"])
+        return counted(state.params, x, batch["label"])
 
     def loss(
         self,

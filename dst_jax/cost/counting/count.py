@@ -9,11 +9,10 @@ from dst_jax.cost.counting.convolution import conv_factors
 from dst_jax.cost.counting.joint_counts import Met, op_counts
 from dst_jax.cost.counting.matmul import dot_factors
 from dst_jax.cost.counting.op_counts import OpCounts
-from dst_jax.cost.counting.per_example import each_example
+from dst_jax.cost.counting.per_example import of_each_example
 from dst_jax.cost.counting.side_sums import SUMS, summed_counts
-from dst_jax.jaxprs.callable_modules import module_apart
 from dst_jax.jaxprs.product_operands import dot_numbers, sides
-from dst_jax.jaxprs.tracing import argument_positions, visited
+from dst_jax.jaxprs.tracing import visited
 from dst_jax.jaxprs.values import Value
 
 __all__ = ["count", "exact_counts"]
@@ -115,10 +114,7 @@ def count(
         opaque=opaque,
         settle=_counted,
     )
-    if not per_example:
-        return counted
-    _, module = module_apart(fn, weights)
-    return each_example(counted, shared=() if module else argument_positions(weights))
+    return of_each_example(counted, fn, weights=weights) if per_example else counted
 
 
 def exact_counts(

@@ -7,12 +7,11 @@ import jax.numpy as jnp
 from jax.extend import core
 
 from dst_jax.cost.counting.factors import nonzeros
-from dst_jax.cost.counting.per_example import each_example
-from dst_jax.jaxprs.callable_modules import module_apart
+from dst_jax.cost.counting.per_example import of_each_example
 from dst_jax.jaxprs.exact_integers import Count, sum_products
 from dst_jax.jaxprs.operand_roles import Role, activation_side
 from dst_jax.jaxprs.product_operands import sides
-from dst_jax.jaxprs.tracing import argument_positions, visited
+from dst_jax.jaxprs.tracing import visited
 from dst_jax.jaxprs.values import Value
 
 __all__ = ["OperandZeros", "input_zeros"]
@@ -89,10 +88,7 @@ def input_zeros(
     found = visited(
         fn, _operand_zeros, weights=weights, with_output=with_output, opaque=opaque
     )
-    if not per_example:
-        return found
-    _, module = module_apart(fn, weights)
-    return each_example(found, shared=() if module else argument_positions(weights))
+    return of_each_example(found, fn, weights=weights) if per_example else found
 
 
 def _operand_zeros(

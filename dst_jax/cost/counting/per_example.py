@@ -6,9 +6,33 @@ from typing import Any
 
 import jax
 
-from dst_jax.jaxprs.tracing import arrays_apart
+from dst_jax.jaxprs.callable_modules import module_apart
+from dst_jax.jaxprs.tracing import argument_positions, arrays_apart
 
-__all__ = ["each_example"]
+__all__ = ["each_example", "of_each_example"]
+
+
+def of_each_example(
+    found: Callable[..., Any],
+    fn: Callable[..., Any],
+    *,
+    weights: int | tuple[int, ...],
+) -> Callable[..., Any]:
+    """What an analysis of `fn` finds, for every example apart.
+
+    Args:
+      found: the analysis, a function of the arguments of `fn`.
+      fn, weights: what it analyses, as in `cost.count`. The leaves of a module are its
+        weights, then all arguments hold examples.
+
+    >>> import jax.numpy as jnp
+    >>> product = lambda w, x: x @ w
+    >>> each = of_each_example(product, product, weights=0)
+    >>> each(jnp.eye(2), jnp.ones((3, 2))).shape
+    (3, 1, 2)
+    """
+    _, module = module_apart(fn, weights)
+    return each_example(found, shared=() if module else argument_positions(weights))
 
 
 def each_example(

@@ -11,6 +11,7 @@ from dst_jax import trees
 from dst_jax.cost.training.gradient_phases import ProductPart, product_parts
 from dst_jax.jaxprs.calls import opened
 from dst_jax.jaxprs.flat_program import FlatProgram, flattened
+from dst_jax.jaxprs.plain_derivatives import plain_derivatives
 from dst_jax.jaxprs.tracing import arrays_apart
 
 __all__ = ["TrainingProgram", "WeightName", "training_program"]
@@ -90,7 +91,9 @@ def training_program(
         return value, aux, pull(seed.astype(value.dtype))
 
     inputs = [jnp.ones(()), *values]
-    flat = flattened(opened(jax.make_jaxpr(step)(*inputs)))
+    with plain_derivatives():
+        closed = jax.make_jaxpr(step)(*inputs)
+    flat = flattened(opened(closed))
     numbers = {i: n for n, i in enumerate((*trained, *others))}
     leaves = [None, *(numbers.get(i) for i in range(len(values)))]
     parts = product_parts(flat, leaves, seed=0, gradients=len(trained))

@@ -1,9 +1,7 @@
 """Convolutions that compute their derivatives by other operations."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
 from typing import Any
 
@@ -14,41 +12,12 @@ from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array
 
 __all__ = [
-    "are_derivatives_plain",
     "channels_last",
     "multiplications",
-    "plain_derivatives",
     "with_derivatives",
 ]
 
 _Convolution = Callable[[Array, Array], Array]
-_PLAIN = ContextVar("plain_derivatives", default=False)
-
-
-@contextmanager
-def plain_derivatives() -> Iterator[None]:
-    """A context in which the derivatives of convolutions are traced as convolutions.
-
-    For what asks what a training step multiplies: elementwise products are not counted.
-
-    >>> with plain_derivatives():
-    ...     are_derivatives_plain()
-    True
-    """
-    token = _PLAIN.set(True)
-    try:
-        yield
-    finally:
-        _PLAIN.reset(token)
-
-
-def are_derivatives_plain() -> bool:
-    """Whether `plain_derivatives` holds.
-
-    >>> are_derivatives_plain()
-    False
-    """
-    return _PLAIN.get()
 
 
 def with_derivatives(

@@ -18,8 +18,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
+from dst_jax.jaxprs.plain_derivatives import are_derivatives_plain
 from dst_jax.models.networks.convolution_rules import (
-    are_derivatives_plain,
     channels_last,
     multiplications,
     with_derivatives,
