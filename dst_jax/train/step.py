@@ -130,7 +130,7 @@ class StepProgram:
         new = TrainState(
             step=state.step + 1,
             params=optax.apply_updates(state.params, updates),
-            model_state=scheduled.put({**state.model_state, **updated}, after),
+            model_state=scheduled.put_anew({**state.model_state, **updated}, after),
             opt_state=opt_state,
             key=state.key,
             adaptive=adaptive,
@@ -167,7 +167,7 @@ class StepProgram:
         through = follow(self.parametrisation, state.opt_state)
         weights = through(trained, State(state.opt_state, state.step, now))
         outputs, maps, updated = self.model(
-            {"params": weights, **state.model_state},
+            {"params": weights, **scheduled.put(state.model_state, now)},
             x,
             train=True,
             rngs={"dropout": jax.random.fold_in(state.key, state.step)},
