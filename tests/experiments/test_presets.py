@@ -66,8 +66,8 @@ def test_help_shows_the_defaults_of_the_preset_and_says_which(
 
 
 def test_help_for_a_preset_that_is_not_there_is_refused(capsys):
+    argv = ["--preset", "smal", "--help"]
     with pytest.raises(SystemExit) as caught:
-        argv = ["--preset", "smal", "--help"]
         parse_preset(FOUND["mnist_lenet5"], argv, name="mnist_lenet5", doc="")
     assert caught.value.code == 2
     assert capsys.readouterr().out == ""
