@@ -244,7 +244,7 @@ def test_the_headline_compares_with_the_control_too(make_run):
     assert (
         f"({100 * (last - first):+.2f} points against the dense baseline,"
         f" {100 * (last - control):+.2f} points against the dense control).</p>"
-    ) in pages.run_page(run, {}).replace("−", "-")
+    ) in pages.run_page(run, {}).replace("\N{MINUS SIGN}", "-")
 
 
 @pytest.mark.parametrize("stages", [("pretrain",), ("pretrain", "control")])

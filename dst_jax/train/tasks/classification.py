@@ -100,7 +100,7 @@ class Classification:
         }
 
     def summary(self, sums: Mapping[str, Any]) -> dict[str, float]:
-        """`top1`, `top5` if it is there, shares of the examples, and `loss`, their mean.
+        """`top1`, and `top5` if it is there, as shares, and `loss`, the mean.
 
         >>> Classification().summary({"examples": 4, "top1": 1, "top5": 3, "loss": 8.0})
         {'top1': 0.25, 'top5': 0.75, 'loss': 2.0}
