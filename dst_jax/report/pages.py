@@ -118,11 +118,16 @@ def _without_control(run: RunResults, baseline: StageResults) -> str:
     more = sum(stage.epochs for stage in run.stages[1:])
     if run.control is not None or not more or "stages/control.json" in run.unfinished:
         return ""
+    own = f" ({_epochs(baseline.epochs)})" if baseline.epochs else ""
     return (
-        f" The {baseline.title} has {baseline.epochs:g} epochs, the stages after it"
-        f" {more:g} more: what these would do without sparsity, a dense control of as"
-        " many epochs would tell; this run has none (--run.control)."
+        f" The stages after the {baseline.title}{own} train for {_epochs(more)}: a dense"
+        " control that does so too (--run.control) would show what that gives without"
+        " sparsity; this run has none."
     )
+
+
+def _epochs(number: float) -> str:
+    return f"{number:g} epoch" if number == 1 else f"{number:g} epochs"
 
 
 def _of_what_is_left(run: RunResults) -> str:

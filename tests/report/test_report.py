@@ -229,7 +229,10 @@ def test_a_page_prints_what_is_folded_and_keeps_first_columns(make_run):
 def test_the_headline_says_that_a_control_is_missing(make_run):
     path = make_run(stages=("pretrain", "sparsify_weights", "sparsify_activations"))
     page = pages.run_page(load(path), {})
-    assert "The dense baseline has 2 epochs, the stages after it 6 more" in page
+    assert (
+        "after the dense baseline (2 epochs) train for 6 epochs: a dense control"
+        in page
+    )
     assert "--run.control" in page
     config = json.loads((path / "config.json").read_text())
     config["stages"].insert(1, "control")  # planned, and not finished yet
