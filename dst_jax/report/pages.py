@@ -120,8 +120,8 @@ def _without_control(run: RunResults, baseline: StageResults) -> str:
         return ""
     own = f" ({_epochs(baseline.epochs)})" if baseline.epochs else ""
     return (
-        f" The stages after the {baseline.title}{own} train for {_epochs(more)}: a dense"
-        " control that does so too (--run.control) would show what that gives without"
+        f" The stages after the {baseline.title}{own} train for {_epochs(more)}: a"
+        " dense control that does so too (--run.control) would show what that gives without"
         " sparsity; this run has none."
     )
 
