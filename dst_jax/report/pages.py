@@ -121,8 +121,8 @@ def _without_control(run: RunResults, baseline: StageResults) -> str:
     own = f" ({_epochs(baseline.epochs)})" if baseline.epochs else ""
     return (
         f" The stages after the {baseline.title}{own} train for {_epochs(more)}: a"
-        " dense control that does so too (--run.control) would show what that gives without"
-        " sparsity; this run has none."
+        " dense control that does so too (--run.control) would show what that gives"
+        " without sparsity; this run has none."
     )
 
 
