@@ -40,8 +40,8 @@ class Distilled:
     """A smaller model that in training also says how far its maps are from a teacher's.
 
     In evaluation it is its student. In training it has one map more, `distillation`: of
-    every example the mean over maps of `mean((student - teacher)^2)`. A map of which the
-    student has no channel left is not compared.
+    every example the mean over maps of `mean((student - teacher)^2)`. A map of which
+    the student has no channel left is not compared.
 
     Attributes:
       student: the smaller model.
