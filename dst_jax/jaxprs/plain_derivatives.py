@@ -6,28 +6,26 @@ elementwise. What counts products would not see these, so it asks for the others
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
+
+import jax
 
 __all__ = ["are_derivatives_plain", "plain_derivatives"]
 
-_PLAIN = ContextVar("plain_derivatives", default=False)
+# A context of JAX's is part of the key of its caches: a function that was traced under
+# a `jax.jit` of its own is traced again where the context differs.
+_PLAIN = jax.make_user_context(default_value=False)
 
 
 @contextmanager
 def plain_derivatives() -> Iterator[None]:
     """A context in which derivatives of products are traced as products.
 
-    What was traced before under a `jax.jit` of its own may be taken as it was.
-
     >>> with plain_derivatives():
     ...     are_derivatives_plain()
     True
     """
-    token = _PLAIN.set(True)
-    try:
+    with _PLAIN(True):
         yield
-    finally:
-        _PLAIN.reset(token)
 
 
 def are_derivatives_plain() -> bool:
@@ -36,4 +34,4 @@ def are_derivatives_plain() -> bool:
     >>> are_derivatives_plain()
     False
     """
-    return _PLAIN.get()
+    return _PLAIN.value

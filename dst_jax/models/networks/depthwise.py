@@ -54,7 +54,8 @@ def depthwise_conv(
       padding: numbers of zeros before and after every axis of the map.
       sums: Whether it is derived as a sum; None for those of at least 2^20
         multiplications where the CPU is the only device. (The gradient of the kernel
-        goes from image to image, which a batch on several devices could not.)
+        goes from image to image, which a batch on several devices could not.) Where
+        `cost` counts, it is derived as the products it is.
       **options: other options of `jax.lax.conv_general_dilated`.
 
     Returns:
@@ -76,8 +77,8 @@ def depthwise_conv(
     if sums is None:
         large = multiplications(x, kernel, strides) >= _LEAST
         alone = jax.default_backend() == "cpu" and jax.device_count() == 1
-        sums = large and alone and not are_derivatives_plain()
-    if not sums or not _is_depthwise(x, kernel, options):
+        sums = large and alone
+    if not sums or are_derivatives_plain() or not _is_depthwise(x, kernel, options):
         return convolve(x, kernel)
     place = {"strides": tuple(strides), "padding": padding}
     shifted = partial(_shifted, **place)

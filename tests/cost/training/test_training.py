@@ -212,6 +212,27 @@ def test_depthwise_sums_are_counted_as_convolutions(monkeypatch):
     assert len(gradient) == 3
 
 
+def test_what_was_traced_before_is_counted_as_convolutions():
+    """A jit of the user's has its trace in JAX's cache, with elementwise products."""
+    options = {"dimension_numbers": ("NHWC", "HWIO", "NHWC"), "feature_group_count": 2}
+
+    @jax.jit
+    def layer(w, x):
+        return depthwise_conv(x * w["s"], w["k"], (1, 1), "SAME", sums=True, **options)
+
+    def loss(w, x):
+        return layer(w, x).sum()
+
+    weights = {"k": jnp.ones((3, 3, 1, 2)), "s": jnp.ones((1, 1, 1, 2))}
+    x, gradient = jax.ShapeDtypeStruct((1, 4, 4, 2), jnp.float32), jax.jit(jax.grad(loss))
+    program = str(jax.make_jaxpr(gradient)(weights, x))
+    assert "scan" in program
+    found = jax.eval_shape(cost.training(loss), weights, x)
+    assert tuple(map(len, found)) == (1, 1, 1)
+    assert len(jax.eval_shape(cost.count(gradient), weights, x)) == 3
+    assert str(jax.make_jaxpr(gradient)(weights, x)) == program  # as before
+
+
 def test_names_are_those_of_the_leaves_where_the_program_has_none():
     found = jax.eval_shape(cost.training(low_rank), SQUARE, jnp.ones((2, 4)))
     assert "c" in found.forward
