@@ -1,6 +1,7 @@
 """Options of stage two."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -14,7 +15,7 @@ from experiments.options.texts import about, file_name, rules
 
 if TYPE_CHECKING:
     from dst_jax.train import Stage, Term
-    from dst_jax.typing import Mask, Params
+    from dst_jax.typing import Mask, Params, Within
     from experiments.options.config import Config
 
 __all__ = ["PruneOptions"]
@@ -33,6 +34,10 @@ class PruneOptions:
     of the stage (end=75%) or epochs (interval=0.5ep)."""
     method_start: Literal["method", "magnitude"] = "method"
     """Its first mask: its own choice, or the largest of the weights it starts with."""
+    saved_sparsity: Annotated[float | None, SHARE] = None
+    """Share of the inputs of every prunable layer that the gradients of its weights
+    leave out, the smallest of every example; in [0, 1). With --prune.method ste and
+    --prune.method-options distribution=uniform it is SWAT."""
     penalty: str = "l1"
     """Penalty on the prunable weights while inducing: a name of penalties.names(), or
     MODULE:ATTRIBUTE."""
@@ -93,7 +98,7 @@ class PruneOptions:
                 f" {self.layer_floor} and {self.sparsity}"
             )
         if self.method is None:
-            for name in ("method_options", "method_start"):
+            for name in ("method_options", "method_start", "saved_sparsity"):
                 value = getattr(self, name)
                 if value != getattr(PruneOptions, name):
                     raise ValueError(
@@ -141,6 +146,20 @@ class PruneOptions:
             scope=self.scope,
             rules=self.prunable(),
             layer_floor=self.layer_floor,
+        )
+
+    def within(self) -> "Within":
+        """The context that the network of a method's stage is trained in.
+
+        >>> with PruneOptions().within()():
+        ...     pass
+        """
+        from dst_jax import activations
+
+        if self.saved_sparsity is None:
+            return nullcontext
+        return partial(
+            activations.saving_largest, self.saved_sparsity, rules=self.prunable()
         )
 
     def sparse_method(self) -> SparseMethod:
@@ -213,6 +232,7 @@ class PruneOptions:
             ),
             groups=method.groups,
             dense_gradients=dense_gradients(method, accumulate=config.optim.accumulate),
+            within=self.within(),
             **common,
         )
         return [config.east.around(stage)]
