@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from jax.extend import core
 
-from dst_jax.jaxprs.calls import bodies, called, has_rule, name_of
+from dst_jax.jaxprs.calls import FOLLOWED, bodies, called, has_rule, name_of
 from dst_jax.jaxprs.module_paths import Path, path_of
 from dst_jax.jaxprs.mutable_loops import HIJAX, is_mutable
 from dst_jax.jaxprs.opaque_primitives import OPAQUE, is_of_jax
@@ -18,9 +18,6 @@ __all__ = [
     "refuse_hidden",
     "why_hidden",
 ]
-
-BODIES = frozenset({"cond", "scan", "shard_map", "while"})
-"""Primitives with bodies that every analysis follows or refuses, besides calls."""
 
 
 def is_opaque(eqn: core.JaxprEqn) -> bool:
@@ -84,7 +81,7 @@ def is_hidden(eqn: core.JaxprEqn) -> bool:
     name = eqn.primitive.name
     if name == "shard_map":
         return not eqn.params["check_vma"]
-    return name not in BODIES and called(eqn) is None
+    return name not in FOLLOWED and called(eqn) is None
 
 
 def why_hidden(eqn: core.JaxprEqn) -> str:
