@@ -1,7 +1,6 @@
 """Options of stage two."""
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -10,12 +9,13 @@ from experiments.options.annotations import MOST_EPOCHS, NOT_NEGATIVE, POSITIVE,
 from experiments.options.method_gradients import dense_gradients
 from experiments.options.methods import Span, SparseMethod, parse
 from experiments.options.penalty import check_shape, shape
+from experiments.options.saved_inputs import saving
 from experiments.options.stage_names import makes_stage
 from experiments.options.texts import about, file_name, rules
 
 if TYPE_CHECKING:
     from dst_jax.train import Stage, Term
-    from dst_jax.typing import Mask, Params, Within
+    from dst_jax.typing import Mask, Params
     from experiments.options.config import Config
 
 __all__ = ["PruneOptions"]
@@ -148,20 +148,6 @@ class PruneOptions:
             layer_floor=self.layer_floor,
         )
 
-    def within(self) -> "Within":
-        """The context that the network of a method's stage is trained in.
-
-        >>> with PruneOptions().within()():
-        ...     pass
-        """
-        from dst_jax import activations
-
-        if self.saved_sparsity is None:
-            return nullcontext
-        return partial(
-            activations.saving_largest, self.saved_sparsity, rules=self.prunable()
-        )
-
     def sparse_method(self) -> SparseMethod:
         """The method in place of the stage, with what other options say for it.
 
@@ -232,7 +218,7 @@ class PruneOptions:
             ),
             groups=method.groups,
             dense_gradients=dense_gradients(method, accumulate=config.optim.accumulate),
-            within=self.within(),
+            within=saving(self.saved_sparsity, self.prunable()),
             **common,
         )
         return [config.east.around(stage)]
