@@ -2,7 +2,7 @@
 
 COMMAND
   pip install torch neurobench
-  python -m benchmarks.neurobench            two CPU cores: under 2 minutes
+  python -m benchmarks.neurobench            one CPU core: under 2 minutes
 
 One network with the same pruned weights in PyTorch and in JAX, and the same images.
 Prints for every network the multiplications of two nonzeros
