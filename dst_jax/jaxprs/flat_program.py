@@ -15,7 +15,7 @@ from jax import lax
 from jax.extend import core
 
 from dst_jax.jaxprs.calls import Called, called, name_of, opened, scan_parts
-from dst_jax.jaxprs.hidden_products import is_hidden, multiplies
+from dst_jax.jaxprs.hidden_products import is_hidden, multiplies, why_hidden
 from dst_jax.jaxprs.module_paths import Path, path_of
 from dst_jax.jaxprs.operand_roles import Role
 from dst_jax.jaxprs.product_operands import is_product
@@ -164,10 +164,11 @@ class _Writer:
             return self._branches(eqn, reads, path)
         inner = None if hidden else called(eqn)
         if inner is None:
-            reason = f" ({REASONS[name]})" if name in REASONS else ""
+            reason = REASONS.get(name, why_hidden(eqn))
             raise ValueError(
                 f"cost.training cannot count the multiplications of {name_of(eqn)!r}"
-                f"{reason}: it counts {', '.join(SHOWN)} in calls, scans and branches"
+                f" ({reason}): it counts {', '.join(SHOWN)} in calls, scans and"
+                " branches"
             )
         return self.follow(inner, reads, path)
 

@@ -21,7 +21,7 @@ Ranges = tuple[tuple[range, ...], ...]
 LARGEST_MATRIX = 1 << 18
 
 # Elements of an image, with all its channels, that are held as integers at a time.
-LARGEST_TILE = 1 << 26
+LARGEST_TILE = 1 << 25
 
 
 def tap_sums(

@@ -18,7 +18,10 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from dst_jax.jaxprs.plain_derivatives import are_derivatives_plain
+from dst_jax.jaxprs.plain_derivatives import (
+    are_derivatives_plain,
+    elementwise_derivative,
+)
 from dst_jax.models.networks.convolution_rules import (
     channels_last,
     multiplications,
@@ -111,7 +114,8 @@ def _shifted(
 ) -> Float[Array, "batch *new_map channels"]:
     """The convolution, as a sum over the places of the window."""
     parts = _windows(x, kernel, strides, padding)
-    return reduce(jnp.add, map(jnp.multiply, parts, _weights(kernel)))
+    with elementwise_derivative():
+        return reduce(jnp.add, map(jnp.multiply, parts, _weights(kernel)))
 
 
 def _by_image(
@@ -136,7 +140,8 @@ def _by_image(
     @jax.checkpoint
     def of_image(x: Array, weights: list[Array]) -> Array:
         parts = _windows(x[None], kernel, strides, padding)
-        return reduce(jnp.add, map(jnp.multiply, parts, weights))[0]
+        with elementwise_derivative():
+            return reduce(jnp.add, map(jnp.multiply, parts, weights))[0]
 
     return lax.map(lambda image: of_image(image, weights), x)
 

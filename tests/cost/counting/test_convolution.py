@@ -167,7 +167,7 @@ def test_tiles_of_an_image_add_up(name, monkeypatch):
 
 
 def test_a_large_image_is_not_held_as_integers():
-    """16,384 pixels square: 1 GiB in float32, and a quarter of that beside it."""
+    """16,384 pixels square: 1 GiB in float32, and at most half of that beside it."""
     x, w = (
         jax.ShapeDtypeStruct(shape, jnp.float32)
         for shape in ((1, 1, 2**14, 2**14), (1, 1, 3, 3))

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.extend.core import jaxpr_as_fun
 from jax.sharding import AxisType
 
 from dst_jax import cost
@@ -213,6 +214,7 @@ def test_of_branches_those_taken_are_counted():
         assert totals(count(w, x)) == totals(expected)
 
 
+@pytest.mark.slow
 def test_groups_of_rows_are_counted_by_their_weights():
     """Experts: loops over rows, of which those past the last group meet nothing."""
     x, w = sparse(KEYS[0], (7, 4)), sparse(KEYS[1], (3, 4, 5), 0.6)
@@ -300,6 +302,14 @@ def test_what_was_traced_before_is_counted_as_convolutions():
     assert tuple(map(len, found)) == (1, 1, 1)
     assert len(jax.eval_shape(cost.count(gradient), weights, x)) == 3
     assert str(jax.make_jaxpr(gradient)(weights, x)) == program  # as before
+
+    # A program that was traced before cannot be traced again: it is refused.
+    args = jax.tree.leaves((weights, x))
+    step, kept = (jax.make_jaxpr(fn)(weights, x) for fn in (gradient, loss))
+    with pytest.raises(ValueError, match=r"'mul'.* was traced before"):
+        jax.eval_shape(cost.count(jaxpr_as_fun(step)), *args)
+    with pytest.raises(ValueError, match=r"'mul'.* was traced before"):
+        jax.eval_shape(cost.training(lambda *a: jaxpr_as_fun(kept)(*a)[0]), *args)
 
 
 def test_names_are_those_of_the_leaves_where_the_program_has_none():
