@@ -46,7 +46,7 @@ def are_derivatives_plain() -> bool:
     return _PLAIN.value
 
 
-def elementwise_derivative() -> AbstractContextManager[None]:
+def elementwise_derivative() -> AbstractContextManager[object]:
     """A scope in which multiplications stand for those of a product.
 
     >>> with elementwise_derivative():
