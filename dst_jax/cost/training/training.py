@@ -115,7 +115,7 @@ def _masks(
         else zip(weights, mask, strict=True)
     )
     found = {
-        WeightName(position, path): leaf
+        WeightName(position, path): jnp.asarray(leaf)
         for position, tree in each
         for path, leaf in trees.named_leaves(tree).items()
     }
@@ -208,6 +208,8 @@ def _run(
         operands = [env[slot] for slot in flat.reads]
         results = flat.run(operands)
         if flat.product is not None:
+            # JAX has literals that are no arrays.
+            operands = [jnp.asarray(x) for x in operands]
             taken = None if flat.taken is None else env[flat.taken]
             roles = (Role.DATA, Role.WEIGHT, *[Role.DATA] * len(operands[2:]))
             counts = exact_counts(flat.product, values_of(operands, roles), [])

@@ -312,6 +312,20 @@ def test_what_was_traced_before_is_counted_as_convolutions():
         jax.eval_shape(cost.training(lambda *a: jaxpr_as_fun(kept)(*a)[0]), *args)
 
 
+def test_constants_and_masks_of_numpy_are_arrays_too():
+    x, sizes = np.ones((5, 3), "f"), np.array([2, 3])
+
+    def loss(w):
+        return (
+            jax.lax.ragged_dot(jnp.ones((5, 3)), w["w"], sizes).sum()
+            + (x @ w["w"][0]).sum()
+        )
+
+    weights = {"w": np.ones((2, 3, 4), "f")}
+    step = cost.training(loss, mask={"w": np.ones((2, 3, 4), bool)})
+    assert len(jax.eval_shape(step, weights).weight_gradient) == 2
+
+
 def test_names_are_those_of_the_leaves_where_the_program_has_none():
     found = jax.eval_shape(cost.training(low_rank), SQUARE, jnp.ones((2, 4)))
     assert "c" in found.forward
