@@ -18,6 +18,7 @@ from dst_jax.train.stages.east_parts import (
     trained_sparsity,
 )
 from dst_jax.train.stages.hooks import (
+    Patterning,
     RemoveUnread,
     Thresholding,
     choose_mask,
@@ -36,6 +37,7 @@ __all__ = [
     "Collapse",
     "Distillation",
     "GateTraining",
+    "Patterning",
     "PhaseOut",
     "RemoveUnits",
     "RemoveUnread",
