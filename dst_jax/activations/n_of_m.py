@@ -42,7 +42,8 @@ def keep_n_of_m(
       Zhou et al. 2021 (arXiv 2102.04010) for the estimator, there on weights; "flexible
       N:M sparsity of activations" (arXiv 2509.22166), which trains nothing.
 
-    >>> keep_n_of_m(jnp.array([[1.0, -3.0, 2.0, 0.5], [1.0, 1.0, 1.0, 1.0]]), 2, 4).tolist()
+    >>> x = jnp.array([[1.0, -3.0, 2.0, 0.5], [1.0, 1.0, 1.0, 1.0]])
+    >>> keep_n_of_m(x, 2, 4).tolist()
     [[0.0, -3.0, 2.0, 0.0], [1.0, 1.0, 0.0, 0.0]]
     """
     _check(n, m)
@@ -118,7 +119,7 @@ def patterned(
 
     >>> patterned(jnp.ones(6), {"of_4": 2}, "relu1")
     Traceback (most recent call last):
-    ValueError: the pattern of 'relu1' needs channels that 4 divides, got 6: give this ...
+    ValueError: the pattern of 'relu1' needs channels that 4 divides, got 6: give ...
     """
     for key, n in pattern.items():
         m = _size(key)

@@ -121,7 +121,10 @@ def network():
     rng = np.random.default_rng(0)
     x = jnp.asarray(rng.normal(size=(2, 8, 8, 3)), jnp.float32)
     shapes = jax.eval_shape(_Net().init, jax.random.key(0), x)
-    draw = lambda leaf: jnp.asarray(rng.normal(size=leaf.shape), jnp.float32)
+
+    def draw(leaf):
+        return jnp.asarray(rng.normal(size=leaf.shape), jnp.float32)
+
     return _Net(), jax.tree.map(draw, shapes), x
 
 
