@@ -10,9 +10,9 @@ from flax.traverse_util import flatten_dict
 from jaxtyping import Array
 
 from dst_jax import checks
-from dst_jax.activations.n_of_m import PATTERNS, patterns_of
+from dst_jax.activations.n_of_m import patterns_of
 from dst_jax.activations.stacked import unstacked
-from dst_jax.activations.tap import COLLECTION, THRESHOLDS, Tap
+from dst_jax.activations.tap import COLLECTION, PATTERNS, THRESHOLDS, Tap
 from dst_jax.activations.threshold_variables import thresholds_of
 
 __all__ = ["apply_with_activations"]

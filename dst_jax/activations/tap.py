@@ -9,7 +9,7 @@ from jaxtyping import Array
 from dst_jax.activations.n_of_m import PATTERNS, patterned
 from dst_jax.activations.threshold_functions import fat_relu, soft_threshold
 
-__all__ = ["COLLECTION", "KINDS", "THRESHOLDS", "Tap"]
+__all__ = ["COLLECTION", "KINDS", "PATTERNS", "THRESHOLDS", "Tap"]
 
 COLLECTION = "activations"
 THRESHOLDS = "thresholds"

@@ -69,7 +69,9 @@ from dst_jax.runs.lock import InUse, check_path, hold
 from dst_jax.runs.measured_files import (
     log_ledger,
     read_ledger,
+    read_post_training,
     read_storage,
+    write_post_training,
     write_storage,
 )
 from dst_jax.runs.yaml_files import read_yaml, to_yaml
@@ -88,12 +90,14 @@ __all__ = [
     "naming",
     "read_ledger",
     "read_lines",
+    "read_post_training",
     "read_storage",
     "read_yaml",
     "sync",
     "to_json",
     "to_yaml",
     "write_bytes",
+    "write_post_training",
     "write_storage",
     "write_text",
 ]

@@ -14,8 +14,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 
 from dst_jax import checks, data
-from dst_jax.activations.n_of_m import PATTERNS
-from dst_jax.activations.tap import THRESHOLDS
+from dst_jax.activations.tap import PATTERNS, THRESHOLDS
 from dst_jax.kernels import Kernels
 from dst_jax.models.linen import as_model
 from dst_jax.models.smaller import Smaller

@@ -24,6 +24,12 @@ from dst_jax.train.stages.hooks import (
     choose_mask,
     no_mask,
 )
+from dst_jax.train.stages.post_training import (
+    Densities,
+    calibration,
+    post_training,
+    search_densities,
+)
 from dst_jax.train.stages.relaxation import Collapse, relaxation
 from dst_jax.train.stages.remove_channels import (
     Distillation,
@@ -35,6 +41,7 @@ from dst_jax.train.unit_choice import UnitChoice
 
 __all__ = [
     "Collapse",
+    "Densities",
     "Distillation",
     "GateTraining",
     "Patterning",
@@ -45,6 +52,7 @@ __all__ = [
     "Thresholding",
     "UnitChoice",
     "WithDyReLU",
+    "calibration",
     "choose_mask",
     "control",
     "dual_sparse",
@@ -52,9 +60,11 @@ __all__ = [
     "initial",
     "no_mask",
     "plain_rectifiers",
+    "post_training",
     "pretrain",
     "relaxation",
     "remove_channels",
+    "search_densities",
     "sparse_training",
     "sparsify_activations",
     "sparsify_weights",
