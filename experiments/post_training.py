@@ -3,8 +3,9 @@
 For every sparsity of the weights, densities of the layers are searched and the dense
 network is distilled into the pruned one on a few images without labels (UniPTS);
 thresholds of activations take what is left of the budget. Of all these networks the one
-is chosen that costs least and loses no more than the budget. Every choice is made on
-the hold-out; the test set is read at the end of each stage, for the table.
+is chosen that costs least and loses no more than the budget. Thresholds are searched on
+one half of the hold-out and the choice is made on the other; the test set is read at
+the end of each stage, for the table.
 
 COMMAND
   python -m experiments.post_training RUN_DIR --accelerator scnn --budget-accuracy 0.5
@@ -80,7 +81,7 @@ class Options:
     thresholds: bool = True
     """Whether thresholds of activations are searched, too."""
     threshold_images: Annotated[int, AT_LEAST_1] = 1000
-    """Hold-out images that thresholds are searched on."""
+    """Largest number of hold-out images that thresholds are searched on."""
     bisections: Annotated[int, AT_LEAST_1, at_most(30)] = 3
     """Evaluations of these images per layer."""
     seed: int = 0

@@ -45,7 +45,7 @@ class Threshold:
     Attributes:
       budget: what may be lost of the dense network's quality, in points.
       dense: quality of the dense network on the images of the search.
-      images: number of hold-out images of the search.
+      images: largest number of images of the search.
       bisections: evaluations of these images per layer.
 
     >>> Threshold(budget=0.5, dense=0.9, images=1000).bisections
@@ -83,7 +83,8 @@ class Threshold:
 class Choose:
     """The cheapest network of earlier stages within a budget, on a stage's entry.
 
-    Everything is measured on the hold-out; the first candidate is the reference.
+    Everything is measured on the second half of the hold-out: thresholds are searched
+    on the first. The first candidate is the reference.
 
     Attributes:
       names: names of the stages, that of the dense network first.
@@ -117,11 +118,12 @@ class Choose:
         return network
 
     def candidates(self, context: Context) -> list[Candidate]:
-        """Quality and cost of every stage's network on the hold-out."""
+        """Quality and cost of every stage's network on the half of the hold-out."""
         quality, found = quality_of(context.task), []
+        _, half = halves(fat_relu.holdout(context))
         for name in self.names:
             network = finished_run.network_at_end(context, name)
-            result = context.evaluate(network, fat_relu.holdout(context), count=True)
+            result = context.evaluate(network, half, count=True)
             own = quality(result.metrics)
             first = found[0].quality if found else own
             lost = quality.metric.scale * (quality.gain(first) - quality.gain(own))
@@ -150,7 +152,7 @@ class Choose:
             effectual = sum(int(c.effectual) for c in result.counts.values())
             return effectual / result.examples
         # Estimates read the split that is called `test`: here, the hold-out.
-        dataset = replace(context.dataset, test=fat_relu.holdout(context))
+        dataset = replace(context.dataset, test=halves(fat_relu.holdout(context))[1])
         held_out = replace(context, dataset=dataset)
         record = train.estimate(held_out, network, [self.accelerator])
         (machine,) = record["machines"].values()
@@ -169,13 +171,13 @@ def measured(context: Context, network: Network) -> float:
 
 
 def on_few_images(context: Context, images: int) -> Context:
-    """The context with the first images of the hold-out only.
+    """The context with a part of the first half of the hold-out only.
 
     Args:
       context: data and task.
-      images: number of images.
+      images: largest number of images.
     """
-    held_out = first_of(fat_relu.holdout(context), images)
+    held_out = first_of(halves(fat_relu.holdout(context))[0], images)
     return replace(context, dataset=replace(context.dataset, holdout=held_out))
 
 
@@ -187,6 +189,22 @@ def first_of(split: Split, images: int) -> Split:
     100
     """
     return replace(split, indices=split.indices[:images])
+
+
+def halves(split: Split) -> tuple[Split, Split]:
+    """Every second image of a split, and the others.
+
+    Raises:
+      ValueError: there are fewer than two images.
+
+    >>> from dst_jax import data
+    >>> [len(half) for half in halves(data.load("digits").holdout)]
+    [60, 60]
+    """
+    if len(split) < 2:
+        raise ValueError(f"{split.name} must have at least 2 images, got {len(split)}")
+    first, second = (replace(split, indices=split.indices[i::2]) for i in (0, 1))
+    return first, second
 
 
 def plan(
