@@ -69,6 +69,14 @@ def run_dir(tmp_path_factory):
     return _run(tmp_path_factory.mktemp("runs") / "pruned", [*pruned, *thresholds])
 
 
+def _sparse(variables, card):
+    """Variables from a file of weights, with what the card says of the maps."""
+    thresholds = {name: t["hard"] for name, t in card["thresholds"].items()}
+    assert thresholds == {"relu1": 0.125, "relu2": 0.125}
+    variables = activations.with_patterns(variables, card["patterns"])
+    return activations.with_thresholds(variables, thresholds)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("format", ["dense", "csr"])
 def test_a_run_is_exported(run_dir, tmp_path, capsys, format):
@@ -97,9 +105,7 @@ def test_a_run_is_exported(run_dir, tmp_path, capsys, format):
     program = jax.export.deserialize((tmp_path / names[2]).read_bytes())
     x = jnp.ones((2, 16, 16, 1))
     assert card["patterns"] == {"relu1": "2:4", "relu2": "2:4"}
-    assert card["thresholds"] == {name: {"hard": 0.125} for name in ("relu1", "relu2")}
-    variables = activations.with_patterns(variables, card["patterns"])
-    variables = activations.with_thresholds(variables, {"relu1": 0.125, "relu2": 0.125})
+    variables = _sparse(variables, card)
     model = models.create("mlp", num_classes=10)
     expected = jax.jit(model.apply)(variables, x)
     np.testing.assert_allclose(program.call(x), expected, atol=1e-5)
@@ -184,5 +190,6 @@ def test_an_onnx_model_is_written(run_dir, tmp_path):
     (found,) = session.run(None, {"x": np.asarray(x)})
     path = tmp_path / "model.safetensors"
     variables = torch_import.load("mlp", path, input_shape=(16, 16, 1))
+    variables = _sparse(variables, card)
     expected = models.create("mlp", num_classes=10).apply(variables, x)
     np.testing.assert_allclose(found, expected, atol=1e-5)

@@ -41,8 +41,8 @@ def model_card(
 
     Returns:
       `model`, `input`, `data`, `class_names` where they are known, `thresholds` (by map
-      and kind) and `patterns` of activation maps where there are any, the metrics on the
-      test set under the word that the task has for what it measures (`accuracy`;
+      and kind) and `patterns` of activation maps where there are any, the metrics on
+      the test set under the word that the task has for what it measures (`accuracy`;
       `metrics` if it has none), `sparsity` (shares of zeros in [0, 1]: of the prunable
       weights, of the activation maps in both averages, and per layer),
       `multiplications` (exact sums over the test set, total and per layer) and `drop`,
