@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import chex
 import numpy as np
 import pytest
 
@@ -30,10 +29,10 @@ def context(tmp_path_factory):
         run=Run(tmp_path_factory.mktemp("runs") / "mlp"),
         batch_size=128,
         eval_batch_size=256,
-        eval_every=12,
+        eval_every=6,
         console=train.Console(quiet=True),
     )
-    dense = train.stages.pretrain(epochs=12, optimizer=train.sgd(0.1))
+    dense = train.stages.pretrain(epochs=6, optimizer=train.sgd(0.2))
     context.run.write_config({"config": CONFIG})
     train.train(context, [dense], config=CONFIG)
     return context
@@ -45,8 +44,8 @@ def _dense(context):
 
 
 def _on_few(context, path, *, labels):
-    """The context with 256 images to train on, and other labels of them."""
-    few = post_trained.first_of(context.dataset.train, 256)
+    """The context with fewer images to train on, and other labels of them."""
+    few = post_trained.first_of(context.dataset.train, 1024)
     few = replace(few, records=replace(few.records, labels=labels))
     dataset = replace(context.dataset, train=few)
     return replace(context, run=Run(path), dataset=dataset)
@@ -54,32 +53,27 @@ def _on_few(context, path, *, labels):
 
 @pytest.mark.slow
 def test_it_learns_from_the_teacher_alone(context, tmp_path):
-    """Other labels change nothing; what is pruned is what was searched for."""
-    dense, labels = _dense(context), context.dataset.train.records.labels
-    ends = []
-    for name, own in (("a", labels), ("b", labels[::-1].copy())):
-        few = _on_few(context, tmp_path / name, labels=own)
-        found = search_densities(
-            few, dense, sparsity=0.9, population=3, generations=2, parents=2
-        )
-        stage = post_training(counts=found.counts, epochs=10, lr=0.03)
-        train.train(few, [stage], config=CONFIG, init=dense)
-        path = few.run.checkpoints / stage.path
-        ends.append(few.with_model(train.load_weights(path, sharding=few.sharding)))
-    first, second = ends
-    chex.assert_trees_all_equal(first.variables, second.variables)
-    assert first.variables.keys() == dense.variables.keys()
-    kept = {
-        name: int(np.count_nonzero(w))
-        for name, w in named_leaves(first.params).items()
-        if name in found.counts.kept
-    }
-    assert kept == dict(found.counts.kept)
-    assert sum(kept.values()) == round(0.1 * (256 * 24 + 24 * 16 + 16 * 10))
-    cut = masks.apply(found.counts.mask(dense.params), dense.params)
+    """With wrong labels, too; what is pruned is what was searched for."""
+    dense = _dense(context)
+    wrong = np.zeros_like(context.dataset.train.records.labels)
+    few = _on_few(context, tmp_path / "run", labels=wrong)
+    counts, searched = search_densities(
+        few, dense, sparsity=0.95, population=3, generations=2, parents=2
+    )
+    assert searched.fitness >= searched.uniform
+    stage = post_training(counts=counts, epochs=4, lr=0.03)
+    train.train(few, [stage], config=CONFIG, init=dense)
+    path = few.run.checkpoints / stage.path
+    found = few.with_model(train.load_weights(path, sharding=few.sharding))
+    assert found.variables.keys() == dense.variables.keys()
+    leaves = named_leaves(found.params)
+    kept = {name: int(np.count_nonzero(leaves[name])) for name in counts.kept}
+    assert kept == dict(counts.kept)
+    assert sum(kept.values()) == round(0.05 * (256 * 24 + 24 * 16 + 16 * 10))
+    cut = masks.apply(counts.mask(dense.params), dense.params)
     cut = few.evaluate(dense.with_params(cut), few.dataset.test, count=False)
-    learnt = few.evaluate(first, few.dataset.test, count=False)
-    assert learnt.top1 > cut.top1 + 0.05
+    learnt = few.evaluate(found, few.dataset.test, count=False)
+    assert learnt.top1 > cut.top1 + 0.1
 
 
 class _Unreadable:
@@ -93,7 +87,11 @@ class _Unreadable:
 
 
 @pytest.mark.slow
-def test_the_command_chooses_on_the_hold_out_and_writes_a_run(context, capsys):
+def test_the_command_chooses_on_the_hold_out_and_writes_a_run(
+    context, capsys, monkeypatch
+):
+    # A report takes longer than all that it is about.
+    monkeypatch.setattr("dst_jax.report.write", lambda path: path)
     arguments = [str(context.run.path), "--accelerator", "eie", "--sparsities", "0.5"]
     arguments += ["--epochs", "1", "--population", "2", "--generations", "1"]
     arguments += ["--bisections", "1", "--batch-size", "128", "--images", "300"]
@@ -115,9 +113,9 @@ def test_the_command_chooses_on_the_hold_out_and_writes_a_run(context, capsys):
     unread = replace(context.dataset.test, records=_Unreadable())
     dataset = replace(context.dataset, test=unread)
     blind = replace(context, run=run, dataset=dataset)
-    choose = post_trained.Choose(tuple(names), 4, "eie")
-    again = post_trained.described(choose, choose.candidates(blind))
-    assert again == choice
+    choose = post_trained.Choose(tuple(names[:2]), 4, "eie")
+    again = [vars(candidate) for candidate in choose.candidates(blind)]
+    assert again == choice["candidates"][:2]
 
     assert export.main([str(run.path)]) == 0
     capsys.readouterr()

@@ -1,12 +1,13 @@
 """Teachers' answers and statistics that are measured anew."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from dst_jax.models.linen import Linen
-from dst_jax.models.networks.normalization import BatchNorm
+from dst_jax.models.networks.normalization import batch_norm
 from dst_jax.train.batch_statistics import re_estimated
 from dst_jax.train.teaching import Taught, base_decayed_kl, untaught
 from dst_jax.typing import Network
@@ -26,24 +27,33 @@ def test_the_gradient_of_the_base_decayed_divergence():
     )
 
 
+class _Normalised(nn.Module):
+    """Batch normalisation and nothing else."""
+
+    @nn.compact
+    def __call__(self, x, *, train=False):
+        return batch_norm(name="norm", train=train)(x)
+
+
 @pytest.fixture(scope="module")
 def normalised():
-    model = Linen(BatchNorm(momentum=0.9, use_running_average=False))
-    x = jax.random.normal(jax.random.key(0), (64, 3)) * jnp.array([1.0, 2.0, 5.0]) + 3
+    model = Linen(_Normalised())
+    x = np.random.default_rng(0).normal(size=(64, 3)) * [1, 2, 5] + 3
+    x = jnp.asarray(x, jnp.float32)
     return Network(model, model.init(jax.random.key(1), x)), x
 
 
 def test_statistics_are_the_means_over_batches(normalised):
     network, x = normalised
     batches = [np.asarray(x[:32], np.float64), np.asarray(x[32:], np.float64)]
-    found = re_estimated(network, [x[:32], x[32:]]).variables["batch_stats"]
+    found = re_estimated(network, [x[:32], x[32:]]).variables["batch_stats"]["norm"]
     mean = np.mean([b.mean(0) for b in batches], axis=0)
     var = np.mean([b.var(0, ddof=1) for b in batches], axis=0)
     np.testing.assert_allclose(found["mean"], mean, rtol=1e-5)
     np.testing.assert_allclose(found["var"], var, rtol=1e-5)
     moved = jax.tree.map(lambda s: 7 * s + 1, network.variables["batch_stats"])
     moved = network._replace(variables={**network.variables, "batch_stats": moved})
-    again = re_estimated(moved, [x[:32], x[32:]]).variables["batch_stats"]
+    again = re_estimated(moved, [x[:32], x[32:]]).variables["batch_stats"]["norm"]
     np.testing.assert_array_equal(again["var"], found["var"])
     with pytest.raises(ValueError, match="batches is empty"):
         re_estimated(network, [])

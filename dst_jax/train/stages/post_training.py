@@ -6,7 +6,7 @@ as the dense network does. It takes minutes where training takes hours.
 
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -40,8 +40,7 @@ REFINEMENT = 5e-5
 """Decay of pruned weights of the authors' SR-STE."""
 
 
-@dataclass(frozen=True)
-class Densities:
+class Densities(NamedTuple):
     """What a search has found for one sparsity.
 
     Attributes:
