@@ -19,10 +19,11 @@ __all__ = ["apply_with_activations"]
 
 
 class _Seen(NamedTuple):
-    """What a tap saw of its input and its variables."""
+    """What a tap, or a layer that takes patterns, saw of its input and variables."""
 
     shape: tuple[Any, ...]  # symbols, where a program is exported for any batch
     has: frozenset[str]  # of thresholds and patterns, the collections that it reads
+    is_tap: bool
 
 
 def apply_with_activations(
@@ -78,15 +79,16 @@ def apply_with_activations(
     maps = _maps(updated.pop(COLLECTION, {}))
     _check_collected(maps, seen)
     if "method" not in kwargs:  # which may run a part of the model
-        _check_reached("threshold", THRESHOLDS, thresholds_of(variables), seen)
+        thresholds = thresholds_of(variables)
+        _check_reached("threshold", THRESHOLDS, thresholds, _taps(seen))
         _check_reached("pattern", PATTERNS, patterns_of(variables), seen)
 
     def traced(*args: Any, **kwargs: Any) -> Any:
         with _watched() as seen:
             _, updated = applied(*args, **kwargs)
-        return _maps(updated[COLLECTION]), {name: x.shape for name, x in seen.items()}
+        return _maps(updated[COLLECTION]), _shapes(seen)
 
-    shapes = {name: tap.shape for name, tap in seen.items()}
+    shapes = _shapes(seen)
     return output, unstacked(maps, shapes, traced, args, kwargs), updated
 
 
@@ -107,18 +109,28 @@ def _watched() -> Iterator[dict[str, _Seen]]:
         kwargs: dict[str, Any],
         context: nn.module.InterceptorContext,
     ) -> Any:
-        tap = context.module
-        if isinstance(tap, Tap) and context.method_name == "__call__":
-            own = frozenset(name for name, held in tap.variables.items() if held)
-            seen["/".join(tap.path)] = _Seen(args[0].shape, own)
+        module = context.module
+        reads = isinstance(module, Tap) or getattr(module, "takes_patterns", False)
+        if reads and context.method_name == "__call__":
+            own = frozenset(name for name, held in module.variables.items() if held)
+            found = _Seen(args[0].shape, own, isinstance(module, Tap))
+            seen["/".join(module.path)] = found
         return next_call(*args, **kwargs)
 
     with nn.intercept_methods(watch):
         yield seen
 
 
+def _taps(seen: Mapping[str, _Seen]) -> dict[str, _Seen]:
+    return {name: found for name, found in seen.items() if found.is_tap}
+
+
+def _shapes(seen: Mapping[str, _Seen]) -> dict[str, tuple[Any, ...]]:
+    return {name: found.shape for name, found in _taps(seen).items()}
+
+
 def _check_collected(maps: Mapping[str, Array], seen: Mapping[str, _Seen]) -> None:
-    lost = sorted(seen.keys() - maps.keys())
+    lost = sorted(_taps(seen).keys() - maps.keys())
     if lost:
         raise ValueError(
             f"the maps of {lost} were not collected: nn.scan and nn.vmap around a tap "
@@ -129,11 +141,11 @@ def _check_collected(maps: Mapping[str, Array], seen: Mapping[str, _Seen]) -> No
 def _check_reached(
     what: str, collection: str, names: Iterable[str], seen: Mapping[str, _Seen]
 ) -> None:
-    """Refuses what is given to a tap that there is not, or that does not read it."""
+    """Refuses what is given to a path that there is not, or that does not read it."""
     for name in names:
         checks.one_of(f"the map of a {what}", name, sorted(seen))
         if collection not in seen[name].has:
             raise ValueError(
-                f"the {what} of {name} does not reach its tap: nn.scan and nn.vmap "
-                f"around it need variable_broadcast={collection!r}"
+                f"the {what} of {name} does not reach it: nn.scan and nn.vmap around "
+                f"it need variable_broadcast={collection!r}"
             )

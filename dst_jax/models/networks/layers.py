@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 from dst_jax.activations.dyrelu import DyReLU
 from dst_jax.activations.tap import Tap
 from dst_jax.models.networks.depthwise import depthwise_conv
+from dst_jax.models.networks.patterned_layers import Conv, Dense
 from dst_jax.models.networks.pointwise import pointwise_conv
 
 __all__ = [
@@ -127,7 +128,7 @@ def conv(
     (1, 2, 2, 8)
     """
     pointwise = pointwise_conv if size == 1 else None
-    return nn.Conv(
+    return Conv(
         features,
         (size, size),
         strides=stride,
@@ -171,7 +172,7 @@ def dense(
     ((3, 2), (2,))
     """
     default = torch_uniform(fan_in)
-    return nn.Dense(
+    return Dense(
         features,
         dtype=dtype,
         kernel_init=kernel_init or default,

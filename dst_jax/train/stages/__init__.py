@@ -2,6 +2,7 @@
 
 from dst_jax.train.gate_training import GateTraining
 from dst_jax.train.stage import Stage
+from dst_jax.train.stages.choose_patterns import choose_patterns
 from dst_jax.train.stages.dual_sparse import (
     control,
     dual_sparse,
@@ -54,6 +55,7 @@ __all__ = [
     "WithDyReLU",
     "calibration",
     "choose_mask",
+    "choose_patterns",
     "control",
     "dual_sparse",
     "east",
