@@ -10,6 +10,7 @@
       stages/NAME.json        what the evaluation at the end of one stage found
       accelerators/NAME.json  what modelled accelerators make of it, if asked for
       storage/NAME.json       bits of its tensors in each format, if asked for
+      post_training.json      searches and choice of experiments.post_training
       thresholds/NAME.json    the FATReLUs found for it, if asked for
       examples/NAME.json      images, labels and what the network says, for segmentation
       summary.json            config, stages in order, params_sha256

@@ -10,8 +10,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from dst_jax.activations.dyrelu import DyReLU
-from dst_jax.activations.tap import Tap
+from dst_jax.activations import DyReLU, Tap
 from dst_jax.models.networks.depthwise import depthwise_conv
 from dst_jax.models.networks.patterned_layers import Conv, Dense
 from dst_jax.models.networks.pointwise import pointwise_conv
