@@ -39,7 +39,7 @@ from experiments.options.texts import about
 from experiments.running.command_line import parse, status
 
 if TYPE_CHECKING:
-    from dst_jax.pruning import Counts
+    from dst_jax.pruning import KeptWeights
     from dst_jax.runs import Run
     from dst_jax.train import Context
     from dst_jax.typing import Network
@@ -178,9 +178,9 @@ def _context(options: Options, whole: "Context") -> "Context":
 
 def _searched(
     options: Options, context: "Context", network: "Network"
-) -> "dict[float, Counts]":
+) -> "dict[float, KeptWeights]":
     """The densities for every sparsity: searched, or as they were found before."""
-    from dst_jax.pruning import Counts
+    from dst_jax.pruning import KeptWeights
     from dst_jax.runs import read_post_training, write_post_training
     from dst_jax.train import stages
 
@@ -212,7 +212,7 @@ def _searched(
             f" search, {-searched.uniform:.4f} before"
         )
     searches = record["searches"]
-    return {s: Counts(searches[str(s)]["kept"]) for s in options.sparsities}
+    return {s: KeptWeights(searches[str(s)]["kept"]) for s in options.sparsities}
 
 
 def _record(options: Options) -> dict[str, Any]:

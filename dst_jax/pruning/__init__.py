@@ -47,7 +47,7 @@ from dst_jax.pruning.methods.ste import ste
 from dst_jax.pruning.methods.threshold import threshold
 from dst_jax.pruning.protocol import Changes, Method, SparseState, Step
 from dst_jax.pruning.registry import create, describe, holds, names, options
-from dst_jax.pruning.regrowth import Counts, Searched, genetic_search, regrown
+from dst_jax.pruning.regrowth import KeptWeights, Searched, genetic_search, regrown
 from dst_jax.pruning.statistics import (
     channel_densities,
     channel_statistics,
@@ -57,9 +57,9 @@ from dst_jax.pruning.transform import sparsify
 
 __all__ = [
     "Changes",
-    "Counts",
     "Description",
     "Effective",
+    "KeptWeights",
     "MaskState",
     "Method",
     "Searched",

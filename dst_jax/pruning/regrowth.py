@@ -16,9 +16,9 @@ from dst_jax.kernels import Kernel
 from dst_jax.pruning import masks, scores, selection
 from dst_jax.typing import Mask, Params, Rules
 
-__all__ = ["Counts", "Searched", "genetic_search", "regrown"]
+__all__ = ["KeptWeights", "Searched", "genetic_search", "regrown"]
 
-Numbers = Float[np.ndarray, " layers"]
+Genes = Float[np.ndarray, " layers"]
 
 
 class Searched(NamedTuple):
@@ -31,20 +31,20 @@ class Searched(NamedTuple):
       history: best fitness so far, after each generation.
     """
 
-    best: Numbers
+    best: Genes
     fitness: float
     uniform: float
     history: tuple[float, ...]
 
 
 @dataclass(frozen=True)
-class Counts:
+class KeptWeights:
     """A distribution that gives every layer a number of weights that is known.
 
     Attributes:
       kept: number of weights that each layer keeps, by name.
 
-    >>> Counts({"a": 3})({"a": (2, 2)}, 0.25)
+    >>> KeptWeights({"a": 3})({"a": (2, 2)}, 0.25)
     {'a': 3}
     """
 
@@ -80,7 +80,7 @@ class Counts:
 
         >>> import jax.numpy as jnp
         >>> w = {"fc": {"kernel": jnp.array([[3.0, 1.0], [-2.0, 0.5]])}}
-        >>> Counts({"fc/kernel": 1}).mask(w)["fc"]["kernel"].tolist()
+        >>> KeptWeights({"fc/kernel": 1}).mask(w)["fc"]["kernel"].tolist()
         [[True, False], [False, False]]
         """
         weights, layout = masks.prunable_layers(params, rules, kernels=kernels)
@@ -90,11 +90,11 @@ class Counts:
 
 def regrown(
     sizes: Mapping[str, int],
-    numbers: Sequence[float] | Numbers,
+    numbers: Sequence[float] | Genes,
     *,
     sparsity: float,
     reserve: float = 0.05,
-) -> Counts:
+) -> KeptWeights:
     """Weights that each layer keeps: all are pruned too hard, then some grow back.
 
         P_l = max(0, sparsity + reserve - reserve N softmax(numbers)_l / n_l)
@@ -140,11 +140,11 @@ def regrown(
     room = [i for i in order if whole[i] < n[i]]
     for i in room[: int(total - whole.sum())]:
         whole[i] += 1
-    return Counts(dict(zip(sizes, whole.astype(int).tolist(), strict=True)))
+    return KeptWeights(dict(zip(sizes, whole.astype(int).tolist(), strict=True)))
 
 
 def genetic_search(
-    fitness: Callable[[Numbers], float],
+    fitness: Callable[[Genes], float],
     length: int,
     *,
     population: int = 25,
@@ -153,7 +153,7 @@ def genetic_search(
     mutation: float = 0.1,
     seed: int = 0,
 ) -> Searched:
-    """Numbers of high fitness by crossover and mutation.
+    """Genes of high fitness by crossover and mutation.
 
     The first population is equal numbers and draws from [0, 1). Of each population the
     best are parents of the next: equal numbers again, children that take every number
@@ -194,7 +194,7 @@ def genetic_search(
     equal = np.zeros(length)
     known: dict[bytes, float] = {}
 
-    def measured(numbers: Numbers) -> float:
+    def measured(numbers: Genes) -> float:
         key = numbers.tobytes()
         if key not in known:
             known[key] = float(fitness(numbers))
@@ -216,7 +216,7 @@ def genetic_search(
     return Searched(best, measured(best), measured(equal), tuple(history))
 
 
-def _filled(base: Numbers, shares: Numbers, most: Numbers, total: int) -> Numbers:
+def _filled(base: Genes, shares: Genes, most: Genes, total: int) -> Genes:
     """`base + f shares`, at most `most`, with the factor that makes the sum `total`."""
     full = np.zeros(len(base), bool)
     while True:
@@ -232,8 +232,8 @@ def _filled(base: Numbers, shares: Numbers, most: Numbers, total: int) -> Number
 
 
 def _children(
-    rng: np.random.Generator, parents: Sequence[Numbers], count: int, mutation: float
-) -> list[Numbers]:
+    rng: np.random.Generator, parents: Sequence[Genes], count: int, mutation: float
+) -> list[Genes]:
     """Half of them of two parents, the others of one and changed."""
     found = []
     for i in range(count):

@@ -98,7 +98,7 @@ class Choosing:
             alone = module.clone(parent=None, name=None)
 
             def operation(x: Array, w: Array) -> Array:
-                return alone.apply({"params": {**params, "kernel": w}}, x)
+                return jnp.asarray(alone.apply({"params": {**params, "kernel": w}}, x))
 
             return mixed(
                 operation,

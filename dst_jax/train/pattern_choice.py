@@ -160,8 +160,8 @@ def annealed(*, steps: int, first: float = 1.0, last: float = 0.05) -> Schedule:
     checks.positive("first", first)
     checks.positive("last", last)
 
-    def temperature(step: Scalar) -> Scalar:
-        share = jnp.minimum(jnp.asarray(step) / max(steps, 1), 1)
+    def temperature(count: Scalar) -> Scalar:
+        share = jnp.minimum(jnp.asarray(count) / max(steps, 1), 1)
         return first * (last / first) ** share
 
     return temperature

@@ -97,8 +97,8 @@ def decaying_base(
     """
     del steps
 
-    def base(step: Scalar) -> Scalar:
-        return first * factor ** jnp.floor(jnp.asarray(step) / steps_per_epoch)
+    def base(count: Scalar) -> Scalar:
+        return first * factor ** jnp.floor(jnp.asarray(count) / steps_per_epoch)
 
     return {f"{DISTILLATION}/{BASE}": base}
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from dst_jax import train
 from dst_jax.data import Split
-from dst_jax.pruning import Counts
+from dst_jax.pruning import KeptWeights
 from dst_jax.runs import GIVEN
 from dst_jax.train import Context, Stage, stages
 from dst_jax.typing import Network, is_traced
@@ -208,7 +208,7 @@ def halves(split: Split) -> tuple[Split, Split]:
 
 
 def plan(
-    counts: Mapping[float, Counts],
+    counts: Mapping[float, KeptWeights],
     *,
     context: Context,
     epochs: float,

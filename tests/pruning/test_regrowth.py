@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from dst_jax import pruning
-from dst_jax.pruning import Counts, genetic_search, masks, regrown
+from dst_jax.pruning import KeptWeights, genetic_search, masks, regrown
 
 SIZES = {"a": 40, "b": 1000, "c": 3000, "d": 160}
 
@@ -45,7 +45,7 @@ def test_counts_are_a_distribution_and_a_mask():
         "fc1": {"kernel": jnp.asarray(rng.normal(size=(8, 6)), jnp.float32)},
         "fc2": {"kernel": jnp.asarray(rng.normal(size=(6, 4)), jnp.float32)},
     }
-    counts = Counts({"fc1/kernel": 13, "fc2/kernel": 20})
+    counts = KeptWeights({"fc1/kernel": 13, "fc2/kernel": 20})
     mask = counts.mask(params)
     assert [int(mask[k]["kernel"].sum()) for k in params] == [13, 20]
     same = pruning.updates.keep(params, 0.5, counts)

@@ -5,20 +5,20 @@ from jaxtyping import Array
 
 from dst_jax.activations.n_of_m import PATTERNS, patterned
 
-__all__ = ["Conv", "Dense"]
+__all__ = ["PatternedConv", "PatternedDense"]
 
 
-class Conv(nn.Conv):
+class PatternedConv(nn.Conv):
     """Flax's convolution, of whose input N of every M channels stay on request.
 
     The pattern is what `activations.with_patterns` gives the layer's path: it is one of
     this layer alone, where that of a tap is one of all layers that read the map.
 
-    >>> import jax
-    >>> layer, x = Conv(1, (1,), use_bias=False), jax.numpy.array([[[1.0, 2.0]]])
-    >>> variables = {"params": {"kernel": jax.numpy.ones((1, 2, 1))}}
+    >>> import jax.numpy as jnp
+    >>> layer = PatternedConv(1, (1,), use_bias=False)
+    >>> variables = {"params": {"kernel": jnp.ones((1, 2, 1))}}
     >>> patterns = {"patterns": {"of_2": 1}}
-    >>> layer.apply(variables | patterns, x).item()
+    >>> layer.apply(variables | patterns, jnp.array([[[1.0, 2.0]]])).item()
     2.0
     """
 
@@ -30,8 +30,8 @@ class Conv(nn.Conv):
         return super().__call__(patterned(inputs, own, "/".join(self.path)))
 
 
-class Dense(nn.Dense):
-    """Flax's dense layer, likewise; see `Conv`."""
+class PatternedDense(nn.Dense):
+    """Flax's dense layer, likewise; see `PatternedConv`."""
 
     takes_patterns = True
 

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from dst_jax import checks
+from dst_jax.models.linen import Linen
 from dst_jax.train.choosing import (
     CHOICE,
     COST,
@@ -137,6 +138,7 @@ class _WithChoice:
         return jax.eval_shape(lambda own: model.network(own, costs), network)
 
     def _model(self, network: Network) -> Choosing:
+        assert isinstance(network.model, Linen)  # `layers_of` has refused others
         return Choosing(network.model, self.candidates, speed=self.speed)
 
     def _cycles(

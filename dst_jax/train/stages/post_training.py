@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 
 from dst_jax import checks, data, pruning, trees
 from dst_jax.kernels import Kernels
-from dst_jax.pruning.regrowth import Counts, Searched, genetic_search, regrown
+from dst_jax.pruning.regrowth import KeptWeights, Searched, genetic_search, regrown
 from dst_jax.train.batch_statistics import re_estimated
 from dst_jax.train.distillation import distillation_term
 from dst_jax.train.objective import Objective
@@ -48,7 +48,7 @@ class Densities(NamedTuple):
       searched: the search.
     """
 
-    counts: Counts
+    counts: KeptWeights
     searched: Searched
 
 
@@ -138,7 +138,7 @@ def calibration(context: "Context", *, images: int | None = None) -> list[Array]
 
 def post_training(
     *,
-    counts: Counts,
+    counts: KeptWeights,
     epochs: float,
     name: str = "post_training",
     title: str = "pruned after training",
@@ -173,7 +173,7 @@ def post_training(
     Reference:
       UniPTS (Xie et al. 2024, arXiv 2405.18810), from the authors' code.
 
-    >>> stage = post_training(counts=Counts({"fc/kernel": 10}), epochs=30)
+    >>> stage = post_training(counts=KeptWeights({"fc/kernel": 10}), epochs=30)
     >>> stage.name, stage.epochs
     ('post_training', 30)
     """
@@ -204,7 +204,7 @@ def post_training(
 
 def _optimizer(
     *,
-    counts: Counts,
+    counts: KeptWeights,
     lr: float,
     warmup: float,
     momentum: float,
@@ -218,9 +218,8 @@ def _optimizer(
 ) -> optax.GradientTransformation:
     del mask
     rate = learning_rate(lr, steps=steps, warmup=round(warmup * steps_per_epoch))
-    decay = {"momentum": momentum, "weight_decay": weight_decay}
     return pruning.sr_ste(
-        chain(rate, kernels=kernels, **decay),
+        chain(rate, momentum=momentum, weight_decay=weight_decay, kernels=kernels),
         structure=None,
         sparsity=0.0,  # `counts` says how many weights stay
         refinement=REFINEMENT,
