@@ -15,7 +15,8 @@ evaluated, exported and estimated as any other; its last stage is the choice. Th
 command continues it.
 
 HARDWARE, TIME, RESULT
-  digits, MLP      an x86 core, under a minute; docs/post_training.md
+  LeNet5 on MNIST   an x86 core, 96 s of processor for seven networks; 90 % of weights
+                    pruned: 98.59 of 98.90 %, 957 of 1,828 cycles; docs/post_training.md
 """
 
 import sys
