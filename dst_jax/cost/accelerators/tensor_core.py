@@ -31,7 +31,7 @@ class TensorCore24(Dense):
     m channels are padded, and padding takes slots too, so that n channels or fewer save
     nothing. The sparse operand is the weights, or the activations (`keep_n_of_m`) where
     the weights do not have the pattern: both together save no more than one of them.
-    Other zeros save nothing. The sparse operand is stored as it runs.
+    Other zeros save nothing. An operand with the pattern is stored packed.
 
     Activations have the pattern if those of all measured examples do. Maps with few
     nonzeros may have it by chance, without a rule that holds for other examples too:
@@ -57,7 +57,7 @@ class TensorCore24(Dense):
     stores_weights = True
 
     def storage(self, profile: OpProfile) -> Bits:
-        """The sparse operand N:M with 2-bit indices, all else dense.
+        """Operands with the pattern N:M with 2-bit indices, all else dense.
 
         >>> from dst_jax.cost.counting.op_profile import Geometry
         >>> x, out = jnp.ones((2, 4), bool), jnp.ones((2, 4), bool)
@@ -74,8 +74,7 @@ class TensorCore24(Dense):
         if not self.either_side:
             return bits
         packed = formats.n_m(_by_group(profile), **options, axis=-1).as_float()
-        of_weights, _ = self.reduce(profile)
-        return bits._replace(activation=jnp.where(of_weights, bits.activation, packed))
+        return bits._replace(activation=packed)
 
     def reduce(self, profile: OpProfile) -> Any:
         """Whether the weights have the pattern, and whether the activations have it.
