@@ -14,6 +14,7 @@ from dst_jax.activations.n_of_m import (
     patterns_of,
     with_patterns,
 )
+from dst_jax.activations.saved import saving_largest
 from dst_jax.activations.schedules import relu_to_fat_relu, sine_stages
 from dst_jax.activations.sown_maps import maps_of
 from dst_jax.activations.spatial import (
@@ -58,6 +59,7 @@ __all__ = [
     "phase_out",
     "random_scores",
     "relu_to_fat_relu",
+    "saving_largest",
     "search_thresholds",
     "sine_stages",
     "soft_threshold",

@@ -27,7 +27,7 @@ def estimate(
     *,
     examples: int = EXAMPLES,
 ) -> dict[str, Any]:
-    """Estimates for the first test images on every accelerator.
+    """Estimates for the first test images on every accelerator, a line for each.
 
     Args:
       context: the run's data and devices.
@@ -47,14 +47,16 @@ def estimate(
         named = cost.accelerators.labels(names)
         names = {k: cost.accelerators.create(name) for k, name in named.items()}
     batch = next(iter(data.eval_batches(context.dataset.test, batch_size=examples)))
-    profiles = _profiles(context, context.with_model(network), batch.image)
-    return {
-        "examples": len(batch.label),
-        "machines": {
-            name: _estimate(context, accelerator, profiles)
-            for name, accelerator in names.items()
-        },
-    }
+    machines = {}
+    with context.console.bar("estimates", steps=len(names)) as advance:
+        advance(0, f"operands on {len(batch.label)} images")
+        profiles = _profiles(context, context.with_model(network), batch.image)
+        for i, (name, accelerator) in enumerate(names.items()):
+            advance(i, name)
+            machines[name] = _estimate(context, accelerator, profiles)
+            cycles = machines[name]["total"]["cycles"]["total"]
+            context.console.say(f"  {name}: {cycles:,.0f} cycles an image")
+    return {"examples": len(batch.label), "machines": machines}
 
 
 def operand_masks(
@@ -80,10 +82,11 @@ def operand_masks(
     taken = min(images, len(context.dataset.test))
     batch = next(iter(data.eval_batches(context.dataset.test, batch_size=taken)))
     network = context.with_model(network)
-    profiles = [
-        jax.device_get(_profiles(context, network, image[None]))
-        for image in np.asarray(batch.image)
-    ]
+    profiles = []
+    with context.console.bar("masks of images", steps=taken) as advance:
+        for i, image in enumerate(np.asarray(batch.image)):
+            advance(i, "")
+            profiles.append(jax.device_get(_profiles(context, network, image[None])))
     return cost.workloads.stack(profiles, info=info)
 
 
