@@ -116,6 +116,7 @@ def write(options: Options) -> list[Path]:
         params_sha256=train.records.params_sha256(network.params),
         files=[_described(path) for path in files],
         channels=export.kept_channels(config.model.name, network, **named),
+        variables=network.variables,
     )
     write_text(out / "card.json", to_json(card, indent=2) + "\n")
     return [*files, out / "card.json"]

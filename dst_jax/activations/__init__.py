@@ -9,6 +9,11 @@ from dst_jax.activations.dyrelu import (
     with_phase,
     without_dyrelu,
 )
+from dst_jax.activations.n_of_m import (
+    keep_n_of_m,
+    patterns_of,
+    with_patterns,
+)
 from dst_jax.activations.saved import saving_largest
 from dst_jax.activations.schedules import relu_to_fat_relu, sine_stages
 from dst_jax.activations.sown_maps import maps_of
@@ -46,8 +51,10 @@ __all__ = [
     "counts",
     "fat_relu",
     "hard_threshold",
+    "keep_n_of_m",
     "keep_top_k",
     "maps_of",
+    "patterns_of",
     "percentile_thresholds",
     "phase_out",
     "random_scores",
@@ -65,6 +72,7 @@ __all__ = [
     "tiles_of",
     "union_counts",
     "union_sparsity",
+    "with_patterns",
     "with_phase",
     "with_thresholds",
     "without_dyrelu",

@@ -1,7 +1,7 @@
 """Runs a model and returns its tapped activation maps."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -10,18 +10,20 @@ from flax.traverse_util import flatten_dict
 from jaxtyping import Array
 
 from dst_jax import checks
+from dst_jax.activations.n_of_m import patterns_of
 from dst_jax.activations.stacked import unstacked
-from dst_jax.activations.tap import COLLECTION, KINDS, THRESHOLDS, Tap
+from dst_jax.activations.tap import COLLECTION, PATTERNS, THRESHOLDS, Tap
 from dst_jax.activations.threshold_variables import thresholds_of
 
 __all__ = ["apply_with_activations"]
 
 
 class _Seen(NamedTuple):
-    """What a tap saw of its input and its variables."""
+    """What a tap, or a layer that takes patterns, saw of its input and variables."""
 
     shape: tuple[Any, ...]  # symbols, where a program is exported for any batch
-    has_threshold: bool
+    has: frozenset[str]  # of thresholds and patterns, the collections that it reads
+    is_tap: bool
 
 
 def apply_with_activations(
@@ -52,8 +54,8 @@ def apply_with_activations(
 
     Raises:
       ValueError: the maps of a tap are not collected, or their batch axis is not known;
-        or the variables have a threshold for a tap that there is not, or that does not
-        read it.
+        or the variables have a threshold or a pattern for a tap that there is not, or
+        that does not read it.
 
     >>> import jax, jax.numpy as jnp
     >>> from dst_jax.activations.tap import Tap
@@ -77,14 +79,16 @@ def apply_with_activations(
     maps = _maps(updated.pop(COLLECTION, {}))
     _check_collected(maps, seen)
     if "method" not in kwargs:  # which may run a part of the model
-        _check_thresholds(variables, seen)
+        thresholds = thresholds_of(variables)
+        _check_reached("threshold", THRESHOLDS, thresholds, _taps(seen))
+        _check_reached("pattern", PATTERNS, patterns_of(variables), seen)
 
     def traced(*args: Any, **kwargs: Any) -> Any:
         with _watched() as seen:
             _, updated = applied(*args, **kwargs)
-        return _maps(updated[COLLECTION]), {name: x.shape for name, x in seen.items()}
+        return _maps(updated[COLLECTION]), _shapes(seen)
 
-    shapes = {name: tap.shape for name, tap in seen.items()}
+    shapes = _shapes(seen)
     return output, unstacked(maps, shapes, traced, args, kwargs), updated
 
 
@@ -105,18 +109,28 @@ def _watched() -> Iterator[dict[str, _Seen]]:
         kwargs: dict[str, Any],
         context: nn.module.InterceptorContext,
     ) -> Any:
-        tap = context.module
-        if isinstance(tap, Tap) and context.method_name == "__call__":
-            has_threshold = any(tap.has_variable(THRESHOLDS, kind) for kind in KINDS)
-            seen["/".join(tap.path)] = _Seen(args[0].shape, has_threshold)
+        module = context.module
+        reads = isinstance(module, Tap) or getattr(module, "takes_patterns", False)
+        if reads and context.method_name == "__call__":
+            own = frozenset(name for name, held in module.variables.items() if held)
+            found = _Seen(args[0].shape, own, isinstance(module, Tap))
+            seen["/".join(module.path)] = found
         return next_call(*args, **kwargs)
 
     with nn.intercept_methods(watch):
         yield seen
 
 
+def _taps(seen: Mapping[str, _Seen]) -> dict[str, _Seen]:
+    return {name: found for name, found in seen.items() if found.is_tap}
+
+
+def _shapes(seen: Mapping[str, _Seen]) -> dict[str, tuple[Any, ...]]:
+    return {name: found.shape for name, found in _taps(seen).items()}
+
+
 def _check_collected(maps: Mapping[str, Array], seen: Mapping[str, _Seen]) -> None:
-    lost = sorted(seen.keys() - maps.keys())
+    lost = sorted(_taps(seen).keys() - maps.keys())
     if lost:
         raise ValueError(
             f"the maps of {lost} were not collected: nn.scan and nn.vmap around a tap "
@@ -124,11 +138,14 @@ def _check_collected(maps: Mapping[str, Array], seen: Mapping[str, _Seen]) -> No
         )
 
 
-def _check_thresholds(variables: Mapping[str, Any], seen: Mapping[str, _Seen]) -> None:
-    for name in thresholds_of(variables):
-        checks.one_of("the map of a threshold", name, sorted(seen))
-        if not seen[name].has_threshold:
+def _check_reached(
+    what: str, collection: str, names: Iterable[str], seen: Mapping[str, _Seen]
+) -> None:
+    """Refuses what is given to a path that there is not, or that does not read it."""
+    for name in names:
+        checks.one_of(f"the map of a {what}", name, sorted(seen))
+        if collection not in seen[name].has:
             raise ValueError(
-                f"the threshold of {name} does not reach its tap: nn.scan and nn.vmap "
-                "around it need variable_broadcast='thresholds'"
+                f"the {what} of {name} does not reach it: nn.scan and nn.vmap around "
+                f"it need variable_broadcast={collection!r}"
             )

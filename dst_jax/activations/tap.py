@@ -1,4 +1,4 @@
-"""The tap: a module that sows an activation map, and thresholds it on request."""
+"""The tap: a module that sows an activation map, and makes it sparse on request."""
 
 from types import MappingProxyType
 from typing import Any
@@ -6,9 +6,10 @@ from typing import Any
 import flax.linen as nn
 from jaxtyping import Array
 
+from dst_jax.activations.n_of_m import PATTERNS, patterned
 from dst_jax.activations.threshold_functions import fat_relu, soft_threshold
 
-__all__ = ["COLLECTION", "KINDS", "THRESHOLDS", "Tap"]
+__all__ = ["COLLECTION", "KINDS", "PATTERNS", "THRESHOLDS", "Tap"]
 
 COLLECTION = "activations"
 THRESHOLDS = "thresholds"
@@ -24,7 +25,8 @@ class Tap(nn.Module):
     without it. The module's path names the map, so a tap is called once per pass.
 
     If the variables hold a threshold for the tap (`with_thresholds`), small entries of
-    the map become 0 before it is collected or used.
+    the map become 0 before it is collected or used; if they hold a pattern for it
+    (`with_patterns`), all but N of every M channels do.
 
     >>> import jax.numpy as jnp
     >>> Tap(name="relu1").apply({}, jnp.ones(2)).tolist()
@@ -33,10 +35,11 @@ class Tap(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        """Returns `x` (batch, ...), after its threshold if it has one."""
+        """Returns `x` (batch, ...), after its threshold and pattern if it has them."""
         for kind, sparsify in KINDS.items():
             if self.has_variable(THRESHOLDS, kind):
                 x = sparsify(x, self.get_variable(THRESHOLDS, kind))
+        x = patterned(x, self.variables.get(PATTERNS, {}), "/".join(self.path))
         if not self.is_initializing():  # init would return the maps as variables
             self.sow(
                 COLLECTION,

@@ -47,6 +47,7 @@ from dst_jax.pruning.methods.ste import ste
 from dst_jax.pruning.methods.threshold import threshold
 from dst_jax.pruning.protocol import Changes, Method, SparseState, Step
 from dst_jax.pruning.registry import create, describe, holds, names, options
+from dst_jax.pruning.regrowth import KeptWeights, Searched, genetic_search, regrown
 from dst_jax.pruning.statistics import (
     channel_densities,
     channel_statistics,
@@ -58,8 +59,10 @@ __all__ = [
     "Changes",
     "Description",
     "Effective",
+    "KeptWeights",
     "MaskState",
     "Method",
+    "Searched",
     "SparseState",
     "Step",
     "TrainingFlops",
@@ -80,6 +83,7 @@ __all__ = [
     "gap",
     "gap_copies",
     "gap_merge",
+    "genetic_search",
     "get_mask",
     "gradual_magnitude",
     "gradual_movement",
@@ -96,6 +100,7 @@ __all__ = [
     "options",
     "packing",
     "random",
+    "regrown",
     "rigl",
     "rigl_itop",
     "scale_to_fan_in",

@@ -10,7 +10,6 @@ number for every output; `n_m` keeps n of m for any number asked for.
 import re
 from typing import Any, Literal
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
@@ -138,7 +137,8 @@ def n_m(n: int, m: int, *, axis: int = -2) -> Structure:
             )
         at = axis % scores.ndim
         shape = (*scores.shape[:at], scores.shape[at] // m, m, *scores.shape[at + 1 :])
-        return _n_largest(scores.reshape(shape), n, at + 1).reshape(scores.shape)
+        kept_of_group = trees.top_k_by_pairs(scores.reshape(shape), n, axis=at + 1)
+        return kept_of_group.reshape(scores.shape)
 
     return Structure(f"{n}:{m}", choose=choose, density=n / m)
 
@@ -193,16 +193,3 @@ _BY_NAME = {
     "channel_out": channel("out"),
     "constant_fan_in": constant_fan_in(),
 }
-
-
-def _n_largest(scores: Array, n: int, axis: int) -> Array:
-    """By comparing every pair: for short axes faster than sorting, and it fuses."""
-    scores = jnp.where(jnp.isnan(scores), -jnp.inf, scores)
-    m = scores.shape[axis]
-    place = jax.lax.broadcasted_iota(jnp.int32, scores.shape, axis)
-    better = jnp.zeros(scores.shape, jnp.int32)
-    for j in range(m):
-        other = jax.lax.slice_in_dim(scores, j, j + 1, axis=axis)
-        ahead = (other > scores) | ((other == scores) & (j < place))
-        better += ahead.astype(jnp.int32)
-    return better < n

@@ -10,6 +10,7 @@
       stages/NAME.json        what the evaluation at the end of one stage found
       accelerators/NAME.json  what modelled accelerators make of it, if asked for
       storage/NAME.json       bits of its tensors in each format, if asked for
+      post_training.json      searches and choice of experiments.post_training
       thresholds/NAME.json    the FATReLUs found for it, if asked for
       examples/NAME.json      images, labels and what the network says, for segmentation
       summary.json            config, stages in order, params_sha256
@@ -69,7 +70,9 @@ from dst_jax.runs.lock import InUse, check_path, hold
 from dst_jax.runs.measured_files import (
     log_ledger,
     read_ledger,
+    read_post_training,
     read_storage,
+    write_post_training,
     write_storage,
 )
 from dst_jax.runs.yaml_files import read_yaml, to_yaml
@@ -88,12 +91,14 @@ __all__ = [
     "naming",
     "read_ledger",
     "read_lines",
+    "read_post_training",
     "read_storage",
     "read_yaml",
     "sync",
     "to_json",
     "to_yaml",
     "write_bytes",
+    "write_post_training",
     "write_storage",
     "write_text",
 ]

@@ -1,7 +1,7 @@
 """Files of a run that hold what was measured besides its results, if it was asked for.
 
 The ledger has the multiplications of training; storage/STAGE.json has the bits of the
-tensors at the end of a stage.
+tensors at the end of a stage; post_training.json the searches of post-training.
 """
 
 from collections.abc import Mapping
@@ -19,9 +19,17 @@ from dst_jax.runs.json_files import (
 if TYPE_CHECKING:
     from dst_jax.runs.directory import Run
 
-__all__ = ["log_ledger", "read_ledger", "read_storage", "write_storage"]
+__all__ = [
+    "log_ledger",
+    "read_ledger",
+    "read_post_training",
+    "read_storage",
+    "write_post_training",
+    "write_storage",
+]
 
 _LEDGER = "ledger.jsonl"
+_POST_TRAINING = "post_training.json"
 
 
 def log_ledger(run: "Run", record: Mapping[str, Any]) -> None:
@@ -71,6 +79,29 @@ def read_storage(run: "Run", name: str) -> dict[str, Any] | None:
     >>> read_storage(Run("nowhere"), "dense")
     """
     return read_object(_storage(run, name))
+
+
+def write_post_training(run: "Run", record: Mapping[str, Any]) -> None:
+    """Writes post_training.json, what was searched for and chosen.
+
+    >>> import tempfile
+    >>> from dst_jax.runs import Run
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_post_training(Run(folder), {"chosen": "weights_50"})
+    ...     read_post_training(Run(folder))
+    {'chosen': 'weights_50'}
+    """
+    if run.writer:
+        write_text(run.path / _POST_TRAINING, to_json(record, indent=2) + "\n")
+
+
+def read_post_training(run: "Run") -> dict[str, Any] | None:
+    """post_training.json, or None before anything was searched for.
+
+    >>> from dst_jax.runs import Run
+    >>> read_post_training(Run("nowhere"))
+    """
+    return read_object(run.path / _POST_TRAINING)
 
 
 def _storage(run: "Run", name: str) -> Path:

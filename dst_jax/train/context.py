@@ -14,7 +14,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 
 from dst_jax import checks, data
-from dst_jax.activations.tap import THRESHOLDS
+from dst_jax.activations.tap import PATTERNS, THRESHOLDS
 from dst_jax.kernels import Kernels
 from dst_jax.models.linen import as_model
 from dst_jax.models.smaller import Smaller
@@ -191,8 +191,8 @@ class Context:
             network = network._replace(variables=whole)
         for part in ("params", "model_state"):
             want = {k: x.shape for k, x in named_leaves(getattr(own, part)).items()}
-            # Thresholds and gates are put on later: a fresh network has none.
-            later = (THRESHOLDS, GATES)
+            # These are put on later: a fresh network has none.
+            later = (THRESHOLDS, PATTERNS, GATES)
             given = {k: v for k, v in getattr(network, part).items() if k not in later}
             have = {k: x.shape for k, x in named_leaves(given).items()}
             wrong = [

@@ -26,6 +26,7 @@ __all__ = [
     "Distilled",
     "distillation_term",
     "groups_left",
+    "map_term",
     "student_of",
 ]
 
@@ -203,12 +204,27 @@ def distillation_term(strength: float) -> Term:
     >>> float(term(maps))
     10.0
     """
+    return map_term(DISTILLATION, strength, name="distillation_loss")
+
+
+def map_term(of: str, strength: float, *, name: str) -> Term:
+    """The term of the objective that is one map alone, a number for each example.
+
+    Args:
+      of: name of the map.
+      strength: factor.
+      name: what logs call it.
+
+    >>> maps = {"cost": jnp.ones(3), "relu": jnp.ones((3, 9))}
+    >>> float(map_term("cost", 2.0, name="cost")(maps))
+    2.0
+    """
     return Term(
         _summed,
         strength,
-        layers=(f"^{DISTILLATION}$", ""),
+        layers=(f"^{of}$", ""),
         layer_weights=(1.0, 0.0),
-        name="distillation_loss",
+        name=name,
     )
 
 

@@ -1,6 +1,11 @@
 """Pytrees by path name, and their largest elements."""
 
-from dst_jax.trees.exact_top_k import top_k, top_k_along, top_k_of_groups
+from dst_jax.trees.exact_top_k import (
+    top_k,
+    top_k_along,
+    top_k_by_pairs,
+    top_k_of_groups,
+)
 from dst_jax.trees.paths import (
     check_arrays,
     count,
@@ -29,5 +34,6 @@ __all__ = [
     "select",
     "top_k",
     "top_k_along",
+    "top_k_by_pairs",
     "top_k_of_groups",
 ]

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, UInt32
 
-__all__ = ["top_k", "top_k_along", "top_k_of_groups"]
+__all__ = ["top_k", "top_k_along", "top_k_by_pairs", "top_k_of_groups"]
 
 _MOST = 2**31 - 1
 
@@ -116,6 +116,33 @@ def top_k_along(
     room = k - (keys > bound).sum(axis, dtype=jnp.int32)
     last = _bisect(lambda c: at_least(rank, tied, c), room)
     return (keys > bound) | (tied & (rank >= jnp.expand_dims(last, axis)))
+
+
+@partial(jax.jit, static_argnames="axis")
+def top_k_by_pairs(
+    scores: Array, k: Int[Array, ""] | int, *, axis: int
+) -> Bool[Array, "..."]:
+    """The `k` largest scores of every line along a short axis, ties to the first.
+
+    It compares every pair of a line: for the groups of N:M patterns it is faster than
+    `top_k_along`, whose result it has, and it fuses with what is around it.
+
+    Args:
+      scores: real array, compared in its own dtype; NaN ranks lowest.
+      k: number to keep of every line; may be traced.
+      axis: axis along which scores compete.
+
+    >>> top_k_by_pairs(jnp.array([[1.0, 3.0], [2.0, 2.0]]), 1, axis=1).tolist()
+    [[False, True], [True, False]]
+    """
+    scores, axis = jnp.where(jnp.isnan(scores), -jnp.inf, scores), axis % scores.ndim
+    place = jax.lax.broadcasted_iota(jnp.int32, scores.shape, axis)
+    better = jnp.zeros(scores.shape, jnp.int32)
+    for j in range(scores.shape[axis]):
+        other = jax.lax.slice_in_dim(scores, j, j + 1, axis=axis)
+        ahead = (other > scores) | ((other == scores) & (j < place))
+        better += ahead.astype(jnp.int32)
+    return better < k
 
 
 # Jitted: without a jit around it a loop is compiled anew at every call.

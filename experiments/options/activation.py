@@ -10,6 +10,7 @@ from experiments.options.texts import about, number, pairs, regex
 
 if TYPE_CHECKING:
     from dst_jax.train import Stage, Target, Term
+    from dst_jax.train.stages import Patterning
     from experiments.options.config import Config
 
 __all__ = ["ActivationOptions"]
@@ -50,6 +51,9 @@ class ActivationOptions:
     threshold_epochs: Annotated[float | None, NOT_NEGATIVE, MOST_EPOCHS] = None
     """The threshold acts from the end of `epochs` on, for as many epochs more, as in
     ProSparse; if not given it acts from the beginning."""
+    patterns: tuple[str, ...] = ()
+    """Of every M neighbouring channels N stay, from the beginning: N:M for all maps, or
+    REGEX=N:M for single ones, of which the first match wins. M divides the channels."""
     epochs: Annotated[float, NOT_NEGATIVE, MOST_EPOCHS] = 20
     """Length."""
     lr: Annotated[float, POSITIVE] = 0.01
@@ -79,6 +83,11 @@ class ActivationOptions:
             raise ValueError(
                 "--activation.threshold is for the stage sparsify_activations, got"
                 f" {self.threshold} and the stages {stages}"
+            )
+        if self.patterns and "sparsify_activations" not in stages:
+            raise ValueError(
+                "--activation.patterns is for the stage sparsify_activations, got"
+                f" {self.patterns} and the stages {stages}"
             )
         if self.target is not None and not self.strength > 0:
             raise ValueError(
@@ -127,6 +136,27 @@ class ActivationOptions:
             return None
         return Target(self.target, self.max_loss, self.gain)
 
+    def patterning(self) -> "Patterning | None":
+        """The patterns of maps, if there are any.
+
+        Raises:
+          ValueError: a text is not N:M or REGEX=N:M.
+
+        >>> ActivationOptions(patterns=("layer1=2:4", "4:8")).patterning().rules
+        (('layer1', '2:4'), ('', '4:8'))
+        """
+        from dst_jax import activations
+        from dst_jax.train.stages import Patterning
+
+        if not self.patterns:
+            return None
+        with about("--activation.patterns"):
+            texts = [text if "=" in text else f"={text}" for text in self.patterns]
+            rules = tuple((regex(k), x) for k, x in pairs(texts, last=True))
+            for _, text in rules:
+                activations.with_patterns({}, {"map": text})  # which checks it
+        return Patterning(rules)
+
     @makes_stage("sparsify_activations")
     def stages(self, config: "Config", *, start: str | None) -> "list[Stage]":
         """The stage, in one phase or two.
@@ -153,6 +183,7 @@ class ActivationOptions:
             flops_aware=self.flops_aware,
             thresholding=thresholding,
             threshold_epochs=self.threshold_epochs,
+            patterning=self.patterning(),
         )
 
     @makes_stage("sparsify_jointly")

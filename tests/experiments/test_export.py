@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dst_jax import data, models, pruning, train
+from dst_jax import activations, data, models, penalties, pruning, train
 from dst_jax.models import export as model_export
 from dst_jax.models.torch import importer as torch_import
 from dst_jax.runs import Run
@@ -58,7 +58,23 @@ def run_dir(tmp_path_factory):
         penalty=None,
         start="pretrain",
     )
-    return _run(tmp_path_factory.mktemp("runs") / "pruned", pruned)
+    thresholds = train.stages.sparsify_activations(
+        epochs=0,
+        optimizer=_optimizer,
+        penalty=train.Term(penalties.l1, 0.0),
+        start="sparsify_weights",
+        thresholding=train.stages.Thresholding(0.125),
+        patterning=train.stages.Patterning((("", "2:4"),)),
+    )
+    return _run(tmp_path_factory.mktemp("runs") / "pruned", [*pruned, *thresholds])
+
+
+def _sparse(variables, card):
+    """Variables from a file of weights, with what the card says of the maps."""
+    thresholds = {name: t["hard"] for name, t in card["thresholds"].items()}
+    assert thresholds == {"relu1": 0.125, "relu2": 0.125}
+    variables = activations.with_patterns(variables, card["patterns"])
+    return activations.with_thresholds(variables, thresholds)
 
 
 @pytest.mark.slow
@@ -88,6 +104,8 @@ def test_a_run_is_exported(run_dir, tmp_path, capsys, format):
     assert sum(int((~mask).sum()) for mask in masks.values()) == zeros
     program = jax.export.deserialize((tmp_path / names[2]).read_bytes())
     x = jnp.ones((2, 16, 16, 1))
+    assert card["patterns"] == {"relu1": "2:4", "relu2": "2:4"}
+    variables = _sparse(variables, card)
     model = models.create("mlp", num_classes=10)
     expected = jax.jit(model.apply)(variables, x)
     np.testing.assert_allclose(program.call(x), expected, atol=1e-5)
@@ -172,5 +190,6 @@ def test_an_onnx_model_is_written(run_dir, tmp_path):
     (found,) = session.run(None, {"x": np.asarray(x)})
     path = tmp_path / "model.safetensors"
     variables = torch_import.load("mlp", path, input_shape=(16, 16, 1))
+    variables = _sparse(variables, card)
     expected = models.create("mlp", num_classes=10).apply(variables, x)
     np.testing.assert_allclose(found, expected, atol=1e-5)

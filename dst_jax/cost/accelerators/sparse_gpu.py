@@ -31,7 +31,7 @@ class Hopper24(TensorCore24):
 
     with C channels and K filters of one group, K' = K rounded up to `columns`, and P'
     the output positions of all images rounded up to `rows`: tiles are shared out
-    evenly. Weights that are 2:4 along channels halve C, as `TensorCore24` says. The
+    evenly. An operand that is 2:4 along channels halves C, as `TensorCore24` says. The
     peak is that of the data sheet, and DRAM bandwidth is the real one, so small batches
     are bound by memory. Launches, uneven tiles, the bandwidth of the L2 cache and the
     limit of power are left out.

@@ -3,7 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
+from dst_jax.activations import patterns_of
+from dst_jax.activations.tap import THRESHOLDS
 from dst_jax.runs import FIRST_TASK
+from dst_jax.trees import named_leaves
 
 __all__ = ["model_card"]
 
@@ -18,6 +23,7 @@ def model_card(
     files: Sequence[Mapping[str, Any]] = (),
     channels: Mapping[str, Any] | None = None,
     class_names: Sequence[str] = (),
+    variables: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The card of one stage of a run, as JSON values.
 
@@ -31,10 +37,12 @@ def model_card(
       files: exported files, each with `name`, `bytes`, `sha256`.
       channels: what is kept of the channels, from `kept_channels`.
       class_names: name of each output, if they are known.
+      variables: variables of the network, of which thresholds and patterns are read.
 
     Returns:
-      `model`, `input`, `data`, `class_names` where they are known, the metrics on the
-      test set under the word that the task has for what it measures (`accuracy`;
+      `model`, `input`, `data`, `class_names` where they are known, `thresholds` (by map
+      and kind) and `patterns` of activation maps where there are any, the metrics on
+      the test set under the word that the task has for what it measures (`accuracy`;
       `metrics` if it has none), `sparsity` (shares of zeros in [0, 1]: of the prunable
       weights, of the activation maps in both averages, and per layer),
       `multiplications` (exact sums over the test set, total and per layer) and `drop`,
@@ -54,6 +62,7 @@ def model_card(
             "input": dict(input),
             "data": config["data"]["name"],
             **({"class_names": list(class_names)} if class_names else {}),
+            **_activations(variables or {}),
             "stage": stage["name"],
             **_metrics(stage),
             "sparsity": {
@@ -84,6 +93,17 @@ def _metrics(stage: Mapping[str, Any]) -> dict[str, Any]:
     others = [name for name in (*task["titles"], "loss") if name in stage]
     names = dict.fromkeys((best, *others, "examples"))
     return {task.get("measure", "metrics"): _take(stage, *names)}
+
+
+def _activations(variables: Mapping[str, Any]) -> dict[str, Any]:
+    """What taps read: thresholds as `{map: {kind: t}}`, and patterns as texts."""
+    leaves = named_leaves(dict(variables.get(THRESHOLDS, {})))
+    thresholds: dict[str, Any] = {}
+    for path, t in leaves.items():
+        name, _, kind = path.rpartition("/")
+        thresholds[name] = {kind: np.asarray(t).tolist()}
+    found = {"thresholds": thresholds, "patterns": patterns_of(variables)}
+    return {name: value for name, value in found.items() if value}
 
 
 def _given(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import flax.linen as nn
 import numpy as np
 
 from dst_jax import checks
+from dst_jax.activations.tap import PATTERNS, THRESHOLDS
 from dst_jax.models.linen import Linen
 from dst_jax.models.torch import compressed as torch_safetensors
 from dst_jax.models.torch import sparse as torch_sparse
@@ -21,6 +22,10 @@ from dst_jax.trees import named_leaves
 from dst_jax.typing import Mask, Network
 
 __all__ = ["Format", "Saved", "save_safetensors", "state_dict"]
+
+# Gates that a round of relaxation hands on are in the weights already; PyTorch's code
+# has no names for what taps read.
+_LEFT_OUT = (GATES, THRESHOLDS, PATTERNS)
 
 Format = Literal["dense", "bitmask", "csr"]
 """How a file stores a tensor: all values, or the nonzero ones and where they are."""
@@ -42,6 +47,8 @@ def state_dict(
 
     `net.load_state_dict({k: torch.from_numpy(v) for k, v in state_dict(...).items()})`
     is strict and succeeds, because PyTorch adds `num_batches_tracked` by itself.
+    Thresholds and patterns of activation maps are not among them: `model_card` has
+    them, and programs (`stablehlo`, `onnx`) compute with them.
 
     Args:
       model_name: name of the network, from `models.names()`.
@@ -180,8 +187,7 @@ def _fitted(
     if isinstance(variables, Network):
         smaller = not isinstance(variables.model, Linen | nn.Module)
         variables = variables.variables
-    # Gates that a round of relaxation hands on are in the weights already.
-    found = named_leaves({k: v for k, v in variables.items() if k != GATES})
+    found = named_leaves({k: v for k, v in variables.items() if k not in _LEFT_OUT})
     needed = {leaf.path: leaf.shape for leaf in layout.leaves.values()}
     have = {path: np.shape(array) for path, array in found.items()}
     wrong = [

@@ -10,9 +10,9 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from dst_jax.activations.dyrelu import DyReLU
-from dst_jax.activations.tap import Tap
+from dst_jax.activations import DyReLU, Tap
 from dst_jax.models.networks.depthwise import depthwise_conv
+from dst_jax.models.networks.patterned_layers import PatternedConv, PatternedDense
 from dst_jax.models.networks.pointwise import pointwise_conv
 
 __all__ = [
@@ -127,7 +127,7 @@ def conv(
     (1, 2, 2, 8)
     """
     pointwise = pointwise_conv if size == 1 else None
-    return nn.Conv(
+    return PatternedConv(
         features,
         (size, size),
         strides=stride,
@@ -171,7 +171,7 @@ def dense(
     ((3, 2), (2,))
     """
     default = torch_uniform(fan_in)
-    return nn.Dense(
+    return PatternedDense(
         features,
         dtype=dtype,
         kernel_init=kernel_init or default,

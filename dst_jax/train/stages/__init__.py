@@ -2,6 +2,7 @@
 
 from dst_jax.train.gate_training import GateTraining
 from dst_jax.train.stage import Stage
+from dst_jax.train.stages.choose_patterns import choose_patterns
 from dst_jax.train.stages.dual_sparse import (
     control,
     dual_sparse,
@@ -18,10 +19,17 @@ from dst_jax.train.stages.east_parts import (
     trained_sparsity,
 )
 from dst_jax.train.stages.hooks import (
+    Patterning,
     RemoveUnread,
     Thresholding,
     choose_mask,
     no_mask,
+)
+from dst_jax.train.stages.post_training import (
+    Densities,
+    calibration,
+    post_training,
+    search_densities,
 )
 from dst_jax.train.stages.relaxation import Collapse, relaxation
 from dst_jax.train.stages.remove_channels import (
@@ -34,8 +42,10 @@ from dst_jax.train.unit_choice import UnitChoice
 
 __all__ = [
     "Collapse",
+    "Densities",
     "Distillation",
     "GateTraining",
+    "Patterning",
     "PhaseOut",
     "RemoveUnits",
     "RemoveUnread",
@@ -43,16 +53,20 @@ __all__ = [
     "Thresholding",
     "UnitChoice",
     "WithDyReLU",
+    "calibration",
     "choose_mask",
+    "choose_patterns",
     "control",
     "dual_sparse",
     "east",
     "initial",
     "no_mask",
     "plain_rectifiers",
+    "post_training",
     "pretrain",
     "relaxation",
     "remove_channels",
+    "search_densities",
     "sparse_training",
     "sparsify_activations",
     "sparsify_weights",

@@ -11,7 +11,14 @@ from dst_jax.runs import GIVEN, UNTRAINED
 from dst_jax.train.objective import Objective
 from dst_jax.train.optimizer import Optimizer, sgd
 from dst_jax.train.stage import Stage
-from dst_jax.train.stages.hooks import Prune, Thresholding, choose_mask, no_mask
+from dst_jax.train.stages.hooks import (
+    Patterning,
+    Prune,
+    Thresholding,
+    choose_mask,
+    no_mask,
+    one_after_another,
+)
 from dst_jax.train.terms import Target, Term
 from dst_jax.typing import Rules
 
@@ -224,6 +231,7 @@ def sparsify_activations(
     flops_aware: bool = False,
     thresholding: Thresholding | None = None,
     threshold_epochs: float | None = None,
+    patterning: Patterning | None = None,
 ) -> list[Stage]:
     """Stage three of the paper: a penalty on activation maps, the mask held.
 
@@ -238,6 +246,7 @@ def sparsify_activations(
         together, in the spirit of STAR), or
       threshold_epochs: epochs with both after `epochs` with the penalty alone, as in
         ProSparse: a second phase.
+      patterning: N:M patterns of the maps, from the beginning.
 
     >>> from dst_jax import penalties, train
     >>> (stage,) = sparsify_activations(
@@ -249,6 +258,7 @@ def sparsify_activations(
     name = "sparsify_activations"
     if target is not None:
         penalty = replace(penalty, target=target)
+    at_first = thresholding if threshold_epochs is None else None
     first = Stage(
         name=name,
         phase=name if threshold_epochs is None else "penalise",
@@ -256,7 +266,7 @@ def sparsify_activations(
         epochs=epochs,
         optimizer=optimizer,
         objective=Objective(terms=(penalty,)),
-        on_entry=thresholding if threshold_epochs is None else None,
+        on_entry=one_after_another(at_first, patterning),
         start=start,
         flops_aware=flops_aware,
     )

@@ -1,6 +1,6 @@
 """What stages do to a network on entry and on exit."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import jax
 import numpy as np
 
-from dst_jax import activations, channels
+from dst_jax import activations, channels, trees
 from dst_jax.models.smaller import labelled, smaller_network
 from dst_jax.train.channel_groups import channel_groups, open_groups
 from dst_jax.train.stage import Hook, accepted
@@ -17,7 +17,15 @@ from dst_jax.typing import Mask, Network, is_traced
 if TYPE_CHECKING:
     from dst_jax.train.context import Context
 
-__all__ = ["Prune", "RemoveUnread", "Thresholding", "choose_mask", "no_mask"]
+__all__ = [
+    "Patterning",
+    "Prune",
+    "RemoveUnread",
+    "Thresholding",
+    "choose_mask",
+    "no_mask",
+    "one_after_another",
+]
 
 Prune = Callable[..., Mask]
 """A mask from the weights, `(params)` or `(params, *, kernels)`."""
@@ -79,6 +87,55 @@ class Thresholding:
                 network.variables, thresholds, kind=self.kind
             )
         )
+
+
+@dataclass(frozen=True)
+class Patterning:
+    """N:M patterns of activation maps, put there on a stage's entry.
+
+    See `activations.with_patterns`. They stay in the network from then on.
+
+    Attributes:
+      rules: `((regex, pattern), ...)`, such as `(("layer[12]", "2:4"),)`. A regex is
+        searched for in the name of a map; the first match wins, other maps have none.
+    """
+
+    rules: Sequence[tuple[str, str]]
+
+    def __call__(self, network: Network, *, context: "Context") -> Network:
+        """The network with the patterns at its taps.
+
+        Raises:
+          ValueError: a regex matches no map.
+        """
+        names = dict.fromkeys(context.maps_of(network), 0)
+        chosen = trees.select(names, self.rules, default=None)
+        patterns = {name: text for name, text in chosen.items() if text is not None}
+        return network._replace(
+            variables=activations.with_patterns(network.variables, patterns)
+        )
+
+
+def one_after_another(*hooks: Hook | None) -> Hook | None:
+    """A function for `Stage.on_entry` that applies several; None of none.
+
+    Args:
+      *hooks: functions of a network; None for nothing.
+
+    >>> both = one_after_another(no_mask, None, no_mask)
+    >>> both(Network(print, {"params": {}}, mask={}), context=None).mask is None
+    True
+    """
+    given = [hook for hook in hooks if hook is not None]
+    if len(given) < 2:
+        return given[0] if given else None
+
+    def on_entry(network: Network, *, context: "Context") -> Network:
+        for hook in given:
+            network = hook(network, **accepted(hook, context=context))
+        return network
+
+    return on_entry
 
 
 @dataclass(frozen=True)

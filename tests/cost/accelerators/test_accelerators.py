@@ -322,3 +322,26 @@ def test_padding_takes_slots_of_the_pattern(channels, zeros, slots):
     assert float(machine.cycles(op)) == tiles * slots
     assert float(machine.storage(op).weight) == 9 * 32 * slots * (16 + 2)
     assert float(machine.fitting_groups(op)) == 1.0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("groups", [1, 2])
+def test_tensor_cores_take_either_side(groups):
+    """Half of the cycles where the activations are 2:4, and no less where both are."""
+    machine = accelerators.create("tensor_core_2_4")
+    dense = _tensor_core_op(16, groups)
+    sparse = _tensor_core_op(16, groups, zeros=2)
+    map_2_4 = jnp.zeros(dense.activation.shape, bool).at[..., ::2].set(True)
+    scattered = map_2_4.at[0, 3, 5, 4:7].set(True)  # a single group of four has three
+    half = float(machine.cycles(dense)) / 2
+    for op in (dense, sparse)[: 3 - groups]:
+        found = dataclasses.replace(op, activation=map_2_4)
+        assert float(machine.cycles(found)) == half
+        bits, full = storage(machine, found), 16 * map_2_4.size
+        assert float(bits.activation) == full / 2 / 16 * (16 + 2)
+        weights_only = accelerators.create("tensor_core_2_4", either_side=False)
+        cycles = half if op is sparse else 2 * half
+        assert float(weights_only.cycles(found)) == cycles
+    broken = dataclasses.replace(dense, activation=scattered)
+    assert float(machine.cycles(broken)) == 2 * half
+    assert float(storage(machine, broken).activation) == full

@@ -150,6 +150,12 @@ def test_an_error_of_the_parser_is_one_line(argv, meant, columns, capsys, monkey
             ["--activation.threshold", "1", "--run.stages", "pretrain"],
             "is for the stage sparsify_activations, got 1.0",
         ),
+        (["--activation.patterns", "2-4"], "a pattern must be N:M, such as 2:4"),
+        (["--activation.patterns", "relu=5:4"], "n must be in [1, m] with m = 4"),
+        (
+            ["--activation.patterns", "2:4", "--run.stages", "pretrain"],
+            "--activation.patterns is for the stage sparsify_activations",
+        ),
         (
             ["--activation.target", "0.5", "--activation.strength", "0"],
             "--activation.strength must be > 0, got 0.0",
