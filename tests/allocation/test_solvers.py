@@ -160,7 +160,9 @@ def test_a_front_has_the_choices_of_single_budgets(problem):
 
 
 def test_bad_fronts_and_sums_are_named():
-    with pytest.raises(ValueError, match=r"budgets must have one axis .* got the shape"):
+    with pytest.raises(
+        ValueError, match=r"budgets must have one axis .* got the shape"
+    ):
         allocation.front([[1.0]], [[1.0]], budgets=3.0)
     with pytest.raises(ValueError, match="budget must be at least 1"):
         allocation.front([[1.0]], [[1.0]], budgets=[2.0, 0.5])

@@ -1,0 +1,104 @@
+"""How much the loss rises with every option alone, measured on calibration examples."""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from dst_jax.train.context import Context
+from dst_jax.train.per_layer.calibration import Calibration
+from dst_jax.train.per_layer.layer_options import LayerOptions
+from dst_jax.typing import Network, Variables
+
+__all__ = ["OptionLosses", "mean_loss", "option_losses"]
+
+
+class OptionLosses(NamedTuple):
+    """Increases of the loss over that of the network as it is.
+
+    Attributes:
+      weights: by layer, for every option; `inf` where the layer does not have it.
+      maps: by map, for every share.
+    """
+
+    weights: Mapping[str, Float[np.ndarray, " options"]]
+    maps: Mapping[str, Float[np.ndarray, " shares"]]
+
+
+def mean_loss(context: Context, network: Network, examples: Calibration) -> float:
+    """The task's mean loss of a network in evaluation mode.
+
+    Networks of one model and structure share a program.
+
+    Args:
+      context: the task.
+      network: the network.
+      examples: calibration examples.
+    """
+    program = context.once(
+        ("per-layer loss", network.model), lambda: jax.jit(_loss_of(context, network))
+    )
+    return float(program(dict(network.variables), *examples))
+
+
+def option_losses(
+    context: Context, options: LayerOptions, examples: Calibration
+) -> OptionLosses:
+    """The measured increases: one option at a time, all else as it is.
+
+    Args:
+      context: the task.
+      options: options of a network.
+      examples: calibration examples.
+
+    Raises:
+      ValueError: the loss of the network as it is is not finite.
+    """
+
+    def measured(weights: Mapping[str, int], levels: Mapping[str, int]) -> float:
+        return mean_loss(context, options.network_at(weights, levels), examples)
+
+    start = measured({}, {})
+    if not np.isfinite(start):
+        raise ValueError(
+            f"the loss of the network as it is must be finite, got {start}"
+        )
+
+    def rise(weights: Mapping[str, int], levels: Mapping[str, int]) -> float:
+        found = measured(weights, levels) - start
+        return found if np.isfinite(found) else np.inf
+
+    return OptionLosses(
+        weights={
+            name: np.array(
+                [
+                    0.0 if i == 0 else np.inf if m is None else rise({name: i}, {})
+                    for i, m in enumerate(masks)
+                ]
+            )
+            for name, masks in options.masks.items()
+        },
+        maps={
+            name: np.array(
+                [0.0, *(rise({}, {name: i}) for i in range(1, len(thresholds)))]
+            )
+            for name, thresholds in options.thresholds.items()
+        },
+    )
+
+
+def _loss_of(
+    context: Context, network: Network
+) -> Callable[[Variables, Array, Array], Array]:
+    def loss(variables: Variables, images: Array, labels: Array) -> Array:
+        def one(batch: tuple[Array, Array]) -> Array:
+            x, y = batch
+            outputs = network.model(variables, x, train=False, rngs=None)[0]
+            return context.task.loss(outputs, y)
+
+        return jnp.mean(jax.lax.map(one, (images, labels)))
+
+    return loss
