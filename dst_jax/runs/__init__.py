@@ -11,6 +11,7 @@
       accelerators/NAME.json  what modelled accelerators make of it, if asked for
       storage/NAME.json       bits of its tensors in each format, if asked for
       thresholds/NAME.json    the FATReLUs found for it, if asked for
+      allocation/NAME.json    options chosen for its layers, if asked for
       examples/NAME.json      images, labels and what the network says, for segmentation
       summary.json            config, stages in order, params_sha256
       checkpoints/STAGE/      Orbax
@@ -68,8 +69,10 @@ from dst_jax.runs.json_files import (
 from dst_jax.runs.lock import InUse, check_path, hold
 from dst_jax.runs.measured_files import (
     log_ledger,
+    read_allocation,
     read_ledger,
     read_storage,
+    write_allocation,
     write_storage,
 )
 from dst_jax.runs.yaml_files import read_yaml, to_yaml
@@ -86,6 +89,7 @@ __all__ = [
     "hold",
     "log_ledger",
     "naming",
+    "read_allocation",
     "read_ledger",
     "read_lines",
     "read_storage",
@@ -93,6 +97,7 @@ __all__ = [
     "sync",
     "to_json",
     "to_yaml",
+    "write_allocation",
     "write_bytes",
     "write_storage",
     "write_text",

@@ -7,6 +7,7 @@
     predictions.py   loss increases from gradients, and by FLOP-matched dropout
     option_costs.py  multiplications, bytes, cycles or energy, with measured masks
     problem.py       the two arrays of `dst_jax.allocation`, and a choice as options
+    rivals.py        one sparsity or one threshold for all layers, at the same cost
 
 Losses are added over layers, which is a model: measure the chosen network again.
 """
@@ -35,9 +36,11 @@ from dst_jax.train.per_layer.predictions import (
 )
 from dst_jax.train.per_layer.problem import Item, Problem, problem
 from dst_jax.train.per_layer.reading import Reading, reading
+from dst_jax.train.per_layer.rivals import RULES, rival
 
 __all__ = [
     "MEASURES",
+    "RULES",
     "Calibration",
     "Item",
     "LayerOptions",
@@ -55,6 +58,7 @@ __all__ = [
     "predicted_losses",
     "problem",
     "reading",
+    "rival",
     "total_cost",
     "weight_option",
 ]
