@@ -64,7 +64,9 @@ class Options:
     the smallest weights of all layers, one threshold for all maps."""
     solver: Literal["lagrangian", "exact", "greedy"] = "lagrangian"
     """Solver of the allocation."""
-    weights: tuple[str, ...] = ("0.75", "0.5", "0.35", "0.25", "0.15", "0.1")
+    weights: tuple[str, ...] = (
+        *("0.8", "0.65", "0.5", "0.4", "0.3", "0.2", "0.15", "0.1", "0.05"),
+    )
     """Options of weights: densities, N:M, or STRUCTURE=DENSITY such as
     channel_out=0.5; a layer also stays as it is."""
     activations: Annotated[tuple[float, ...], SHARE] = (0.25, 0.5, 0.75, 0.9)

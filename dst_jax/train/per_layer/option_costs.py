@@ -55,7 +55,8 @@ def option_costs(
     """What every layer costs with every option and every share of the maps it reads.
 
     The masks are measured: those of the weights with the option, those of the input
-    with thresholds at the layer's own maps alone.
+    with thresholds at the layer's own maps alone, those of the output with the weights
+    as they are.
 
     Args:
       context: the run's.
