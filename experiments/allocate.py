@@ -40,7 +40,10 @@ from experiments.running.command_line import parse, status
 if TYPE_CHECKING:
     from dst_jax.cost.accelerators import Accelerator
 
-__all__ = ["Options", "main"]
+__all__ = ["Cost", "Options", "Rule", "allocate", "checked", "main"]
+
+Cost = Literal["cycles", "energy", "bytes", "multiplications"]
+Rule = Literal["allocation", "uniform", "erk", "global", "threshold"]
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ class Options:
     """A finished run."""
     accelerator: str = "scnn"
     """A preset of dst_jax.cost.accelerators, MODULE:ATTRIBUTE, or a YAML file."""
-    cost: Literal["cycles", "energy", "bytes", "multiplications"] = "cycles"
+    cost: Cost = "cycles"
     """What the budget is of: the accelerator's cycles, energy or DRAM traffic, or
     products of two nonzeros."""
     budget: Annotated[float, Range("in (0, 1]", lambda x: 0 < x <= 1)] = 0.5
@@ -59,7 +62,7 @@ class Options:
     budget_accuracy: Annotated[float | None, NOT_NEGATIVE] = None
     """In place of `budget`: points of hold-out accuracy that may be lost before any
     training."""
-    rule: Literal["allocation", "uniform", "erk", "global", "threshold"] = "allocation"
+    rule: Rule = "allocation"
     """An option per layer; or, to compare: one sparsity of all layers, ERK densities,
     the smallest weights of all layers, one threshold for all maps."""
     solver: Literal["lagrangian", "exact", "greedy"] = "lagrangian"
@@ -90,7 +93,7 @@ class Options:
     dir: str | None = None
     """Directory of the run that is trained; RUN_DIR-NAME if not given."""
     test: bool = True
-    """Whether to end with the test set, where nothing is trained."""
+    """Whether to end with the test set on the network that was chosen."""
     data_dir: str | None = None
     """Directory of prepared data sets, if not where the run had them."""
     data_name: str | None = None
@@ -109,13 +112,26 @@ def main(argv: list[str] | None = None) -> int:
     """
     options = parse(Options, argv, name="allocate", doc=__doc__)
     given = sys.argv[1:] if argv is None else argv
-    return status(
-        lambda: _checked(options), lambda machine: _allocate(options, machine, given)
-    )
+
+    def work(machine: "Accelerator") -> None:
+        allocate(options, machine, argv=given)
+
+    return status(lambda: checked(options), work)
 
 
-def _checked(options: Options) -> "Accelerator":
-    """The accelerator, once all options are found to be right."""
+def checked(options: Options) -> "Accelerator":
+    """The accelerator, once all options are found to be right.
+
+    Args:
+      options: options of the command.
+
+    Raises:
+      ValueError: an option is out of range, or two contradict each other.
+
+    >>> checked(Options("runs/none", accelerator="tpu9"))
+    Traceback (most recent call last):
+    ValueError: --accelerator: accelerator must be one of ('dense', ...
+    """
     from dst_jax.cost import accelerators
     from dst_jax.train import per_layer
 
@@ -132,7 +148,21 @@ def _checked(options: Options) -> "Accelerator":
         return accelerators.create(options.accelerator)
 
 
-def _allocate(options: Options, machine: "Accelerator", argv: list[str]) -> None:
+def allocate(
+    options: Options, machine: "Accelerator", *, argv: list[str], details: bool = True
+) -> None:
+    """Chooses the options of a run's layers, and trains them if that is asked for.
+
+    Args:
+      options: options of the command.
+      machine: the accelerator.
+      argv: the command line's arguments, for the record of what is trained.
+      details: whether to print every layer and the front too.
+
+    Raises:
+      ValueError: it is no finished run, an option does not fit it, or no network meets
+        the budget.
+    """
     from experiments.running import allocated_run, allocation_tables
     from experiments.running.allocation_record import record, show
 
@@ -141,7 +171,8 @@ def _allocate(options: Options, machine: "Accelerator", argv: list[str]) -> None
         found = allocation_tables.chosen(opened, options)
         written = record(opened, options, found)
         opened.write(written)
-    show(opened, written)
+    if details:
+        show(opened, written)
     if options.epochs:
         written |= {"trained": allocated_run.trained(opened, options, found, argv)}
         with opened.context.run.lock():

@@ -1,7 +1,6 @@
 """The record of an allocation, and what is shown of it."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from dst_jax import activations, trees
@@ -10,6 +9,7 @@ from dst_jax.report.terminal import show as show_table
 from dst_jax.train import records
 from dst_jax.typing import Network
 from experiments.running.allocation_tables import Chosen, Opened, Tables
+from experiments.running.config_record import nested
 from experiments.running.quality import quality_of
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def record(run: Opened, options: "Options", found: Chosen) -> dict[str, Any]:
     before = measured(run, run.network)
     after = measured(run, found.network)
     written: dict[str, Any] = {
-        "options": asdict(options),
+        "options": nested(options),
         "before": before,
         "chosen": after,
         "densities": {
@@ -50,7 +50,7 @@ def record(run: Opened, options: "Options", found: Chosen) -> dict[str, Any]:
             "cost": found.cost,
         }
         written |= _tables(run, found, found.tables)
-    if options.test and not options.epochs:
+    if options.test:
         split = run.context.dataset.test
         written["test"] = {
             when: records.row(when, run.context.evaluate(own, split, count=True))

@@ -21,7 +21,7 @@ from experiments.running.quality import quality_of
 if TYPE_CHECKING:
     from experiments.allocate import Options
 
-__all__ = ["Chosen", "Opened", "Tables", "chosen", "opened"]
+__all__ = ["Chosen", "Opened", "Tables", "chosen", "name_of", "opened"]
 
 
 @dataclass(frozen=True)
@@ -113,6 +113,24 @@ class Chosen:
     tables: Tables | None = None
 
 
+def name_of(options: "Options", stage: str) -> str:
+    """The name of a record: stage, accelerator, cost, budget and rule.
+
+    Args:
+      options: options of the command.
+      stage: the stage whose network it is.
+
+    >>> from experiments.allocate import Options
+    >>> name_of(Options("runs/a", budget=0.4, rule="erk"), "pretrain")
+    'pretrain-scnn-cycles-0.4-erk'
+    """
+    points = options.budget_accuracy
+    budget = f"{options.budget:g}" if points is None else f"accuracy-{points:g}"
+    parts = [stage, options.accelerator, options.cost, budget]
+    parts += [] if options.rule == "allocation" else [options.rule]
+    return file_name("-".join(parts))
+
+
 def opened(options: "Options", machine: Accelerator) -> Opened:
     """The finished run of a command, its calibration examples and its layers' options.
 
@@ -147,13 +165,9 @@ def opened(options: "Options", machine: Accelerator) -> Opened:
         accelerator=machine,
         measure=options.cost,
     )
-    points = options.budget_accuracy
-    budget = f"{options.budget:g}" if points is None else f"accuracy-{points:g}"
-    parts = [stage, options.accelerator, options.cost, budget]
-    parts += [] if options.rule == "allocation" else [options.rule]
     return Opened(
         context=context,
-        name=file_name("-".join(parts)),
+        name=name_of(options, stage),
         stage=stage,
         examples=examples,
         images=images,
