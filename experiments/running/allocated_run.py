@@ -132,7 +132,7 @@ def _config(
             dir=str(path),
             stages=tuple(dict.fromkeys(stage.name for stage in plan[1:])),
             control=False,
-            accelerators=(options.accelerator,),
+            accelerators=(),
             storage_bits=None,
         ),
     )
