@@ -43,13 +43,14 @@ def hull(loss: ArrayLike, cost: ArrayLike) -> Int[np.ndarray, " kept"]:
     [0, 2, 4]
     """
     losses, costs, _ = checked(np.array([loss]), np.array([cost]), np.inf)
+    row, price = losses[0], costs[0]
     kept: list[int] = []
-    for i in np.lexsort((losses[0], costs[0])):
-        if not np.isfinite(costs[0, i]):
+    for i in np.lexsort((row, price)):
+        if not np.isfinite(price[i]):
             break
-        if kept and losses[0, i] >= losses[0, kept[-1]]:
+        if kept and row[i] >= row[kept[-1]]:
             continue
-        while len(kept) > 1 and _above(losses[0], costs[0], *kept[-2:], int(i)):
+        while len(kept) > 1 and _above(row, price, kept[-2], kept[-1], int(i)):
             kept.pop()
         kept.append(int(i))
     return np.array(kept, np.int64)

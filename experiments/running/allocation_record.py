@@ -59,19 +59,17 @@ def record(run: Opened, options: "Options", found: Chosen) -> dict[str, Any]:
     return written
 
 
-def measured(run: Opened, network: Network) -> dict[str, float | None]:
-    """The loss on the calibration examples, the cost, and the metric on the hold-out.
+def measured(run: Opened, network: Network) -> dict[str, float]:
+    """The calibration loss, the cost, and the hold-out metric if there is a hold-out.
 
     Args:
       run: the opened run.
       network: a network of it; a trained one too.
     """
-    holdout = run.context.dataset.holdout is not None
-    return {
-        "loss": run.loss_of(network),
-        "cost": run.cost_of(network),
-        "holdout": run.accuracy(network) if holdout else None,
-    }
+    found = {"loss": run.loss_of(network), "cost": run.cost_of(network)}
+    if run.context.dataset.holdout is not None:
+        found["holdout"] = run.accuracy(network)
+    return found
 
 
 def show(run: Opened, written: Mapping[str, Any], *, trained: bool = False) -> None:

@@ -79,7 +79,7 @@ class Tables:
       predicted: increases of the loss, from gradients.
       dropout: by layer, the increase with FLOP-matched dropout.
       costs: costs of the layers.
-      problem: the allocation problem of what is measured.
+      choices: the options of the layers that read common maps, as measured.
       front: its choices along the budgets.
     """
 
@@ -88,7 +88,7 @@ class Tables:
     predicted: per_layer.OptionLosses
     dropout: Mapping[str, float]
     costs: per_layer.OptionCosts
-    problem: per_layer.Problem
+    choices: per_layer.LayerChoices
     front: Front
 
 
@@ -199,14 +199,14 @@ def chosen(run: Opened, options: "Options") -> Chosen:
         )
         return Chosen(network, {}, {})
     tables = _tables(run, options)
-    problem, front = tables.problem, tables.front
+    choices, front = tables.choices, tables.front
 
     def network_at(row: int) -> Network:
-        return run.layers.network_at(*problem.options_of(front.choice[row]))
+        return run.layers.network_at(*choices.options_of(front.choice[row]))
 
     row = _row(run, options, network_at)
-    loss, cost = problem.predicted(front.choice[row])
-    weights, levels = problem.options_of(front.choice[row])
+    loss, cost = choices.predicted(front.choice[row])
+    weights, levels = choices.options_of(front.choice[row])
     return Chosen(network_at(row), weights, levels, loss, cost, tables)
 
 
@@ -224,19 +224,19 @@ def _tables(run: Opened, options: "Options") -> Tables:
         *own, reading, run.images, run.machine, measure=options.cost
     )
     dropout = per_layer.dropout_losses(*own, run.examples, costs.multiplications)
-    problem = per_layer.problem(reading, measured, costs)
-    front = _front(problem, options)
-    return Tables(reading, measured, predicted, dropout, costs, problem, front)
+    choices = per_layer.layer_choices(reading, measured, costs)
+    front = _front(choices, options)
+    return Tables(reading, measured, predicted, dropout, costs, choices, front)
 
 
-def _front(problem: per_layer.Problem, options: "Options") -> Front:
+def _front(choices: per_layer.LayerChoices, options: "Options") -> Front:
     """The front of the solver, from the cheapest choice to that which loses least."""
-    least = problem.cost.min(axis=1).sum()
-    exists = np.isfinite(problem.cost)
-    most = np.where(exists, problem.cost, 0).max(axis=1).sum()
+    least = choices.cost.min(axis=1).sum()
+    exists = np.isfinite(choices.cost)
+    most = np.where(exists, choices.cost, 0).max(axis=1).sum()
     # Costs differ by factors: as many points below a tenth of them as above.
     budgets = least + (most - least) * np.linspace(0, 1, options.points) ** 2
-    found = allocation.front(problem.loss, problem.cost, budgets=budgets)
+    found = allocation.front(choices.loss, choices.cost, budgets=budgets)
     if options.solver == "lagrangian":
         return found
     solve = {
@@ -245,12 +245,12 @@ def _front(problem: per_layer.Problem, options: "Options") -> Front:
     }[options.solver]
     # Rounded up, the cheapest choice needs a little more than it costs.
     rows = [
-        solve(problem.loss, problem.cost, budget=b)
-        for b in np.maximum(budgets, least * (1 + len(problem.loss) / 10_000))
+        solve(choices.loss, choices.cost, budget=b)
+        for b in np.maximum(budgets, least * (1 + len(choices.loss) / 10_000))
     ]
     choice = np.stack(rows)
-    items = np.arange(len(problem.loss))
-    loss, cost = problem.loss[items, choice].sum(1), problem.cost[items, choice].sum(1)
+    items = np.arange(len(choices.loss))
+    loss, cost = choices.loss[items, choice].sum(1), choices.cost[items, choice].sum(1)
     gap = np.maximum(loss - (found.loss - found.gap), 0.0)
     return Front(choice, loss, cost, gap, found.price)
 

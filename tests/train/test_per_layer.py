@@ -197,7 +197,7 @@ def test_layers_that_share_a_map_are_one_item():
     maps = {"x": np.array([0.0, 0.5]), "y": np.array([0.0, np.inf])}
     table = np.array([[4.0, 2.0], [3.0, 1.0]])
     costs = {k: table[:1] if k == "d" else table for k in "abcde"}
-    made = per_layer.problem(
+    made = per_layer.layer_choices(
         found, OptionLosses(weights, maps), OptionCosts(costs, {}, 7.0)
     )
     assert [(item.layers, item.maps) for item in made.items] == [
@@ -222,7 +222,7 @@ def test_items_join_where_a_layer_reads_two_maps():
         {k: np.zeros(1) for k in "abc"}, {k: np.zeros(1) for k in "xy"}
     )
     costs = OptionCosts({k: np.ones((1, 1)) for k in "abc"}, {}, 0.0)
-    (item,) = per_layer.problem(found, losses, costs).items
+    (item,) = per_layer.layer_choices(found, losses, costs).items
     assert (item.layers, item.maps) == (("a", "b", "c"), ("x", "y"))
     assert item.cost.tolist() == [3.0]
 

@@ -6,13 +6,14 @@
     option_losses.py loss increases, measured
     predictions.py   loss increases from gradients, and by FLOP-matched dropout
     option_costs.py  multiplications, bytes, cycles or energy, with measured masks
-    problem.py       the two arrays of `dst_jax.allocation`, and a choice as options
+    layer_choices.py the two arrays of `dst_jax.allocation`, and a choice as options
     rivals.py        one sparsity or one threshold for all layers, at the same cost
 
 Losses are added over layers, which is a model: measure the chosen network again.
 """
 
 from dst_jax.train.per_layer.calibration import Calibration, calibration
+from dst_jax.train.per_layer.layer_choices import Item, LayerChoices, layer_choices
 from dst_jax.train.per_layer.layer_options import (
     LayerOptions,
     WeightOption,
@@ -34,7 +35,6 @@ from dst_jax.train.per_layer.predictions import (
     dropout_losses,
     predicted_losses,
 )
-from dst_jax.train.per_layer.problem import Item, Problem, problem
 from dst_jax.train.per_layer.reading import Reading, reading
 from dst_jax.train.per_layer.rivals import RULES, rival
 
@@ -43,20 +43,20 @@ __all__ = [
     "RULES",
     "Calibration",
     "Item",
+    "LayerChoices",
     "LayerOptions",
     "OptionCosts",
     "OptionLosses",
-    "Problem",
     "Reading",
     "WeightOption",
     "calibration",
     "dropout_losses",
+    "layer_choices",
     "layer_options",
     "mean_loss",
     "option_costs",
     "option_losses",
     "predicted_losses",
-    "problem",
     "reading",
     "rival",
     "total_cost",

@@ -11,7 +11,7 @@ from dst_jax.train.per_layer.option_costs import OptionCosts
 from dst_jax.train.per_layer.option_losses import OptionLosses
 from dst_jax.train.per_layer.reading import Reading
 
-__all__ = ["Item", "Problem", "problem"]
+__all__ = ["Item", "LayerChoices", "layer_choices"]
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Problem:
+class LayerChoices:
     """One option for every item.
 
     Attributes:
@@ -61,7 +61,8 @@ class Problem:
 
         >>> item = Item(("fc",), ("relu",), np.zeros(2), np.ones(2), np.array([0, 1]),
         ...             np.array([[0], [2]]))
-        >>> Problem((item,), np.zeros((1, 2)), np.ones((1, 2)), 0.0).options_of([1])
+        >>> table = np.ones((1, 2))
+        >>> LayerChoices((item,), table, table, 0.0).options_of([1])
         ({'fc': 2}, {'relu': 1})
         """
         weights: dict[str, int] = {}
@@ -81,15 +82,17 @@ class Problem:
           choice: number of the option of every item.
 
         >>> loss, cost = np.array([[0.0, 2.0]]), np.array([[3.0, 1.0]])
-        >>> Problem((), loss, cost, 4.0).predicted([1])
+        >>> LayerChoices((), loss, cost, 4.0).predicted([1])
         (2.0, 5.0)
         """
         rows = np.arange(len(self.loss)), np.asarray(choice)
         return float(self.loss[rows].sum()), float(self.cost[rows].sum()) + self.fixed
 
 
-def problem(found: Reading, losses: OptionLosses, costs: OptionCosts) -> Problem:
-    """The allocation problem of a network.
+def layer_choices(
+    found: Reading, losses: OptionLosses, costs: OptionCosts
+) -> LayerChoices:
+    """The choices of a network's layers, as `dst_jax.allocation` takes them.
 
     Layers that read a map in common are one item, as its share saves in all of them;
     so are maps that one layer reads. A single layer has every pair of an option and a
@@ -103,7 +106,8 @@ def problem(found: Reading, losses: OptionLosses, costs: OptionCosts) -> Problem
     >>> found = Reading({"fc": ("fc",)}, {"fc": ("relu",)})
     >>> losses = OptionLosses({"fc": np.array([0, 1.0])}, {"relu": np.array([0, 0.5])})
     >>> table = np.array([[8.0, 4.0], [6.0, 3.0]])
-    >>> made = problem(found, losses, OptionCosts({"fc": table}, {"fc": 8.0}, 1.0))
+    >>> costs = OptionCosts({"fc": table}, {"fc": 8.0}, 1.0)
+    >>> made = layer_choices(found, losses, costs)
     >>> made.loss.tolist(), made.cost.tolist()
     ([[0.0, 1.0, 0.5, 1.5]], [[8.0, 4.0, 6.0, 3.0]])
     """
@@ -116,7 +120,7 @@ def problem(found: Reading, losses: OptionLosses, costs: OptionCosts) -> Problem
         filled = [np.pad(x, (0, most - len(x)), constant_values=np.inf) for x in rows]
         return np.stack(filled) if filled else np.zeros((0, most))
 
-    return Problem(
+    return LayerChoices(
         items,
         padded([item.loss for item in items]),
         padded([item.cost for item in items]),
