@@ -79,6 +79,9 @@ class Options:
     """Training images that losses are measured on."""
     images: Annotated[int, AT_LEAST_1] = 8
     """Training images that costs are the mean of."""
+    rounds: Annotated[int, AT_LEAST_1] = 3
+    """How often losses are measured, each time from the choice before: under a budget
+    that falls to the given one, and at the end once more under it."""
     points: Annotated[int, Range("at least 2", lambda x: x >= 2)] = 41
     """Budgets of the front."""
     stage: str | None = None
@@ -164,11 +167,12 @@ def allocate(
         the budget.
     """
     from experiments.running import allocated_run, allocation_tables
+    from experiments.running.allocation_choice import chosen
     from experiments.running.allocation_record import record, show
 
     opened = allocation_tables.opened(options, machine)
     with opened.context.run.lock():
-        found = allocation_tables.chosen(opened, options)
+        found = chosen(opened, options)
         written = record(opened, options, found)
         opened.write(written)
     if details:

@@ -56,6 +56,8 @@ class Options:
     """Options of thresholds for the allocation."""
     examples: int = AllocateOptions.examples
     """Training images that losses are measured on."""
+    rounds: int = AllocateOptions.rounds
+    """How often the allocation measures losses."""
     epochs: Annotated[float, POSITIVE, MOST_EPOCHS] = 5
     """Epochs of each stage of training."""
     lr: Annotated[float, POSITIVE] = 0.01
@@ -104,6 +106,7 @@ def _cells(options: Options) -> Iterator[AllocateOptions]:
                     weights=options.weights,
                     activations=options.activations,
                     examples=options.examples,
+                    rounds=options.rounds,
                     epochs=options.epochs,
                     lr=options.lr,
                 )

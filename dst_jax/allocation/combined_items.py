@@ -94,4 +94,4 @@ def _with(whole: Combined, loss: np.ndarray, cost: np.ndarray) -> Combined:
 def _above(loss: np.ndarray, cost: np.ndarray, a: int, b: int, c: int) -> bool:
     """Whether b is on or above the line from a to c, where a is cheapest."""
     there = (loss[b] - loss[a]) * (cost[c] - cost[a])
-    return there >= (loss[c] - loss[a]) * (cost[b] - cost[a])
+    return bool(there >= (loss[c] - loss[a]) * (cost[b] - cost[a]))

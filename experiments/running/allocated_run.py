@@ -10,8 +10,9 @@ from dst_jax.train.stage_order import directory_of
 from dst_jax.typing import Mask, Network, Params
 from experiments.options import Config, InitOptions
 from experiments.running import finished_run, training
+from experiments.running.allocation_choice import Chosen
 from experiments.running.allocation_record import measured
-from experiments.running.allocation_tables import Chosen, Opened
+from experiments.running.allocation_tables import Opened
 from experiments.running.config_record import options_of
 
 if TYPE_CHECKING:

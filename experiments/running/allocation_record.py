@@ -8,7 +8,8 @@ from dst_jax.report.tables.table import Table, number, percent
 from dst_jax.report.terminal import show as show_table
 from dst_jax.train import records
 from dst_jax.typing import Network
-from experiments.running.allocation_tables import Chosen, Opened, Tables
+from experiments.running.allocation_choice import Chosen, Prediction
+from experiments.running.allocation_tables import Opened
 from experiments.running.config_record import nested
 from experiments.running.quality import quality_of
 
@@ -44,12 +45,13 @@ def record(run: Opened, options: "Options", found: Chosen) -> dict[str, Any]:
             for name, t in activations.thresholds_of(found.network.variables).items()
         },
     }
-    if found.tables is not None:
+    if found.prediction is not None:
         written["prediction"] = {
-            "loss": before["loss"] + (found.loss or 0.0),
-            "cost": found.cost,
+            "loss": found.prediction.loss,
+            "cost": found.prediction.cost,
         }
-        written |= _tables(run, found, found.tables)
+        written["rounds"] = list(found.rounds)
+        written |= _tables(run, found.prediction)
     if options.test:
         split = run.context.dataset.test
         written["test"] = {
@@ -86,7 +88,8 @@ def show(run: Opened, written: Mapping[str, Any], *, trained: bool = False) -> N
     show_table(_result_table(run, written))
 
 
-def _tables(run: Opened, found: Chosen, tables: Tables) -> dict[str, Any]:
+def _tables(run: Opened, found: Prediction) -> dict[str, Any]:
+    tables, front = found.tables, found.front
     texts = [option.text for option in run.layers.weights]
     return {
         "weight_options": texts,
@@ -100,7 +103,7 @@ def _tables(run: Opened, found: Chosen, tables: Tables) -> dict[str, Any]:
                 "predicted": tables.predicted.weights[name].tolist(),
                 "dropout": tables.dropout[name],
                 "cost": tables.costs.layers[name].tolist(),
-                "chosen": _chosen(found, tables, name),
+                "chosen": _chosen(found, name),
             }
             for name in run.layers.layers
         },
@@ -114,15 +117,16 @@ def _tables(run: Opened, found: Chosen, tables: Tables) -> dict[str, Any]:
         },
         "fixed_cost": tables.costs.fixed,
         "front": {
-            "loss": tables.front.loss.tolist(),
-            "cost": (tables.front.cost + tables.costs.fixed).tolist(),
-            "gap": tables.front.gap.tolist(),
+            "loss": (found.start + front.loss).tolist(),
+            "cost": (front.cost + tables.costs.fixed).tolist(),
+            "gap": front.gap.tolist(),
         },
     }
 
 
-def _chosen(found: Chosen, tables: Tables, name: str) -> dict[str, float]:
+def _chosen(found: Prediction, name: str) -> dict[str, float]:
     """What the layer's options lose and cost together with those of its maps."""
+    tables = found.tables
     maps, option = tables.reading.maps[name], found.weights[name]
     level = found.levels[maps[0]] if maps else 0
     table = tables.costs.layers[name]

@@ -1,4 +1,4 @@
-"""What every layer's options lose and cost in a finished run, and a choice of them."""
+"""What every layer's options lose and cost in a finished run."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dst_jax import allocation, checks, data
-from dst_jax.allocation import Front
+from dst_jax import checks, data
 from dst_jax.cost.accelerators import Accelerator
 from dst_jax.runs import write_allocation
 from dst_jax.train import Context, per_layer
@@ -21,7 +20,7 @@ from experiments.running.quality import quality_of
 if TYPE_CHECKING:
     from experiments.allocate import Options
 
-__all__ = ["Chosen", "Opened", "Tables", "chosen", "name_of", "opened"]
+__all__ = ["Opened", "Tables", "name_of", "opened", "tables"]
 
 
 @dataclass(frozen=True)
@@ -75,12 +74,10 @@ class Tables:
 
     Attributes:
       reading: what every layer computes and reads.
-      measured: increases of the loss, measured.
+      measured: increases of the loss, measured from the network as it is.
       predicted: increases of the loss, from gradients.
       dropout: by layer, the increase with FLOP-matched dropout.
       costs: costs of the layers.
-      choices: the options of the layers that read common maps, as measured.
-      front: its choices along the budgets.
     """
 
     reading: per_layer.Reading
@@ -88,29 +85,6 @@ class Tables:
     predicted: per_layer.OptionLosses
     dropout: Mapping[str, float]
     costs: per_layer.OptionCosts
-    choices: per_layer.LayerChoices
-    front: Front
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """A network that meets the budget, and what it was chosen from.
-
-    Attributes:
-      network: the network, not yet trained.
-      weights: number of every layer's option; empty for a rule without options.
-      levels: number of every map's share; empty for a rule without options.
-      loss: predicted increase of the loss; None for a rule without options.
-      cost: predicted cost; None for a rule without options.
-      tables: tables of the options; None for a rule without options.
-    """
-
-    network: Network
-    weights: Mapping[str, int]
-    levels: Mapping[str, int]
-    loss: float | None = None
-    cost: float | None = None
-    tables: Tables | None = None
 
 
 def name_of(options: "Options", stage: str) -> str:
@@ -177,40 +151,13 @@ def opened(options: "Options", machine: Accelerator) -> Opened:
     )
 
 
-def chosen(run: Opened, options: "Options") -> Chosen:
-    """The network of the command's rule that meets its budget.
+def tables(run: Opened, options: "Options") -> Tables:
+    """The tables of a run's options.
 
     Args:
       run: the opened run.
       options: options of the command.
-
-    Raises:
-      ValueError: no network by this rule meets the budget.
     """
-    if options.rule != "allocation":
-        network = per_layer.rival(
-            run.context,
-            run.layers,
-            run.images,
-            run.machine,
-            rule=options.rule,
-            budget=options.budget * run.cost_of(run.network),
-            measure=options.cost,
-        )
-        return Chosen(network, {}, {})
-    tables = _tables(run, options)
-    choices, front = tables.choices, tables.front
-
-    def network_at(row: int) -> Network:
-        return run.layers.network_at(*choices.options_of(front.choice[row]))
-
-    row = _row(run, options, network_at)
-    loss, cost = choices.predicted(front.choice[row])
-    weights, levels = choices.options_of(front.choice[row])
-    return Chosen(network_at(row), weights, levels, loss, cost, tables)
-
-
-def _tables(run: Opened, options: "Options") -> Tables:
     own = run.context, run.layers
     say = run.context.console.say
     say(
@@ -224,56 +171,4 @@ def _tables(run: Opened, options: "Options") -> Tables:
         *own, reading, run.images, run.machine, measure=options.cost
     )
     dropout = per_layer.dropout_losses(*own, run.examples, costs.multiplications)
-    choices = per_layer.layer_choices(reading, measured, costs)
-    front = _front(choices, options)
-    return Tables(reading, measured, predicted, dropout, costs, choices, front)
-
-
-def _front(choices: per_layer.LayerChoices, options: "Options") -> Front:
-    """The front of the solver, from the cheapest choice to that which loses least."""
-    least = choices.cost.min(axis=1).sum()
-    exists = np.isfinite(choices.cost)
-    most = np.where(exists, choices.cost, 0).max(axis=1).sum()
-    # Costs differ by factors: as many points below a tenth of them as above.
-    budgets = least + (most - least) * np.linspace(0, 1, options.points) ** 2
-    found = allocation.front(choices.loss, choices.cost, budgets=budgets)
-    if options.solver == "lagrangian":
-        return found
-    solve = {
-        "exact": partial(allocation.exact, resolution=10_000),
-        "greedy": allocation.greedy,
-    }[options.solver]
-    # Rounded up, the cheapest choice needs a little more than it costs.
-    rows = [
-        solve(choices.loss, choices.cost, budget=b)
-        for b in np.maximum(budgets, least * (1 + len(choices.loss) / 10_000))
-    ]
-    choice = np.stack(rows)
-    items = np.arange(len(choices.loss))
-    loss, cost = choices.loss[items, choice].sum(1), choices.cost[items, choice].sum(1)
-    gap = np.maximum(loss - (found.loss - found.gap), 0.0)
-    return Front(choice, loss, cost, gap, found.price)
-
-
-def _row(run: Opened, options: "Options", network_at: Callable[[int], Network]) -> int:
-    """The point of the front that is taken, by measured costs or accuracies.
-
-    Under a budget of cost it is the last one whose network, measured, meets it; under
-    one of accuracy the first.
-    """
-    rows = range(options.points)
-    if options.budget_accuracy is not None:
-        least = run.accuracy(run.network) - options.budget_accuracy
-        for row in rows:
-            if run.accuracy(network_at(row)) >= least:
-                return row
-        return rows[-1]
-    budget = options.budget * run.cost_of(run.network)
-    for row in reversed(rows):
-        if run.cost_of(network_at(row)) <= budget:
-            return row
-    least = run.cost_of(network_at(0)) / run.cost_of(run.network)
-    raise ValueError(
-        f"--budget must be at least {least:.3f}, the least that these options cost, got"
-        f" {options.budget}"
-    )
+    return Tables(reading, measured, predicted, dropout, costs)

@@ -49,6 +49,9 @@ def test_the_choice_is_realised_measured_again_and_compared(run_dir, capsys):
     assert chosen["cost"] <= 0.5 * before["cost"]
     assert written["prediction"]["cost"] == pytest.approx(chosen["cost"], rel=0.2)
     assert after["loss"] < chosen["loss"]
+    assert len(written["rounds"]) == 3
+    met = [r["loss"] for r in written["rounds"] if r["cost"] <= 0.5 * before["cost"]]
+    assert min(met) == chosen["loss"]
     assert (written["front"]["gap"][0], written["fixed_cost"]) == (0, 0)
     assert set(written["layers"]["fc2/kernel"]) >= {"loss", "predicted", "dropout"}
     run = Run(after["dir"])

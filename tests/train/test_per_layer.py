@@ -121,6 +121,14 @@ def test_losses_are_those_of_the_networks(context, options, examples):
     other = loss(options.network_at({}, {"relu1": 1}))
     assert losses.maps["relu1"][1] == pytest.approx(other - start, abs=1e-6)
     assert all(x[0] == 0 for x in (*losses.weights.values(), *losses.maps.values()))
+    # From another choice, which loses nothing against itself.
+    choice = {"weights": {"fc1/kernel": 1}, "levels": {"relu1": 1}}
+    losses = per_layer.option_losses(context, options, examples, **choice)
+    start = loss(options.network_at(*choice.values()))
+    one = loss(options.network_at({"fc1/kernel": 1, "fc2/kernel": 2}, {"relu1": 1}))
+    assert losses.weights["fc2/kernel"][2] == pytest.approx(one - start, abs=1e-6)
+    assert losses.weights["fc1/kernel"][1] == losses.maps["relu1"][1] == 0
+    assert losses.maps["relu1"][0] != 0
 
 
 def test_losses_are_predicted_by_derivatives(context, options, examples):

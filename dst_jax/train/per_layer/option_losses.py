@@ -17,7 +17,7 @@ __all__ = ["OptionLosses", "mean_loss", "option_losses"]
 
 
 class OptionLosses(NamedTuple):
-    """Increases of the loss over that of the network as it is.
+    """Increases of the loss over that of the network that the options depart from.
 
     Attributes:
       weights: by layer, for every option; `inf` where the layer does not have it.
@@ -45,45 +45,58 @@ def mean_loss(context: Context, network: Network, examples: Calibration) -> floa
 
 
 def option_losses(
-    context: Context, options: LayerOptions, examples: Calibration
+    context: Context,
+    options: LayerOptions,
+    examples: Calibration,
+    *,
+    weights: Mapping[str, int] | None = None,
+    levels: Mapping[str, int] | None = None,
 ) -> OptionLosses:
     """The measured increases: one option at a time, all else as it is.
+
+    Increases are not sums over layers. Near a choice they are measured better from
+    there: give the choice.
 
     Args:
       context: the task.
       options: options of a network.
       examples: calibration examples.
+      weights: numbers of options by layer that the others have; 0 by default.
+      levels: numbers of shares by map that the others have; 0 by default.
 
     Raises:
-      ValueError: the loss of the network as it is is not finite.
+      ValueError: the loss of the network that the options depart from is not finite.
     """
+    others, shares = dict(weights or {}), dict(levels or {})
 
-    def measured(weights: Mapping[str, int], levels: Mapping[str, int]) -> float:
-        return mean_loss(context, options.network_at(weights, levels), examples)
+    def measured(layer: Mapping[str, int], level: Mapping[str, int]) -> float:
+        network = options.network_at({**others, **layer}, {**shares, **level})
+        return mean_loss(context, network, examples)
 
     start = measured({}, {})
     if not np.isfinite(start):
-        raise ValueError(
-            f"the loss of the network as it is must be finite, got {start}"
-        )
+        raise ValueError(f"the loss of the network must be finite, got {start}")
 
-    def rise(weights: Mapping[str, int], levels: Mapping[str, int]) -> float:
-        found = measured(weights, levels) - start
+    def rise(layer: Mapping[str, int], level: Mapping[str, int]) -> float:
+        found = measured(layer, level) - start
         return found if np.isfinite(found) else np.inf
+
+    def of_layer(name: str, option: int, mask: Array | None) -> float:
+        if option == others.get(name, 0):
+            return 0.0
+        return np.inf if mask is None else rise({name: option}, {})
 
     return OptionLosses(
         weights={
-            name: np.array(
-                [
-                    0.0 if i == 0 else np.inf if m is None else rise({name: i}, {})
-                    for i, m in enumerate(masks)
-                ]
-            )
+            name: np.array([of_layer(name, i, mask) for i, mask in enumerate(masks)])
             for name, masks in options.masks.items()
         },
         maps={
             name: np.array(
-                [0.0, *(rise({}, {name: i}) for i in range(1, len(thresholds)))]
+                [
+                    0.0 if i == shares.get(name, 0) else rise({}, {name: i})
+                    for i in range(len(thresholds))
+                ]
             )
             for name, thresholds in options.thresholds.items()
         },
