@@ -1,5 +1,6 @@
 """The model of a network from which units have been removed."""
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -88,7 +89,11 @@ class Smaller:
         train: bool = False,
         rngs: Mapping[str, Array] | None = None,
     ) -> tuple[Any, Mapping[str, Array], Variables]:
-        """The outputs, the activation maps and the updated collections."""
+        """The outputs, the activation maps and the updated collections.
+
+        A map that has lost all of its channels, as in a branch that is gone, is no
+        longer among the maps.
+        """
 
         def whole(variables: Variables, x: Array) -> tuple[Any, Any]:
             outputs, *rest = self.whole(variables, x, train=train, rngs=rngs)
@@ -97,7 +102,8 @@ class Smaller:
         plan = self.plan
         small = channels.smaller(whole, plan.groups, plan.keep, has_aux=True)
         outputs, (maps, updated) = small(dict(variables), x)
-        return outputs, maps, updated
+        left = OrderedDict((name, m) for name, m in maps.items() if all(m.shape[1:]))
+        return outputs, left, updated
 
 
 def groups_of(

@@ -40,7 +40,8 @@ class Distilled:
     """A smaller model that in training also says how far its maps are from a teacher's.
 
     In evaluation it is its student. In training it has one map more, `distillation`: of
-    every example the mean over maps of `mean((student - teacher)^2)`.
+    every example the mean over maps of `mean((student - teacher)^2)`. A map of which
+    the student has no channel left is not compared.
 
     Attributes:
       student: the smaller model.
@@ -135,7 +136,13 @@ class Distilled:
                 matrices.get(f"{name}/matrix"),
             )
             for name in self.maps
+            if name in maps
         ]
+        if not parts:
+            raise ValueError(
+                f"distillation must have a map that is left, got {self.maps} of which"
+                " no channel is"
+            )
         return (
             outputs,
             {**maps, DISTILLATION: jnp.mean(jnp.stack(parts), axis=0)},

@@ -56,6 +56,15 @@ def test_it_computes_what_the_masked_one_does(whole, small):
     assert updated == {}
 
 
+def test_a_map_without_channels_is_not_among_its_maps(whole):
+    network, x = whole
+    groups = groups_of(network, x)
+    gone = smaller_network(network, groups, {"conv2": np.zeros(8, bool)})
+    _, maps, _ = gone.model(gone.variables, x)
+    assert list(maps) == ["relu1", "relu3"]
+    assert set(activations.counts(maps)) == {"relu1", "relu3"}
+
+
 def test_it_trains_with_statistics_of_the_smaller_shapes(small, whole):
     def step(variables, x):
         rngs = {"dropout": jax.random.key(2)}

@@ -33,6 +33,7 @@ class Net(nn.Module):
         x = nn.avg_pool(x, (7, 7), (7, 7)).reshape(len(x), -1)
         x = nn.relu(norm(name="bn")(nn.Dense(WIDTHS["stem"], name="stem")(x)))
         y = nn.relu(norm(name="bn1")(nn.Dense(WIDTHS["up"], name="up")(x)))
+        y = activations.Tap(name="relu1")(y)
         y = nn.relu(norm(name="bn2")(nn.Dense(WIDTHS["mid"], name="mid")(y)))
         x = x + norm(name="bn3")(nn.Dense(WIDTHS["stem"], name="down")(y))
         x = activations.Tap(name="relu")(nn.relu(x))
@@ -230,6 +231,19 @@ def test_what_collapses_is_the_network_with_those_gates_at_zero(
     assert not kept["up"].any()
     assert not kept["mid"].any()
     assert _multiplications(small, images[:1]) == 4 * (16 + 10)
+
+
+@pytest.mark.slow
+def test_a_network_without_its_branch_is_evaluated(network, finished):
+    context, _ = finished
+    keep = {
+        name: np.arange(size) < 4 * (name == "stem") for name, size in WIDTHS.items()
+    }
+    small, _ = without(network, groups_of(network, EXAMPLE), keep, example=EXAMPLE)
+    found = context.evaluate(small, context.dataset.test, count=True)
+    assert found.elements == {"relu": 4 * found.examples}
+    dense = cost.total(found.counts).dense
+    assert dense == 4 * (16 + 10) * found.examples
 
 
 def _stages(optimizer, **options):
