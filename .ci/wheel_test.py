@@ -30,6 +30,9 @@ INSTALLED = """if True:
     names = [str(path) for path in metadata.files("dst_jax")]
     assert "dst_jax/py.typed" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
+    pages = [name for name in names if name.startswith("dst_jax/docs/")]
+    assert {"dst_jax/docs/pruning.md", "dst_jax/docs/tutorials/counting.md"} <= {*pages}
+    assert all(name.endswith(".md") for name in pages), pages
     import dst_jax.penalties
     assert not {"flax", "tensorflow_datasets", "matplotlib"} & sys.modules.keys()"""
 
@@ -94,7 +97,7 @@ def main() -> None:
         empty = work / "empty"
         empty.mkdir()
         timed([python, "-c", INSTALLED, project["version"]], empty)
-        for command in first_commands(readme, makefile):
+        for command in (["-m", "experiments"], *first_commands(readme, makefile)):
             timed([python, *command], empty)
         for program in programs(readme):
             timed([python, "-c", program], empty)

@@ -1,6 +1,7 @@
 """Array and tree aliases, and the protocols that the wings are written against."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
@@ -20,6 +21,7 @@ __all__ = [
     "Schedule",
     "Score",
     "Variables",
+    "Within",
     "is_traced",
 ]
 
@@ -40,6 +42,9 @@ Variables = Mapping[str, Any]
 
 Rules = Sequence[tuple[str, Any]]
 """`[(regex, value), ...]` over path names such as `layer1/0/conv1/kernel`."""
+
+Within = Callable[[], AbstractContextManager[Any]]
+"""Makes a context that a network is traced in."""
 
 
 @runtime_checkable

@@ -87,8 +87,8 @@ class Options:
     stage: str | None = None
     """Stage whose network is taken; the last stage's if not given."""
     epochs: Annotated[float, NOT_NEGATIVE, MOST_EPOCHS] = 0
-    """Epochs of training with the masks, and as many more with the thresholds, where
-    some are chosen; 0 trains nothing."""
+    """Epochs of training with the masks, and as many more with the thresholds, or with
+    the masks alone where there are none; 0 trains nothing."""
     lr: Annotated[float, POSITIVE] = 0.01
     """Peak learning rate of both."""
     strength: Annotated[float, NOT_NEGATIVE] = 0.0

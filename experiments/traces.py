@@ -88,6 +88,7 @@ def _trace(options: Options) -> None:
     stage = names[-1] if options.stage is None else options.stage
     checks.one_of("--stage", stage, names)
     network = finished_run.network_at_end(context, stage)
+    context.console.say(f"{stage}: masks of {options.images} test images")
     info = {"run": context.run.path.name, "stage": stage, "images": "first of test"}
     traces = train.operand_masks(context, network, images=options.images, info=info)
     written = [workloads.save(options.out, traces)]

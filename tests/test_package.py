@@ -101,3 +101,12 @@ def test_modules_of_commands_are_in_the_wheel(page):
     for name in own - {"experiments.NAME"}:
         path = ROOT.joinpath(*name.split("."))
         assert path.with_suffix(".py").is_file() or (path / "__main__.py").is_file()
+
+
+def test_data_from_elsewhere_say_where_from():
+    foreign = [ROOT / "tests/data/eyeriss_v2_pe_golden.json"]
+    assert foreign == sorted(ROOT.glob("tests/**/*.json"))
+    for file in foreign:
+        origin = file.with_suffix(".md").read_text()
+        assert "github.com/Accelergy-Project/micro22-sparseloop-artifact" in origin
+        assert "Licence: none is stated" in origin

@@ -9,6 +9,7 @@ from dst_jax.activations.dyrelu import (
     with_phase,
     without_dyrelu,
 )
+from dst_jax.activations.saved import saving_largest
 from dst_jax.activations.schedules import relu_to_fat_relu, sine_stages
 from dst_jax.activations.sown_maps import maps_of
 from dst_jax.activations.spatial import (
@@ -51,6 +52,7 @@ __all__ = [
     "phase_out",
     "random_scores",
     "relu_to_fat_relu",
+    "saving_largest",
     "search_thresholds",
     "sine_stages",
     "soft_threshold",

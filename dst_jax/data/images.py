@@ -1,7 +1,7 @@
 """Decodes and resizes images with Pillow.
 
 PNG and JPEG are read and no other format: Pillow knows more than forty, some of which
-start other programs.
+start other programs. Width, height and boxes are those of the image as it is shown.
 """
 
 import io
@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Integer, UInt8
 from PIL import Image, JpegImagePlugin, PngImagePlugin, UnidentifiedImageError
 
+from dst_jax.data.orientation import orientation_of, shown_size, stored_box, turned
 from dst_jax.data.transforms import Box
 
 __all__ = [
@@ -67,7 +68,7 @@ def header(encoded: bytes | np.ndarray) -> Header:
     """
     with _opened(encoded) as image:
         grey = image.mode in ("1", "L", "LA") or image.mode.startswith("I")
-        return Header(*image.size, grey)
+        return Header(*shown_size(image), grey)
 
 
 def decode(
@@ -97,7 +98,9 @@ def decode(
     (2, 4, 1)
     """
     with _open(encoded, max_pixels) as image:
-        pixels = np.asarray(_converted(image, _MODES[channels]))
+        pixels = np.asarray(
+            turned(_converted(image, _MODES[channels]), orientation_of(image))
+        )
     return pixels.reshape(*pixels.shape[:2], channels)
 
 
@@ -133,7 +136,7 @@ def decode_crop(
     (8, 8, 3)
     """
     with _open(encoded, max_pixels) as image:
-        box = choose_box(*image.size)
+        box = choose_box(*shown_size(image))
         return _cropped(image, box, size, _MODES[channels], draft=draft)
 
 
@@ -175,12 +178,13 @@ def decode_pair(
     ((8, 8, 3), (8, 8), 3)
     """
     with _open(encoded, max_pixels) as image, _open(encoded_labels, max_pixels) as own:
-        if own.size != image.size:
+        (width, height), (own_width, own_height) = shown_size(image), shown_size(own)
+        if (own_width, own_height) != (width, height):
             raise ValueError(
-                f"label map of {own.width} x {own.height} pixels is not of the size of"
-                f" its image, {image.width} x {image.height}"
+                f"label map of {own_width} x {own_height} pixels is not of the size of"
+                f" its image, {width} x {height}"
             )
-        box = choose_box(*image.size)
+        box = choose_box(width, height)
         labels = _cropped_labels(own, box, size)
         return _cropped(image, box, size, _MODES[channels], draft=draft), labels
 
@@ -238,12 +242,14 @@ def _cropped(
     image: Image.Image, box: Box, size: int, mode: str, *, draft: bool
 ) -> np.ndarray:
     """A box of an image in 8 bits of grey or RGB, with an axis of channels."""
+    orientation = orientation_of(image)
+    box = stored_box(image, box)
     if draft:
         box = _draft(image, box, size)
     resized = _converted(image, mode).resize(
         (size, size), Image.Resampling.BILINEAR, box=box
     )
-    return np.asarray(resized).reshape(size, size, -1)
+    return np.asarray(turned(resized, orientation)).reshape(size, size, -1)
 
 
 def _cropped_labels(labels: Image.Image, box: Box, size: int) -> np.ndarray:
@@ -256,8 +262,9 @@ def _cropped_labels(labels: Image.Image, box: Box, size: int) -> np.ndarray:
         )
     # Pillow stretches grey of 2 and 4 bits to 0..255.
     step = _STRETCHED.get(str(labels.tile[0][3]), 1)
+    box, orientation = stored_box(labels, box), orientation_of(labels)
     resized = labels.resize((size, size), Image.Resampling.NEAREST, box=box)
-    return np.asarray(resized).astype(np.int32) // step
+    return np.asarray(turned(resized, orientation)).astype(np.int32) // step
 
 
 def _converted(image: Image.Image, mode: str) -> Image.Image:

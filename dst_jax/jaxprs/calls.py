@@ -10,6 +10,7 @@ from jax.extend import core
 from dst_jax.jaxprs.mutable_loops import HIJAX, is_mutable, without_mutable
 
 __all__ = [
+    "FOLLOWED",
     "Called",
     "Scan",
     "While",
@@ -41,6 +42,9 @@ CALLS = {
     "custom_vjp_call_jaxpr": "fun_jaxpr",
     "custom_partitioning": "call",
 }
+
+FOLLOWED = frozenset({"cond", "scan", "shard_map", "while"})
+"""Primitives with bodies, besides calls, that every analysis follows or refuses."""
 
 # What a sum over a named axis is, once `jax.vmap` has made an axis of the array of it.
 OVER_AXES: dict[str, Callable[..., Any]] = {
@@ -79,17 +83,21 @@ class While(NamedTuple):
 def register(primitive: core.Primitive, rule: Callable[..., Any]) -> None:
     """Says what a primitive computes, so that its multiplications are counted.
 
-    The rule holds for every analysis: `cost.count`, `cost.profile`, `cost.surrogate`,
-    `cost.sensitivity`, `kernels.by_use`. It is evaluated in the place of the primitive.
+    The rule holds for every analysis: `cost.count`, `cost.training`, `cost.profile`,
+    `cost.surrogate`, `cost.sensitivity`, `kernels.by_use`. It is evaluated in the place
+    of the primitive, and comes before what the package knows of it: a product of JAX
+    with a rule is counted as the rule multiplies, and what is refused by name is not.
 
     Args:
-      primitive: primitive that JAX does not define, or that is refused by name; its
-        last rule holds.
-      rule: function `(*operands, **params) -> results` in operations that are counted;
-        a list or tuple of results if the primitive has several.
+      primitive: any primitive but those of loops, branches and `shard_map`, which are
+        followed; its last rule holds.
+      rule: function `(*operands, **params) -> results` in operations that are counted,
+        without the primitive; a list or tuple of results if the primitive has several.
 
     Raises:
       TypeError: `primitive` is no primitive, or `rule` no function.
+      ValueError: `primitive` is that of a loop, a branch or `shard_map`; where it is
+        counted, a rule that uses its primitive or returns other shapes or dtypes.
 
     >>> from jax.extend.core import Primitive
     >>> register(Primitive("my_product"), lambda x, w: x @ w)
@@ -97,6 +105,11 @@ def register(primitive: core.Primitive, rule: Callable[..., Any]) -> None:
     if not isinstance(primitive, core.Primitive):
         raise TypeError(
             f"primitive must be a jax.extend.core.Primitive, got {primitive!r}"
+        )
+    if primitive.name in FOLLOWED:
+        raise ValueError(
+            f"primitive must be none of {sorted(FOLLOWED)}, whose bodies are followed,"
+            f" got {primitive.name!r}"
         )
     if not callable(rule):
         raise TypeError(f"rule of {primitive.name} must be a function, got {rule!r}")
@@ -220,6 +233,11 @@ def _by_rule(eqn: core.JaxprEqn) -> Called:
         return list(results) if eqn.primitive.multiple_results else [results]
 
     program = jax.make_jaxpr(rule)(*[atom.aval for atom in eqn.invars])
+    if _uses(eqn.primitive, opened(program).jaxpr):
+        raise ValueError(
+            f"the rule registered for {eqn.primitive.name!r} must not use it: it is"
+            " evaluated in its place"
+        )
     found: list[Any] = list(program.out_avals)
     wanted: list[Any] = [var.aval for var in eqn.outvars]
     if [(x.shape, x.dtype) for x in found] != [(x.shape, x.dtype) for x in wanted]:
@@ -228,6 +246,17 @@ def _by_rule(eqn: core.JaxprEqn) -> Called:
             f"{[x.str_short() for x in wanted]}, got {[x.str_short() for x in found]}"
         )
     return opened(program)
+
+
+def _uses(primitive: core.Primitive, jaxpr: core.Jaxpr) -> bool:
+    return any(
+        eqn.primitive is primitive
+        or any(
+            _uses(primitive, opened(body).jaxpr)
+            for body in core.jaxprs_in_params(eqn.params)
+        )
+        for eqn in jaxpr.eqns
+    )
 
 
 def _over_axes(eqn: core.JaxprEqn) -> Called | None:

@@ -4,10 +4,11 @@ from collections.abc import Iterator
 
 from jax.extend import core
 
-from dst_jax.jaxprs.calls import bodies, called, has_rule, name_of
+from dst_jax.jaxprs.calls import FOLLOWED, bodies, called, has_rule, name_of
 from dst_jax.jaxprs.module_paths import Path, path_of
 from dst_jax.jaxprs.mutable_loops import HIJAX, is_mutable
 from dst_jax.jaxprs.opaque_primitives import OPAQUE, is_of_jax
+from dst_jax.jaxprs.plain_derivatives import is_elementwise_derivative
 from dst_jax.jaxprs.product_operands import is_product
 
 __all__ = [
@@ -19,14 +20,12 @@ __all__ = [
     "why_hidden",
 ]
 
-BODIES = frozenset({"cond", "scan", "shard_map", "while"})
-"""Primitives with bodies that every analysis follows or refuses, besides calls."""
-
 
 def is_opaque(eqn: core.JaxprEqn) -> bool:
     """Whether an equation may multiply matrices in a way that is not seen.
 
-    So may any primitive that JAX does not define, unless a rule is registered for it.
+    So may any primitive that JAX does not define, unless a rule is registered for it,
+    and so do derivatives that are elementwise for speed, see `plain_derivatives`.
 
     >>> import jax
     >>> program = jax.make_jaxpr(jax.lax.linalg.cholesky)(jax.numpy.eye(2))
@@ -38,6 +37,8 @@ def is_opaque(eqn: core.JaxprEqn) -> bool:
         return False
     if primitive.name == HIJAX:
         return not bodies(eqn)
+    if is_elementwise_derivative(eqn):
+        return True
     return primitive.name in OPAQUE or not is_of_jax(primitive)
 
 
@@ -84,7 +85,7 @@ def is_hidden(eqn: core.JaxprEqn) -> bool:
     name = eqn.primitive.name
     if name == "shard_map":
         return not eqn.params["check_vma"]
-    return name not in BODIES and called(eqn) is None
+    return name not in FOLLOWED and called(eqn) is None
 
 
 def why_hidden(eqn: core.JaxprEqn) -> str:
@@ -107,6 +108,8 @@ def why_hidden(eqn: core.JaxprEqn) -> str:
         return "it does not say how often what it multiplies is executed"
     if name == HIJAX:
         return "it does not say what it expands to"
+    if is_elementwise_derivative(eqn):
+        return "its function was traced before, with derivatives that are elementwise"
     return OPAQUE.get(name, "JAX does not define this primitive")
 
 

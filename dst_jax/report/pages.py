@@ -5,12 +5,12 @@ from typing import Any
 
 from dst_jax.report import html
 from dst_jax.report.figures.figure import ReportFigure
-from dst_jax.report.run_results import RunResults
+from dst_jax.report.run_results import RunResults, StageResults
 from dst_jax.report.tables import above_figures, below_figures, comparison, unfolding
 from dst_jax.report.tables.channels import multiplications_left
 from dst_jax.report.tables.main_results import difference, metric_text
 from dst_jax.report.tables.table import percent, signed
-from dst_jax.report.task_records import TaskRecord, shared_task
+from dst_jax.report.task_records import Metric, TaskRecord, shared_task
 
 __all__ = ["comparison_page", "run_page", "unfinished_note"]
 
@@ -102,8 +102,32 @@ def _headline(run: RunResults) -> str:
     if run.baseline is None or last is run.baseline:
         return f"{text}."
     apart = difference(last, run)
-    change = f"{signed(apart)} points" if best.is_share else f"{apart:+.4f}"
-    return f"{text} ({change} against the {run.baseline.title})."
+    changes = [f"{_change(apart, best)} against the {run.baseline.title}"]
+    if run.control is not None and last is not run.control:
+        apart -= difference(run.control, run)
+        changes.append(f"{_change(apart, best)} against the {run.control.title}")
+    return f"{text} ({', '.join(changes)}).{_without_control(run, run.baseline)}"
+
+
+def _change(apart: float, metric: Metric) -> str:
+    return f"{signed(apart)} points" if metric.is_share else f"{apart:+.4f}"
+
+
+def _without_control(run: RunResults, baseline: StageResults) -> str:
+    """That nothing trained as long densely, if nothing did and something trained on."""
+    more = sum(stage.epochs for stage in run.stages[1:])
+    if run.control is not None or not more or "stages/control.json" in run.unfinished:
+        return ""
+    own = f" ({_epochs(baseline.epochs)})" if baseline.epochs else ""
+    return (
+        f" The stages after the {baseline.title}{own} train for {_epochs(more)}: a"
+        " dense control that does so too (--run.control) would show what that gives"
+        " without sparsity; this run has none."
+    )
+
+
+def _epochs(number: float) -> str:
+    return f"{number:g} epoch" if number == 1 else f"{number:g} epochs"
 
 
 def _of_what_is_left(run: RunResults) -> str:

@@ -181,6 +181,15 @@ class RunResults:
         return next((s for s in self.compared if s.name in starts), None)
 
     @property
+    def control(self) -> StageResults | None:
+        """The dense control: the baseline trained for as long as what follows it.
+
+        >>> RunResults(Path("run"), ()).control is None
+        True
+        """
+        return next((s for s in self.compared if s.name == "control"), None)
+
+    @property
     def compared(self) -> tuple[StageResults, ...]:
         """The stages that are compared with one another: all but an untrained start.
 

@@ -1,7 +1,7 @@
 """What a run was trained for: the names of its metrics, read from config.json."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dst_jax.runs import FIRST_TASK
@@ -94,7 +94,8 @@ def task_record(config: Mapping[str, Any]) -> TaskRecord:
     `measure`, one word for what is measured (by default the title of the best metric),
     `shares`, the metrics in [0, 1] (by default all but the loss), and `training`, the
     key of the best metric in the training lines (by default its name). The loss is
-    shown only if it is the best metric.
+    shown only if it is the best metric, the top-5 accuracy of classification only where
+    the data has more than five classes.
 
     Args:
       config: object of config.json.
@@ -104,6 +105,8 @@ def task_record(config: Mapping[str, Any]) -> TaskRecord:
 
     >>> [metric.title for metric in task_record({}).metrics]
     ['top-1', 'top-5']
+    >>> [metric.title for metric in task_record({"data": {"num_classes": 5}}).metrics]
+    ['top-1']
     >>> titles = {"pixel_accuracy": "pixels", "mean_iou": "mean IoU", "loss": "loss"}
     >>> task = {"name": "segmentation", "titles": titles, "best": ["mean_iou", "max"]}
     >>> [metric.title for metric in task_record({"task": task}).metrics]
@@ -115,7 +118,8 @@ def task_record(config: Mapping[str, Any]) -> TaskRecord:
     best = record["best"][0]
     titles = {best: best} | record["titles"]
     shares = record.get("shares", [name for name in titles if name != "loss"])
-    order = [name for name in titles if name == best or name != "loss"]
+    left_out = {"loss", *(("top5",) if defaults and _has_few_classes(config) else ())}
+    order = [name for name in titles if name == best or name not in left_out]
     return TaskRecord(
         name=str(record["name"]),
         measure=str(record.get("measure", titles[best])),
@@ -124,8 +128,14 @@ def task_record(config: Mapping[str, Any]) -> TaskRecord:
     )
 
 
+def _has_few_classes(config: Mapping[str, Any]) -> bool:
+    """Whether the label is always among the first five classes."""
+    classes = (config.get("data") or {}).get("num_classes")
+    return classes is not None and classes <= 5
+
+
 def shared_task(tasks: Sequence[TaskRecord]) -> TaskRecord:
-    """The one task of several runs.
+    """The one task of several runs, with the metrics that all of them have.
 
     Raises:
       ValueError: the tasks differ, so that their metrics cannot stand in one table.
@@ -133,7 +143,8 @@ def shared_task(tasks: Sequence[TaskRecord]) -> TaskRecord:
     >>> shared_task([task_record({}), task_record({})]).name
     'classification'
     """
-    if len(set(tasks)) > 1:
+    if len({replace(task, metrics=task.metrics[:1]) for task in tasks}) > 1:
         names = ", ".join(sorted({task.name for task in tasks}))
         raise ValueError(f"runs of different tasks cannot be compared: {names}")
-    return tasks[0]
+    common = set.intersection(*(set(task.metrics) for task in tasks))
+    return replace(tasks[0], metrics=tuple(m for m in tasks[0].metrics if m in common))

@@ -31,6 +31,9 @@ class Phase:
     def curve(self, kind: str, quantity: str) -> tuple[list[float], list[float]]:
         """Epochs since the run's start, and the values logged there.
 
+        A log interval that is cut short, as at an epoch's end, is too noisy to be a
+        point of its own: it is averaged, by steps, with the one after it.
+
         Args:
           kind: "train" (a log interval) or "eval" (an epoch's end, on the hold-out).
           quantity: a key of those lines, such as "top1"; lines without it, or
@@ -40,12 +43,14 @@ class Phase:
         >>> Phase("control", "control", 20.0, 1.0, lines).curve("eval", "top1")
         ([21.0], [0.5])
         """
-        points = [
-            (self.start + float(line["epoch"]), float(line[quantity]))
+        lines = [
+            line
             for line in self.lines
             if line.get("kind") == kind and _is_finite(line.get(quantity))
         ]
-        return [x for x, _ in points], [y for _, y in points]
+        groups = _of_similar_steps(lines)
+        epochs = [self.start + float(group[-1]["epoch"]) for group in groups]
+        return epochs, [_mean_over_steps(group, quantity) for group in groups]
 
 
 def phases(lines: Sequence[Mapping[str, Any]]) -> tuple[Phase, ...]:
@@ -85,6 +90,35 @@ def stage_ends(timeline: Sequence[Phase], stages: Sequence[str]) -> dict[str, fl
         now = max(own, default=now)
         ends[stage] = now
     return ends
+
+
+def _of_similar_steps(
+    lines: Sequence[Mapping[str, Any]],
+) -> list[list[Mapping[str, Any]]]:
+    """Lines one after another, in groups of at least half as many steps as any has."""
+    least = max(map(_steps, lines), default=0) / 2
+    groups: list[list[Mapping[str, Any]]] = []
+    open_group: list[Mapping[str, Any]] = []
+    for line in lines:
+        open_group.append(line)
+        if sum(map(_steps, open_group)) >= least:
+            groups.append(open_group)
+            open_group = []
+    if open_group:  # only after another one: the longest line is in a group
+        groups[-1] += open_group
+    return groups
+
+
+def _mean_over_steps(lines: Sequence[Mapping[str, Any]], quantity: str) -> float:
+    if len(lines) == 1:
+        return float(lines[0][quantity])
+    weighted = sum(_steps(line) * float(line[quantity]) for line in lines)
+    return weighted / sum(map(_steps, lines))
+
+
+def _steps(line: Mapping[str, Any]) -> float:
+    """Steps of a log interval; 1 for a line that is of a moment."""
+    return max(float(line.get("steps", 1)), 1.0)
 
 
 def _is_finite(value: Any) -> bool:

@@ -1,5 +1,7 @@
 """What a run says while it runs: a live line on a terminal, plain lines elsewhere."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import rich.console
@@ -70,3 +72,16 @@ class Console:
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
+
+    @contextmanager
+    def bar(self, title: str, *, steps: int) -> Iterator[Callable[[int, str], None]]:
+        """A context with a bar; is given `advance`, and removes the bar at its end.
+
+        >>> with Console().bar("estimates", steps=2) as advance:
+        ...     advance(1, "scnn")  # seen on a terminal only
+        """
+        self.start(title, step=0, steps=steps)
+        try:
+            yield self.advance
+        finally:
+            self.finish()

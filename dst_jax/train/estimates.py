@@ -28,7 +28,7 @@ def estimate(
     *,
     examples: int = EXAMPLES,
 ) -> dict[str, Any]:
-    """Estimates for the first test images on every accelerator.
+    """Estimates for the first test images on every accelerator, a line for each.
 
     Args:
       context: the run's data and devices.
@@ -48,14 +48,16 @@ def estimate(
         named = cost.accelerators.labels(names)
         names = {k: cost.accelerators.create(name) for k, name in named.items()}
     batch = next(iter(data.eval_batches(context.dataset.test, batch_size=examples)))
-    found = profiles(context, context.with_model(network), batch.image)
-    return {
-        "examples": len(batch.label),
-        "machines": {
-            name: _estimate(context, accelerator, found)
-            for name, accelerator in names.items()
-        },
-    }
+    machines = {}
+    with context.console.bar("estimates", steps=len(names)) as advance:
+        advance(0, f"operands on {len(batch.label)} images")
+        found = profiles(context, context.with_model(network), batch.image)
+        for i, (name, accelerator) in enumerate(names.items()):
+            advance(i, name)
+            machines[name] = _estimate(context, accelerator, found)
+            cycles = machines[name]["total"]["cycles"]["total"]
+            context.console.say(f"  {name}: {cycles:,.0f} cycles an image")
+    return {"examples": len(batch.label), "machines": machines}
 
 
 def operand_masks(
@@ -81,10 +83,11 @@ def operand_masks(
     taken = min(images, len(context.dataset.test))
     batch = next(iter(data.eval_batches(context.dataset.test, batch_size=taken)))
     network = context.with_model(network)
-    found = [
-        jax.device_get(profiles(context, network, image[None]))
-        for image in np.asarray(batch.image)
-    ]
+    found = []
+    with context.console.bar("masks of images", steps=taken) as advance:
+        for i, image in enumerate(np.asarray(batch.image)):
+            advance(i, "")
+            found.append(jax.device_get(profiles(context, network, image[None])))
     return cost.workloads.stack(found, info=info)
 
 

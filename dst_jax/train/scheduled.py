@@ -3,13 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
 from dst_jax import checks, trees
 from dst_jax.typing import Scalar, Schedule
 
-__all__ = ["Schedules", "check", "put", "values"]
+__all__ = ["Schedules", "check", "put", "put_anew", "values"]
 
 Schedules = Mapping[str, Schedule]
 """By the path of a variable, or of all variables below it, or by any other name."""
@@ -47,6 +48,34 @@ def put(model_state: Mapping[str, Any], found: Mapping[str, Array]) -> dict[str,
         return leaf
 
     return trees.map_named(choose, dict(model_state))
+
+
+def put_anew(
+    model_state: Mapping[str, Any], found: Mapping[str, Array]
+) -> dict[str, Any]:
+    """`put`, for what a jitted function returns in the buffers of `model_state`.
+
+    On GPUs, XLA leaves old values in all but the first and the last of several donated
+    buffers that are returned with one value (jax#39625, jax 0.11). Here each new value
+    depends on the old one, for the compiler; a NaN is chosen nowhere.
+
+    Args:
+      model_state: as for `put`.
+      found: as for `put`; none of them is NaN.
+
+    >>> state = {"phases": {"relu1": jnp.float32(1), "relu2": jnp.float32(1)}}
+    >>> changed = put_anew(state, {"phases": jnp.float32(0.5)})["phases"]
+    >>> [float(phase) for phase in changed.values()]
+    [0.5, 0.5]
+    """
+    new = put(model_state, found)
+    return jax.tree.map(
+        lambda old, value: (
+            old if value is old else jnp.where(value == value, value, old)
+        ),
+        dict(model_state),
+        new,
+    )
 
 
 def check(

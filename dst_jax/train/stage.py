@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -10,7 +11,7 @@ from dst_jax.parametrisations import Parametrisation
 from dst_jax.train.accepted import accepted
 from dst_jax.train.objective import Objective
 from dst_jax.train.optimizer import Optimizer
-from dst_jax.typing import Network, Params, Schedule
+from dst_jax.typing import Network, Params, Schedule, Within
 
 __all__ = ["Hook", "MakeSchedules", "Stage", "accepted", "check_order"]
 
@@ -74,6 +75,9 @@ class Stage:
         ledger of multiplications: `(step, *, steps, steps_per_epoch) -> bool`, with 1
         for the first step. None: at every step where the optimizer trains dense
         weights, else never.
+      within: the context that the network is traced in where it is trained, made anew
+        for every trace: `partial(activations.saving_largest, 0.8)`. Evaluation is
+        outside of it.
 
     >>> import optax
     >>> def sgd(*, steps, steps_per_epoch, mask, seed):
@@ -98,6 +102,7 @@ class Stage:
     completed_by: Callable[..., "Stage"] | None = None
     continues: bool = False
     dense_gradients: Callable[..., bool] | None = None
+    within: Within = nullcontext
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "phase", self.phase or self.name)

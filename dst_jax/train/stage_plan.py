@@ -150,6 +150,7 @@ def _step_key(stage: Stage, plan: StagePlan) -> tuple[Hashable, ...]:
         plan.steps,
         shapes_of(plan.entered),
         stage.parametrisation,
+        stage.within,
         stage.schedules if callable(stage.schedules) else (*stage.schedules.items(),),
     )
 
@@ -164,6 +165,7 @@ def _program(context: Context, stage: Stage, plan: StagePlan) -> StepProgram:
         parametrisation=stage.parametrisation,
         schedules=plan.schedules,
         kernels=plan.kernels,
+        within=stage.within,
     )
 
 

@@ -214,8 +214,8 @@ def network_of(
     """
     through = follow(parametrisation, state.opt_state)
     weights, more = state.params, {}
+    now = scheduled.values(schedules or {}, state.step)
     if through != parametrisations.identity:
-        now = scheduled.values(schedules or {}, state.step)
         weights, more = _finish(
             through, weights, State(state.opt_state, state.step, now)
         )
@@ -223,7 +223,8 @@ def network_of(
     if is_masked(state.opt_state):
         mask = pruning.get_mask(state.opt_state)
         mask = parametrisations.finish_mask(through, mask)
-    variables = {"params": weights, **state.model_state, **more}
+    model_state = scheduled.put(state.model_state, now)
+    variables = {"params": weights, **model_state, **more}
     return Network(as_model(model), variables, mask)
 
 

@@ -1,6 +1,7 @@
 """The jitted steps: one for training, one for evaluation."""
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -21,7 +22,7 @@ from dst_jax.train.objective import Objective
 from dst_jax.train.scheduled import Schedules
 from dst_jax.train.state import TrainState, follow, is_masked
 from dst_jax.train.tasks import Task, classification
-from dst_jax.typing import Model, Params, Variables
+from dst_jax.typing import Model, Params, Variables, Within
 
 __all__ = [
     "MAPS",
@@ -106,6 +107,7 @@ class StepProgram:
     parametrisation: Parametrisation | None
     schedules: Schedules
     kernels: Mapping[str, Kernel] | None
+    within: Within = nullcontext
 
     def jitted(self, out_sharding: NamedSharding | None = None) -> TrainStep:
         """`train_step`, jitted; it donates the state."""
@@ -130,7 +132,7 @@ class StepProgram:
         new = TrainState(
             step=state.step + 1,
             params=optax.apply_updates(state.params, updates),
-            model_state=scheduled.put({**state.model_state, **updated}, after),
+            model_state=scheduled.put_anew({**state.model_state, **updated}, after),
             opt_state=opt_state,
             key=state.key,
             adaptive=adaptive,
@@ -166,12 +168,13 @@ class StepProgram:
         now = scheduled.values(self.schedules, state.step)
         through = follow(self.parametrisation, state.opt_state)
         weights = through(trained, State(state.opt_state, state.step, now))
-        outputs, maps, updated = self.model(
-            {"params": weights, **state.model_state},
-            x,
-            train=True,
-            rngs={"dropout": jax.random.fold_in(state.key, state.step)},
-        )
+        with self.within():
+            outputs, maps, updated = self.model(
+                {"params": weights, **scheduled.put(state.model_state, now)},
+                x,
+                train=True,
+                rngs={"dropout": jax.random.fold_in(state.key, state.step)},
+            )
         loss, parts = objective(
             outputs,
             labels,

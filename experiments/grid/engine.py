@@ -65,7 +65,12 @@ class Comparison(abc.ABC):
 
 
 def run(
-    options: GridOptions, comparison: Comparison, directory: Path, *, command: str
+    options: GridOptions,
+    comparison: Comparison,
+    directory: Path,
+    *,
+    command: str,
+    note: str = "",
 ) -> None:
     """Runs a comparison, or goes on with it.
 
@@ -74,6 +79,7 @@ def run(
       comparison: what they ask for.
       directory: where everything is written.
       command: the command line, for the record.
+      note: a line that is said of the data before training; none if empty.
 
     Raises:
       ValueError: the directory holds another comparison, another process writes in it,
@@ -82,16 +88,23 @@ def run(
     """
     record = Run(directory)
     with record.lock():
-        _run(options, comparison, record, command=command)
+        _run(options, comparison, record, command=command, note=note)
 
 
 def _run(
-    options: GridOptions, comparison: Comparison, record: Run, *, command: str
+    options: GridOptions,
+    comparison: Comparison,
+    record: Run,
+    *,
+    command: str,
+    note: str,
 ) -> None:
     resumed = refuse_another(options, record)
     console = train.Console()
     base = options.base()
     context = base.context(record, console)
+    if note:
+        console.say(note)
     init = base.init.network(base, context)
     rehearse(context, comparison.cells)
     if not resumed:

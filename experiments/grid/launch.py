@@ -3,10 +3,12 @@
 import shlex
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from experiments.grid.options import GridOptions
+from experiments.options.data import with_preset
 from experiments.running.command_line import parse_preset, status
 
 if TYPE_CHECKING:
@@ -39,16 +41,19 @@ def main(
     directory = Path(options.dir or f"runs/{name}-{options.preset}").absolute()
     command = f"python -m experiments.{name} {shlex.join(argv)}".strip()
 
-    def plan() -> "Comparison":
+    def plan() -> "tuple[GridOptions, Comparison, str]":
         options.check()
-        comparison = options.comparison()
+        data, note = with_preset(options.data, presets[options.preset].data, argv)
+        fitted = replace(options, data=data)
+        comparison = fitted.comparison()
         distinct = {cell.optimizer: cell for cell in comparison.cells}
-        options.base().rehearse(list(distinct.values()))
-        return comparison
+        fitted.base().rehearse(list(distinct.values()))
+        return fitted, comparison, note
 
-    def work(comparison: "Comparison") -> None:
+    def work(planned: "tuple[GridOptions, Comparison, str]") -> None:
         from experiments.grid import engine
 
-        engine.run(options, comparison, directory, command=command)
+        fitted, comparison, note = planned
+        engine.run(fitted, comparison, directory, command=command, note=note)
 
     return status(plan, work, directory=directory)

@@ -1,6 +1,6 @@
 """Options of the data."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -19,9 +19,20 @@ if TYPE_CHECKING:
     from dst_jax.data import Dataset
     from experiments.options.config import Config
 
-__all__ = ["DataOptions"]
+__all__ = ["DataOptions", "with_preset"]
 
 _SIDE = Range("at least 8", lambda x: x >= 8)
+_OF_ITS_IMAGES = {
+    "image_size": (
+        "images are brought to {0} x {0} pixels (--data.image-size changes that, None"
+        " is the set's own size)"
+    ),
+    "augment": (
+        "training images are augmented by {0} (--data.augment changes that, None is the"
+        " set's own)"
+    ),
+}
+"""Options that a preset chooses for its own images, and what is said to others."""
 
 
 @dataclass(frozen=True)
@@ -157,3 +168,60 @@ class DataOptions:
             "mean": self.mean,
             "std": self.std,
         }
+
+
+def with_preset(
+    options: DataOptions, preset: DataOptions, argv: Sequence[str]
+) -> tuple[DataOptions, str]:
+    """The options of another data set than the preset's, and a line about them.
+
+    The line names what the preset has chosen for its own images and is done with these,
+    too; it is empty if that is nothing. A data set from outside that has no such option
+    is not given it.
+
+    Args:
+      options: options with those of the command line in place of the preset's.
+      preset: options of the preset.
+      argv: the command line's arguments.
+
+    Raises:
+      ValueError: there is no such data set.
+
+    >>> preset = DataOptions(image_size=16)
+    >>> chosen = replace(preset, name="mnist")
+    >>> print(with_preset(chosen, preset, ["--data.name", "mnist"])[1])
+    mnist: images are brought to 16 x 16 pixels (--data.image-size changes that...
+    >>> chosen = replace(preset, name="mnist", image_size=20)
+    >>> with_preset(chosen, preset, ["--data.name=mnist", "--data.image-size=20"])[1]
+    ''
+    """
+    from dst_jax.data import recipes
+
+    if options.name == preset.name:
+        return options, ""
+    found = recipes.find(options.name, argument="--data.name")
+    given = {text.partition("=")[0].replace("_", "-") for text in argv}
+    said = []
+    for name, words in _OF_ITS_IMAGES.items():
+        value = getattr(options, name)
+        if value is None or f"--data.{name.replace('_', '-')}" in given:
+            continue
+        if _takes(options.name, found, {name: value}):
+            shown = value if isinstance(value, int) else ", ".join(value) or "nothing"
+            said.append(words.format(shown))
+        else:
+            options = replace(options, **{name: None})
+    return options, f"{options.name}: {'; '.join(said)}" if said else ""
+
+
+def _takes(name: str, found: Any, option: Mapping[str, Any]) -> bool:
+    """Whether a data set can be given an option."""
+    from dst_jax.data import loading, recipes
+
+    if isinstance(found, recipes.Recipe):
+        return True
+    try:
+        loading.outside_arguments(name, found, **option)
+    except ValueError:
+        return False
+    return True

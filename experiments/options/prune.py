@@ -9,6 +9,7 @@ from experiments.options.annotations import MOST_EPOCHS, NOT_NEGATIVE, POSITIVE,
 from experiments.options.method_gradients import dense_gradients
 from experiments.options.methods import Span, SparseMethod, parse
 from experiments.options.penalty import check_shape, shape
+from experiments.options.saved_inputs import saving
 from experiments.options.stage_names import makes_stage
 from experiments.options.texts import about, file_name, rules
 
@@ -33,6 +34,10 @@ class PruneOptions:
     of the stage (end=75%) or epochs (interval=0.5ep)."""
     method_start: Literal["method", "magnitude"] = "method"
     """Its first mask: its own choice, or the largest of the weights it starts with."""
+    saved_sparsity: Annotated[float | None, SHARE] = None
+    """Share of the inputs of every prunable layer that the gradients of its weights
+    leave out, the smallest of every example; in [0, 1). With --prune.method ste and
+    --prune.method-options distribution=uniform it is SWAT."""
     penalty: str = "l1"
     """Penalty on the prunable weights while inducing: a name of penalties.names(), or
     MODULE:ATTRIBUTE."""
@@ -93,7 +98,7 @@ class PruneOptions:
                 f" {self.layer_floor} and {self.sparsity}"
             )
         if self.method is None:
-            for name in ("method_options", "method_start"):
+            for name in ("method_options", "method_start", "saved_sparsity"):
                 value = getattr(self, name)
                 if value != getattr(PruneOptions, name):
                     raise ValueError(
@@ -213,6 +218,7 @@ class PruneOptions:
             ),
             groups=method.groups,
             dense_gradients=dense_gradients(method, accumulate=config.optim.accumulate),
+            within=saving(self.saved_sparsity, self.prunable()),
             **common,
         )
         return [config.east.around(stage)]

@@ -26,8 +26,8 @@ def trained(
 ) -> dict[str, Any]:
     """Trains the network that was chosen, or reads what has been trained.
 
-    The weight stage has the masks of the choice, the activation stage its thresholds;
-    without any, there is no activation stage.
+    The weight stage has the masks of the choice, the activation stage its thresholds.
+    Without any, there is no activation stage, and the weight stage is twice as long.
 
     Args:
       run: the opened run.
@@ -64,19 +64,19 @@ def _stages(run: Opened, options: "Options", network: Network) -> list[Stage]:
         del params  # chosen from those that the stage starts with
         return network.mask
 
+    thresholds = _positive(network)
     first = stages.initial(optimizer)
     plan = [
         first,
         *stages.sparsify_weights(
             prune=prune,
             induce_epochs=0,
-            finetune_epochs=options.epochs,
+            finetune_epochs=options.epochs * (1 if thresholds else 2),
             optimizer=optimizer,
             penalty=None,
             start=first.name,
         ),
     ]
-    thresholds = _positive(network)
     if thresholds:
         plan += stages.sparsify_activations(
             epochs=options.epochs,
@@ -115,7 +115,7 @@ def _config(
             sparsity=1 - kept,
             threshold=None,
             induce_epochs=0,
-            finetune_epochs=options.epochs,
+            finetune_epochs=plan[1].epochs,
             lr=options.lr,
         ),
         activation=replace(

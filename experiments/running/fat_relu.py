@@ -1,5 +1,6 @@
 """FATReLU thresholds of a network within a budget on the hold-out."""
 
+import itertools
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Literal
@@ -53,14 +54,23 @@ def search(
     def scaled(shares: Mapping[str, float]) -> dict[str, float]:
         return {name: share * tops[name] for name, share in shares.items()}
 
-    def measured(shares: Mapping[str, float]) -> float:
-        changed = put_on(network, scaled(shares), kind=kind)
-        found = context.evaluate(changed, split, count=False)
-        return quality.metric.scale * quality.gain(quality(found.metrics))
-
-    found = activations.search_thresholds(
-        measured, list(tops), budget=budget, precision=2.0**-bisections
+    evaluations = itertools.count()
+    most = 1 + len(tops) * (1 + bisections)
+    context.console.say(
+        f"thresholds of {len(tops)} maps: at most {most} evaluations of"
+        f" {len(split)} hold-out images"
     )
+    with context.console.bar("evaluations", steps=most) as advance:
+
+        def measured(shares: Mapping[str, float]) -> float:
+            advance(next(evaluations), "")
+            changed = put_on(network, scaled(shares), kind=kind)
+            found = context.evaluate(changed, split, count=False)
+            return quality.metric.scale * quality.gain(quality(found.metrics))
+
+        found = activations.search_thresholds(
+            measured, list(tops), budget=budget, precision=2.0**-bisections
+        )
     return found._replace(thresholds=scaled(found.thresholds))
 
 

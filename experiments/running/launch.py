@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from experiments.options import Config
+from experiments.options.data import with_preset
 from experiments.running.command_line import parse_preset, status
 
 if TYPE_CHECKING:
@@ -38,15 +39,18 @@ def main(
     directory = Path(config.run.dir or f"runs/{name}-{config.preset}").absolute()
     config = replace(config, run=replace(config.run, dir=str(directory)))
 
-    def plan() -> "list[Stage]":
+    def plan() -> "tuple[Config, list[Stage], str]":
         config.check()
-        stages = config.stages()
-        config.rehearse(stages)
-        return stages
+        data, note = with_preset(config.data, presets[config.preset].data, argv)
+        fitted = replace(config, data=data)
+        stages = fitted.stages()
+        fitted.rehearse(stages)
+        return fitted, stages, note
 
-    def work(stages: "list[Stage]") -> None:
+    def work(planned: "tuple[Config, list[Stage], str]") -> None:
         from experiments.running import training
 
-        training.run(name, config, stages, argv)
+        fitted, stages, note = planned
+        training.run(name, fitted, stages, argv, note=note)
 
     return status(plan, work, directory=directory)

@@ -19,7 +19,14 @@ from experiments.running.stored_tensors import store_stages
 __all__ = ["run"]
 
 
-def run(name: str, config: Config, stages: list[train.Stage], argv: list[str]) -> None:
+def run(
+    name: str,
+    config: Config,
+    stages: list[train.Stage],
+    argv: list[str],
+    *,
+    note: str = "",
+) -> None:
     """Trains what is not finished of a run, and reports it.
 
     Args:
@@ -27,6 +34,7 @@ def run(name: str, config: Config, stages: list[train.Stage], argv: list[str]) -
       config: all options.
       stages: the stages that they make.
       argv: the command line's arguments, for the record.
+      note: a line that is said of the data before training; none if empty.
 
     Raises:
       ValueError: the run directory holds another run, another process writes in it, or
@@ -44,7 +52,7 @@ def run(name: str, config: Config, stages: list[train.Stage], argv: list[str]) -
     refuse_another(config, directory)
     if not agreement.agreed(directory.read_summary() is not None):
         with agreement.locked(directory):
-            _train(name, config, stages, argv, directory, console)
+            _train(name, config, stages, argv, directory, console, note)
     else:
         console.say(f"{directory.path} is finished; this is its result")
     if first:
@@ -67,12 +75,15 @@ def _train(
     argv: list[str],
     directory: Run,
     console: train.Console,
+    note: str,
 ) -> None:
     context = config.context(directory, console)
     init = config.init.network(config, context)
     if directory.read_config() is None:
         directory.write_config(_record(name, config, argv))
     console.say(_headline(context))
+    if note:
+        console.say(note)
     context = replace(context, events=config.run.events(directory, nested(config)))
     train.train(context, stages, config=nested(config), init=init)
     if config.run.accelerators:  # every process: networks are restored together

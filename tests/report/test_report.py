@@ -1,4 +1,5 @@
 import io
+import json
 import re
 import subprocess
 import sys
@@ -9,8 +10,9 @@ from PIL import Image
 from rich.console import Console
 
 from dst_jax import report
-from dst_jax.report import html
+from dst_jax.report import html, pages
 from dst_jax.report.__main__ import main
+from dst_jax.report.load import load
 
 
 class Page(HTMLParser):
@@ -222,3 +224,32 @@ def test_a_page_prints_what_is_folded_and_keeps_first_columns(make_run):
     assert "details::details-content" in printed
     assert "color-scheme: light" in printed
     assert re.search(r":first-child {\s*position: sticky; left: 0;", style)
+
+
+def test_the_headline_says_that_a_control_is_missing(make_run):
+    path = make_run(stages=("pretrain", "sparsify_weights", "sparsify_activations"))
+    page = pages.run_page(load(path), {})
+    assert (
+        "after the dense baseline (2 epochs) train for 6 epochs: a dense control"
+        in page
+    )
+    assert "--run.control" in page
+    config = json.loads((path / "config.json").read_text())
+    config["stages"].insert(1, "control")  # planned, and not finished yet
+    (path / "config.json").write_text(json.dumps(config))
+    assert "--run.control" not in pages.run_page(load(path), {})
+
+
+def test_the_headline_compares_with_the_control_too(make_run):
+    stages = ("pretrain", "control", "sparsify_weights")
+    run = load(make_run(stages=stages))
+    (first, control, last) = (stage.test["top1"] for stage in run.stages)
+    assert (
+        f"({100 * (last - first):+.2f} points against the dense baseline,"
+        f" {100 * (last - control):+.2f} points against the dense control).</p>"
+    ) in pages.run_page(run, {}).replace("\N{MINUS SIGN}", "-")
+
+
+@pytest.mark.parametrize("stages", [("pretrain",), ("pretrain", "control")])
+def test_nothing_is_said_of_a_control_where_nothing_is_compared(make_run, stages):
+    assert "--run.control" not in pages.run_page(load(make_run(stages=stages)), {})

@@ -8,7 +8,7 @@ from dst_jax import report
 from dst_jax.report.figures import accuracy_against_sparsity, training_curves
 from dst_jax.report.load import load
 from dst_jax.report.tables import comparison, main_results, stage_costs
-from dst_jax.report.task_records import task_record
+from dst_jax.report.task_records import shared_task, task_record
 
 SEGMENTATION = {
     "name": "segmentation",
@@ -127,3 +127,28 @@ def test_a_metric_without_a_title_has_its_name():
     task = {"name": "counting", "titles": {}, "best": ["error", "min"], "shares": []}
     (metric,) = task_record({"task": task}).metrics
     assert (metric.title, metric.is_share) == ("error", False)
+
+
+@pytest.mark.parametrize(("classes", "left_out"), [(5, True), (6, False)])
+def test_top5_of_five_classes_is_nowhere(make_run, tmp_path, classes, left_out):
+    path = make_run("a", stages=STAGES)
+    config = json.loads((path / "config.json").read_text())
+    (path / "config.json").write_text(
+        json.dumps(config | {"data": {"name": "mine", "num_classes": classes}})
+    )
+    run = load(path)
+    words = [*main_results.stages(run).headings, *stage_costs.costs(run).headings]
+    assert ("top-5 %" not in words) == left_out
+    assert ("hold-out top-5 %" not in words) == left_out
+    assert ("top-5" not in report.write(path).read_text()) == left_out
+    report.write_csv([path], tmp_path / "csv")
+    tables = "".join(x.read_text() for x in (tmp_path / "csv").glob("*.csv"))
+    assert ("top5" not in tables) == left_out
+
+
+def test_runs_of_few_and_of_many_classes_share_what_both_have():
+    few, many = (task_record({"data": {"num_classes": n}}) for n in (3, 10))
+    assert [m.name for m in shared_task([many, few]).metrics] == ["top1"]
+    assert shared_task([many, many]) == many
+    segmentation = {"task": SEGMENTATION, "data": {"num_classes": 3}}
+    assert len(task_record(segmentation).metrics) == 2

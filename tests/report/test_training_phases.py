@@ -50,3 +50,20 @@ def test_a_stage_without_lines_takes_no_time():
     found = phases([{"stage": "control", "epoch": 3.0}])
     ends = stage_ends(found, ["pretrain", "control", "sparsify_weights"])
     assert ends == {"pretrain": 0.0, "control": 3.0, "sparsify_weights": 3.0}
+
+
+def test_short_intervals_are_averaged_by_steps():
+    line = {"kind": "train"}
+    logged = [(20, 1.0, 0.5), (13, 1.5, 0.7), (1, 1.6, 0.0), (20, 2.5, 0.8)]
+    lines = [
+        line | {"steps": n, "epoch": epoch, "accuracy": y} for n, epoch, y in logged
+    ]
+    phase = Phase("a", "a", 0.0, 2.6, tuple(lines))
+    epochs, values = phase.curve("train", "accuracy")
+    assert epochs == [1.0, 1.5, 2.5]
+    assert values == pytest.approx([0.5, 0.7, 16 / 21])
+    last = line | {"steps": 2, "epoch": 2.6, "accuracy": 0.25}
+    phase = Phase("a", "a", 0.0, 2.6, (*lines, last))
+    epochs, values = phase.curve("train", "accuracy")
+    assert epochs == [1.0, 1.5, 2.6]
+    assert values[-1] == pytest.approx(16.5 / 23)

@@ -211,3 +211,21 @@ def test_a_network_is_initialised_with_the_first_value():
         schedules={"phases": lambda step: 0.75 - step},
     )
     assert float(state.model_state["phases"]["act"]) == 0.75
+
+
+def test_no_value_is_returned_twice_in_donated_buffers():
+    state = {"phases": {name: jnp.float32(1) for name in "abc"}}
+    program = jax.make_jaxpr(scheduled.put_anew)(state, {"phases": jnp.float32(0.5)})
+    made = {out: eqn for eqn in program.eqns for out in eqn.outvars}
+    leaves = program.jaxpr.invars[:3]
+    for leaf, out in zip(leaves, program.jaxpr.outvars, strict=True):
+        assert leaf in made[out].invars
+
+
+def test_a_network_has_the_values_of_its_step_whatever_the_state_holds():
+    network = init_network(Phased(), jnp.ones((1, 4)), jax.random.key(0))
+    schedules = {"phases": lambda step: 0.75 - step}
+    state = enter(network, optax.sgd(0.1), jax.random.key(0), schedules=schedules)
+    stale = state.replace(step=jnp.int32(2))
+    found = network_of(stale, network.model, schedules=schedules)
+    assert float(found.model_state["phases"]["act"]) == -1.25

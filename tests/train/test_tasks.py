@@ -121,6 +121,20 @@ def test_classification_says_what_reports_have_always_read():
     assert record["best"] == ["top1", "max"]
 
 
+@pytest.mark.parametrize(("classes", "has_top5"), [(2, False), (5, False), (6, True)])
+def test_the_top_5_of_five_classes_is_not_measured(classes, has_top5):
+    task = tasks.classification()
+    shapes = (
+        jax.ShapeDtypeStruct((4, classes), "float32"),
+        jax.ShapeDtypeStruct((4,), "int32"),
+    )
+    sums = dict.fromkeys(jax.eval_shape(task.sums, *shapes), 1)
+    found = task.summary(sums)
+    assert ("top5" in sums) == ("top5" in found) == has_top5
+    assert ("top-5" in tasks.say(task, found)) == has_top5
+    assert {"top1", "loss"} <= found.keys()
+
+
 def test_a_task_that_is_a_pytree_has_its_numbers_traced():
     model = models.create("mlp", num_classes=3, hidden=(4,))
     batch = {"image": jnp.ones((4, 5, 5, 1)), "label": jnp.arange(4) % 3}

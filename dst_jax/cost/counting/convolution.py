@@ -3,28 +3,20 @@
 The elements of the input that a tap reads are a product of ranges, one per spatial
 axis. So the input's indicator is summed over the batch once, and then multiplied by a
 matrix that says which element of an image each tap reads: O(input + taps * one image).
-XLA compiles a matrix product far faster than a slice and a sum for every tap.
 """
 
 import functools
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import jax
-import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float32, UInt32
 
 from dst_jax.cost.counting.factors import Factors, exact_dtype, nonzeros
+from dst_jax.cost.counting.tap_sums import Ranges, tap_sums
 
 __all__ = ["conv_factors", "elements_read"]
-
-# Elements of a matrix that says which element of an image each tap reads.
-LARGEST_MATRIX = 1 << 18
-
-# Elements that each tap reads, per spatial axis.
-Ranges = tuple[tuple[range, ...], ...]
 
 
 def conv_factors(lhs: Array, rhs: Array, out: Any, params: dict[str, Any]) -> Factors:
@@ -144,8 +136,15 @@ def _lhs_counts(
     if ranges == tuple((range(size),) for size in sizes):
         counts = _counted(lhs, (images, *spatial), [group, channel], dtype)
     else:
-        counts = _counted(lhs, (images,), [group, *spatial, channel], dtype)
-        counts = _sum_reads(counts, ranges)
+        counts = tap_sums(
+            lhs,
+            lambda x: _counted(x, (images,), [group, *spatial, channel], dtype),
+            ranges,
+            axis=spatial[0],
+            sizes=sizes,
+            dtype=dtype,
+            elements=lhs.size // lhs.shape[images],
+        )
     taps = math.prod(len(axis) for axis in ranges)
     channels = lhs.shape[channel] // features
     return counts.reshape(taps, batches * features, channels)
@@ -157,42 +156,6 @@ def _counted(
     """Nonzeros along `axes`, the other axes in the order of `kept`."""
     rank = {axis: i for i, axis in enumerate(sorted(kept))}
     return nonzeros(x, axes, dtype).transpose([rank[axis] for axis in kept])
-
-
-def _sum_reads(counts: Array, ranges: Ranges) -> Array:
-    """Replaces the spatial axes by the taps, each summed over the elements it reads.
-
-    Args:
-      counts: in (batch group, *spatial, channel), float32 or uint32.
-      ranges: elements that every tap reads, per spatial axis.
-    """
-    reads = _reads(ranges, counts.shape[1:-1], counts.dtype)
-    sizes = [matrix.shape[1] for matrix in reads]
-    counts = counts.reshape(counts.shape[0], *sizes, counts.shape[-1])
-    axis = len(reads)
-    for matrix in reversed(reads):
-        counts = jax.lax.dot_general(
-            matrix,
-            counts,
-            (((1,), (axis,)), ((), ())),
-            precision=jax.lax.Precision.HIGHEST,
-            preferred_element_type=counts.dtype,
-        )
-    return counts
-
-
-def _reads(ranges: Ranges, sizes: Sequence[int], dtype: np.dtype) -> list[np.ndarray]:
-    """Whether a tap (row) reads an element (column): axes together if that is small."""
-    matrices: list[np.ndarray] = []
-    for axis, size in zip(ranges, sizes, strict=True):
-        matrix = np.zeros((len(axis), size), dtype)
-        for row, read in zip(matrix, axis, strict=True):
-            row[read.start : read.stop : read.step] = 1
-        if matrices and matrices[-1].size * matrix.size <= LARGEST_MATRIX:
-            matrices[-1] = np.kron(matrices[-1], matrix)
-        else:
-            matrices.append(matrix)
-    return matrices
 
 
 @functools.partial(jax.jit, static_argnums=(1, 2))

@@ -110,13 +110,13 @@ class _Follower:
 
     def take(self, number: int, step: FlatStep) -> None:
         """Labels the results of a step."""
-        operands = [self._labels[slot] for slot in step.reads]
+        operands = [self._labels[slot] for slot in step.reads[step.chooses :]]
         if any(label.is_activation for label in operands):
             # A gradient that meets an activation is no weight's.
             self._of_activations.update(*(label.made for label in operands))
         result = _joined(operands)
         if step.product is not None:
-            lhs, rhs = operands
+            lhs, rhs = operands[:2]
             self._products[number] = (lhs, rhs)
             gradient, other = (lhs, rhs) if lhs.is_gradient else (rhs, lhs)
             if gradient.is_gradient and not (other.is_weight or other.is_gradient):

@@ -3,7 +3,7 @@
 import functools
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -26,9 +26,10 @@ from dst_jax.cost.training.weight_gradients import (
     products_per_weight,
 )
 from dst_jax.jaxprs import module_paths as naming
+from dst_jax.jaxprs.exact_integers import Count
 from dst_jax.jaxprs.operand_roles import Role
 from dst_jax.jaxprs.tracing import argument_positions, check_weights
-from dst_jax.jaxprs.values import Value
+from dst_jax.jaxprs.values import values_of
 from dst_jax.typing import Mask
 
 __all__ = ["training"]
@@ -66,14 +67,15 @@ def training(
     Returns:
       A function of the arguments of `loss` that returns `TrainingCounts`. The keys of
       each part are those of `cost.count`. A scan is unrolled; its operations share a
-      path and are numbered.
+      path and are numbered. Operations of a branch that is not taken are listed with
+      zeros.
 
     Raises:
       TypeError: `weights` is neither an integer nor a tuple of them.
       ValueError: at the call: `weights` names no argument, or one without arrays; the
-        loss is no scalar; a leaf of `mask` is no weight's; a product is in a branch, in
-        a `while_loop` or a `shard_map`, or is none of `dot_general` and
-        `conv_general_dilated`.
+        loss is no scalar; a leaf of `mask` is no weight's; a product is in a
+        `while_loop` or a `shard_map`, or is none of `conv_general_dilated`,
+        `dot_general` and `ragged_dot`.
 
     Reference:
       Evci et al. 2020 (RigL, arXiv 1911.11134), appendix on FLOPs, whose `3 f_S` is
@@ -113,7 +115,7 @@ def _masks(
         else zip(weights, mask, strict=True)
     )
     found = {
-        WeightName(position, path): leaf
+        WeightName(position, path): jnp.asarray(leaf)
         for position, tree in each
         for path, leaf in trees.named_leaves(tree).items()
     }
@@ -134,14 +136,14 @@ def _counted(
     """The counts of every product, by the number of its step."""
     products = {i: _product(step, i) for i in step.parts}
     if not masks:
-        _, (found, _) = _run(step, {})
-        return {i: _counts_of(step, i, found[i]) for i in products}
+        _, found = _run(step, {})
+        return {i: _counts_of(step, i, found[i].counts) for i in products}
     shifts = {
         i: _zeros(eqn)
         for i, eqn in products.items()
         if step.parts[i].part == "weight_gradient"
     }
-    gradients, pull, (found, sums) = jax.vjp(
+    gradients, pull, found = jax.vjp(
         lambda shifts: _run(step, shifts), shifts, has_aux=True
     )
     needed = [
@@ -150,47 +152,76 @@ def _counted(
     ]
     # A gradient is linear in its products, so this says which of them it needs.
     (pulled,) = pull(needed)
-    kept = {i: x != 0 for i, x in pulled.items()}
+    kept = {i: _if_taken(x != 0, found[i].taken) for i, x in pulled.items()}
     return {
-        i: _counts_of(
-            step,
-            i,
-            found[i],
-            by_weight=kept_valid(products[i], kept[i]) if i in kept else None,
-            effectual=kept_products(kept[i], sums[i]) if i in kept else None,
-        )
-        for i in products
+        i: _counts_of(step, i, found[i].counts, **_kept(eqn, found[i], kept.get(i)))
+        for i, eqn in products.items()
     }
 
 
-def _run(step: TrainingProgram, shifts: Mapping[int, Array]) -> tuple[list[Any], Any]:
+class _Found(NamedTuple):
+    """What is found at a product.
+
+    Attributes:
+      counts: its counts; zeros in a branch that is not taken.
+      taken: Whether its branch is taken; None outside of branches.
+      sizes: group sizes of a ragged product.
+      per_weight: products behind every element of its results, if these are shifted.
+    """
+
+    counts: OpCounts
+    taken: Array | None
+    sizes: list[Array]
+    per_weight: Array | None
+
+
+def _kept(eqn: core.JaxprEqn, found: _Found, kept: Array | None) -> dict[str, Count]:
+    """The counts of a weight gradient for kept weights; none of other products."""
+    if kept is None or found.per_weight is None:
+        return {}
+    return {
+        "by_weight": kept_valid(eqn, kept, *found.sizes),
+        "effectual": kept_products(kept, found.per_weight),
+    }
+
+
+def _if_taken(x: Any, taken: Array | None) -> Any:
+    """An array or tree of them, in a branch that is not taken zeros."""
+    if taken is None:
+        return x
+    return jax.tree.map(lambda leaf: jnp.where(taken, leaf, 0).astype(leaf.dtype), x)
+
+
+def _run(
+    step: TrainingProgram, shifts: Mapping[int, Array]
+) -> tuple[list[Any], dict[int, _Found]]:
     """The gradients of the weights, and what is found at the products.
 
     Args:
       step: training step.
       shifts: what to add to the results of products, by the number of their step.
-
-    Returns:
-      The gradients; counts of all products; numbers of products behind every element of
-      the results that are shifted.
     """
     program = step.program
     env = program.constants | dict(zip(program.inputs, step.inputs, strict=True))
-    found: dict[int, OpCounts] = {}
-    sums: dict[int, Array] = {}
+    found: dict[int, _Found] = {}
     for i, flat in enumerate(program.steps):
         operands = [env[slot] for slot in flat.reads]
         results = flat.run(operands)
         if flat.product is not None:
-            lhs, rhs = operands
-            sides = [Value(lhs, Role.DATA), Value(rhs, Role.WEIGHT)]
-            found[i] = exact_counts(flat.product, sides, [])
+            # JAX has literals that are no arrays.
+            operands = [jnp.asarray(x) for x in operands]
+            taken = None if flat.taken is None else env[flat.taken]
+            roles = (Role.DATA, Role.WEIGHT, *[Role.DATA] * len(operands[2:]))
+            counts = exact_counts(flat.product, values_of(operands, roles), [])
+            per_weight = None
             if i in shifts:
-                sums[i] = products_per_weight(flat.product, lhs, rhs)
+                per_weight = products_per_weight(flat.product, *operands)
                 results = [results[0] + shifts[i]]
+            counts = _if_taken(counts, taken)
+            found[i] = _Found(counts, taken, operands[2:], per_weight)
         env.update(zip(flat.writes, results, strict=True))
     first = len(program.outputs) - step.gradients
-    return [env[slot] for slot in program.outputs[first:]], (found, sums)
+    return [env[slot] for slot in program.outputs[first:]], found
 
 
 def _product(step: TrainingProgram, number: int) -> core.JaxprEqn:

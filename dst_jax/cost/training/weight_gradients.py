@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, UInt32
 
 from dst_jax.jaxprs import binding
 from dst_jax.jaxprs.exact_integers import Count, sum_products
+from dst_jax.jaxprs.product_operands import dot_numbers
 
 __all__ = ["kept_products", "kept_valid", "products_per_weight"]
 
@@ -20,13 +21,14 @@ EXACT = 2**24
 
 
 def products_per_weight(
-    eqn: core.JaxprEqn, lhs: Array, rhs: Array
+    eqn: core.JaxprEqn, lhs: Array, rhs: Array, *sizes: Array
 ) -> UInt32[Array, "..."]:
     """The number of products of nonzero elements that each output is the sum of.
 
     Args:
       eqn: convolution or matrix product.
       lhs, rhs: its operands.
+      *sizes: group sizes of a ragged product.
 
     Raises:
       ValueError: an output is a sum of more than 2^24 products.
@@ -45,7 +47,7 @@ def products_per_weight(
         )
     (counts,) = binding.bind(
         eqn,
-        [(x != 0).astype(jnp.float32) for x in (lhs, rhs)],
+        [*((x != 0).astype(jnp.float32) for x in (lhs, rhs)), *sizes],
         preferred_element_type=np.dtype(np.float32),
         precision=(lax.Precision.HIGHEST, lax.Precision.HIGHEST),
     )
@@ -72,18 +74,22 @@ def kept_products(kept: Bool[Array, "..."], per_weight: UInt32[Array, "..."]) ->
     return Count(limbs)
 
 
-def kept_valid(eqn: core.JaxprEqn, kept: Bool[Array, "..."]) -> Count:
+def kept_valid(eqn: core.JaxprEqn, kept: Bool[Array, "..."], *sizes: Array) -> Count:
     """The number of valid products for kept weights, zeros of operands included.
 
     Args:
       eqn: convolution or matrix product.
       kept: mask of the outputs that are needed.
+      *sizes: group sizes of a ragged product.
 
     >>> import jax
     >>> (eqn,) = jax.make_jaxpr(jnp.dot)(jnp.ones((1, 2)), jnp.ones((2, 1))).eqns
     >>> kept_valid(eqn, jnp.array([[True]]))
     Count(2)
     """
+    if sizes:
+        ones = [jnp.ones(_shape(atom)) for atom in eqn.invars[:2]]
+        return kept_products(kept, products_per_weight(eqn, *ones, *sizes))
     reads = _reads(eqn)
     if eqn.primitive.name == "conv_general_dilated":
         batch, channel, *spatial = eqn.params["dimension_numbers"].out_spec
@@ -101,12 +107,14 @@ def kept_valid(eqn: core.JaxprEqn, kept: Bool[Array, "..."]) -> Count:
 
 
 def _reads(eqn: core.JaxprEqn) -> Any:
-    """Valid products of an output: a number, or of a convolution one a position."""
-    lhs, rhs = map(_shape, eqn.invars)
-    params = eqn.params
-    numbers = params["dimension_numbers"]
+    """Valid products of an output: a number, or of a convolution one a position.
+
+    Of a ragged product it is the most that they can be.
+    """
+    lhs, rhs = map(_shape, eqn.invars[:2])
     if eqn.primitive.name != "conv_general_dilated":
-        return np.int64(math.prod(lhs[i] for i in numbers[0][0]))
+        return np.int64(math.prod(lhs[i] for i in dot_numbers(eqn)[0][0]))
+    numbers = eqn.params["dimension_numbers"]
     out = _shape(eqn.outvars[0])
     reads = np.int64(rhs[numbers.rhs_spec[1]])
     for i, axis in enumerate(numbers.out_spec[2:]):

@@ -18,7 +18,10 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from dst_jax.jaxprs.plain_derivatives import are_derivatives_plain
+from dst_jax.jaxprs.plain_derivatives import (
+    are_derivatives_plain,
+    elementwise_derivative,
+)
 from dst_jax.models.networks.convolution_rules import (
     channels_last,
     multiplications,
@@ -54,7 +57,8 @@ def depthwise_conv(
       padding: numbers of zeros before and after every axis of the map.
       sums: Whether it is derived as a sum; None for those of at least 2^20
         multiplications where the CPU is the only device. (The gradient of the kernel
-        goes from image to image, which a batch on several devices could not.)
+        goes from image to image, which a batch on several devices could not.) Where
+        `cost` counts, it is derived as the products it is.
       **options: other options of `jax.lax.conv_general_dilated`.
 
     Returns:
@@ -76,8 +80,8 @@ def depthwise_conv(
     if sums is None:
         large = multiplications(x, kernel, strides) >= _LEAST
         alone = jax.default_backend() == "cpu" and jax.device_count() == 1
-        sums = large and alone and not are_derivatives_plain()
-    if not sums or not _is_depthwise(x, kernel, options):
+        sums = large and alone
+    if not sums or are_derivatives_plain() or not _is_depthwise(x, kernel, options):
         return convolve(x, kernel)
     place = {"strides": tuple(strides), "padding": padding}
     shifted = partial(_shifted, **place)
@@ -110,7 +114,8 @@ def _shifted(
 ) -> Float[Array, "batch *new_map channels"]:
     """The convolution, as a sum over the places of the window."""
     parts = _windows(x, kernel, strides, padding)
-    return reduce(jnp.add, map(jnp.multiply, parts, _weights(kernel)))
+    with elementwise_derivative():
+        return reduce(jnp.add, map(jnp.multiply, parts, _weights(kernel)))
 
 
 def _by_image(
@@ -135,7 +140,8 @@ def _by_image(
     @jax.checkpoint
     def of_image(x: Array, weights: list[Array]) -> Array:
         parts = _windows(x[None], kernel, strides, padding)
-        return reduce(jnp.add, map(jnp.multiply, parts, weights))[0]
+        with elementwise_derivative():
+            return reduce(jnp.add, map(jnp.multiply, parts, weights))[0]
 
     return lax.map(lambda image: of_image(image, weights), x)
 

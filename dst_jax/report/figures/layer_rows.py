@@ -57,7 +57,7 @@ def draw_layers(axes: Axes, stages: Mapping[str, Mapping[str, float]]) -> None:
         axes.scatter(
             values,
             present,
-            s=sizes[i],
+            s=sizes[i] * (2 if look.marker == "*" else 1),  # a star fills half its box
             color=look.colour,
             marker=look.marker,
             label=title,

@@ -123,7 +123,8 @@ def _boundaries(axes: Axes, phases: Sequence[Phase], *, text: bool) -> None:
     """A vertical line where a phase starts, and its name next to it."""
     for phase in phases:
         if phase.start > 0:
-            axes.axvline(phase.start, color="#9aa0a6", linewidth=0.9, linestyle=":")
+            look = {"color": "#9aa0a6", "linewidth": 0.9, "linestyle": ":"}
+            axes.axvline(phase.start, **look, zorder=1.5)
         if text:
             name = axes.annotate(
                 phase.label,
@@ -135,7 +136,7 @@ def _boundaries(axes: Axes, phases: Sequence[Phase], *, text: bool) -> None:
                 va="top",
                 fontsize=7,
                 color="#5f6368",
-                zorder=2.5,  # over the curves, under the diamonds
+                zorder=1.8,  # under the curves
                 bbox={"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 0.5},
             )
             name.set_in_layout(False)  # it takes no room from the axes

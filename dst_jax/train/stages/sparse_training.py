@@ -1,6 +1,7 @@
 """Sparse training: any method of `dst_jax.pruning` as one stage."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 
 from dst_jax.train.objective import Objective
 from dst_jax.train.optimizer import Optimizer
@@ -8,6 +9,7 @@ from dst_jax.train.stage import Stage
 from dst_jax.train.stages.dual_sparse import title
 from dst_jax.train.stages.hooks import Prune, RemoveUnread, choose_mask, no_mask
 from dst_jax.train.terms import Term
+from dst_jax.typing import Within
 
 __all__ = ["sparse_training"]
 
@@ -23,6 +25,7 @@ def sparse_training(
     flops_aware: bool = False,
     groups: str | None = None,
     dense_gradients: Callable[..., bool] | None = None,
+    within: Within = nullcontext,
 ) -> Stage:
     """A method of `dst_jax.pruning` in place of stage two of the paper.
 
@@ -42,6 +45,7 @@ def sparse_training(
       groups: for a method that removes channels, such as Chase: which groups lose the
         units that no weight reads in the end, "inner", "all" or a regex. What is handed
         on is then a smaller network with the same outputs. None removes nothing.
+      dense_gradients, within: as in `Stage`.
 
     >>> import optax
     >>> from dst_jax import pruning
@@ -63,4 +67,5 @@ def sparse_training(
         start=start,
         flops_aware=flops_aware,
         dense_gradients=dense_gradients,
+        within=within,
     )

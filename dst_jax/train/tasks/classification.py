@@ -17,6 +17,9 @@ from dst_jax.typing import Scalar
 
 __all__ = ["Classification", "classification"]
 
+_RANKS = {"top1": 1, "top5": 5}
+"""Metrics, and how many classes they take for right: all of them would say nothing."""
+
 
 @partial(
     jax.tree_util.register_dataclass, data_fields=["label_smoothing"], meta_fields=[]
@@ -76,38 +79,42 @@ class Classification:
     ) -> dict[str, Array]:
         """`examples`, `top1` and `top5` as int32, `loss` as float32.
 
-        Ties go to the lower class, as `argmax` has it. The loss is the cross-entropy
-        without smoothing.
+        There is no `top5` of five classes or fewer: every label is among them. Ties go
+        to the lower class, as `argmax` has it. The loss is the cross-entropy without
+        smoothing.
 
-        >>> outputs, labels = jnp.array([[2.0, 0.0], [0.0, 1.0]]), jnp.array([0, 0])
-        >>> sums = Classification().sums(outputs, labels)
+        >>> sums = Classification().sums(jnp.eye(6), jnp.array([0, 1, 2, 0, 0, 0]))
         >>> [int(sums[name]) for name in ("examples", "top1", "top5")]
-        [2, 1, 2]
+        [6, 3, 6]
         """
         rank = _rank(outputs, labels)
         losses = optax.softmax_cross_entropy_with_integer_labels(outputs, labels)
         return {
             "examples": jnp.int32(rank.size),
-            "top1": (rank < 1).sum(dtype=jnp.int32),
-            "top5": (rank < 5).sum(dtype=jnp.int32),
+            **{
+                name: (rank < first).sum(dtype=jnp.int32)
+                for name, first in _RANKS.items()
+                if first < max(outputs.shape[-1], 2)
+            },
             "loss": losses.sum(),
         }
 
     def summary(self, sums: Mapping[str, Any]) -> dict[str, float]:
-        """`top1` and `top5`, shares of the examples, and `loss`, their mean.
+        """`top1`, and `top5` if it is there, as shares, and `loss`, the mean.
 
         >>> Classification().summary({"examples": 4, "top1": 1, "top5": 3, "loss": 8.0})
         {'top1': 0.25, 'top5': 0.75, 'loss': 2.0}
         """
         n = sums["examples"]
-        return {k: float(sums[k] / n) for k in ("top1", "top5", "loss")}
+        return {k: float(sums[k] / n) for k in (*_RANKS, "loss") if k in sums}
 
 
 def classification(*, label_smoothing: Scalar = 0.0) -> Classification:
     """One class for every example: cross-entropy, top-1 and top-5 accuracy.
 
     Outputs are logits, (batch, classes); labels are int32, (batch,). The metrics are
-    `top1`, `top5` and `loss`; the largest `top1` is best.
+    `top1`, `top5` where there are more than five classes, and `loss`; the largest
+    `top1` is best.
 
     Args:
       label_smoothing: the share of every label that all classes get evenly, in [0, 1);

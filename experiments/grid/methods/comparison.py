@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import nullcontext
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from dst_jax.report.figures.sparser_channels import has_channels
 from dst_jax.runs import Run, read_ledger
 from dst_jax.train import Context, Stage
 from dst_jax.train.stages import RemoveUnread
-from dst_jax.typing import Network
+from dst_jax.typing import Network, Within
 from experiments.grid import rows
 from experiments.grid.cells import Ends
 from experiments.grid.engine import Comparison
@@ -25,6 +26,7 @@ from experiments.grid.records import Record
 from experiments.options import EastOptions
 from experiments.options.method_gradients import dense_gradients
 from experiments.options.methods import SparseMethod, parse
+from experiments.options.saved_inputs import saved_sparsity_apart, saving
 from experiments.options.texts import about, file_name
 from experiments.running.forward_times import relative_time
 from experiments.running.quality import quality_of
@@ -55,8 +57,10 @@ class MethodComparison(Comparison):
         self.texts = dict(zip(names, texts, strict=True))
         self.methods: dict[str, SparseMethod] = {}
         self.parts: dict[str, EastOptions] = {}
+        self.within: dict[str, Within] = {}
         for name, text in self.texts.items():
-            self.methods[name], self.parts[name] = self._method(text)
+            method, self.parts[name], self.within[name] = self._method(text)
+            self.methods[name] = method
         self.cells = [self._cell(name) for name in (_DENSE, *names)]
 
     def measure(
@@ -132,13 +136,15 @@ class MethodComparison(Comparison):
         title = "Methods of sparse training compared"
         return rows.write(run.path, title, found, table, drawn)
 
-    def _method(self, text: str) -> tuple[SparseMethod, EastOptions]:
-        """The method of a text, and the parts of EAST around it."""
+    def _method(self, text: str) -> tuple[SparseMethod, EastOptions, Within]:
+        """The method of a text, the parts of EAST around it, what layers save."""
         name, *texts = text.split() or [""]
         rules, target = self.options.base().prune.prunable(), self.options.sparsity
         with about(f"--methods: {text!r}"):
             parts, others = EastOptions.apart(texts)
-            return parse(name, others, target=target, rules=rules), parts
+            saved, others = saved_sparsity_apart(others)
+            method = parse(name, others, target=target, rules=rules)
+            return method, parts, saving(saved, rules)
 
     def _cell(self, name: str) -> Stage:
         optim = self.options.optim
@@ -157,6 +163,7 @@ class MethodComparison(Comparison):
             dense_gradients=None
             if method is None
             else dense_gradients(method, accumulate=optim.accumulate),
+            within=self.within.get(name, nullcontext),
         )
         with about(f"--methods: {self.texts.get(name, _DENSE)!r}"):
             return self.parts.get(name, EastOptions()).around(stage)

@@ -26,7 +26,8 @@ class MethodGrid(GridOptions):
     """METHOD [NAME=VALUE ...], one text for each; `dense` comes by itself, METHOD may
     be MODULE:ATTRIBUTE. What counts optimizer steps is a number of them, a share
     (end=75%) or epochs (interval=2ep). Any method takes the options --east.*, such as
-    dyrelu=true owners=2."""
+    dyrelu=true owners=2, and saved_sparsity=0.8, which makes SWAT of ste
+    distribution=uniform."""
     sparsity: float = 0.9
     """Target of all methods that take one; N:M has its own."""
     rules: tuple[str, ...] = ()

@@ -206,11 +206,12 @@ def _mark(
             "zorder": 4,
         }
         axes.plot(*point, "o", label=label, **ring)
-    for name, marker in (("baseline", "s"), ("control", "D")):
+    for name in ("baseline", "control"):
         own = matching(records, name)
         point = 100 * spread(own, sparsity).mean, scale * spread(own, quality).mean
-        shade = looks([name])[name].colour
-        axes.plot(*point, marker, color=shade, ms=7, label=f"dense {name}", zorder=4)
+        look = looks([name])[name]
+        label = f"dense {name}"
+        axes.plot(*point, look.marker, color=look.colour, ms=7, label=label, zorder=4)
 
 
 def _name(axes: Axes, title: str, y: str, x: str = "epochs") -> None:

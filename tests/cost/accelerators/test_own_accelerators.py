@@ -79,6 +79,21 @@ def test_sources_of_a_file_say_what_it_says(file, module):
     assert accelerators.sources(module)["pe_rows"].source == f"given by {module}"
 
 
+def test_a_name_of_the_package_is_never_ones_own(file, monkeypatch, tmp_path):
+    """A file or a module of the same name has another name for `create`."""
+    own = file("preset: eie", name="scnn.yaml")
+    module = types.ModuleType("scnn")
+    module.eie = accelerators.create("dense")
+    monkeypatch.setitem(sys.modules, "scnn", module)
+    monkeypatch.chdir(tmp_path)
+    assert accelerators.create("scnn") == Scnn()
+    assert accelerators.create("scnn.yaml") == accelerators.create(own)
+    assert accelerators.create(own) == accelerators.create("eie")
+    assert accelerators.create("scnn:eie") == accelerators.create("dense")
+    with pytest.raises(ValueError, match="would both be called 'scnn'"):
+        accelerators.labels(["scnn", own])
+
+
 def test_files_are_called_by_their_stems():
     names = ["scnn", "a/ours.yaml", "my_chips:SMALL"]
     assert accelerators.labels(names) == dict(

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from jax import lax
 
 from dst_jax import cost
+from dst_jax.cost.counting import tap_sums
 from dst_jax.cost.counting.convolution import elements_read
 
 QUICK = {"xla_backend_optimization_level": 0}
@@ -152,6 +153,31 @@ CASES = {
 def test_counts_are_those_of_a_loop(name):
     lhs, rhs, options = conv_case(**CASES[name])
     assert count_conv(lhs, rhs, options) == brute_force(lhs, rhs, options)
+
+
+@pytest.mark.parametrize("name", ["all-steps", "permuted-batch-groups", "3d"])
+def test_tiles_of_an_image_add_up(name, monkeypatch):
+    """Six, seven or eight rows in tiles of one or two, of which the last overlaps."""
+    case = CASES[name] | {"size": 5 if name == "3d" else 7, "seed": 1}
+    lhs, rhs, options = conv_case(**case)
+    monkeypatch.setattr(tap_sums, "LARGEST_TILE", 60 if name == "3d" else 70)
+    traced = counter(tuple(options.items())).lower(jnp.asarray(rhs), jnp.asarray(lhs))
+    assert "while" in traced.as_text()
+    assert count_conv(lhs, rhs, options) == brute_force(lhs, rhs, options)
+
+
+def test_a_large_image_is_not_held_as_integers():
+    """16,384 pixels square: 1 GiB in float32, and at most half of that beside it."""
+    x, w = (
+        jax.ShapeDtypeStruct(shape, jnp.float32)
+        for shape in ((1, 1, 2**14, 2**14), (1, 1, 3, 3))
+    )
+
+    def convolve(w, x):
+        return lax.conv(x, w, (2**13, 2**13), "SAME")
+
+    compiled = jax.jit(cost.count(convolve)).lower(w, x).compile()
+    assert compiled.memory_analysis().temp_size_in_bytes < 2**29
 
 
 @st.composite

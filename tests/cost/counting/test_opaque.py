@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from jax.experimental import pallas
 from jax.experimental.custom_partitioning import custom_partitioning
-from jax.extend.core import Primitive
+from jax.extend.core import Primitive, primitives
 from jax.interpreters import batching, mlir
 
 from dst_jax import cost, kernels
+from dst_jax.jaxprs import calls
 
 W = jnp.array([[1.0, 0.0], [2.0, 3.0]])
 X = jnp.array([[1.0, 0.0], [0.0, 0.0], [4.0, 5.0]])
@@ -168,6 +169,56 @@ def test_a_rule_must_give_the_results_of_the_primitive():
         unwrap(cost.register)("wrong_dot", jnp.dot)  # past the type checker
     with pytest.raises(TypeError, match="rule of wrong_dot must be a function"):
         unwrap(cost.register)(wrong, None)
+
+
+@pytest.fixture
+def rules(monkeypatch):
+    """No rules, and those of a test for the test alone."""
+    monkeypatch.setattr(calls, "_RULES", {})
+
+
+def whole_window(x, w, **_):
+    """A convolution whose window is the map."""
+    return jnp.einsum("nhwc,hwco->no", x, w)[:, None, None]
+
+
+@pytest.mark.usefixtures("rules")
+def test_a_rule_comes_before_what_is_built_in_and_the_last_one_holds():
+    """For a product of JAX, and for what is refused by name."""
+    x, w = jnp.ones((2, 3, 3, 2)), jnp.ones((3, 3, 2, 4))
+
+    def convolve(w, x):
+        numbers = ("NHWC", "HWIO", "NHWC")
+        options = {"padding": "VALID", "dimension_numbers": numbers}
+        return jax.lax.conv_general_dilated(x, w, (1, 1), **options)
+
+    (plain,) = cost.as_dict(cost.count(convolve)(w, x)).values()
+    convolution = primitives.conv_general_dilated_p
+    cost.register(convolution, whole_window)
+    assert cost.as_dict(cost.count(convolve)(w, x)) == {"dot_general": plain}
+    cost.register(
+        convolution, lambda *args, **_: 2 * whole_window(*args) + whole_window(*args)
+    )
+    assert int(cost.total(cost.count(convolve)(w, x)).dense) == 2 * plain["dense"]
+    cost.register(
+        convolution, lambda *args, **params: convolution.bind(*args, **params)
+    )
+    with pytest.raises(ValueError, match="'conv_general_dilated' must not use it"):
+        cost.count(convolve)(w, x)
+
+    found = {e.primitive for e in jax.make_jaxpr(jax.lax.linalg.cholesky)(W).eqns}
+    (refused,) = (one for one in found if one.name == "cholesky")
+    with pytest.raises(ValueError, match="multiplications of 'cholesky'"):
+        cost.count(jax.lax.linalg.cholesky)(W)
+    cost.register(refused, lambda x, **_: x)
+    assert cost.count(jax.lax.linalg.cholesky)(W) == {}
+
+
+def test_what_is_followed_takes_no_rule():
+    (loop,) = jax.make_jaxpr(lambda x: jax.lax.map(jnp.sin, x))(X).eqns
+    message = r"none of \['cond', 'scan', 'shard_map', 'while'\].* got 'scan'"
+    with pytest.raises(ValueError, match=message):
+        cost.register(loop.primitive, lambda x, **_: x)
 
 
 class Module(eqx.Module):

@@ -29,7 +29,16 @@ MORE = {  # is never slower
     "sparten": ("clusters",),
     "dstc": ("per_cycle",),
     "tensor_core_2_4": ("rows", "columns"),
+    "hopper_2_4": ("multiprocessors",),
+    "blackwell_2_4": ("multiprocessors",),
+    "tpu_v1": ("columns", "accumulators"),  # weights are shifted in row by row
+    "highlight": ("rows", "columns"),
+    "loihi": ("cores",),
 }
+SWEPT = (
+    *("dense", "eyeriss_v1", "eyeriss_v2", "cnvlutin", "cambricon_x", "scnn"),
+    *("sparten", "dstc", "tensor_core_2_4", "eie"),
+)
 MEMORY = "activation_buffer", "weight_buffer", "dram_bandwidth", "sram_bandwidth"
 PRESETS = pytest.mark.parametrize("preset", accelerators.names())
 FACTORS = st.floats(0.125, 8)
@@ -135,7 +144,7 @@ def test_more_nonzeros_take_no_less(preset, seed, few, more):
 
 
 @pytest.mark.slow  # it compiles another program
-@pytest.mark.parametrize("preset", [*MORE, "eie"])
+@pytest.mark.parametrize("preset", SWEPT)
 def test_sweep_is_a_loop(preset, monkeypatch):
     """T11: configurations at once, by distinct rows, equal one after the other."""
     monkeypatch.setattr(shared_work, "lax", types.SimpleNamespace())  # no `lax.map`
@@ -154,6 +163,11 @@ def test_sweep_is_a_loop(preset, monkeypatch):
         jax.tree.map(
             functools.partial(np.testing.assert_allclose, rtol=1e-6), found, alone
         )
+
+
+def test_every_preset_is_tried():
+    """Of EIE only the memory: its queue and its elements are shapes of the program."""
+    assert MORE.keys() | {"eie"} == {*accelerators.names()}
 
 
 @PRESETS

@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.extend.core import jaxpr_as_fun
+from jax.sharding import AxisType
 
 from dst_jax import cost
 from dst_jax.activations import keep_top_k, sparsify_saved
@@ -173,6 +175,72 @@ def test_a_scan_is_its_iterations():
     assert tuple(map(len, one)) == tuple(map(len, other)) == (2, 1, 2)
 
 
+def totals(found):
+    """The sums of every part over its operations."""
+    return [np.sum([numbers(op) for op in part.values()], 0).tolist() for part in found]
+
+
+@pytest.mark.slow
+def test_of_branches_those_taken_are_counted():
+    """Nested, of weights alone, where the other divides by 0: as without branches."""
+    c, d = sparse(KEYS[2], (3, 4)), sparse(KEYS[5], (4, 4))
+
+    def loss(w, x, branch):
+        def wide(w, x):
+            return jax.nn.relu(x @ w["a"]) @ w["b"]
+
+        def narrow(w, x):
+            return x @ (w["a"] * d) / x[2, 2].clip(max=0)
+
+        def inner(w, x):
+            return (branch(0, x, wide, narrow, w, x) * c) @ w["c"]
+
+        last = branch(1, x, lambda w, _: w, lambda w, _: w @ w / (2 + w), w["o"], x)
+        return (branch(2, x, inner, narrow, w, x) @ last).sum()
+
+    def by_cond(i, x, then, otherwise, *operands):
+        return jax.lax.cond(x[i, i] > 0, then, otherwise, *operands)
+
+    w = {k: sparse(key, (4, 4), 0.7) for k, key in zip("abco", KEYS, strict=False)}
+    mask = {name: leaf != 0 for name, leaf in w.items()}
+    count = jax.jit(cost.training(partial(loss, branch=by_cond), mask=mask))
+    for signs in [(1, -1, 1), (-1, 1, -1)]:
+
+        def by_python(i, x, then, otherwise, *operands, signs=signs):
+            return (then if signs[i] > 0 else otherwise)(*operands)
+
+        x = sparse(KEYS[7], (3, 4)).at[(0, 1, 2), (0, 1, 2)].set(jnp.array(signs) * 1.0)
+        expected = training(partial(loss, branch=by_python), w, x, mask=mask)
+        assert totals(count(w, x)) == totals(expected)
+
+
+@pytest.mark.slow
+def test_groups_of_rows_are_counted_by_their_weights():
+    """Experts: loops over rows, of which those past the last group meet nothing."""
+    x, w = sparse(KEYS[0], (7, 4)), sparse(KEYS[1], (3, 4, 5), 0.6)
+    c, kept = sparse(KEYS[2], (7, 5)), jax.random.bernoulli(KEYS[3], 0.5, w.shape)
+    sizes, group = jnp.array([2, 0, 3]), [0, 0, 2, 2, 2]
+
+    def loss(weights, x, sizes):
+        y = jax.lax.ragged_dot(x * weights["s"], weights["w"], sizes)
+        return (y * c).sum()
+
+    weights = {"w": w, "s": jnp.ones((1, 4))}
+    found = training(loss, weights, x, sizes, mask={"w": kept})
+    rows = [
+        (x[i, k] != 0, w[g, k, n] != 0, c[i, n] != 0, kept[g, k, n])
+        for i, g in enumerate(group)
+        for k, n in itertools.product(range(4), range(5))
+    ]
+    a, b, d, m = np.array(rows).T
+    (forward,), (inputs,), (gradient,) = (list(part.values()) for part in found)
+    assert numbers(forward) == numbers((len(a), a.sum(), b.sum(), len(a), *both(a & b)))
+    assert numbers(inputs) == numbers((len(a), len(a), b.sum(), d.sum(), *both(b & d)))
+    assert numbers(gradient) == numbers(
+        (len(a), a.sum(), m.sum(), d.sum(), (a & d & m).sum(), (a & d).sum())
+    )
+
+
 def test_swat_is_counted_as_it_is_written():
     """Weights' largest forward and backward, saved activations' largest backward."""
     x, w = jax.random.normal(KEYS[0], (6, 10)), jax.random.normal(KEYS[1], (10, 8))
@@ -212,6 +280,52 @@ def test_depthwise_sums_are_counted_as_convolutions(monkeypatch):
     assert len(gradient) == 3
 
 
+def test_what_was_traced_before_is_counted_as_convolutions():
+    """A jit of the user's has its trace in JAX's cache, with elementwise products."""
+    options = {"dimension_numbers": ("NHWC", "HWIO", "NHWC"), "feature_group_count": 2}
+
+    @jax.jit
+    def layer(w, x):
+        return depthwise_conv(x * w["s"], w["k"], (1, 1), "SAME", sums=True, **options)
+
+    def loss(w, x):
+        return layer(w, x).sum()
+
+    weights = {"k": jnp.ones((3, 3, 1, 2)), "s": jnp.ones((1, 1, 1, 2))}
+    x, gradient = (
+        jax.ShapeDtypeStruct((1, 4, 4, 2), jnp.float32),
+        jax.jit(jax.grad(loss)),
+    )
+    program = str(jax.make_jaxpr(gradient)(weights, x))
+    assert "scan" in program
+    found = jax.eval_shape(cost.training(loss), weights, x)
+    assert tuple(map(len, found)) == (1, 1, 1)
+    assert len(jax.eval_shape(cost.count(gradient), weights, x)) == 3
+    assert str(jax.make_jaxpr(gradient)(weights, x)) == program  # as before
+
+    # A program that was traced before cannot be traced again: it is refused.
+    args = jax.tree.leaves((weights, x))
+    step, kept = (jax.make_jaxpr(fn)(weights, x) for fn in (gradient, loss))
+    with pytest.raises(ValueError, match=r"'mul'.* was traced before"):
+        jax.eval_shape(cost.count(jaxpr_as_fun(step)), *args)
+    with pytest.raises(ValueError, match=r"'mul'.* was traced before"):
+        jax.eval_shape(cost.training(lambda *a: jaxpr_as_fun(kept)(*a)[0]), *args)
+
+
+def test_constants_and_masks_of_numpy_are_arrays_too():
+    x, sizes = np.ones((5, 3), "f"), np.array([2, 3])
+
+    def loss(w):
+        return (
+            jax.lax.ragged_dot(jnp.ones((5, 3)), w["w"], sizes).sum()
+            + (x @ w["w"][0]).sum()
+        )
+
+    weights = {"w": np.ones((2, 3, 4), "f")}
+    step = cost.training(loss, mask={"w": np.ones((2, 3, 4), bool)})
+    assert len(jax.eval_shape(step, weights).weight_gradient) == 2
+
+
 def test_names_are_those_of_the_leaves_where_the_program_has_none():
     found = jax.eval_shape(cost.training(low_rank), SQUARE, jnp.ones((2, 4)))
     assert "c" in found.forward
@@ -225,18 +339,26 @@ def test_names_are_those_of_the_leaves_where_the_program_has_none():
         (lambda w, x: x @ w["a"], None, "loss must return a scalar"),
         (lambda w, x: (x @ w["a"]).sum(), {"z": jnp.ones(2)}, r"mask names \['z'\]"),
         (
-            lambda w, x: jax.lax.cond(
-                x[0, 0] > 0, lambda: (x @ w["a"]).sum(), lambda: 0.0
+            lambda w, x: (
+                (x @ w["a"]).sum()
+                + jax.lax.while_loop(
+                    lambda c: c.sum() < 9, lambda c: c @ jnp.eye(2), jnp.ones((2, 2))
+                ).sum()
             ),
             None,
-            "cannot count the multiplications of 'cond'",
+            "'while' .JAX has no reverse-mode derivative",
+        ),
+        (
+            lambda w, x: jax.shard_map(
+                lambda w, x: jax.lax.psum((x @ w).sum(), "i"),
+                mesh=jax.make_mesh((1,), ("i",), (AxisType.Auto,)),
+                in_specs=(jax.P(), jax.P("i")),
+                out_specs=jax.P(),
+            )(w["a"], x),
+            None,
+            "'shard_map' .its program is that of one device",
         ),
         (lambda w, x: jnp.linalg.cholesky(w["a"]).sum(), None, "'cholesky'"),
-        (
-            lambda w, x: jax.lax.ragged_dot(x, w["a"][None], jnp.array([2])).sum(),
-            None,
-            "ragged_dot",
-        ),
     ],
 )
 def test_refuses(loss, mask, words):

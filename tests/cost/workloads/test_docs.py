@@ -15,7 +15,14 @@ PROGRAMS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 def test_the_programs_run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     written, read, of_accelforge, small = PROGRAMS
+    outputs = re.findall(r"--(?:out|csv|timeloop|accelforge) ([\w.]+)", PAGE)
+    assert "masks.npz" in outputs
+    for name in outputs:
+        (tmp_path / name).write_text("written by a command")
     exec(written, {})
+    assert {(tmp_path / name).read_text() for name in outputs} == {
+        "written by a command"
+    }
     assert "(4, 1, 64) (1, 64, 64) OpCounts(dense=16384," in capsys.readouterr().out
     names = {}
     exec(read, names)

@@ -1,4 +1,5 @@
 import json
+from contextlib import nullcontext
 
 import pytest
 
@@ -208,6 +209,20 @@ def test_step_times_are_ratios_within_a_seed():
     assert rows[1]["step_time"]["mean"] == (1.25 + 2) / 2
     assert rows[1]["inference_macs"]["mean"] == 0.25
     assert tables.table(rows, quality).rows[1][3] == "55.00 ± 7.07"
+
+
+def test_swat_is_a_cell():
+    text = "ste distribution=uniform saved_sparsity=0.8"
+    comparison = MethodGrid(methods=(text, "ste"), rules=("^fc=false",)).comparison()
+    _, swat, plain = comparison.cells
+    assert swat.within.args == (0.8,)
+    assert swat.within.keywords == {"rules": (("^fc", False),)}
+    assert plain.within is nullcontext
+    wrong = "ste saved_sparsity=1"
+    with pytest.raises(
+        ValueError, match=rf"{wrong}': saved_sparsity must be in \[0, 1\)"
+    ):
+        MethodGrid(methods=(wrong,)).comparison()
 
 
 def test_parts_of_east_are_options_of_any_method():

@@ -73,12 +73,17 @@ def test_accelerators_estimate_it(finished, tmp_path, capsys):
     names = ["--names", "dense", str(chip), "--examples", "1"]
     assert accelerators.main([str(path), *names]) == 0
     ours = finished[0].read_accelerators("pretrain")["machines"]["ours"]
+    out = capsys.readouterr().out
+    lines = out.splitlines()
+    cycles = ours["total"]["cycles"]["total"]
+    assert f"  ours: {cycles:,.0f} cycles an image" in lines
+    assert sum(line.startswith("  dense: ") for line in lines) == 2  # two stages
     assert (ours["design"], ours["numbers"]["rows"], ours["multipliers"]) == (
         *("Dense", 16, 512.0),
     )
     assert accelerators.main([str(path), *names[:2], str(tmp_path / "no.yaml")]) == 2
-    assert "--names: " in (said := capsys.readouterr()).err
-    assert "no.yaml cannot be read: No such file" in said.err
+    assert "--names: " in (err := capsys.readouterr().err)
+    assert "no.yaml cannot be read: No such file" in err
     found = {
         name: finished[0].read_accelerators(name)["machines"]["dense"]["total"]
         for name in ("pretrain", "remove_channels")
@@ -88,8 +93,8 @@ def test_accelerators_estimate_it(finished, tmp_path, capsys):
     one, two = (kept[f"params/fc{n}/bias"][0] for n in (1, 2))
     assert macs["pretrain"] == 256 * 12 + 12 * 8 + 8 * 10
     assert macs["remove_channels"] == 256 * one + one * two + two * 10
-    assert "Networks made smaller" in said.out
-    assert "10 of 20" in said.out
+    assert "Networks made smaller" in out
+    assert "10 of 20" in out
 
 
 def test_its_masks_and_layers_are_those_of_the_smaller_network(
