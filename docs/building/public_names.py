@@ -47,6 +47,7 @@ _FURTHER = {
     ],
     "data": ["dst_jax.data.records", "dst_jax.data.recipe"],
     "pruning": ["dst_jax.pruning.hard_concrete"],
+    "train": ["dst_jax.train.per_layer"],
 }
 
 

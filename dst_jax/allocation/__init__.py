@@ -7,8 +7,19 @@ result is the option of every item, int array (items,). An option that an item d
 have costs `inf`.
 """
 
+from dst_jax.allocation.combined_items import Combined, combined, hull
 from dst_jax.allocation.dynamic_programming import exact
 from dst_jax.allocation.greedy import greedy
-from dst_jax.allocation.lagrangian import Lagrangian, lagrangian
+from dst_jax.allocation.lagrangian import Front, Lagrangian, front, lagrangian
 
-__all__ = ["Lagrangian", "exact", "greedy", "lagrangian"]
+__all__ = [
+    "Combined",
+    "Front",
+    "Lagrangian",
+    "combined",
+    "exact",
+    "front",
+    "greedy",
+    "hull",
+    "lagrangian",
+]

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 from dst_jax.allocation.problem import Problem, checked, summed
 
-__all__ = ["greedy"]
+__all__ = ["exchanged", "greedy"]
 
 
 def greedy(
@@ -39,28 +39,44 @@ def greedy(
     [1, 0]
     """
     problem = checked(loss, cost, budget)
-    choice = _cheapest(problem)
-    spent = summed(problem.cost, np.array(choice))
+    return exchanged(problem, _cheapest(problem))
+
+
+def exchanged(problem: Problem, choice: np.ndarray) -> Int[np.ndarray, " items"]:
+    """A choice after all exchanges that gain and fit, the best rate first.
+
+    No single exchange that lowers the loss fits into what is left of the budget.
+
+    Args:
+      problem: losses, costs and the budget.
+      choice: a choice within the budget to begin with.
+
+    >>> problem = checked([[3.0, 0.0], [1.0, 0.0]], [[0.0, 2.0], [0.0, 2.0]], 3.0)
+    >>> exchanged(problem, np.array([0, 1])).tolist()
+    [0, 1]
+    """
+    at = choice.tolist()
+    spent = summed(problem.cost, choice)
     heap: list[_Exchange] = []
-    for item in range(len(choice)):
-        _push(heap, problem, item, choice[item], np.inf)
+    for item in range(len(at)):
+        _push(heap, problem, item, at[item], np.inf)
     while heap:
         _, item, before, option = heapq.heappop(heap)
         price = problem.cost[item, option] - problem.cost[item, before]
         if price <= problem.budget - spent:
-            choice[item], spent = option, spent + price
-        _push(heap, problem, item, choice[item], problem.budget - spent)
-    return np.array(choice)
+            at[item], spent = option, spent + price
+        _push(heap, problem, item, at[item], problem.budget - spent)
+    return np.array(at, np.int64)
 
 
 _Exchange = tuple[float, int, int, int]
 """Minus the decrease of the loss for its cost; item, its option before and after."""
 
 
-def _cheapest(problem: Problem) -> list[int]:
+def _cheapest(problem: Problem) -> np.ndarray:
     """The cheapest option of every item; among these the one that loses least."""
     cheapest = problem.cost == problem.cost.min(axis=1, keepdims=True)
-    return np.where(cheapest, problem.loss, np.inf).argmin(axis=1).tolist()
+    return np.where(cheapest, problem.loss, np.inf).argmin(axis=1)
 
 
 def _push(

@@ -1,14 +1,17 @@
-"""A choice from a price on the cost, and how far it can be from the best one."""
+"""Choices from a price on the cost, and how far they can be from the best ones."""
 
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 
+from dst_jax.allocation.greedy import exchanged
 from dst_jax.allocation.problem import Problem, checked, summed
 
-__all__ = ["Lagrangian", "lagrangian"]
+__all__ = ["Front", "Lagrangian", "front", "lagrangian"]
+
+_BISECTIONS = 200
 
 
 class Lagrangian(NamedTuple):
@@ -26,12 +29,31 @@ class Lagrangian(NamedTuple):
     price: float
 
 
+class Front(NamedTuple):
+    """What `front` finds, one row per budget.
+
+    Attributes:
+      choice: option of every item, (budgets, items).
+      loss: what the choice loses.
+      cost: what the choice costs.
+      gap: its loss minus the dual bound.
+      price: loss that one unit of the cost is worth.
+    """
+
+    choice: Int[np.ndarray, "budgets items"]
+    loss: Float[np.ndarray, " budgets"]
+    cost: Float[np.ndarray, " budgets"]
+    gap: Float[np.ndarray, " budgets"]
+    price: Float[np.ndarray, " budgets"]
+
+
 def lagrangian(loss: ArrayLike, cost: ArrayLike, *, budget: float) -> Lagrangian:
     """A choice that minimises loss + price * cost, at the lowest price that fits.
 
-    The price is found by bisection. The choice is the best one for its own cost; for
-    the budget it is the best if the gap is 0, which holds on the convex hull of losses
-    over costs.
+    The price is found by bisection. What the choice leaves of the budget is spent on
+    single exchanges, so that no exchange that lowers the loss fits any more. The choice
+    is the best if the gap is 0, which holds at the costs of the points on the convex
+    hull of losses over costs.
 
     Args:
       loss: what every option loses, (items, options).
@@ -49,28 +71,73 @@ def lagrangian(loss: ArrayLike, cost: ArrayLike, *, budget: float) -> Lagrangian
     >>> found.choice.tolist(), found.gap <= 5.0
     ([0, 1], True)
     """
-    problem = checked(loss, cost, budget)
-    free = _cheapest_at(problem, 0.0)
-    if summed(problem.cost, free) <= problem.budget:
-        return Lagrangian(free, 0.0, 0.0)
-    low, high = 0.0, 1.0
-    while summed(problem.cost, _cheapest_at(problem, high)) > problem.budget:
-        low, high = high, high * 2
-    for _ in range(200):
+    found = front(loss, cost, budgets=[budget])
+    return Lagrangian(found.choice[0], float(found.gap[0]), float(found.price[0]))
+
+
+def front(loss: ArrayLike, cost: ArrayLike, *, budgets: ArrayLike) -> Front:
+    """The choice of `lagrangian` for every budget, by one bisection of all prices.
+
+    Args:
+      loss: what every option loses, (items, options).
+      cost: what every option costs, (items, options), as for `lagrangian`.
+      budgets: what the choices may cost, (budgets,).
+
+    Raises:
+      ValueError: `budgets` has not one axis or is empty, no choice costs at most one of
+        them, or an array is not valid.
+
+    >>> found = front([[5.0, 0.0], [4.0, 0.0]], [[0, 3], [0, 2]], budgets=[0, 2, 5])
+    >>> found.choice.tolist(), found.loss.tolist(), found.gap.tolist()
+    ([[0, 0], [0, 1], [1, 1]], [9.0, 5.0, 0.0], [0.0, 0.0, 0.0])
+    """
+    limits = np.asarray(budgets, np.float64)
+    if limits.ndim != 1 or not limits.size:
+        raise ValueError(
+            f"budgets must have one axis and a budget, got the shape {limits.shape}"
+        )
+    # NaN is the least here, and is refused.
+    problem = checked(loss, cost, float(limits.min()))
+    prices = _prices(problem, limits)
+    priced = _cheapest_at(problem, prices)
+    lost, spent = _sums(problem.loss, priced), _sums(problem.cost, priced)
+    bound = lost + prices * np.where(prices > 0, spent - limits, 0.0)
+    filled = [
+        exchanged(problem._replace(budget=float(limit)), row)
+        for limit, row in zip(limits, priced, strict=True)
+    ]
+    choice = np.stack(filled)
+    lost, spent = _sums(problem.loss, choice), _sums(problem.cost, choice)
+    return Front(choice, lost, spent, np.maximum(lost - bound, 0.0), prices)
+
+
+def _prices(problem: Problem, limits: np.ndarray) -> np.ndarray:
+    """The lowest price for every budget at which the cheapest choice fits it."""
+
+    def fits(prices: np.ndarray) -> np.ndarray:
+        return _sums(problem.cost, _cheapest_at(problem, prices)) <= limits
+
+    low, high = np.zeros(limits.shape), np.zeros(limits.shape)
+    while not (reached := fits(high)).all():
+        low = np.where(reached, low, high)
+        high = np.where(reached, high, np.maximum(2 * high, 1.0))
+    for _ in range(_BISECTIONS):
         middle = (low + high) / 2
-        if middle in (low, high):
-            break
-        fits = summed(problem.cost, _cheapest_at(problem, middle)) <= problem.budget
-        low, high = (low, middle) if fits else (middle, high)
-    choice = _cheapest_at(problem, high)
-    lost, spent = summed(problem.loss, choice), summed(problem.cost, choice)
-    bound = lost + high * (spent - problem.budget)  # the dual function at this price
-    return Lagrangian(choice, lost - bound, high)
+        reached = fits(middle)
+        low, high = np.where(reached, low, middle), np.where(reached, middle, high)
+    return high
 
 
-def _cheapest_at(problem: Problem, price: float) -> np.ndarray:
-    """The options that minimise loss + price * cost; of equal ones the cheaper."""
+def _cheapest_at(problem: Problem, prices: np.ndarray) -> np.ndarray:
+    """By price, the options with least loss + price * cost; of equal ones the cheaper.
+
+    Returns an array (prices, items).
+    """
     exists = np.isfinite(problem.cost)
-    total = problem.loss + price * np.where(exists, problem.cost, 0)
-    least = total == total.min(axis=1, keepdims=True)
-    return np.where(least, problem.cost, np.inf).argmin(axis=1)
+    total = problem.loss + prices[:, None, None] * np.where(exists, problem.cost, 0)
+    least = total == total.min(axis=-1, keepdims=True)
+    return np.where(least, problem.cost, np.inf).argmin(axis=-1)
+
+
+def _sums(values: np.ndarray, choices: np.ndarray) -> np.ndarray:
+    return np.array([summed(values, choice) for choice in choices])

@@ -12,6 +12,7 @@
       storage/NAME.json       bits of its tensors in each format, if asked for
       post_training.json      searches and choice of experiments.post_training
       thresholds/NAME.json    the FATReLUs found for it, if asked for
+      allocation/NAME.json    options chosen for its layers, if asked for
       examples/NAME.json      images, labels and what the network says, for segmentation
       summary.json            config, stages in order, params_sha256
       checkpoints/STAGE/      Orbax
@@ -69,9 +70,11 @@ from dst_jax.runs.json_files import (
 from dst_jax.runs.lock import InUse, check_path, hold
 from dst_jax.runs.measured_files import (
     log_ledger,
+    read_allocation,
     read_ledger,
     read_post_training,
     read_storage,
+    write_allocation,
     write_post_training,
     write_storage,
 )
@@ -89,6 +92,7 @@ __all__ = [
     "hold",
     "log_ledger",
     "naming",
+    "read_allocation",
     "read_ledger",
     "read_lines",
     "read_post_training",
@@ -97,6 +101,7 @@ __all__ = [
     "sync",
     "to_json",
     "to_yaml",
+    "write_allocation",
     "write_bytes",
     "write_post_training",
     "write_storage",

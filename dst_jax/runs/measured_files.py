@@ -1,7 +1,8 @@
 """Files of a run that hold what was measured besides its results, if it was asked for.
 
 The ledger has the multiplications of training; storage/STAGE.json has the bits of the
-tensors at the end of a stage; post_training.json the searches of post-training.
+tensors at the end of a stage; allocation/NAME.json has what was chosen for every layer;
+post_training.json the searches of post-training.
 """
 
 from collections.abc import Mapping
@@ -21,9 +22,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "log_ledger",
+    "read_allocation",
     "read_ledger",
     "read_post_training",
     "read_storage",
+    "write_allocation",
     "write_post_training",
     "write_storage",
 ]
@@ -102,6 +105,30 @@ def read_post_training(run: "Run") -> dict[str, Any] | None:
     >>> read_post_training(Run("nowhere"))
     """
     return read_object(run.path / _POST_TRAINING)
+
+
+def write_allocation(run: "Run", name: str, record: Mapping[str, Any]) -> None:
+    """Writes allocation/NAME.json, the options of every layer and those chosen.
+
+    >>> import tempfile
+    >>> from dst_jax.runs import Run
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_allocation(Run(folder), "dense-scnn", {"budget": 0.5})
+    ...     read_allocation(Run(folder), "dense-scnn")
+    {'budget': 0.5}
+    """
+    if run.writer:
+        path = run.path / f"allocation/{name}.json"
+        write_text(path, to_json(record, indent=2) + "\n")
+
+
+def read_allocation(run: "Run", name: str) -> dict[str, Any] | None:
+    """allocation/NAME.json, or None if nothing was allocated under this name.
+
+    >>> from dst_jax.runs import Run
+    >>> read_allocation(Run("nowhere"), "dense-scnn")
+    """
+    return read_object(run.path / f"allocation/{name}.json")
 
 
 def _storage(run: "Run", name: str) -> Path:

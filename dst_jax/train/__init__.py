@@ -1,6 +1,6 @@
 """Training: stages as values, one jitted step, resumable to the bit."""
 
-from dst_jax.train import records, stages, tasks
+from dst_jax.train import per_layer, records, stages, tasks
 from dst_jax.train.console import Console
 from dst_jax.train.context import Context
 from dst_jax.train.estimates import EXAMPLES, estimate, operand_masks
@@ -48,6 +48,7 @@ __all__ = [
     "make_mesh",
     "make_train_step",
     "operand_masks",
+    "per_layer",
     "records",
     "rehearse",
     "replicated",

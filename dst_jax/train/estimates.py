@@ -1,6 +1,7 @@
 """What hardware makes of a network: estimates on accelerators, masks of operands."""
 
 import dataclasses
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ from dst_jax.cost.estimates.estimate import Estimate, OpEstimate
 from dst_jax.train.context import Context
 from dst_jax.typing import Network, Variables
 
-__all__ = ["EXAMPLES", "estimate", "operand_masks"]
+__all__ = ["EXAMPLES", "estimate", "operand_masks", "profiles"]
 
 EXAMPLES = 8
 """Test images of an estimate; the masks of all their maps are in memory."""
@@ -50,10 +51,10 @@ def estimate(
     machines = {}
     with context.console.bar("estimates", steps=len(names)) as advance:
         advance(0, f"operands on {len(batch.label)} images")
-        profiles = _profiles(context, context.with_model(network), batch.image)
+        found = profiles(context, context.with_model(network), batch.image)
         for i, (name, accelerator) in enumerate(names.items()):
             advance(i, name)
-            machines[name] = _estimate(context, accelerator, profiles)
+            machines[name] = _estimate(context, accelerator, found)
             cycles = machines[name]["total"]["cycles"]["total"]
             context.console.say(f"  {name}: {cycles:,.0f} cycles an image")
     return {"examples": len(batch.label), "machines": machines}
@@ -82,16 +83,26 @@ def operand_masks(
     taken = min(images, len(context.dataset.test))
     batch = next(iter(data.eval_batches(context.dataset.test, batch_size=taken)))
     network = context.with_model(network)
-    profiles = []
+    found = []
     with context.console.bar("masks of images", steps=taken) as advance:
         for i, image in enumerate(np.asarray(batch.image)):
             advance(i, "")
-            profiles.append(jax.device_get(_profiles(context, network, image[None])))
-    return cost.workloads.stack(profiles, info=info)
+            found.append(jax.device_get(profiles(context, network, image[None])))
+    return cost.workloads.stack(found, info=info)
 
 
-def _profiles(context: Context, network: Network, images: ArrayLike) -> Any:
-    """On one device: a mask is as large as its map, and a few images are enough."""
+def profiles(
+    context: Context, network: Network, images: ArrayLike
+) -> OrderedDict[str, cost.OpProfile]:
+    """The zeros of every operation, on one device, in evaluation mode.
+
+    A mask is as large as its map, and a few images are enough.
+
+    Args:
+      context: the run's.
+      network: the network, with its model.
+      images: images (batch, ...) before preprocessing.
+    """
     model = network.model
 
     def profiled(variables: Variables, images: Array) -> Any:

@@ -18,8 +18,8 @@ SOLVERS = {
 
 
 @st.composite
-def problems(draw):
-    items, options = draw(st.integers(1, 4)), draw(st.integers(1, 4))
+def problems(draw, items=6, options=4):
+    items, options = draw(st.integers(1, items)), draw(st.integers(1, options))
     numbers = st.lists(
         st.lists(st.integers(0, 9), min_size=options, max_size=options),
         min_size=items,
@@ -32,9 +32,11 @@ def problems(draw):
 
 
 def _best(loss, cost, budget):
-    choices = itertools.product(range(loss.shape[1]), repeat=len(loss))
-    found = [np.array(c) for c in choices if summed(cost, np.array(c)) <= budget]
-    return min(summed(loss, choice) for choice in found)
+    """The least loss of all choices that fit, each of which is tried."""
+    lost, spent = np.zeros(1), np.zeros(1)
+    for own, price in zip(loss, cost, strict=True):
+        lost, spent = np.add.outer(lost, own), np.add.outer(spent, price)
+    return lost[spent <= budget].min()
 
 
 @given(problems())
@@ -110,3 +112,61 @@ def test_a_resolution_rounds_costs_up():
         allocation.exact(loss, cost, budget=1.5)
     with pytest.raises(ValueError, match="resolution must be an integer >= 1"):
         allocation.exact(loss, cost, budget=1.5, resolution=0)
+
+
+@given(problems())
+@settings(max_examples=80)
+def test_a_budget_is_met_within_one_option(problem):
+    loss, cost, budget = problem
+    choice = allocation.lagrangian(loss, cost, budget=budget).choice
+    left = budget - summed(cost, choice)
+    assert left >= 0
+    for item, option in itertools.product(*map(range, loss.shape)):
+        if loss[item, option] < loss[item, choice[item]]:
+            assert cost[item, option] - cost[item, choice[item]] > left
+
+
+def test_equal_items_share_a_budget():
+    loss, cost = np.tile([1.0, 0.0], (8, 1)), np.tile([0.0, 1.0], (8, 1))
+    found = allocation.lagrangian(loss, cost, budget=5.0)
+    assert (summed(cost, found.choice), found.gap) == (5.0, 0.0)
+
+
+@given(problems())
+@settings(max_examples=40)
+def test_a_front_is_the_best_choice_at_the_costs_of_the_hull(problem):
+    loss, cost, _ = problem
+    whole = allocation.combined(list(loss), list(cost))
+    found = allocation.front(loss, cost, budgets=whole.cost)
+    np.testing.assert_allclose(found.loss, whole.loss, atol=1e-9)
+    np.testing.assert_allclose(found.gap, 0, atol=1e-6)
+    for budget, lost, choice in zip(whole.cost, whole.loss, whole.choices, strict=True):
+        assert lost == _best(loss, cost, budget)
+        assert (summed(loss, choice), summed(cost, choice)) == (lost, budget)
+
+
+@given(problems())
+@settings(max_examples=40)
+def test_a_front_has_the_choices_of_single_budgets(problem):
+    loss, cost, budget = problem
+    budgets = [budget, budget + 3, budget + 100]
+    found = allocation.front(loss, cost, budgets=budgets)
+    for row, limit in enumerate(budgets):
+        one = allocation.lagrangian(loss, cost, budget=limit)
+        assert found.choice[row].tolist() == one.choice.tolist()
+        assert (found.gap[row], found.price[row]) == (one.gap, one.price)
+        assert found.cost[row] == summed(cost, one.choice) <= limit
+        assert found.loss[row] == summed(loss, one.choice)
+
+
+def test_bad_fronts_and_sums_are_named():
+    with pytest.raises(
+        ValueError, match=r"budgets must have one axis .* got the shape"
+    ):
+        allocation.front([[1.0]], [[1.0]], budgets=3.0)
+    with pytest.raises(ValueError, match="budget must be at least 1"):
+        allocation.front([[1.0]], [[1.0]], budgets=[2.0, 0.5])
+    with pytest.raises(ValueError, match="budget must be at least 1"):
+        allocation.front([[1.0]], [[1.0]], budgets=[np.nan, 2.0])
+    with pytest.raises(ValueError, match=r"of the same items, .* got 0 and 1"):
+        allocation.combined([], [[1.0]])

@@ -1,14 +1,15 @@
 """What stages do to a network on entry and on exit."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 import jax
 import numpy as np
+from jax.typing import ArrayLike
 
-from dst_jax import activations, channels, trees
+from dst_jax import activations, channels, checks, trees
 from dst_jax.models.smaller import labelled, smaller_network
 from dst_jax.train.channel_groups import channel_groups, open_groups
 from dst_jax.train.stage import Hook, accepted
@@ -72,16 +73,27 @@ class Thresholding:
     See `activations.with_thresholds`. It stays in the network from then on.
 
     Attributes:
-      value: entries below it become 0.
+      value: entries below it become 0: one for all maps, or by name of the map; maps
+        that are not named have none.
       kind: "hard" or "soft".
     """
 
-    value: float
+    value: float | Mapping[str, ArrayLike]
     kind: str = "hard"
 
     def __call__(self, network: Network, *, context: "Context") -> Network:
-        """The network with the threshold at every tap."""
-        thresholds = dict.fromkeys(context.maps_of(network), self.value)
+        """The network with the threshold at every tap.
+
+        Raises:
+          ValueError: a map that is named is none of the network's.
+        """
+        names = context.maps_of(network)
+        if isinstance(self.value, Mapping):
+            for name in self.value:
+                checks.one_of("map of a threshold", name, names)
+            thresholds = dict(self.value)
+        else:
+            thresholds = dict.fromkeys(names, self.value)
         return network._replace(
             variables=activations.with_thresholds(
                 network.variables, thresholds, kind=self.kind

@@ -1,0 +1,139 @@
+"""A chosen network, trained by the pipeline in a run of its own."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from dst_jax import activations, penalties, trees
+from dst_jax.runs import Run
+from dst_jax.train import Stage, Term, stages
+from dst_jax.train.stage_order import directory_of
+from dst_jax.typing import Mask, Network, Params
+from experiments.options import Config, InitOptions
+from experiments.running import finished_run, training
+from experiments.running.allocation_choice import Chosen
+from experiments.running.allocation_record import measured
+from experiments.running.allocation_tables import Opened
+from experiments.running.config_record import options_of
+
+if TYPE_CHECKING:
+    from experiments.allocate import Options
+
+__all__ = ["trained"]
+
+
+def trained(
+    run: Opened, options: "Options", found: Chosen, argv: list[str]
+) -> dict[str, Any]:
+    """Trains the network that was chosen, or reads what has been trained.
+
+    The weight stage has the masks of the choice, the activation stage its thresholds.
+    Without any, there is no activation stage, and the weight stage is twice as long.
+
+    Args:
+      run: the opened run.
+      options: options of the command.
+      found: what was chosen.
+      argv: the command line's arguments, for the record.
+
+    Returns:
+      What the trained network became: loss, cost, the metric on the hold-out, its
+      directory, and the record of its last stage on the test set (`test`).
+
+    Raises:
+      ValueError: the directory holds another run, or the trained one has no data.
+    """
+    path = options.dir or f"{run.context.run.path}-{run.name}"
+    plan = _stages(run, options, found.network)
+    config = _config(run, options, found.network, path, plan)
+    training.run("allocate", config, plan, argv)
+    context = replace(run.context, run=Run(path))
+    last = plan[-1].name
+    network = finished_run.network_at_end(context, last)
+    return {
+        "dir": str(path),
+        "test": Run(path).read_stage(last),
+        **measured(run, network),
+    }
+
+
+def _stages(run: Opened, options: "Options", network: Network) -> list[Stage]:
+    config = options_of(run.context.run)
+    optimizer = config.optim.optimizer(lr=options.lr)
+
+    def prune(params: Params) -> Mask:
+        del params  # chosen from those that the stage starts with
+        return network.mask
+
+    thresholds = _positive(network)
+    first = stages.initial(optimizer)
+    plan = [
+        first,
+        *stages.sparsify_weights(
+            prune=prune,
+            induce_epochs=0,
+            finetune_epochs=options.epochs * (1 if thresholds else 2),
+            optimizer=optimizer,
+            penalty=None,
+            start=first.name,
+        ),
+    ]
+    if thresholds:
+        plan += stages.sparsify_activations(
+            epochs=options.epochs,
+            optimizer=optimizer,
+            penalty=Term(penalties.transformed_l1, options.strength, {"a": 1.0}),
+            start=plan[-1].name,
+            thresholding=stages.Thresholding(thresholds),
+        )
+    return plan
+
+
+def _positive(network: Network) -> dict[str, Any]:
+    """The thresholds of all maps, if one of them is above 0."""
+    found = activations.thresholds_of(network.variables)
+    return found if any((t > 0).any() for t in found.values()) else {}
+
+
+def _config(
+    run: Opened, options: "Options", network: Network, path: str, plan: list[Stage]
+) -> Config:
+    """Options with which the trained run is opened again, as near as they say it."""
+    config = options_of(run.context.run)
+    leaves = trees.named_leaves(network.mask).values()
+    kept = sum(int(mask.sum()) for mask in leaves) / sum(m.size for m in leaves)
+    data = config.data
+    if options.data_dir is not None:
+        data = replace(data, dir=options.data_dir)
+    if options.data_name is not None:
+        data = replace(data, name=options.data_name)
+    return replace(
+        config,
+        data=data,
+        prune=replace(
+            config.prune,
+            method=None,
+            sparsity=1 - kept,
+            threshold=None,
+            induce_epochs=0,
+            finetune_epochs=plan[1].epochs,
+            lr=options.lr,
+        ),
+        activation=replace(
+            config.activation,
+            penalty="transformed_l1",
+            strength=options.strength,
+            target=None,
+            threshold=None,
+            epochs=options.epochs,
+            lr=options.lr,
+        ),
+        init=InitOptions(path=str(directory_of(run.context.run, run.stage))),
+        run=replace(
+            config.run,
+            dir=str(path),
+            stages=tuple(dict.fromkeys(stage.name for stage in plan[1:])),
+            control=False,
+            accelerators=(),
+            storage_bits=None,
+        ),
+    )

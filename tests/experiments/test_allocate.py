@@ -1,0 +1,102 @@
+"""A finished run's layers allocated for an accelerator, realised and compared."""
+
+import json
+
+import pytest
+
+from dst_jax import data, models, train
+from dst_jax.runs import Run
+from experiments import allocate, compare_allocations
+from experiments.running import finished_run
+
+QUICK = ("--examples", "128", "--weights", "0.5", "0.2", "--activations", "0.5")
+QUICK += ("--cost", "multiplications")
+
+
+def _optimizer(*, mask, **_):
+    return train.chain(0.05, mask=mask)
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory):
+    context = train.Context(
+        model=models.create("mlp", num_classes=10, hidden=(8,)),
+        dataset=data.load("digits", image_size=8, holdout=0.2),
+        run=Run(tmp_path_factory.mktemp("runs") / "mlp"),
+        batch_size=64,
+        eval_batch_size=128,
+        console=train.Console(quiet=True),
+    )
+    stages = [train.stages.pretrain(epochs=0, optimizer=_optimizer)]
+    train.train(context, stages, config={"note": "by hand"})
+    return context.run.path
+
+
+def _record(run_dir, name):
+    return json.loads((run_dir / "allocation" / f"{name}.json").read_text())
+
+
+@pytest.mark.slow
+def test_the_choice_is_realised_measured_again_and_compared(run_dir, capsys):
+    argv = [str(run_dir), "--budget", "0.5", "--epochs", "1", *QUICK]
+    argv += ["--accelerators", "scnn", "--rules", "allocation", "threshold"]
+    assert compare_allocations.main(argv) == 0
+    first = capsys.readouterr().out
+    assert "allocation on scnn" in first
+    assert "by the rule 'threshold'" in first
+    written = _record(run_dir, "pretrain-scnn-multiplications-0.5")
+    before, chosen, after = (written[k] for k in ("before", "chosen", "trained"))
+    assert chosen["cost"] <= 0.5 * before["cost"]
+    assert written["prediction"]["cost"] == pytest.approx(chosen["cost"], rel=0.2)
+    assert after["loss"] < chosen["loss"]
+    assert len(written["rounds"]) == 3
+    met = [r["loss"] for r in written["rounds"] if r["cost"] <= 0.5 * before["cost"]]
+    assert min(met) == chosen["loss"]
+    assert (written["front"]["gap"][0], written["fixed_cost"]) == (0, 0)
+    assert set(written["layers"]["fc2/kernel"]) >= {"loss", "predicted", "dropout"}
+    run = Run(after["dir"])
+    weights = finished_run.network_at_end(
+        finished_run.reopen(after["dir"]), finished_run.stage_names(run)[-1]
+    ).params
+    for name, density in written["densities"].items():
+        kept = (weights[name.removesuffix("/kernel")]["kernel"] != 0).mean()
+        assert kept == pytest.approx(density)
+    # Nothing is run again.
+    assert compare_allocations.main(argv) == 0
+    second = capsys.readouterr().out
+    assert "allocation on scnn" not in second
+    assert second.splitlines()[-3:] == first.splitlines()[-3:]
+
+
+@pytest.mark.slow
+def test_points_that_keep_the_accuracy_are_taken(run_dir, capsys):
+    argv = [str(run_dir), "--budget-accuracy", "100", *QUICK]
+    assert allocate.main(argv) == 0
+    most = _record(run_dir, "pretrain-scnn-multiplications-accuracy-100")
+    cheapest = min(most["front"]["cost"])
+    assert most["prediction"]["cost"] == pytest.approx(cheapest)
+    assert 0 <= most["test"]["chosen"]["top1"] <= 1
+    shown = capsys.readouterr().out
+    assert all(word in shown for word in ("predicted", "duality", "dropout"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--budget", "0"), "--budget must be in (0, 1], got 0"),
+        (("--weights", "2"), "--weights: a weight option must be a density"),
+        (("--rule", "erk", "--budget-accuracy", "1"), "--budget-accuracy is for"),
+        (("--accelerator", "tpu9"), "--accelerator: accelerator must be one of"),
+    ],
+)
+def test_bad_options_are_refused(capsys, options, message):
+    assert allocate.main(["runs/none", *QUICK, *options]) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_budget_that_no_option_meets_is_refused(run_dir, capsys):
+    assert allocate.main([str(run_dir), "--budget", "0.001", *QUICK]) == 2
+    assert "--budget must be at least 0." in capsys.readouterr().err
+    assert allocate.main([str(run_dir), "--stage", "prune", *QUICK]) == 2
+    assert "--stage must be one of ('pretrain',)" in capsys.readouterr().err
