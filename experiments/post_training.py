@@ -117,16 +117,14 @@ def _check(options: Options) -> None:
 
 
 def _run(options: Options) -> None:
-    from dst_jax import checks, report, train
+    from dst_jax import report, train
     from dst_jax.runs import read_post_training, write_post_training
     from experiments.running import finished_run, post_trained
 
     whole = finished_run.reopen(
         options.run_dir, data_dir=options.data_dir, data_name=options.data_name
     )
-    names = finished_run.stage_names(whole.run)
-    stage = names[-1] if options.stage is None else options.stage
-    checks.one_of("--stage", stage, names)
+    stage = finished_run.stage_of(whole.run, options.stage)
     network = finished_run.network_at_end(whole, stage)
     context = _context(options, whole)
     with context.run.lock():

@@ -12,7 +12,7 @@ puts the thresholds into a network.
 """
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -76,20 +76,12 @@ def _search(options: Options) -> None:
     context = finished_run.reopen(
         options.run_dir, data_dir=options.data_dir, data_name=options.data_name
     )
-    stage = _stage(options, finished_run.stage_names(context.run))
+    stage = finished_run.stage_of(context.run, options.stage)
     with context.run.lock():
         network = finished_run.network_at_end(context, stage)
         record = _record(context, network, options)
         context.run.write_thresholds(stage, record)
     _show(stage, record, quality_of(context.task))
-
-
-def _stage(options: Options, names: Sequence[str]) -> str:
-    from dst_jax import checks
-
-    name = names[-1] if options.stage is None else options.stage
-    checks.one_of("--stage", name, names)
-    return name
 
 
 def _record(context: "Context", network: "Network", options: Options) -> dict[str, Any]:

@@ -77,16 +77,14 @@ def _check(options: Options) -> None:
 
 
 def _trace(options: Options) -> None:
-    from dst_jax import checks, train
+    from dst_jax import train
     from dst_jax.cost import workloads
     from experiments.running import finished_run
 
     context = finished_run.reopen(
         options.run_dir, data_dir=options.data_dir, data_name=options.data_name
     )
-    names = finished_run.stage_names(context.run)
-    stage = names[-1] if options.stage is None else options.stage
-    checks.one_of("--stage", stage, names)
+    stage = finished_run.stage_of(context.run, options.stage)
     network = finished_run.network_at_end(context, stage)
     context.console.say(f"{stage}: masks of {options.images} test images")
     info = {"run": context.run.path.name, "stage": stage, "images": "first of test"}

@@ -124,6 +124,13 @@ def layers_of(
 
     Raises:
       ValueError: the model is no Linen module, or there is no such layer.
+
+    >>> from dst_jax import models
+    >>> model = Linen(models.create("mlp", num_classes=10, hidden=(8,)))
+    >>> example = jax.ShapeDtypeStruct((1, 4, 4, 1), jnp.float32)
+    >>> variables = model.init(jax.random.key(0), jnp.zeros(example.shape))
+    >>> layers_of(Network(model, variables), example, [Candidate("2:4", "4:8")])
+    ['fc1', 'fc2']
     """
     if not isinstance(network.model, Linen):
         raise ValueError(
@@ -203,6 +210,13 @@ def chosen(network: Network) -> tuple[Network, dict[str, Candidate]]:
 
     Args:
       network: network of a `Choosing` model, with values.
+
+    >>> from dst_jax import models
+    >>> model = Linen(models.create("mlp", num_classes=10, hidden=(8,)))
+    >>> student = Network(model, model.init(jax.random.key(0), jnp.zeros((1, 4, 4, 1))))
+    >>> choosing = Choosing(model, (Candidate("2:4"), Candidate()))
+    >>> chosen(choosing.network(student, {"fc1": [0.5, 1.0]}))[1]["fc1"].title
+    'W 2:4'
     """
     model = network.model
     assert isinstance(model, Choosing)

@@ -30,7 +30,11 @@ class Candidate(NamedTuple):
 
     @property
     def title(self) -> str:
-        """The sides that are sparse, in a few letters."""
+        """The sides that are sparse, in a few letters.
+
+        >>> Candidate("2:4", "4:8").title, Candidate().title
+        ('W 2:4 + A 4:8', 'dense')
+        """
         sides = {"W": self.weight, "A": self.activation}
         return " + ".join(f"{k} {x}" for k, x in sides.items() if x) or "dense"
 
@@ -40,6 +44,9 @@ class Candidate(NamedTuple):
         Args:
           w: weights (*window, inputs, outputs).
           refinement: SR-STE's decay of the others.
+
+        >>> Candidate("1:2").weights(jnp.array([[1.0], [-2.0]])).ravel().tolist()
+        [0.0, -2.0]
         """
         if self.weight is None:
             return w
@@ -52,6 +59,9 @@ class Candidate(NamedTuple):
 
         Args:
           x: input (..., channels).
+
+        >>> Candidate(None, "1:2").inputs(jnp.array([1.0, 2.0, 4.0, 3.0])).tolist()
+        [0.0, 2.0, 4.0, 0.0]
         """
         if self.activation is None:
             return x

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dst_jax import checks, data
+from dst_jax import data
 from dst_jax.cost.accelerators import Accelerator
 from dst_jax.runs import write_allocation
 from dst_jax.train import Context, per_layer
@@ -118,9 +118,7 @@ def opened(options: "Options", machine: Accelerator) -> Opened:
     context = finished_run.reopen(
         options.run_dir, data_dir=options.data_dir, data_name=options.data_name
     )
-    names = finished_run.stage_names(context.run)
-    stage = names[-1] if options.stage is None else options.stage
-    checks.one_of("--stage", stage, names)
+    stage = finished_run.stage_of(context.run, options.stage)
     split = context.dataset.train
     examples = per_layer.calibration(context, split, examples=options.examples)
     size = min(options.images, len(split))

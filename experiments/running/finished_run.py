@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from dst_jax import data, train
+from dst_jax import checks, data, train
 from dst_jax.runs import Run
 from dst_jax.train.stage_order import directory_of
 from dst_jax.typing import Network
 from experiments.running.config_record import options_of
 
-__all__ = ["network_at_end", "network_of", "reopen", "stage_names"]
+__all__ = ["network_at_end", "network_of", "reopen", "stage_names", "stage_of"]
 
 
 def reopen(
@@ -76,6 +76,28 @@ def stage_names(run: Run) -> tuple[str, ...]:
     ()
     """
     return tuple((run.read_config() or {}).get("stages", ()))
+
+
+def stage_of(run: Run, stage: str | None) -> str:
+    """The stage that a command is about.
+
+    Args:
+      run: a run with at least one stage.
+      stage: name of the stage; None for the last one.
+
+    Raises:
+      ValueError: the run has no such stage.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     Run(folder).write_config({"stages": ["pretrain", "prune"]})
+    ...     stage_of(Run(folder), None)
+    'prune'
+    """
+    names = stage_names(run)
+    found = names[-1] if stage is None else stage
+    checks.one_of("--stage", found, names)
+    return found
 
 
 def network_at_end(context: train.Context, stage: str) -> Network:

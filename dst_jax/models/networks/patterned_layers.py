@@ -1,11 +1,17 @@
 """Convolutions and dense layers whose input may have an N:M pattern."""
 
+import inspect
+
 import flax.linen as nn
 from jaxtyping import Array
 
 from dst_jax.activations.n_of_m import PATTERNS, patterned
 
 __all__ = ["PatternedConv", "PatternedDense"]
+
+# Without what Flax does around a call: the layer is called once, and its name stands
+# once in the names of its operations.
+_conv, _dense = map(inspect.unwrap, (nn.Conv.__call__, nn.Dense.__call__))
 
 
 class PatternedConv(nn.Conv):
@@ -24,10 +30,11 @@ class PatternedConv(nn.Conv):
 
     takes_patterns = True
 
+    @nn.compact
     def __call__(self, inputs: Array) -> Array:
         """The convolution of the input, after its pattern if it has one."""
         own = self.variables.get(PATTERNS, {})
-        return super().__call__(patterned(inputs, own, "/".join(self.path)))
+        return _conv(self, patterned(inputs, own, "/".join(self.path)))
 
 
 class PatternedDense(nn.Dense):
@@ -35,7 +42,8 @@ class PatternedDense(nn.Dense):
 
     takes_patterns = True
 
+    @nn.compact
     def __call__(self, inputs: Array) -> Array:
         """The product with the input, after its pattern if it has one."""
         own = self.variables.get(PATTERNS, {})
-        return super().__call__(patterned(inputs, own, "/".join(self.path)))
+        return _dense(self, patterned(inputs, own, "/".join(self.path)))

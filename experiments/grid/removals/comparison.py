@@ -1,6 +1,6 @@
 """Removals of channels: their cells, what is measured, and what is reported."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ from experiments.grid.engine import Comparison
 from experiments.grid.penalties.settings import Setting
 from experiments.grid.penalties.settings import parse as parse_penalties
 from experiments.grid.records import Record
-from experiments.grid.removals import tables
+from experiments.grid.removals import figures, tables
 from experiments.grid.removals.controls import multiplications, narrower, same_widths
 from experiments.grid.removals.options import RemovalGrid
 from experiments.options import ChannelOptions, Config, RelaxationOptions
@@ -80,6 +80,9 @@ class RemovalComparison(Comparison):
             "parameters": _size(network) / _size(baseline),
             "forward_time": relative_time(network, baseline, x, runs=runs),
             "kept": None if plan is None else {k: len(u) for k, u in plan.kept.items()},
+            "units": None
+            if plan is None
+            else {k: len(u) for k, u in plan.keep.items()},
         }
 
     def line(self, record: Record) -> str:
@@ -106,7 +109,14 @@ class RemovalComparison(Comparison):
         names = [cell.name for cell in self.cells]
         found = tables.rows(names, records, tests, self.quality)
         table = tables.table(found, self.quality)
-        return rows.write(run.path, "Removals of channels compared", found, table)
+        rounds = {
+            name: [c.name for c in self.cells if c.name == name or _is_round(c, name)]
+            for name in self.relaxations
+        }
+        drawn = figures.widths(records, rounds)
+        more = {} if drawn is None else {"widths_over_rounds": drawn}
+        title = "Removals of channels compared"
+        return rows.write(run.path, title, found, table, more)
 
     def _cells(self) -> list[Stage]:
         options, config = self.options, self.options.base()
@@ -199,6 +209,15 @@ def _named(
             raise ValueError(f"--{option} names {text!r} more than once")
         found[name] = made
     return found
+
+
+def _sizes(parts: Mapping[str, Sequence[Any]]) -> dict[str, int]:
+    return {name: len(part) for name, part in parts.items()}
+
+
+def _is_round(cell: Stage, name: str) -> bool:
+    """Whether a cell is a round of a relaxation."""
+    return cell.name.startswith(f"{name}_search")
 
 
 def _rounds(name: str, options: RelaxationOptions, config: Config) -> list[Stage]:
