@@ -1,7 +1,7 @@
 """The speed of `cost.sweep` for configurations of accelerators on ResNet18.
 
 COMMAND
-  python -m benchmarks.sweep            two CPU cores: about 6 minutes idle
+  python -m benchmarks.sweep            one CPU core: 9 minutes
 
 The network has random weights of which 60 % are pruned, and random images. Every
 configuration differs from all others in the numbers that are swept; the masks are

@@ -1,7 +1,7 @@
 """Training steps of all networks: gradients of convolutions by our rules, and by XLA.
 
 COMMAND
-  python -m benchmarks.zoo                one CPU core: ten minutes
+  python -m benchmarks.zoo --rounds 3     one CPU core: ten minutes
 
 Measures value and gradients of every network of the zoo, in one process and in turns,
 with 1x1 convolutions derived as matrix products and depthwise ones as sums of shifted
