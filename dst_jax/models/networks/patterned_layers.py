@@ -1,6 +1,8 @@
 """Convolutions and dense layers whose input may have an N:M pattern."""
 
 import inspect
+from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 from jaxtyping import Array
@@ -29,6 +31,8 @@ class PatternedConv(nn.Conv):
     """
 
     takes_patterns = True
+    # Flax's own annotation is a protocol that no check of types at run time can read.
+    promote_dtype: Callable[..., Any] = nn.Conv.promote_dtype
 
     @nn.compact
     def __call__(self, inputs: Array) -> Array:
@@ -41,6 +45,7 @@ class PatternedDense(nn.Dense):
     """Flax's dense layer, likewise; see `PatternedConv`."""
 
     takes_patterns = True
+    promote_dtype: Callable[..., Any] = nn.Dense.promote_dtype
 
     @nn.compact
     def __call__(self, inputs: Array) -> Array:
