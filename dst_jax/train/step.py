@@ -168,9 +168,11 @@ class StepProgram:
         now = scheduled.values(self.schedules, state.step)
         through = follow(self.parametrisation, state.opt_state)
         weights = through(trained, State(state.opt_state, state.step, now))
+        # Not what the state holds: see `put_anew` for what a GPU may leave there.
+        model_state = scheduled.put(state.model_state, now)
         with self.within():
             outputs, maps, updated = self.model(
-                {"params": weights, **scheduled.put(state.model_state, now)},
+                {"params": weights, **model_state},
                 x,
                 train=True,
                 rngs={"dropout": jax.random.fold_in(state.key, state.step)},
