@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from experiments.grid.options import GridOptions
 from experiments.running.command_line import parse_preset
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -38,7 +39,10 @@ def test_the_command_is_understood(module, rest):
     if not words or not words[0].startswith("--") or "pretrain" not in _fields(presets):
         return  # a run to work on, or a grid with options of its own
     config = parse_preset(presets, words, name=module, doc="")
-    if config.init.path is None:  # what it names is not here
+    if isinstance(config, GridOptions):
+        config.check()
+        assert config.comparison().cells
+    elif config.init.path is None:  # what it names is not here
         config.check()
         config.stages()
 
