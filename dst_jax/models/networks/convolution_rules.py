@@ -1,19 +1,22 @@
 """Convolutions that compute their derivatives by other operations."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import reduce
+from itertools import product
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.custom_derivatives import SymbolicZero
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 __all__ = [
     "channels_last",
     "multiplications",
+    "windows",
     "with_derivatives",
 ]
 
@@ -100,3 +103,35 @@ def multiplications(x: Array, kernel: Array, strides: Sequence[int]) -> int:
     """
     positions = (-(-n // s) for n, s in zip(x.shape[1:-1], strides, strict=True))
     return math.prod((len(x), *positions, *kernel.shape))
+
+
+def windows(
+    x: Float[Array, "batch *map channels"],
+    kernel: Float[Array, "*window inputs outputs"],
+    strides: Sequence[int],
+    padding: str | Sequence[tuple[int, int]],
+) -> Iterator[Float[Array, "batch *new_map channels"]]:
+    """What every place of a kernel's window reads of a map, place by place.
+
+    Args:
+      x: map, channels last.
+      kernel: weights, channels last.
+      strides: stride along every axis of the map.
+      padding: numbers of zeros before and after every axis of the map.
+
+    >>> x = jnp.arange(3.0).reshape(1, 3, 1)
+    >>> parts = windows(x, jnp.ones((2, 1, 1)), (1,), "VALID")
+    >>> [part.ravel().tolist() for part in parts]
+    [[0.0, 1.0], [1.0, 2.0]]
+    """
+    window = kernel.shape[:-2]
+    if isinstance(padding, str):
+        padding = lax.padtype_to_pads(x.shape[1:-1], window, strides, padding)
+    pads = [(0, 0, 0), *((low, high, 0) for low, high in padding), (0, 0, 0)]
+    padded = lax.pad(x, jnp.zeros((), x.dtype), pads)
+    steps = (1, *strides, 1)
+    sizes = np.subtract(padded.shape[1:-1], window) // strides * strides + 1
+    for place in product(*map(range, window)):
+        ends = (first + size for first, size in zip(place, sizes, strict=True))
+        end = (len(x), *ends, x.shape[-1])
+        yield lax.slice(padded, (0, *place, 0), end, steps)

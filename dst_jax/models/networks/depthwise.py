@@ -7,14 +7,13 @@ derivatives are sums over the places of the window: a shifted map times one weig
 every channel.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial, reduce
 from itertools import product
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
@@ -25,6 +24,7 @@ from dst_jax.jaxprs.plain_derivatives import (
 from dst_jax.models.networks.convolution_rules import (
     channels_last,
     multiplications,
+    windows,
     with_derivatives,
 )
 
@@ -113,7 +113,7 @@ def _shifted(
     padding: str | _Pads,
 ) -> Float[Array, "batch *new_map channels"]:
     """The convolution, as a sum over the places of the window."""
-    parts = _windows(x, kernel, strides, padding)
+    parts = windows(x, kernel, strides, padding)
     with elementwise_derivative():
         return reduce(jnp.add, map(jnp.multiply, parts, _weights(kernel)))
 
@@ -133,13 +133,13 @@ def _by_image(
     `jax.checkpoint` all shifted maps would be kept.
     """
     example = jax.eval_shape(
-        lambda x: next(_windows(x, kernel, strides, padding)), x[:1]
+        lambda x: next(windows(x, kernel, strides, padding)), x[:1]
     )
     weights = [jnp.broadcast_to(w, example.shape) for w in _weights(kernel)]
 
     @jax.checkpoint
     def of_image(x: Array, weights: list[Array]) -> Array:
-        parts = _windows(x[None], kernel, strides, padding)
+        parts = windows(x[None], kernel, strides, padding)
         with elementwise_derivative():
             return reduce(jnp.add, map(jnp.multiply, parts, weights))[0]
 
@@ -150,20 +150,3 @@ def _weights(kernel: Array) -> list[Float[Array, "1 *ones channels"]]:
     """The weights of every place of the window."""
     places = product(*map(range, kernel.shape[:-2]))
     return [kernel[tuple(slice(i, i + 1) for i in place)] for place in places]
-
-
-def _windows(
-    x: Array, kernel: Array, strides: Sequence[int], padding: str | _Pads
-) -> Iterator[Array]:
-    """What every place of the window reads of a map."""
-    window = kernel.shape[:-2]
-    if isinstance(padding, str):
-        padding = lax.padtype_to_pads(x.shape[1:-1], window, strides, padding)
-    pads = [(0, 0, 0), *((low, high, 0) for low, high in padding), (0, 0, 0)]
-    padded = lax.pad(x, jnp.zeros((), x.dtype), pads)
-    steps = (1, *strides, 1)
-    sizes = np.subtract(padded.shape[1:-1], window) // strides * strides + 1
-    for place in product(*map(range, window)):
-        ends = (first + size for first, size in zip(place, sizes, strict=True))
-        end = (len(x), *ends, x.shape[-1])
-        yield lax.slice(padded, (0, *place, 0), end, steps)

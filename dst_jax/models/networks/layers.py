@@ -14,6 +14,7 @@ from dst_jax.activations import DyReLU, Tap
 from dst_jax.models.networks.depthwise import depthwise_conv
 from dst_jax.models.networks.patterned_layers import PatternedConv, PatternedDense
 from dst_jax.models.networks.pointwise import pointwise_conv
+from dst_jax.models.networks.small_maps import small_map_conv
 
 __all__ = [
     "Chain",
@@ -109,7 +110,8 @@ def conv(
     """A square convolution, padded alike along both axes.
 
     'SAME' would pad a stride-2 convolution by (0, 1) where torchvision pads (1, 1). A
-    1x1 convolution is a `pointwise_conv`, one in groups a `depthwise_conv`.
+    1x1 convolution is a `pointwise_conv`, one in groups a `depthwise_conv`, all others
+    are a `small_map_conv`.
 
     Args:
       features: number of output channels.
@@ -126,7 +128,7 @@ def conv(
     >>> jax.eval_shape(layer.init_with_output, jax.random.key(0), x)[0].shape
     (1, 2, 2, 8)
     """
-    pointwise = pointwise_conv if size == 1 else None
+    whole = pointwise_conv if size == 1 else small_map_conv
     return PatternedConv(
         features,
         (size, size),
@@ -138,7 +140,7 @@ def conv(
         kernel_init=kernel_init,
         bias_init=bias or nn.initializers.zeros,
         name=name,
-        conv_general_dilated=depthwise_conv if groups > 1 else pointwise,
+        conv_general_dilated=depthwise_conv if groups > 1 else whole,
     )
 
 
