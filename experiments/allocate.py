@@ -1,16 +1,18 @@
 """The sparsest network that an accelerator and a budget allow, from a finished run.
 
 Measures on training images what every option of every layer loses and costs: densities
-and patterns of its weights, thresholds of the map it reads. Chooses one option per
-layer (dst_jax.allocation) along a front of budgets, measures the chosen network again,
-and with --epochs trains it: weights first, then with the thresholds, in a run of its
-own. The test set is read at the end alone.
+and patterns of its weights, thresholds and patterns of the map it reads. Chooses one
+option per layer (dst_jax.allocation) along a front of budgets, measures the chosen
+network again, and with --epochs trains it: weights first, then with what was chosen for
+maps, in a run of its own. The test set is read at the end alone.
 
 COMMAND
   python -m experiments.allocate RUN_DIR --accelerator scnn
   python -m experiments.allocate RUN_DIR --accelerator scnn --budget-accuracy 0.5
   python -m experiments.allocate RUN_DIR --accelerator eyeriss_v2 --cost energy \
     --budget 0.4 --epochs 3
+  python -m experiments.allocate RUN_DIR --accelerator tensor_core_2_4 \
+    --weights 2:4 --activations 2:4
   python -m experiments.allocate RUN_DIR --accelerator scnn --budget 0.4 --rule erk \
     --epochs 3                                           the same cost by ERK
 
@@ -30,7 +32,6 @@ from experiments.options.annotations import (
     MOST_EPOCHS,
     NOT_NEGATIVE,
     POSITIVE,
-    SHARE,
     Range,
     check_ranges,
 )
@@ -72,9 +73,9 @@ class Options:
     )
     """Options of weights: densities, N:M, or STRUCTURE=DENSITY such as
     channel_out=0.5; a layer also stays as it is."""
-    activations: Annotated[tuple[float, ...], SHARE] = (0.25, 0.5, 0.75, 0.9)
-    """Shares of the positive entries of a map that a threshold makes 0; a map also
-    stays as it is."""
+    activations: tuple[str, ...] = ("0.25", "0.5", "0.75", "0.9")
+    """Options of maps: shares of the positive entries that a threshold makes 0, or N:M,
+    such as 2:4, for N of every M channels; a map also stays as it is."""
     examples: Annotated[int, AT_LEAST_1] = 512
     """Training images that losses are measured on."""
     images: Annotated[int, AT_LEAST_1] = 8
@@ -87,8 +88,8 @@ class Options:
     stage: str | None = None
     """Stage whose network is taken; the last stage's if not given."""
     epochs: Annotated[float, NOT_NEGATIVE, MOST_EPOCHS] = 0
-    """Epochs of training with the masks, and as many more with the thresholds, or with
-    the masks alone where there are none; 0 trains nothing."""
+    """Epochs of training with the masks, and as many more with the thresholds and the
+    patterns, or with the masks alone where there are none; 0 trains nothing."""
     lr: Annotated[float, POSITIVE] = 0.01
     """Peak learning rate of both."""
     strength: Annotated[float, NOT_NEGATIVE] = 0.0
@@ -147,6 +148,9 @@ def checked(options: Options) -> "Accelerator":
     with about("--weights"):
         for text in options.weights:
             per_layer.weight_option(text)
+    with about("--activations"):
+        for text in options.activations:
+            per_layer.share_or_pattern(text)
     with about("--accelerator"):
         return accelerators.create(options.accelerator)
 

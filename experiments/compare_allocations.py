@@ -27,7 +27,6 @@ from experiments.allocate import Options as AllocateOptions
 from experiments.options.annotations import (
     MOST_EPOCHS,
     POSITIVE,
-    SHARE,
     Range,
     check_ranges,
 )
@@ -52,8 +51,8 @@ class Options:
     """Share of what the network costs now that the others may cost."""
     weights: tuple[str, ...] = AllocateOptions.weights
     """Options of weights for the allocation."""
-    activations: Annotated[tuple[float, ...], SHARE] = AllocateOptions.activations
-    """Options of thresholds for the allocation."""
+    activations: tuple[str, ...] = AllocateOptions.activations
+    """Options of maps for the allocation."""
     examples: int = AllocateOptions.examples
     """Training images that losses are measured on."""
     rounds: int = AllocateOptions.rounds

@@ -1,5 +1,6 @@
 """A chosen network, trained by the pipeline in a run of its own."""
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -26,8 +27,9 @@ def trained(
 ) -> dict[str, Any]:
     """Trains the network that was chosen, or reads what has been trained.
 
-    The weight stage has the masks of the choice, the activation stage its thresholds.
-    Without any, there is no activation stage, and the weight stage is twice as long.
+    The weight stage has the masks of the choice, the activation stage its thresholds
+    and patterns. Without any, there is no activation stage, and the weight stage is
+    twice as long.
 
     Args:
       run: the opened run.
@@ -65,27 +67,36 @@ def _stages(run: Opened, options: "Options", network: Network) -> list[Stage]:
         return network.mask
 
     thresholds = _positive(network)
+    rules = _rules(network)
+    both = bool(thresholds or rules)
     first = stages.initial(optimizer)
     plan = [
         first,
         *stages.sparsify_weights(
             prune=prune,
             induce_epochs=0,
-            finetune_epochs=options.epochs * (1 if thresholds else 2),
+            finetune_epochs=options.epochs * (1 if both else 2),
             optimizer=optimizer,
             penalty=None,
             start=first.name,
         ),
     ]
-    if thresholds:
+    if both:
         plan += stages.sparsify_activations(
             epochs=options.epochs,
             optimizer=optimizer,
             penalty=Term(penalties.transformed_l1, options.strength, {"a": 1.0}),
             start=plan[-1].name,
-            thresholding=stages.Thresholding(thresholds),
+            thresholding=stages.Thresholding(thresholds) if thresholds else None,
+            patterning=stages.Patterning(rules) if rules else None,
         )
     return plan
+
+
+def _rules(network: Network) -> list[tuple[str, str]]:
+    """The patterns of maps, as a stage takes them."""
+    patterns = activations.patterns_of(network.variables)
+    return [(f"^{re.escape(name)}$", text) for name, text in patterns.items()]
 
 
 def _positive(network: Network) -> dict[str, Any]:
@@ -124,6 +135,7 @@ def _config(
             strength=options.strength,
             target=None,
             threshold=None,
+            patterns=tuple(f"{regex}={text}" for regex, text in _rules(network)),
             epochs=options.epochs,
             lr=options.lr,
         ),

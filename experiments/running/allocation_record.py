@@ -44,6 +44,7 @@ def record(run: Opened, options: "Options", found: Chosen) -> dict[str, Any]:
             name: [float(x) for x in t.reshape(-1)]
             for name, t in activations.thresholds_of(found.network.variables).items()
         },
+        "patterns": activations.patterns_of(found.network.variables),
     }
     if found.prediction is not None:
         written["prediction"] = {
@@ -91,9 +92,10 @@ def show(run: Opened, written: Mapping[str, Any], *, trained: bool = False) -> N
 def _tables(run: Opened, found: Prediction) -> dict[str, Any]:
     tables, front = found.tables, found.front
     texts = [option.text for option in run.layers.weights]
+    levels = run.layers.maps.texts
     return {
         "weight_options": texts,
-        "shares": list(run.layers.shares),
+        "map_options": list(levels),
         "layers": {
             name: {
                 "option": texts[found.weights[name]],
@@ -109,11 +111,11 @@ def _tables(run: Opened, found: Prediction) -> dict[str, Any]:
         },
         "maps": {
             name: {
-                "share": run.layers.shares[found.levels.get(name, 0)],
+                "option": levels[found.levels.get(name, 0)],
                 "loss": tables.measured.maps[name].tolist(),
                 "predicted": tables.predicted.maps[name].tolist(),
             }
-            for name in run.layers.thresholds
+            for name in run.layers.maps.thresholds
         },
         "fixed_cost": tables.costs.fixed,
         "front": {
@@ -151,7 +153,7 @@ def _layer_table(written: Mapping[str, Any]) -> Table:
             (
                 name,
                 own["option"],
-                " ".join(f"{key} {written['maps'][key]['share']:g}" for key in maps)
+                " ".join(f"{key} {written['maps'][key]['option']}" for key in maps)
                 or "-",
                 f"{at['loss']:.4f}",
                 f"{at['predicted']:.4f}",
@@ -161,7 +163,14 @@ def _layer_table(written: Mapping[str, Any]) -> Table:
             )
         )
     cost = written["options"]["cost"]
-    headings = ("layer", "weights", "map: zeroed", "loss", "by gradient", "dropout")
+    headings = (
+        "layer",
+        "weights",
+        "map: zeroed or N:M",
+        "loss",
+        "by gradient",
+        "dropout",
+    )
     return Table("options", (*headings, f"{cost} now", cost), tuple(rows), words=3)
 
 

@@ -128,7 +128,7 @@ def opened(options: "Options", machine: Accelerator) -> Opened:
         finished_run.network_at_end(context, stage),
         examples,
         weights=options.weights,
-        shares=options.activations,
+        maps=options.activations,
     )
     cost_of = partial(
         per_layer.total_cost,
@@ -160,7 +160,7 @@ def tables(run: Opened, options: "Options") -> Tables:
     say = run.context.console.say
     say(
         f"{run.stage}: {len(run.layers.layers)} layers,"
-        f" {len(run.layers.thresholds)} maps"
+        f" {len(run.layers.maps.thresholds)} maps"
     )
     reading = per_layer.reading(*own)
     measured = per_layer.option_losses(*own, run.examples)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from dst_jax import data, models, train
+from dst_jax import activations, data, models, train
 from dst_jax.runs import Run
 from experiments import allocate, compare_allocations
 from experiments.running import finished_run
@@ -80,11 +80,30 @@ def test_points_that_keep_the_accuracy_are_taken(run_dir, capsys):
     assert all(word in shown for word in ("predicted", "duality", "dropout"))
 
 
+@pytest.mark.slow
+def test_a_pattern_of_a_map_is_chosen_trained_and_recorded(run_dir, capsys):
+    argv = [str(run_dir), "--accelerator", "tensor_core_2_4", "--examples", "128"]
+    argv += ["--weights", "--activations", "2:4", "--cost", "multiplications"]
+    argv += ["--rounds", "1"]
+    assert allocate.main([*argv, "--budget-accuracy", "100", "--epochs", "1"]) == 0
+    assert "relu1 2:4" in capsys.readouterr().out
+    written = _record(run_dir, "pretrain-tensor_core_2_4-multiplications-accuracy-100")
+    assert written["patterns"] == {"relu1": "2:4"}
+    assert written["maps"]["relu1"]["option"] == "2:4"
+    trained = written["trained"]["dir"]
+    context = finished_run.reopen(trained)
+    network = finished_run.network_at_end(context, "sparsify_activations")
+    assert activations.patterns_of(network.variables) == {"relu1": "2:4"}
+    assert finished_run.stage_names(Run(trained))[-1] == "sparsify_activations"
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         (("--budget", "0"), "--budget must be in (0, 1], got 0"),
         (("--weights", "2"), "--weights: a weight option must be a density"),
+        (("--activations", "1"), "--activations: an option of a map must be a share"),
+        (("--activations", "4:2"), "--activations: n must be in [1, m] with m = 2"),
         (("--rule", "erk", "--budget-accuracy", "1"), "--budget-accuracy is for"),
         (("--accelerator", "tpu9"), "--accelerator: accelerator must be one of"),
     ],

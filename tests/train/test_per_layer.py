@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dst_jax import allocation, data, models, pruning
-from dst_jax.activations import with_thresholds
+from dst_jax.activations import patterns_of, with_patterns, with_thresholds
 from dst_jax.cost import accelerators
 from dst_jax.runs import Run
 from dst_jax.train import Console, Context, per_layer
@@ -17,7 +17,7 @@ from dst_jax.train.per_layer import OptionCosts, OptionLosses, Reading
 from dst_jax.train.stages import Thresholding
 from dst_jax.typing import Network
 
-WEIGHTS, SHARES = ("0.5", "2:4", "channel_out=0.5"), (0.5, 0.75)
+WEIGHTS, LEVELS = ("0.5", "2:4", "channel_out=0.5"), ("0.5", "0.75", "2:4", "8:16")
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def examples(context):
 def options(context, examples):
     network = context.fresh_weights()
     return per_layer.layer_options(
-        context, network, examples, weights=WEIGHTS, shares=SHARES
+        context, network, examples, weights=WEIGHTS, maps=LEVELS
     )
 
 
@@ -76,10 +76,10 @@ def test_a_mask_stays_within_the_networks_own(context, examples):
     kernels = context.kernels_of(network)
     mask = pruning.masks.magnitude(network.params, 0.9, kernels=kernels)
     options = per_layer.layer_options(
-        context, network._replace(mask=mask), examples, weights=("0.5",), shares=()
+        context, network._replace(mask=mask), examples, weights=("0.5",), maps=()
     )
     found = options.network_at({"fc1/kernel": 1}, {})
-    assert options.thresholds == {}
+    assert options.maps.thresholds == {}
     assert not (found.mask["fc1"]["kernel"] & ~mask["fc1"]["kernel"]).any()
     assert pruning.masks.sparsity(options.network_at({}, {}).mask) == (
         pruning.masks.sparsity(mask)
@@ -90,14 +90,14 @@ def test_a_threshold_that_is_there_is_the_least(context, examples):
     network = context.fresh_weights()
     high = with_thresholds(network.variables, {"relu1": 1e3})
     options = per_layer.layer_options(
-        context, network._replace(variables=high), examples, weights=(), shares=(0.5,)
+        context, network._replace(variables=high), examples, weights=(), maps=("0.5",)
     )
-    assert "relu1" not in options.thresholds  # nothing is left of the map
+    assert "relu1" not in options.maps.thresholds  # nothing is left of the map
     low = with_thresholds(network.variables, {"relu1": 0.01})
     options = per_layer.layer_options(
-        context, network._replace(variables=low), examples, weights=(), shares=(0.5,)
+        context, network._replace(variables=low), examples, weights=(), maps=("0.5",)
     )
-    assert options.thresholds["relu1"][0] == np.float32(0.01)
+    assert options.maps.thresholds["relu1"][0] == np.float32(0.01)
     soft = with_thresholds(network.variables, {"relu1": 0.01}, kind="soft")
     with pytest.raises(ValueError, match="soft thresholds already"):
         per_layer.layer_options(context, network._replace(variables=soft), examples)
@@ -142,7 +142,7 @@ def test_losses_are_predicted_by_derivatives(context, options, examples):
     assert predicted.weights["fc2/kernel"][1] == pytest.approx(value, rel=1e-2)
     # The map is read by a linear layer: its gradient is that of the outputs.
     x, w = _maps(context, whole, examples)["relu1"], whole.params["fc2"]["kernel"]
-    small = np.where(x < options.thresholds["relu1"][1], x, 0)
+    small = np.where(x < options.maps.thresholds["relu1"][1], x, 0)
     logits = np.asarray(whole.model(whole.variables, examples.images[0])[0], float)
     likely = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     error = likely - np.eye(10)[examples.labels[0]]
@@ -150,6 +150,52 @@ def test_losses_are_predicted_by_derivatives(context, options, examples):
     value = slopes.mean() + 0.5 * (slopes**2).mean()
     assert predicted.maps["relu1"][1] == pytest.approx(value, rel=1e-3)
     assert predicted.maps["relu1"][0] == predicted.weights["fc1/kernel"][0] == 0
+
+
+def test_a_pattern_is_a_level_of_a_map(context, options, found, examples):
+    """8 channels: 2:4 fits, 8:16 does not."""
+    network = options.network_at({}, {"relu1": 3})
+    x = np.asarray(_maps(context, network, examples)["relu1"])
+    whole = np.asarray(_maps(context, options.network_at({}, {}), examples)["relu1"])
+    groups = np.sort(whole.reshape(len(x), 2, 4), axis=-1)[..., 2:]
+    assert ((x != 0).reshape(len(x), 2, 4).sum(-1) <= 2).all()
+    assert x.sum() == pytest.approx(groups.sum(), rel=1e-5)
+    losses = per_layer.option_losses(context, options, examples)
+    assert losses.maps["relu1"][3] > 0
+    assert losses.maps["relu1"][4] == np.inf
+    predicted = per_layer.predicted_losses(context, options, examples)
+    assert predicted.maps["relu1"][4] == np.inf
+    # The change of the map, read by the linear last layer.
+    w = np.asarray(network.params["fc2"]["kernel"])
+    start = options.network_at({}, {})
+    logits = np.asarray(start.model(start.variables, examples.images[0])[0], float)
+    likely = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    error = likely - np.eye(10)[examples.labels[0]]
+    slopes = (error * ((x - whole) @ w)).sum(1)
+    value = slopes.mean() + 0.5 * (slopes**2).mean()
+    assert predicted.maps["relu1"][3] == pytest.approx(value, rel=1e-3)
+    # Nothing that a map does not have can be chosen.
+    costs = OptionCosts(
+        {
+            "fc1/kernel": np.ones((1, 4)),
+            "fc2/kernel": np.where(np.arange(5)[:, None] == 4, np.inf, np.ones((5, 4))),
+        },
+        {},
+        0.0,
+    )
+    made = per_layer.layer_choices(found, losses, costs)
+    assert set(made.items[1].levels) == {0, 1, 2, 3}
+
+
+def test_a_pattern_that_is_there_stays(context, examples):
+    network = context.fresh_weights()
+    both = with_patterns(network.variables, {"relu1": "4:8"})
+    options = per_layer.layer_options(
+        context, network._replace(variables=both), examples, weights=(), maps=LEVELS
+    )
+    assert not options.maps.has("relu1", 3)
+    found = options.network_at({}, {"relu1": 1})
+    assert patterns_of(found.variables) == {"relu1": "4:8"}
 
 
 def _nearby(start, end, step):
@@ -182,7 +228,11 @@ def test_costs_add_up_to_the_networks(context, options, found, images, measure):
     assert whole == pytest.approx(total({}, {}), rel=1e-5)
     # What the last layer has and reads changes no other layer.
     last = costs.layers["fc2/kernel"]
-    assert (last.shape, costs.layers["fc1/kernel"].shape) == ((3, 4), (1, 4))
+    assert (last.shape, costs.layers["fc1/kernel"].shape) == ((5, 4), (1, 4))
+    assert np.isinf(last[4]).all()
+    assert last[0, 0] - last[3, 0] == pytest.approx(
+        total({}, {}) - total({}, {"relu1": 3}), rel=1e-4
+    )
     saved = total({}, {}) - total({}, {"relu1": 2})
     assert last[0, 0] - last[2, 0] == pytest.approx(saved, rel=1e-4)
     assert (costs.multiplications["fc2/kernel"], costs.fixed) == (80, 0)
@@ -258,8 +308,14 @@ def test_bad_weight_options_are_named(text):
 def test_bad_options_are_named(context, examples, options):
     with pytest.raises(ValueError, match="got the test set"):
         per_layer.calibration(context, context.dataset.test)
-    with pytest.raises(ValueError, match=r"shares must be in \[0, 1\), got 1"):
-        per_layer.layer_options(context, context.fresh_weights(), examples, shares=(1,))
+    network = context.fresh_weights()
+    for text in ("1", "nan", "half"):
+        with pytest.raises(
+            ValueError, match=rf"a share in \[0, 1\) or N:M, got '{text}'"
+        ):
+            per_layer.layer_options(context, network, examples, maps=(text,))
+    with pytest.raises(ValueError, match=r"map relu1 has no option 8:16"):
+        options.network_at({}, {"relu1": 4})
     assert per_layer.weight_option("2:4").mask(jnp.ones((3, 4))) is None
     masks = {**options.masks, "fc1/kernel": (None,) * 4}
     with pytest.raises(ValueError, match=r"layer fc1/kernel has no option 2:4"):

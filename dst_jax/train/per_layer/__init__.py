@@ -1,7 +1,8 @@
 """The sparsity of every layer for a budget: options, what they lose and cost, a choice.
 
     calibration.py   the examples that everything is measured on
-    layer_options.py masks and thresholds to choose from, and the network of a choice
+    layer_options.py masks to choose from, and the network of a choice
+    map_options.py   thresholds and N:M patterns of maps to choose from
     reading.py       which operations a layer computes, which maps it reads
     option_losses.py loss increases, measured
     predictions.py   loss increases from gradients, and by FLOP-matched dropout
@@ -20,6 +21,7 @@ from dst_jax.train.per_layer.layer_options import (
     layer_options,
     weight_option,
 )
+from dst_jax.train.per_layer.map_options import MapOptions, share_or_pattern
 from dst_jax.train.per_layer.option_costs import (
     MEASURES,
     OptionCosts,
@@ -45,6 +47,7 @@ __all__ = [
     "Item",
     "LayerChoices",
     "LayerOptions",
+    "MapOptions",
     "OptionCosts",
     "OptionLosses",
     "Reading",
@@ -59,6 +62,7 @@ __all__ = [
     "predicted_losses",
     "reading",
     "rival",
+    "share_or_pattern",
     "total_cost",
     "weight_option",
 ]

@@ -20,10 +20,10 @@ class Item:
 
     Attributes:
       layers: names of the layers.
-      maps: names of the maps that they read, which have one share.
+      maps: names of the maps that they read, which have one level.
       loss: increase of the loss with every option, (options,).
       cost: cost of the layers with every option, (options,).
-      levels: number of the share of every option, (options,).
+      levels: number of the level of every option, (options,).
       weights: number of every layer's option, (options, layers).
     """
 
@@ -54,7 +54,7 @@ class LayerChoices:
     def options_of(
         self, choice: Sequence[int] | Int[np.ndarray, " items"]
     ) -> tuple[dict[str, int], dict[str, int]]:
-        """The numbers of options by layer and of shares by map.
+        """The numbers of options by layer and of levels by map.
 
         Args:
           choice: number of the option of every item.
@@ -94,9 +94,9 @@ def layer_choices(
 ) -> LayerChoices:
     """The choices of a network's layers, as `dst_jax.allocation` takes them.
 
-    Layers that read a map in common are one item, as its share saves in all of them;
+    Layers that read a map in common are one item, as its level saves in all of them;
     so are maps that one layer reads. A single layer has every pair of an option and a
-    share; of several layers, those on the convex hull for each share are kept.
+    level; of several layers, those on the convex hull for each level are kept.
 
     Args:
       found: what the layers read.
@@ -149,28 +149,31 @@ def _item(
     losses: OptionLosses,
     costs: OptionCosts,
 ) -> Item:
-    shares = costs.layers[layers[0]].shape[0]
-    parts = [_at_share(layers, share, losses, costs) for share in range(shares)]
-    lost = [
-        sum((losses.maps[name][share] for name in maps), 0.0) for share in range(shares)
-    ]
+    tables = [costs.layers[name] for name in layers]
+    lost = {
+        level: sum((losses.maps[name][level] for name in maps), 0.0)
+        for level in range(len(tables[0]))
+        if all(np.isfinite(table[level]).any() for table in tables)
+    }
+    # An infinite loss is no option either.
+    lost = {level: rise for level, rise in lost.items() if np.isfinite(rise)}
+    parts = [_at_level(layers, level, losses, costs) for level in lost]
     loss = np.concatenate(
-        [part.loss + rise for part, rise in zip(parts, lost, strict=True)]
+        [part.loss + rise for part, rise in zip(parts, lost.values(), strict=True)]
     )
     cost = np.concatenate([part.cost for part in parts])
-    levels = np.repeat(np.arange(shares), [len(part.loss) for part in parts])
+    levels = np.repeat(list(lost), [len(part.loss) for part in parts])
     weights = np.concatenate([part.choices for part in parts])
-    # An infinite loss is no option either.
     kept = np.isfinite(loss) & np.isfinite(cost)
     return Item(layers, maps, loss[kept], cost[kept], levels[kept], weights[kept])
 
 
-def _at_share(
-    layers: tuple[str, ...], share: int, losses: OptionLosses, costs: OptionCosts
+def _at_level(
+    layers: tuple[str, ...], level: int, losses: OptionLosses, costs: OptionCosts
 ) -> allocation.Combined:
     own = [losses.weights[name] for name in layers]
     prices = [
-        np.where(np.isfinite(loss), costs.layers[name][share], np.inf)
+        np.where(np.isfinite(loss), costs.layers[name][level], np.inf)
         for name, loss in zip(layers, own, strict=True)
     ]
     if len(layers) > 1:

@@ -1,4 +1,4 @@
-"""The options of every layer: masks of its weights, thresholds of its maps."""
+"""The options of every layer: masks of its weights, thresholds and patterns of maps."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -6,15 +6,14 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array
 
-from dst_jax import activations, pruning, trees
-from dst_jax.activations.tap import THRESHOLDS
+from dst_jax import pruning, trees
 from dst_jax.pruning.layer_layout import LayerLayout
 from dst_jax.pruning.structures import Structure
 from dst_jax.train.context import Context
 from dst_jax.train.per_layer.calibration import Calibration
+from dst_jax.train.per_layer.map_options import MapOptions, map_options
 from dst_jax.typing import Mask, Network, Params
 
 __all__ = ["LayerOptions", "WeightOption", "layer_options", "weight_option"]
@@ -95,18 +94,16 @@ class LayerOptions:
       layout: layout of its layers.
       layers: weights of the prunable layers by name, (*window, inputs, outputs).
       weights: the options of weights.
-      shares: shares of the positive entries of a map that become 0.
       masks: by layer, the mask of every option; None where a layer does not have it.
-      thresholds: by map, the threshold for every share.
+      maps: the options of maps.
     """
 
     network: Network
     layout: LayerLayout
     layers: Mapping[str, Array]
     weights: tuple[WeightOption, ...]
-    shares: tuple[float, ...]
     masks: Mapping[str, tuple[Array | None, ...]]
-    thresholds: Mapping[str, tuple[Array, ...]]
+    maps: MapOptions
 
     def mask(self, weights: Mapping[str, int]) -> Mask:
         """The mask of the network with an option for some layers.
@@ -142,29 +139,19 @@ class LayerOptions:
     def network_at(
         self, weights: Mapping[str, int], levels: Mapping[str, int]
     ) -> Network:
-        """The network of a choice; all of them have one structure.
+        """The network of a choice.
 
         Args:
           weights: numbers of options by layer; 0 for the others.
-          levels: numbers of shares by map; 0 for the others.
+          levels: numbers of levels by map; 0 for the others.
+
+        Raises:
+          ValueError: a layer or a map does not have its option.
         """
         mask = self.mask(weights)
         params = pruning.masks.apply(mask, self.network.params)
         found = self.network.with_params(params)._replace(mask=mask)
-        if not self.thresholds:
-            return found
-        variables = activations.with_thresholds(
-            found.variables, self.thresholds_at(levels)
-        )
-        return found._replace(variables=variables)
-
-    def thresholds_at(self, levels: Mapping[str, int]) -> dict[str, Array]:
-        """The thresholds of a choice by map.
-
-        Args:
-          levels: numbers of shares by map; 0 for the others.
-        """
-        return {k: own[levels.get(k, 0)] for k, own in self.thresholds.items()}
+        return found._replace(variables=self.maps.applied(found.variables, levels))
 
     def _together(self, layers: Mapping[str, Array | None]) -> Params:
         weights, _ = _prunable(self.network.params, self.layout, self.layers)
@@ -178,28 +165,25 @@ def layer_options(
     examples: Calibration,
     *,
     weights: Sequence[str] = ("0.5", "0.25", "0.1"),
-    shares: Sequence[float] = (0.25, 0.5, 0.75),
+    maps: Sequence[str] = ("0.25", "0.5", "0.75"),
 ) -> LayerOptions:
-    """The options of a network: every layer's masks, every map's thresholds.
+    """The options of a network: every layer's masks, every map's levels.
 
     A mask keeps the layer's largest weights, of those that the network's own mask
-    keeps. A threshold is the quantile of the map's positive entries on the calibration
-    examples; one that the network has already is its least.
+    keeps. Levels of maps are those of `map_options`.
 
     Args:
       context: the run's prunable weights.
       network: the network.
       examples: calibration examples.
       weights: texts of options, see `weight_option`; "1" comes first in any case.
-      shares: shares in [0, 1) of the positive entries that become 0; 0 comes first.
+      maps: texts of options, see `share_or_pattern`: shares of the positive entries
+        that become 0, and N:M patterns; "0" comes first.
 
     Raises:
       ValueError: an option is not valid, nothing is prunable, or the network has soft
         thresholds already.
     """
-    for share in shares:
-        if not 0 <= share < 1:
-            raise ValueError(f"shares must be in [0, 1), got {share}")
     options = tuple(map(weight_option, dict.fromkeys(["1", *weights])))
     kernels = context.kernels_of(network)
     if network.mask is not None:
@@ -209,15 +193,13 @@ def layer_options(
         network.params, context.prunable, kernels=kernels
     )
     layers = dict(trees.named_leaves(tree))
-    every = tuple(dict.fromkeys([0.0, *map(float, shares)]))
     return LayerOptions(
         network=network,
         layout=layout,
         layers=layers,
         weights=options,
-        shares=every,
         masks=_masks(network, layout, layers, options),
-        thresholds=_thresholds(network, examples, every) if len(every) > 1 else {},
+        maps=map_options(network, examples, maps),
     )
 
 
@@ -245,31 +227,3 @@ def _masks(
         name: tuple(within(name, option.mask(w)) for option in options)
         for name, w in layers.items()
     }
-
-
-def _thresholds(
-    network: Network, examples: Calibration, shares: Sequence[float]
-) -> dict[str, tuple[Array, ...]]:
-    soft = [
-        name
-        for name in trees.named_leaves(dict(network.variables.get(THRESHOLDS, {})))
-        if name.endswith("/soft")
-    ]
-    if soft:
-        raise ValueError(f"the network has soft thresholds already: {soft}")
-    earlier = activations.thresholds_of(network.variables)
-    maps = jax.jit(lambda variables, x: network.model(variables, x)[1])(
-        dict(network.variables), examples.images[0]
-    )
-    found = {}
-    for name, x in jax.device_get(maps).items():
-        positive = x[x > 0]
-        if not positive.size:
-            continue
-        least = jnp.asarray(earlier.get(name, 0.0), jnp.float32)
-        quantiles = np.quantile(positive.astype(np.float32), shares)
-        found[name] = tuple(
-            jnp.maximum(least, jnp.float32(q if share else 0))
-            for share, q in zip(shares, quantiles, strict=True)
-        )
-    return found

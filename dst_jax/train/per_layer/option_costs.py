@@ -31,14 +31,14 @@ class OptionCosts(NamedTuple):
     """Costs of one example.
 
     Attributes:
-      layers: by layer, the cost of its operations, (shares, options); `inf` where the
-        layer does not have the option.
+      layers: by layer, the cost of its operations, (levels, options); `inf` where the
+        layer does not have the option, or one of its maps not the level.
       multiplications: by layer, the products of its operations without zeros in the
         padding, whatever is 0.
       fixed: cost of the operations that have no options.
     """
 
-    layers: Mapping[str, Float[np.ndarray, "shares options"]]
+    layers: Mapping[str, Float[np.ndarray, "levels options"]]
     multiplications: Mapping[str, float]
     fixed: float
 
@@ -52,10 +52,10 @@ def option_costs(
     *,
     measure: str = "cycles",
 ) -> OptionCosts:
-    """What every layer costs with every option and every share of the maps it reads.
+    """What every layer costs with every option and every level of the maps it reads.
 
     The masks are measured: those of the weights with the option, those of the input
-    with thresholds at the layer's own maps alone, those of the output with the weights
+    with the level of the layer's own maps alone, those of the output with the weights
     as they are.
 
     Args:
@@ -93,7 +93,7 @@ def option_costs(
                         price(replace(ops[key], weight=pruned[i][key].weight))
                         for key in own
                     )
-                    if options.masks[name][i] is not None
+                    if ops is not None and options.masks[name][i] is not None
                     else np.inf
                     for i in range(len(options.weights))
                 ]
@@ -143,13 +143,21 @@ def _inputs(
     start: _Profiles,
     own: Sequence[str],
     at: _At,
-) -> list[_Profiles]:
-    """For every share, the layer's operations with their inputs at that share."""
+) -> list[_Profiles | None]:
+    """For every level, the layer's operations with their inputs at that level.
+
+    None where one of the maps does not have it.
+    """
     if not maps:
         return [start]
-    levels = range(1, len(options.shares))
-    found = (at({}, dict.fromkeys(maps, level)) for level in levels)
-    return [start, *({key: ops[key] for key in own} for ops in found)]
+    found: list[_Profiles | None] = [start]
+    for level in range(1, len(options.maps.texts)):
+        if all(options.maps.has(name, level) for name in maps):
+            ops = at({}, dict.fromkeys(maps, level))
+            found.append({key: ops[key] for key in own})
+        else:
+            found.append(None)
+    return found
 
 
 def _operation_cost(

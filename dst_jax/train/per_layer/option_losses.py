@@ -21,11 +21,11 @@ class OptionLosses(NamedTuple):
 
     Attributes:
       weights: by layer, for every option; `inf` where the layer does not have it.
-      maps: by map, for every share.
+      maps: by map, for every level; `inf` where the map does not have it.
     """
 
     weights: Mapping[str, Float[np.ndarray, " options"]]
-    maps: Mapping[str, Float[np.ndarray, " shares"]]
+    maps: Mapping[str, Float[np.ndarray, " levels"]]
 
 
 def mean_loss(context: Context, network: Network, examples: Calibration) -> float:
@@ -62,15 +62,15 @@ def option_losses(
       options: options of a network.
       examples: calibration examples.
       weights: numbers of options by layer that the others have; 0 by default.
-      levels: numbers of shares by map that the others have; 0 by default.
+      levels: numbers of levels by map that the others have; 0 by default.
 
     Raises:
       ValueError: the loss of the network that the options depart from is not finite.
     """
-    others, shares = dict(weights or {}), dict(levels or {})
+    others, chosen = dict(weights or {}), dict(levels or {})
 
     def measured(layer: Mapping[str, int], level: Mapping[str, int]) -> float:
-        network = options.network_at({**others, **layer}, {**shares, **level})
+        network = options.network_at({**others, **layer}, {**chosen, **level})
         return mean_loss(context, network, examples)
 
     start = measured({}, {})
@@ -86,19 +86,19 @@ def option_losses(
             return 0.0
         return np.inf if mask is None else rise({name: option}, {})
 
+    def of_map(name: str, level: int) -> float:
+        if level == chosen.get(name, 0):
+            return 0.0
+        return rise({}, {name: level}) if options.maps.has(name, level) else np.inf
+
     return OptionLosses(
         weights={
             name: np.array([of_layer(name, i, mask) for i, mask in enumerate(masks)])
             for name, masks in options.masks.items()
         },
         maps={
-            name: np.array(
-                [
-                    0.0 if i == shares.get(name, 0) else rise({}, {name: i})
-                    for i in range(len(thresholds))
-                ]
-            )
-            for name, thresholds in options.thresholds.items()
+            name: np.array([of_map(name, i) for i in range(len(options.maps.texts))])
+            for name in options.maps.thresholds
         },
     )
 

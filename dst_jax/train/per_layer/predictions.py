@@ -13,6 +13,7 @@ from dst_jax import activations, checks
 from dst_jax.train.context import Context
 from dst_jax.train.per_layer.calibration import Calibration
 from dst_jax.train.per_layer.layer_options import LayerOptions
+from dst_jax.train.per_layer.map_options import MapOptions
 from dst_jax.train.per_layer.option_losses import OptionLosses, mean_loss
 from dst_jax.typing import Network, Params, Variables
 
@@ -172,34 +173,38 @@ def _weight_slopes(
 
 def _of_maps(
     context: Context, options: LayerOptions, network: Network, examples: Calibration
-) -> dict[str, Float[np.ndarray, " shares"]]:
-    if not options.thresholds:
+) -> dict[str, Float[np.ndarray, " levels"]]:
+    maps = options.maps
+    if not maps.thresholds:
         return {}
-    program = jax.jit(lambda *args: _map_slopes(context, network, *args))
+    program = jax.jit(lambda *args: _map_slopes(context, network, maps, *args))
     parts = [
-        jax.device_get(program(dict(network.variables), options.thresholds, x, y))
+        jax.device_get(program(dict(network.variables), maps.thresholds, x, y))
         for x, y in zip(*examples, strict=True)
     ]
     return {
         name: np.array(
             [
                 _predicted(np.concatenate([part[name][i] for part in parts]))
-                for i in range(len(options.shares))
+                if maps.has(name, i)
+                else np.inf
+                for i in range(len(maps.texts))
             ]
         )
-        for name in options.thresholds
+        for name in maps.thresholds
     }
 
 
 def _map_slopes(
     context: Context,
     network: Network,
+    options: MapOptions,
     variables: Variables,
     thresholds: Mapping[str, tuple[Array, ...]],
     x: Array,
     labels: Array,
 ) -> dict[str, tuple[Array, ...]]:
-    """By map, for every share, the slope of every example's loss along its change."""
+    """By map, for every level, the slope of every example's loss along its change."""
     shapes = jax.eval_shape(lambda: network.model(variables, x)[1])
     zeros = {k: jnp.zeros(shapes[k].shape, shapes[k].dtype) for k in thresholds}
     seen: set[str] = set()
@@ -216,10 +221,12 @@ def _map_slopes(
 
     slopes, maps = jax.grad(loss, has_aux=True)(zeros)
     found = {}
-    for name, levels in thresholds.items():
-        axes = tuple(range(1, maps[name].ndim))
-        change = [jnp.where(maps[name] < t, -maps[name], 0) for t in levels]
-        along = [(slopes[name] * d).sum(axes) for d in change]
+    for name, own in thresholds.items():
+        x = maps[name]
+        axes = tuple(range(1, x.ndim))
+        along = [
+            (slopes[name] * (y - x)).sum(axes) for y in options.changed(x, name, own)
+        ]
         found[name] = tuple(
             x if name in seen else jnp.full_like(x, jnp.nan) for x in along
         )

@@ -37,7 +37,7 @@ def reading(context: Context, options: LayerOptions) -> Reading:
 
     Args:
       context: the shape of an input.
-      options: options of a network. Maps are looked at if they have thresholds.
+      options: options of a network. Maps are looked at if they have options.
 
     Raises:
       ValueError: as from `cost.profile` and `cost.sensitivity`.
@@ -60,7 +60,7 @@ def reading(context: Context, options: LayerOptions) -> Reading:
             for key, op in cost.profile(outputs)(variables, example).items()
             if not op.geometry.dynamic
         }
-        if not options.thresholds:
+        if not options.maps.thresholds:
             return static, {}
         return static, cost.sensitivity(maps)(variables, example)
 
@@ -72,6 +72,8 @@ def reading(context: Context, options: LayerOptions) -> Reading:
         alive, left = jax.device_get(seen({**whole, name: jnp.zeros_like(w)}))
         operations[name] = tuple(k for k in every if every[k] and not alive[k])
         read[name] = tuple(
-            k for k in options.thresholds if k in costs and (costs[k] != left[k]).any()
+            k
+            for k in options.maps.thresholds
+            if k in costs and (costs[k] != left[k]).any()
         )
     return Reading(operations, read)

@@ -101,15 +101,18 @@ def _by_magnitude(
 
 
 def _threshold(options: LayerOptions) -> tuple[Callable[[float], Network], float]:
-    if not options.thresholds:
-        raise ValueError("rule 'threshold' needs options of activation maps, got none")
+    if len(options.maps.shares) == 1 or not options.maps.thresholds:
+        raise ValueError(
+            "rule 'threshold' needs thresholds among the options of maps, got"
+            f" {options.maps.texts[1:]}"
+        )
     start = options.network_at({}, {})
-    most = max(float(jnp.max(own[-1])) for own in options.thresholds.values())
+    most = max(float(jnp.max(own[-1])) for own in options.maps.thresholds.values())
 
     def make(threshold: float) -> Network:
         values: dict[str, Any] = {
             name: jnp.maximum(own[0], threshold)
-            for name, own in options.thresholds.items()
+            for name, own in options.maps.thresholds.items()
         }
         variables = activations.with_thresholds(start.variables, values)
         return start._replace(variables=variables)
