@@ -12,11 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
-import tyro
-
 from experiments.options.annotations import AT_LEAST_1, check_ranges
 from experiments.options.texts import about
 from experiments.running.command_line import parse, status
+from experiments.running.finished_run_options import FinishedRunOptions
 
 if TYPE_CHECKING:
     from dst_jax import train
@@ -25,21 +24,14 @@ __all__ = ["Options", "estimate_stages", "main"]
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(FinishedRunOptions):
     """Which run, and which accelerators."""
 
-    run_dir: Annotated[str, tyro.conf.Positional]
-    """A finished run."""
     names: tuple[str, ...] = ()
     """Presets of dst_jax.cost.accelerators, MODULE:ATTRIBUTE, or YAML files
     (docs/hardware_files.md); all presets if not given."""
     examples: Annotated[int, AT_LEAST_1] = 8
     """Test images that an estimate is the mean of."""
-    data_dir: str | None = None
-    """Directory of prepared data sets, if not where the run had them."""
-    data_name: str | None = None
-    """Name of the data set, as --data.name of the experiments takes it, if it is not
-    found by the name that the run has recorded."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -92,11 +84,8 @@ def _names(options: Options) -> tuple[str, ...]:
 
 def _estimate(options: Options, names: Sequence[str]) -> None:
     from dst_jax import report
-    from experiments.running import finished_run
 
-    context = finished_run.reopen(
-        options.run_dir, data_dir=options.data_dir, data_name=options.data_name
-    )
+    context = options.reopen()
     with context.run.lock():
         estimate_stages(context, names, examples=options.examples)
     report.show([options.run_dir])

@@ -25,8 +25,6 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import tyro
-
 from experiments.options.annotations import (
     AT_LEAST_1,
     MOST_EPOCHS,
@@ -37,6 +35,7 @@ from experiments.options.annotations import (
 )
 from experiments.options.texts import about
 from experiments.running.command_line import parse, status
+from experiments.running.finished_run_options import FinishedRunOptions, StageName
 
 if TYPE_CHECKING:
     from dst_jax.cost.accelerators import Accelerator
@@ -48,11 +47,9 @@ Rule = Literal["allocation", "uniform", "erk", "global", "threshold"]
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(FinishedRunOptions):
     """Which run, which accelerator, which budget, and what may be chosen."""
 
-    run_dir: Annotated[str, tyro.conf.Positional]
-    """A finished run."""
     accelerator: str = "scnn"
     """A preset of dst_jax.cost.accelerators, MODULE:ATTRIBUTE, or a YAML file."""
     cost: Cost = "cycles"
@@ -85,8 +82,7 @@ class Options:
     that falls to the given one, and at the end once more under it."""
     points: Annotated[int, Range("at least 2", lambda x: x >= 2)] = 41
     """Budgets of the front."""
-    stage: str | None = None
-    """Stage whose network is taken; the last stage's if not given."""
+    stage: StageName = None
     epochs: Annotated[float, NOT_NEGATIVE, MOST_EPOCHS] = 0
     """Epochs of training with the masks, and as many more with the thresholds and the
     patterns, or with the masks alone where there are none; 0 trains nothing."""
@@ -98,11 +94,6 @@ class Options:
     """Directory of the run that is trained; RUN_DIR-NAME if not given."""
     test: bool = True
     """Whether to end with the test set on the network that was chosen."""
-    data_dir: str | None = None
-    """Directory of prepared data sets, if not where the run had them."""
-    data_name: str | None = None
-    """Name of the data set, as --data.name of the experiments takes it, if it is not
-    found by the name that the run has recorded."""
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -25,8 +25,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import tyro
-
 from experiments.options.annotations import (
     AT_LEAST_1,
     MOST_EPOCHS,
@@ -38,6 +36,7 @@ from experiments.options.annotations import (
 )
 from experiments.options.texts import about
 from experiments.running.command_line import parse, status
+from experiments.running.finished_run_options import FinishedRunOptions, StageName
 
 if TYPE_CHECKING:
     from dst_jax.pruning import KeptWeights
@@ -49,13 +48,10 @@ __all__ = ["Options", "main"]
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(FinishedRunOptions):
     """Which run, how far to go, and how long to look for it."""
 
-    run_dir: Annotated[str, tyro.conf.Positional]
-    """A finished run."""
-    stage: str | None = None
-    """Stage whose network is taken; the last stage's if not given."""
+    stage: StageName = None
     out: str | None = None
     """Directory of the run that is written; RUN_DIR/post_training if not given."""
     accelerator: str | None = None
@@ -87,11 +83,6 @@ class Options:
     """Evaluations of these images per layer."""
     seed: int = 0
     """Seed of the search."""
-    data_dir: str | None = None
-    """Directory of prepared data sets, if not where the run had them."""
-    data_name: str | None = None
-    """Name of the data set, as --data.name of the experiments takes it, if it is not
-    found by the name that the run has recorded."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -121,9 +112,7 @@ def _run(options: Options) -> None:
     from dst_jax.runs import read_post_training, write_post_training
     from experiments.running import finished_run, post_trained
 
-    whole = finished_run.reopen(
-        options.run_dir, data_dir=options.data_dir, data_name=options.data_name
-    )
+    whole = options.reopen()
     stage = finished_run.stage_of(whole.run, options.stage)
     network = finished_run.network_at_end(whole, stage)
     context = _context(options, whole)

@@ -17,10 +17,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import tyro
-
 from experiments.options.annotations import AT_LEAST_1, Range, at_most, check_ranges
 from experiments.running.command_line import parse, status
+from experiments.running.finished_run_options import FinishedRunOptions, StageName
 
 if TYPE_CHECKING:
     from dst_jax.train import Context
@@ -31,13 +30,10 @@ __all__ = ["Options", "main"]
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(FinishedRunOptions):
     """Which run, and how far to go."""
 
-    run_dir: Annotated[str, tyro.conf.Positional]
-    """A finished run."""
-    stage: str | None = None
-    """Stage whose network is taken; the last stage's if not given."""
+    stage: StageName = None
     budget: Annotated[float, Range(">= 0", lambda x: x >= 0)] = 0.1
     """Points of hold-out accuracy that may be lost, over all layers."""
     kind: Literal["hard", "soft"] = "hard"
@@ -49,11 +45,6 @@ class Options:
     tried."""
     test: bool = True
     """Whether to end with the test set; without it, budgets can be compared first."""
-    data_dir: str | None = None
-    """Directory of prepared data sets, if not where the run had them."""
-    data_name: str | None = None
-    """Name of the data set, as --data.name of the experiments takes it, if it is not
-    found by the name that the run has recorded."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -73,9 +64,7 @@ def _search(options: Options) -> None:
     from experiments.running import finished_run
     from experiments.running.quality import quality_of
 
-    context = finished_run.reopen(
-        options.run_dir, data_dir=options.data_dir, data_name=options.data_name
-    )
+    context = options.reopen()
     stage = finished_run.stage_of(context.run, options.stage)
     with context.run.lock():
         network = finished_run.network_at_end(context, stage)

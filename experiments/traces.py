@@ -21,10 +21,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import tyro
-
 from experiments.options.annotations import AT_LEAST_1, check_ranges
 from experiments.running.command_line import parse, status
+from experiments.running.finished_run_options import FinishedRunOptions, StageName
 
 if TYPE_CHECKING:
     from dst_jax.cost.workloads import MaskTraces
@@ -33,28 +32,20 @@ __all__ = ["Options", "main"]
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(FinishedRunOptions):
     """Which run, and which files."""
 
-    run_dir: Annotated[str, tyro.conf.Positional]
-    """A finished run."""
     out: str
     """File of the masks; its name must end in .npz."""
     images: Annotated[int, AT_LEAST_1] = 8
     """Number of test images, the first ones."""
-    stage: str | None = None
-    """Stage whose network is taken; the last stage's if not given."""
+    stage: StageName = None
     timeloop: str | None = None
     """Directory of the problems for Timeloop and Sparseloop, one a layer."""
     accelforge: str | None = None
     """File of the workload for AccelForge."""
     value_bits: Annotated[int, AT_LEAST_1] = 16
     """Bits of a stored value in AccelForge's workload."""
-    data_dir: str | None = None
-    """Directory of prepared data sets, if not where the run had them."""
-    data_name: str | None = None
-    """Name of the data set, as --data.name of the experiments takes it, if it is not
-    found by the name that the run has recorded."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -81,9 +72,7 @@ def _trace(options: Options) -> None:
     from dst_jax.cost import workloads
     from experiments.running import finished_run
 
-    context = finished_run.reopen(
-        options.run_dir, data_dir=options.data_dir, data_name=options.data_name
-    )
+    context = options.reopen()
     stage = finished_run.stage_of(context.run, options.stage)
     network = finished_run.network_at_end(context, stage)
     context.console.say(f"{stage}: masks of {options.images} test images")

@@ -115,9 +115,7 @@ def opened(options: "Options", machine: Accelerator) -> Opened:
     Raises:
       ValueError: it is no finished run, or an option does not fit it.
     """
-    context = finished_run.reopen(
-        options.run_dir, data_dir=options.data_dir, data_name=options.data_name
-    )
+    context = options.reopen()
     stage = finished_run.stage_of(context.run, options.stage)
     split = context.dataset.train
     examples = per_layer.calibration(context, split, examples=options.examples)
