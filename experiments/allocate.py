@@ -85,11 +85,14 @@ class Options(FinishedRunOptions):
     stage: StageName = None
     epochs: Annotated[float, NOT_NEGATIVE, MOST_EPOCHS] = 0
     """Epochs of training with the masks, and as many more with the thresholds and the
-    patterns, or with the masks alone where there are none; 0 trains nothing."""
+    patterns; twice as many with one of them where the other is not chosen; 0 trains
+    nothing."""
     lr: Annotated[float, POSITIVE] = 0.01
     """Peak learning rate of both."""
     strength: Annotated[float, NOT_NEGATIVE] = 0.0
     """Strength of Transformed l1 on the maps while the thresholds act."""
+    strengths: Literal["equal", "cost"] = "equal"
+    """Whether it is equal on all maps, or weighed by what a nonzero of a map costs."""
     dir: str | None = None
     """Directory of the run that is trained; RUN_DIR-NAME if not given."""
     test: bool = True
@@ -135,6 +138,12 @@ def checked(options: Options) -> "Accelerator":
         raise ValueError(
             "--budget-accuracy is for --rule allocation, which has a front, got"
             f" {options.rule}"
+        )
+    by_cost = options.strengths == "cost"
+    if by_cost and (options.rule != "allocation" or not options.strength):
+        raise ValueError(
+            "--strengths cost is for --rule allocation and a --strength above 0, got"
+            f" {options.rule} and {options.strength}"
         )
     with about("--weights"):
         for text in options.weights:

@@ -43,6 +43,9 @@ class Options(FinishedRunOptions):
     percentile: Annotated[float, Range("in (0, 100)", lambda x: 0 < x < 100)] = 99.0
     """Percentile of a layer's entries on one hold-out batch: the largest threshold
     tried."""
+    images: Literal["all", "half"] = "all"
+    """Hold-out images of the search: all of them, or every second one; the others then
+    say what the thresholds lose on images that they were not chosen on."""
     test: bool = True
     """Whether to end with the test set; without it, budgets can be compared first."""
 
@@ -78,6 +81,9 @@ def _record(context: "Context", network: "Network", options: Options) -> dict[st
     from dst_jax import train
     from experiments.running import fat_relu
 
+    chosen_on = held_out = fat_relu.holdout(context)
+    if options.images == "half":
+        chosen_on, held_out = fat_relu.halves(held_out)
     found = fat_relu.search(
         context,
         network,
@@ -85,14 +91,16 @@ def _record(context: "Context", network: "Network", options: Options) -> dict[st
         kind=options.kind,
         bisections=options.bisections,
         percentile=options.percentile,
+        split=chosen_on,
     )
     changed = fat_relu.put_on(network, found.thresholds, kind=options.kind)
-    splits = {"holdout": fat_relu.holdout(context)}
+    splits = {"holdout": held_out}
     if options.test:
         splits["test"] = context.dataset.test
     return {
         "kind": options.kind,
         "budget": options.budget,
+        "images": options.images,
         "thresholds": found.thresholds,
         **{
             split: {

@@ -4,9 +4,11 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import jax
+
 from dst_jax import activations, penalties, trees
 from dst_jax.runs import Run
-from dst_jax.train import Stage, Term, stages
+from dst_jax.train import Stage, Term, per_layer, stages
 from dst_jax.train.stage_order import directory_of
 from dst_jax.typing import Mask, Network, Params
 from experiments.options import Config, InitOptions
@@ -29,7 +31,7 @@ def trained(
 
     The weight stage has the masks of the choice, the activation stage its thresholds
     and patterns. Without any, there is no activation stage, and the weight stage is
-    twice as long.
+    twice as long; without new masks, there is no weight stage, and the other is.
 
     Args:
       run: the opened run.
@@ -45,7 +47,7 @@ def trained(
       ValueError: the directory holds another run, or the trained one has no data.
     """
     path = options.dir or f"{run.context.run.path}-{run.name}"
-    plan = _stages(run, options, found.network)
+    plan = _stages(run, options, found)
     config = _config(run, options, found.network, path, plan)
     training.run("allocate", config, plan, argv)
     context = replace(run.context, run=Run(path))
@@ -58,39 +60,55 @@ def trained(
     }
 
 
-def _stages(run: Opened, options: "Options", network: Network) -> list[Stage]:
-    config = options_of(run.context.run)
+def _stages(run: Opened, options: "Options", found: Chosen) -> list[Stage]:
+    config, network = options_of(run.context.run), found.network
     optimizer = config.optim.optimizer(lr=options.lr)
 
     def prune(params: Params) -> Mask:
         del params  # chosen from those that the stage starts with
         return network.mask
 
-    thresholds = _positive(network)
-    rules = _rules(network)
-    both = bool(thresholds or rules)
-    first = stages.initial(optimizer)
-    plan = [
-        first,
-        *stages.sparsify_weights(
+    thresholds, rules = _positive(network), _rules(network)
+    maps = bool(thresholds or rules)
+    weights = not maps or not _equal(network.mask, run.network.mask)
+    epochs = options.epochs * (1 if maps and weights else 2)
+    plan = [stages.initial(optimizer)]
+    if weights:
+        plan += stages.sparsify_weights(
             prune=prune,
             induce_epochs=0,
-            finetune_epochs=options.epochs * (1 if both else 2),
+            finetune_epochs=epochs,
             optimizer=optimizer,
             penalty=None,
-            start=first.name,
-        ),
-    ]
-    if both:
+            start=plan[-1].name,
+        )
+    if maps:
         plan += stages.sparsify_activations(
-            epochs=options.epochs,
+            epochs=epochs,
             optimizer=optimizer,
-            penalty=Term(penalties.transformed_l1, options.strength, {"a": 1.0}),
+            penalty=_term(run, options, found),
             start=plan[-1].name,
             thresholding=stages.Thresholding(thresholds) if thresholds else None,
             patterning=stages.Patterning(rules) if rules else None,
         )
     return plan
+
+
+def _term(run: Opened, options: "Options", found: Chosen) -> Term:
+    """The penalty on maps, weighed by map if that is asked for."""
+    term = Term(penalties.transformed_l1, options.strength, {"a": 1.0})
+    if options.strengths == "equal" or found.prediction is None:
+        return term
+    tables = found.prediction.tables
+    strengths = per_layer.map_strengths(
+        run.layers.maps, tables.reading, tables.costs, found.prediction.weights
+    )
+    layers = tuple(f"^{re.escape(name)}$" for name in strengths)
+    return replace(term, layers=layers, layer_weights=tuple(strengths.values()))
+
+
+def _equal(first: Mask, second: Mask) -> bool:
+    return jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), first, second))
 
 
 def _rules(network: Network) -> list[tuple[str, str]]:
@@ -126,7 +144,7 @@ def _config(
             sparsity=1 - kept,
             threshold=None,
             induce_epochs=0,
-            finetune_epochs=plan[1].epochs,
+            finetune_epochs=sum(s.epochs for s in plan if s.name == "sparsify_weights"),
             lr=options.lr,
         ),
         activation=replace(
@@ -136,7 +154,7 @@ def _config(
             target=None,
             threshold=None,
             patterns=tuple(f"{regex}={text}" for regex, text in _rules(network)),
-            epochs=options.epochs,
+            epochs=plan[-1].epochs,
             lr=options.lr,
         ),
         init=InitOptions(path=str(directory_of(run.context.run, run.stage))),

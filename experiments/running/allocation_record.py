@@ -166,7 +166,7 @@ def _layer_table(written: Mapping[str, Any]) -> Table:
     headings = (
         "layer",
         "weights",
-        "map: zeroed or N:M",
+        "map: zeroed, N:M",
         "loss",
         "by gradient",
         "dropout",

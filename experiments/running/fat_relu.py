@@ -3,6 +3,7 @@
 import itertools
 from collections import OrderedDict
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Literal
 
 import jax.numpy as jnp
@@ -14,7 +15,7 @@ from dst_jax.train import Context
 from dst_jax.typing import Network
 from experiments.running.quality import quality_of
 
-__all__ = ["Kind", "holdout", "put_on", "search"]
+__all__ = ["Kind", "halves", "holdout", "put_on", "search"]
 
 Kind = Literal["hard", "soft"]
 
@@ -27,6 +28,7 @@ def search(
     kind: Kind = "hard",
     bisections: int = 6,
     percentile: float = 99.0,
+    split: Split | None = None,
 ) -> FoundThresholds:
     """The thresholds within the budget, chosen on the hold-out alone.
 
@@ -42,13 +44,14 @@ def search(
       bisections: evaluations of the hold-out per layer.
       percentile: percentile of a layer's entries on one batch: the largest threshold
         tried.
+      split: hold-out images to choose on; all of them by default.
 
     Raises:
       ValueError: there is no hold-out.
 
     Reference: Kurtz et al. 2020 (PMLR 119:5533-5543).
     """
-    split, quality = holdout(context), quality_of(context.task)
+    split, quality = split or holdout(context), quality_of(context.task)
     tops = _largest(context, network, split, percentile / 100)
 
     def scaled(shares: Mapping[str, float]) -> dict[str, float]:
@@ -107,6 +110,22 @@ def holdout(context: Context) -> Split:
     if context.dataset.holdout is None:
         raise ValueError("thresholds are chosen on a hold-out: the run has none")
     return context.dataset.holdout
+
+
+def halves(split: Split) -> tuple[Split, Split]:
+    """Every second image of a split, and the others.
+
+    Raises:
+      ValueError: there are fewer than two images.
+
+    >>> from dst_jax import data
+    >>> [len(half) for half in halves(data.load("digits").holdout)]
+    [60, 60]
+    """
+    if len(split) < 2:
+        raise ValueError(f"{split.name} must have at least 2 images, got {len(split)}")
+    first, second = (replace(split, indices=split.indices[i::2]) for i in (0, 1))
+    return first, second
 
 
 def _largest(

@@ -120,7 +120,7 @@ class Choose:
     def candidates(self, context: Context) -> list[Candidate]:
         """Quality and cost of every stage's network on the half of the hold-out."""
         quality, found = quality_of(context.task), []
-        _, half = halves(fat_relu.holdout(context))
+        _, half = fat_relu.halves(fat_relu.holdout(context))
         for name in self.names:
             network = finished_run.network_at_end(context, name)
             result = context.evaluate(network, half, count=True)
@@ -152,7 +152,9 @@ class Choose:
             effectual = sum(int(c.effectual) for c in result.counts.values())
             return effectual / result.examples
         # Estimates read the split that is called `test`: here, the hold-out.
-        dataset = replace(context.dataset, test=halves(fat_relu.holdout(context))[1])
+        dataset = replace(
+            context.dataset, test=fat_relu.halves(fat_relu.holdout(context))[1]
+        )
         held_out = replace(context, dataset=dataset)
         record = train.estimate(held_out, network, [self.accelerator])
         (machine,) = record["machines"].values()
@@ -177,7 +179,7 @@ def on_few_images(context: Context, images: int) -> Context:
       context: data and task.
       images: largest number of images.
     """
-    held_out = first_of(halves(fat_relu.holdout(context))[0], images)
+    held_out = first_of(fat_relu.halves(fat_relu.holdout(context))[0], images)
     return replace(context, dataset=replace(context.dataset, holdout=held_out))
 
 
@@ -189,22 +191,6 @@ def first_of(split: Split, images: int) -> Split:
     100
     """
     return replace(split, indices=split.indices[:images])
-
-
-def halves(split: Split) -> tuple[Split, Split]:
-    """Every second image of a split, and the others.
-
-    Raises:
-      ValueError: there are fewer than two images.
-
-    >>> from dst_jax import data
-    >>> [len(half) for half in halves(data.load("digits").holdout)]
-    [60, 60]
-    """
-    if len(split) < 2:
-        raise ValueError(f"{split.name} must have at least 2 images, got {len(split)}")
-    first, second = (replace(split, indices=split.indices[i::2]) for i in (0, 1))
-    return first, second
 
 
 def plan(

@@ -8,6 +8,7 @@ from dst_jax import activations, data, models, train
 from dst_jax.runs import Run
 from experiments import allocate, compare_allocations
 from experiments.running import finished_run
+from experiments.running.config_record import options_of
 
 QUICK = ("--examples", "128", "--weights", "0.5", "0.2", "--activations", "0.5")
 QUICK += ("--cost", "multiplications")
@@ -83,10 +84,11 @@ def test_points_that_keep_the_accuracy_are_taken(run_dir, capsys):
 @pytest.mark.slow
 def test_a_pattern_of_a_map_is_chosen_trained_and_recorded(run_dir, capsys):
     argv = [str(run_dir), "--accelerator", "tensor_core_2_4", "--examples", "128"]
-    argv += ["--weights", "--activations", "2:4", "--cost", "multiplications"]
+    argv += ["--weights", "--activations", "0.01", "2:4"]
+    argv += ["--cost", "multiplications", "--strength", "1e-4", "--strengths", "cost"]
     argv += ["--rounds", "1"]
     assert allocate.main([*argv, "--budget-accuracy", "100", "--epochs", "1"]) == 0
-    assert "relu1 2:4" in capsys.readouterr().out
+    assert "2:4" in capsys.readouterr().out
     written = _record(run_dir, "pretrain-tensor_core_2_4-multiplications-accuracy-100")
     assert written["patterns"] == {"relu1": "2:4"}
     assert written["maps"]["relu1"]["option"] == "2:4"
@@ -94,7 +96,9 @@ def test_a_pattern_of_a_map_is_chosen_trained_and_recorded(run_dir, capsys):
     context = finished_run.reopen(trained)
     network = finished_run.network_at_end(context, "sparsify_activations")
     assert activations.patterns_of(network.variables) == {"relu1": "2:4"}
-    assert finished_run.stage_names(Run(trained))[-1] == "sparsify_activations"
+    # No other mask was chosen: the epochs of both stages are those of the maps.
+    assert finished_run.stage_names(Run(trained))[1:] == ["sparsify_activations"]
+    assert options_of(Run(trained)).activation.epochs == 2
 
 
 @pytest.mark.parametrize(
@@ -104,6 +108,7 @@ def test_a_pattern_of_a_map_is_chosen_trained_and_recorded(run_dir, capsys):
         (("--weights", "2"), "--weights: a weight option must be a density"),
         (("--activations", "1"), "--activations: an option of a map must be a share"),
         (("--activations", "4:2"), "--activations: n must be in [1, m] with m = 2"),
+        (("--strengths", "cost"), "--strengths cost is for --rule allocation and a"),
         (("--rule", "erk", "--budget-accuracy", "1"), "--budget-accuracy is for"),
         (("--accelerator", "tpu9"), "--accelerator: accelerator must be one of"),
     ],

@@ -38,6 +38,15 @@ def test_more_zeros_within_the_budget(run_dir, capsys):
 
 
 @pytest.mark.slow
+def test_the_other_half_says_what_was_lost(run_dir):
+    record = _record(run_dir, "--images", "half", "--no-test", "--budget", "2")
+    assert record["images"] == "half"
+    assert {row["examples"] for row in record["holdout"].values()} == {60}
+    whole = _record(run_dir, "--no-test", "--budget", "2")
+    assert record["holdout"]["without"]["loss"] != whole["holdout"]["without"]["loss"]
+
+
+@pytest.mark.slow
 def test_a_larger_budget_goes_further(run_dir):
     ends = [_record(run_dir, "--budget", budget)["test"]["with"] for budget in "09"]
     assert (

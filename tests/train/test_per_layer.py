@@ -198,6 +198,21 @@ def test_a_pattern_that_is_there_stays(context, examples):
     assert patterns_of(found.variables) == {"relu1": "4:8"}
 
 
+def test_a_map_is_penalised_as_its_nonzeros_cost(context, options, found, images):
+    machine = accelerators.create("scnn")
+    costs = per_layer.option_costs(
+        context, options, found, images, machine, measure="multiplications"
+    )
+    # One map, read by one layer: the mean over its entries is 1, whatever they cost.
+    assert per_layer.map_strengths(options.maps, found, costs) == {"relu1": 1.0}
+    bare = replace(options.maps, shares=(0.0,))
+    with pytest.raises(ValueError, match=r"need thresholds among the options of maps"):
+        per_layer.map_strengths(bare, found, costs)
+    nothing = Reading(found.operations, dict.fromkeys(found.maps, ()))
+    with pytest.raises(ValueError, match="a map whose zeros save something"):
+        per_layer.map_strengths(options.maps, nothing, costs)
+
+
 def _nearby(start, end, step):
     """Networks at a step from one towards another."""
     return lambda sign: start.with_params(

@@ -7,6 +7,7 @@
     option_losses.py loss increases, measured
     predictions.py   loss increases from gradients, and by FLOP-matched dropout
     option_costs.py  multiplications, bytes, cycles or energy, with measured masks
+    map_strengths.py how strong a penalty is on every map, by what its nonzeros cost
     layer_choices.py the two arrays of `dst_jax.allocation`, and a choice as options
     rivals.py        one sparsity or one threshold for all layers, at the same cost
 
@@ -22,6 +23,7 @@ from dst_jax.train.per_layer.layer_options import (
     weight_option,
 )
 from dst_jax.train.per_layer.map_options import MapOptions, share_or_pattern
+from dst_jax.train.per_layer.map_strengths import map_strengths
 from dst_jax.train.per_layer.option_costs import (
     MEASURES,
     OptionCosts,
@@ -56,6 +58,7 @@ __all__ = [
     "dropout_losses",
     "layer_choices",
     "layer_options",
+    "map_strengths",
     "mean_loss",
     "option_costs",
     "option_losses",

@@ -30,6 +30,7 @@ class MapOptions:
       thresholds: by map, the threshold for every share.
       divided: by map, the patterns that it can have.
       own: by map, the pattern that it has in the network already, and keeps.
+      positive: by map, the mean number of its positive entries.
     """
 
     shares: tuple[float, ...]
@@ -37,12 +38,13 @@ class MapOptions:
     thresholds: Mapping[str, tuple[Array, ...]]
     divided: Mapping[str, tuple[str, ...]]
     own: Mapping[str, str]
+    positive: Mapping[str, float]
 
     @property
     def texts(self) -> tuple[str, ...]:
         """What every level is called.
 
-        >>> MapOptions((0.0, 0.5), ("2:4",), {}, {}, {}).texts
+        >>> MapOptions((0.0, 0.5), ("2:4",), {}, {}, {}, {}).texts
         ('0', '0.5', '2:4')
         """
         return (*(f"{share:g}" for share in self.shares), *self.patterns)
@@ -54,7 +56,7 @@ class MapOptions:
           name: name of the map.
           level: number of the level.
 
-        >>> options = MapOptions((0.0,), ("2:4",), {}, {"relu1": ("2:4",)}, {})
+        >>> options = MapOptions((0.0,), ("2:4",), {}, {"relu1": ("2:4",)}, {}, {})
         >>> options.has("relu1", 1), options.has("relu2", 1)
         (True, False)
         """
@@ -74,7 +76,7 @@ class MapOptions:
         Raises:
           ValueError: a map does not have its level.
 
-        >>> options = MapOptions((0.0,), ("2:4",), {}, {"relu1": ("2:4",)}, {})
+        >>> options = MapOptions((0.0,), ("2:4",), {}, {"relu1": ("2:4",)}, {}, {})
         >>> activations.patterns_of(options.applied({}, {"relu1": 1}))
         {'relu1': '2:4'}
         """
@@ -105,7 +107,7 @@ class MapOptions:
           name: its name.
           thresholds: its thresholds, one for every share.
 
-        >>> options = MapOptions((0.0, 0.5), ("1:2",), {}, {"relu1": ("1:2",)}, {})
+        >>> options = MapOptions((0.0, 0.5), ("1:2",), {}, {"relu1": ("1:2",)}, {}, {})
         >>> x = jnp.array([[1.0, 3.0]])
         >>> [y.tolist() for y in options.changed(x, "relu1", [0.0, 2.0])]
         [[[1.0, 3.0]], [[0.0, 3.0]], [[0.0, 3.0]]]
@@ -172,7 +174,7 @@ def map_options(
     shares = dict.fromkeys([0.0, *(x for x in found if not isinstance(x, str))])
     patterns = dict.fromkeys(x for x in found if isinstance(x, str))
     own = activations.patterns_of(network.variables)
-    empty = MapOptions(tuple(shares), tuple(patterns), {}, {}, own)
+    empty = MapOptions(tuple(shares), tuple(patterns), {}, {}, own, {})
     if len(empty.texts) == 1:
         return empty
     soft = [
@@ -203,6 +205,7 @@ def map_options(
             if x.size and name not in own
         },
         own=own,
+        positive={name: x.size / len(maps[name]) for name, x in positive.items()},
     )
 
 
