@@ -70,7 +70,7 @@ def combined(losses: Sequence[ArrayLike], costs: Sequence[ArrayLike]) -> Combine
     >>> both.loss.tolist(), both.cost.tolist(), both.choices.tolist()
     ([9.0, 5.0, 0.0], [0.0, 2.0, 5.0], [[0, 0], [0, 1], [1, 1]])
     """
-    if not losses or len(losses) != len(costs):
+    if not len(losses) or len(losses) != len(costs):
         raise ValueError(
             "losses and costs must be of the same items, at least one, got"
             f" {len(losses)} and {len(costs)}"

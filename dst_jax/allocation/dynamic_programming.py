@@ -1,7 +1,6 @@
 """The best choice, by dynamic programming over integer costs."""
 
 import math
-from functools import reduce
 
 import numpy as np
 from jaxtyping import Int
@@ -38,20 +37,15 @@ def exact(
         to that rounding. None for integer costs.
 
     Raises:
-      ValueError: costs are no integers and no `resolution` is given; the table would
-        have more than 2^31 entries; no choice costs at most `budget`, also after
-        rounding; or an array is not valid.
+      ValueError: costs are no integers and no `resolution` is given; `resolution` is no
+        integer of at least 1; the table would have more than 2^31 entries; no choice
+        costs at most `budget`, also after rounding; or an array is not valid.
 
     >>> exact([[5.0, 0.0], [4.0, 0.0]], [[0, 3], [0, 2]], budget=4).tolist()
     [1, 0]
     """
     problem = checked(loss, cost, budget)
     costs, levels = _levels(problem, resolution)
-    if len(costs) * (levels + 1) > MOST:
-        raise ValueError(
-            f"the budget of {levels} levels for {len(costs)} items is too fine: give a"
-            f" resolution of at most {MOST // max(len(costs), 1)}"
-        )
     best = np.zeros(levels + 1)
     taken = np.empty((len(costs), levels + 1), np.int32)
     for item in range(len(costs)):
@@ -67,22 +61,46 @@ def exact(
 def _levels(problem: Problem, resolution: int | None) -> tuple[np.ndarray, int]:
     """Costs as integers, -1 where there is no option, and the budget."""
     exists = np.isfinite(problem.cost)
-    if resolution is not None:
-        if not (isinstance(resolution, int) and resolution >= 1):
-            raise ValueError(f"resolution must be an integer >= 1, got {resolution!r}")
-        unit = problem.budget / resolution or 1.0
-        with np.errstate(over="ignore"):
-            scaled = np.ceil(np.where(exists, problem.cost, 0) / unit - 1e-9)
-        fits = exists & (scaled <= resolution)
-        return np.where(fits, scaled, -1).astype(np.int64), resolution
     whole = np.where(exists, problem.cost, 0)
+    if resolution is not None:
+        known = isinstance(resolution, int | np.integer) and resolution is not True
+        if not known or resolution < 1:
+            raise ValueError(f"resolution must be an integer >= 1, got {resolution!r}")
+        _refuse_many(len(whole), int(resolution))
+        scaled = _rounded_up(whole, problem.budget / resolution)
+        fits = exists & (scaled <= resolution)
+        return np.where(fits, scaled, -1).astype(np.int64), int(resolution)
     if (whole != np.round(whole)).any():
         raise ValueError("cost must hold integers, or give a resolution")
-    limit = min(problem.budget, whole.max(axis=1).sum())
-    fits = exists & (whole <= limit)
-    integers = np.where(fits, whole, -1).astype(np.int64)
-    divisor = reduce(math.gcd, map(int, np.unique(integers[fits])), 0) or 1
-    return np.where(fits, integers // divisor, -1), int(limit // divisor)
+    # In Python's integers: float64 has larger ones than int64.
+    limit = sum(map(int, whole.max(axis=1)))
+    if problem.budget < limit:
+        limit = int(problem.budget)
+    fits = exists & (whole <= problem.budget)
+    prices = [int(x) for x in whole[fits]]
+    divisor = math.gcd(*prices) or 1
+    _refuse_many(len(whole), limit // divisor)
+    costs = np.full(whole.shape, -1, np.int64)
+    costs[fits] = [price // divisor for price in prices]
+    return costs, limit // divisor
+
+
+def _refuse_many(items: int, levels: int) -> None:
+    if items * (levels + 1) > MOST:
+        raise ValueError(
+            f"the budget of {levels} levels for {items} items is too fine: give a"
+            f" resolution of at most {MOST // items - 1}"
+        )
+
+
+def _rounded_up(cost: np.ndarray, unit: float) -> np.ndarray:
+    """The least numbers of units that are no less than the costs."""
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        found = np.ceil(cost / unit)
+        # A quotient may be rounded past an integer, to either side.
+        found = np.where(found * unit < cost, found + 1, found)
+        found = np.where((found - 1) * unit >= cost, found - 1, found)
+    return np.where(cost == 0, 0.0, found)
 
 
 def _add(

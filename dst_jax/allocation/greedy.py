@@ -86,7 +86,7 @@ def _push(
     gain = problem.loss[item, option] - problem.loss[item]
     price = problem.cost[item] - problem.cost[item, option]
     useful = (gain > 0) & (price <= left) & np.isfinite(price)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         rate = np.where(useful, gain / np.maximum(price, 0), 0.0)
     to = int(rate.argmax())
     if rate[to] > 0:

@@ -101,7 +101,9 @@ def front(loss: ArrayLike, cost: ArrayLike, *, budgets: ArrayLike) -> Front:
     prices = _prices(problem, limits)
     priced = _cheapest_at(problem, prices)
     lost, spent = _sums(problem.loss, priced), _sums(problem.cost, priced)
-    bound = lost + prices * np.where(prices > 0, spent - limits, 0.0)
+    left = np.where(prices > 0, limits - spent, 0.0)
+    unspent = np.multiply(prices, left, out=np.zeros(limits.shape), where=left > 0)
+    bound = np.maximum(lost - unspent, problem.loss.min(axis=1).sum())
     filled = [
         exchanged(problem._replace(budget=float(limit)), row)
         for limit, row in zip(limits, priced, strict=True)
@@ -120,7 +122,8 @@ def _prices(problem: Problem, limits: np.ndarray) -> np.ndarray:
     low, high = np.zeros(limits.shape), np.zeros(limits.shape)
     while not (reached := fits(high)).all():
         low = np.where(reached, low, high)
-        high = np.where(reached, high, np.maximum(2 * high, 1.0))
+        with np.errstate(over="ignore"):
+            high = np.where(reached, high, np.maximum(2 * high, 1.0))
     for _ in range(_BISECTIONS):
         middle = (low + high) / 2
         reached = fits(middle)
@@ -131,10 +134,16 @@ def _prices(problem: Problem, limits: np.ndarray) -> np.ndarray:
 def _cheapest_at(problem: Problem, prices: np.ndarray) -> np.ndarray:
     """By price, the options with least loss + price * cost; of equal ones the cheaper.
 
+    At the price `inf`, which no float needs to reach, these are the cheapest.
+
     Returns an array (prices, items).
     """
     exists = np.isfinite(problem.cost)
-    total = problem.loss + prices[:, None, None] * np.where(exists, problem.cost, 0)
+    finite = np.isfinite(prices)
+    price = np.where(finite, prices, 0.0)[:, None, None]
+    with np.errstate(over="ignore"):
+        total = problem.loss + price * np.where(exists, problem.cost, 0)
+    total = np.where(finite[:, None, None], total, problem.cost)
     least = total == total.min(axis=-1, keepdims=True)
     return np.where(least, problem.cost, np.inf).argmin(axis=-1)
 

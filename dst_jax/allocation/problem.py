@@ -36,13 +36,15 @@ def checked(loss: ArrayLike, cost: ArrayLike, budget: float) -> Problem:
             "loss and cost must have one shape (items, options), got"
             f" {losses.shape} and {costs.shape}"
         )
-    if not (costs >= 0).all():
-        raise ValueError("cost must be >= 0, got a negative one or NaN")
+    _refuse_where(~(costs >= 0), costs, "cost must be >= 0")
     exists = np.isfinite(costs)
-    if not exists.any(axis=1).all():
-        raise ValueError("every item must have an option of finite cost")
-    if not np.isfinite(losses[exists]).all():
-        raise ValueError("loss must be finite where the cost is")
+    for item in np.flatnonzero(~exists.any(axis=1))[:1]:
+        raise ValueError(
+            f"every item must have an option of finite cost, got {costs[item]} for"
+            f" item {item}"
+        )
+    wrong = exists & ~np.isfinite(losses)
+    _refuse_where(wrong, losses, "loss must be finite where the cost is")
     least = float(costs.min(axis=1).sum())
     if not budget >= least:
         raise ValueError(
@@ -50,6 +52,13 @@ def checked(loss: ArrayLike, cost: ArrayLike, budget: float) -> Problem:
             f" {budget}"
         )
     return Problem(np.where(exists, losses, np.inf), costs, float(budget))
+
+
+def _refuse_where(wrong: np.ndarray, values: np.ndarray, message: str) -> None:
+    for item, option in np.argwhere(wrong)[:1]:
+        raise ValueError(
+            f"{message}, got {values[item, option]} for option {option} of item {item}"
+        )
 
 
 def summed(values: np.ndarray, choice: np.ndarray) -> float:

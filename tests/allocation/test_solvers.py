@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dst_jax import allocation
+from dst_jax.allocation import dynamic_programming
 from dst_jax.allocation.problem import summed
 
 SOLVERS = {
@@ -87,12 +88,12 @@ def test_bad_input_is_named(solve):
         solve([[0.0, 1.0]], [[4.0, 3.0]], budget=2.0)
     with pytest.raises(ValueError, match="one shape"):
         solve([0.0], [0.0], budget=1.0)
-    with pytest.raises(ValueError, match="cost must be >= 0"):
-        solve([[0.0]], [[-1.0]], budget=1.0)
-    with pytest.raises(ValueError, match="loss must be finite"):
+    with pytest.raises(ValueError, match=r"cost must be >= 0, got -1\.0 for option 1"):
+        solve([[0.0, 0.0]], [[0.0, -1.0]], budget=1.0)
+    with pytest.raises(ValueError, match=r"loss must be finite .*, got nan for option"):
         solve([[np.nan]], [[1.0]], budget=1.0)
-    with pytest.raises(ValueError, match="an option of finite"):
-        solve([[0.0]], [[np.inf]], budget=1.0)
+    with pytest.raises(ValueError, match=r"of finite cost, got \[inf\] for item 1"):
+        solve([[0.0], [0.0]], [[1.0], [np.inf]], budget=1.0)
 
 
 @pytest.mark.parametrize("solve", SOLVERS.values(), ids=SOLVERS)
@@ -112,6 +113,57 @@ def test_a_resolution_rounds_costs_up():
         allocation.exact(loss, cost, budget=1.5)
     with pytest.raises(ValueError, match="resolution must be an integer >= 1"):
         allocation.exact(loss, cost, budget=1.5, resolution=0)
+
+
+@pytest.mark.parametrize(
+    ("cost", "budget", "resolution"),
+    [
+        (3.0, 0.0, 10),  # nothing may be spent
+        (3.0, 5e-324, 10),  # a unit of the budget is 0
+        (1 + 5e-10, 1.0, 1),
+        (0.3, 0.3 - 1e-13, 3),
+    ],
+)
+def test_a_resolution_takes_no_more_than_the_budget(cost, budget, resolution):
+    def solve(budget, resolution):
+        table = [[0.0, cost]]
+        return allocation.exact(
+            [[1.0, 0.0]], table, budget=budget, resolution=resolution
+        ).tolist()
+
+    for levels in (resolution, np.int64(resolution)):
+        assert (solve(budget, levels), solve(cost, levels)) == ([0], [1])
+
+
+def test_integer_costs_may_be_larger_than_int64():
+    loss, cost = [[1.0, 0.0], [2.0, 0.0]], [[0.0, 3e30], [0.0, 2e30]]
+    with pytest.raises(ValueError, match=r"levels for 2 items is too fine: give"):
+        allocation.exact(loss, cost, budget=np.inf)
+    choice = allocation.exact(loss, cost, budget=np.inf, resolution=100)
+    assert choice.tolist() == [1, 1]
+    huge = [[0.0, 2.0**100], [0.0, 2.0**99]]
+    assert allocation.exact(loss, huge, budget=2.0**100).tolist() == [0, 1]
+
+
+def test_the_resolution_that_is_advised_is_taken(monkeypatch):
+    monkeypatch.setattr(dynamic_programming, "MOST", 100)
+    loss, cost = [[1.0, 0.0]] * 3, [[0.0, 1.0]] * 3
+    with pytest.raises(ValueError, match="give a resolution of at most 32"):
+        allocation.exact(loss, cost, budget=2.0, resolution=33)
+    choice = allocation.exact(loss, cost, budget=2.0, resolution=32)
+    assert summed(np.array(cost), choice) == 2
+
+
+@pytest.mark.parametrize(
+    ("loss", "cost"), [(1.0, 1e-323), (1e300, 1e-20), (1e10, 1e-300)]
+)
+def test_a_price_beyond_all_floats_is_infinite(loss, cost):
+    """The loss of one option for its cost overflows."""
+    losses, costs = [[0.0, loss], [1.0, 0.0]], [[cost, 0.0], [0.0, cost / 2]]
+    found = allocation.lagrangian(losses, costs, budget=0.0)
+    assert (found.choice.tolist(), found.gap, found.price) == ([1, 0], 0.0, np.inf)
+    found = allocation.lagrangian(losses, costs, budget=cost / 2)
+    assert (found.choice.tolist(), found.gap) == ([1, 1], loss)
 
 
 @given(problems())
@@ -170,3 +222,8 @@ def test_bad_fronts_and_sums_are_named():
         allocation.front([[1.0]], [[1.0]], budgets=[np.nan, 2.0])
     with pytest.raises(ValueError, match=r"of the same items, .* got 0 and 1"):
         allocation.combined([], [[1.0]])
+
+
+def test_items_may_be_the_rows_of_an_array():
+    loss, cost = np.array([[5.0, 0.0], [4.0, 0.0]]), np.array([[0.0, 3.0], [0.0, 2.0]])
+    assert allocation.combined(loss, cost).loss.tolist() == [9.0, 5.0, 0.0]
