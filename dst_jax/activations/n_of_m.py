@@ -36,7 +36,8 @@ def keep_n_of_m(
       An array like `x`.
 
     Raises:
-      ValueError: `n` is out of range, or `m` does not divide the channels.
+      ValueError: `n` is no integer or out of range, or `m` does not divide the
+        channels.
 
     Reference:
       Zhou et al. 2021 (arXiv 2102.04010) for the estimator, there on weights; "flexible
@@ -149,8 +150,8 @@ def _size(key: str) -> int:
 def _check(n: Any, m: int) -> None:
     if m < 1:
         raise ValueError(f"m must be at least 1, got {m}")
-    if not is_traced(n) and not 1 <= int(n) <= m:
-        raise ValueError(f"n must be in [1, m] with m = {m}, got {n}")
+    if not is_traced(n) and not (1 <= n <= m and n == int(n)):
+        raise ValueError(f"n must be an integer in [1, m] with m = {m}, got {n}")
 
 
 @jax.custom_jvp

@@ -98,8 +98,10 @@ def test_one_program_for_every_n():
     [
         ((3, 6), 2, 4, r"m must divide the channels, got m=4 and shape \(3, 6\)"),
         ((), 1, 1, r"m must divide the channels, got m=1 and shape \(\)"),
-        ((3, 8), 0, 4, r"n must be in \[1, m\] with m = 4, got 0"),
-        ((3, 8), 5, 4, r"n must be in \[1, m\] with m = 4, got 5"),
+        ((3, 8), 0, 4, r"n must be an integer in \[1, m\] with m = 4, got 0"),
+        ((3, 8), 5, 4, r"n must be an integer in \[1, m\] with m = 4, got 5"),
+        ((3, 8), 2.5, 4, r"n must be an integer in \[1, m\] with m = 4, got 2.5"),
+        ((3, 8), float("nan"), 4, r"n must be an integer in \[1, m\] .*, got nan"),
         ((3, 8), 1, 0, "m must be at least 1, got 0"),
     ],
 )

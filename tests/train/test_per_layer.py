@@ -320,6 +320,20 @@ def test_bad_weight_options_are_named(text):
         per_layer.weight_option(text)
 
 
+@pytest.mark.parametrize("text", ["2:4=0.25", "2:4=1"])
+def test_n_of_m_has_no_other_density(text):
+    with pytest.raises(ValueError, match=r"2:4 keeps 0\.5 of the weights and takes no"):
+        per_layer.weight_option(text)
+
+
+@pytest.mark.parametrize("structure", ["channel_out", "4x1", "constant_fan_in"])
+def test_an_option_that_keeps_no_weight_is_none(structure):
+    weights = jnp.ones((8, 6))
+    assert per_layer.weight_option(f"{structure}=0.01").mask(weights) is None
+    kept = per_layer.weight_option(f"{structure}=0.5").mask(weights)
+    assert kept.sum() == 24
+
+
 def test_bad_options_are_named(context, examples, options):
     with pytest.raises(ValueError, match="got the test set"):
         per_layer.calibration(context, context.dataset.test)

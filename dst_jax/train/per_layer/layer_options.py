@@ -34,9 +34,10 @@ class WeightOption:
     density: float
 
     def mask(self, weights: Array) -> Array | None:
-        """The mask of a layer, of its largest weights; None if it does not divide.
+        """The mask of a layer, of its largest weights.
 
-        At least one weight stays.
+        None if the structure does not divide the layer, or rounds what it keeps to
+        nothing. Of single weights at least one stays.
 
         Args:
           weights: weights of the layer, (*window, inputs, outputs).
@@ -48,9 +49,10 @@ class WeightOption:
             return jnp.ones(weights.shape, bool)
         kept = max(math.floor(self.density * weights.size + 0.5), 1)
         try:
-            return self.structure(jnp.abs(weights), kept)
+            mask = self.structure(jnp.abs(weights), kept)
         except ValueError:  # N:M or a block on a layer that it does not divide
             return None
+        return mask if mask.any() else None
 
 
 def weight_option(text: str) -> WeightOption:
@@ -61,7 +63,8 @@ def weight_option(text: str) -> WeightOption:
         `pruning.structures.by_name` and a density, such as "channel_out=0.5".
 
     Raises:
-      ValueError: an unknown structure, or a density that is not in (0, 1].
+      ValueError: an unknown structure, a density that is not in (0, 1], or one of N:M
+        that is not N / M.
 
     >>> weight_option("channel_out=0.5").structure.name
     'channel(out)'
@@ -78,6 +81,11 @@ def weight_option(text: str) -> WeightOption:
     if not 0 < share <= 1:
         raise ValueError(
             "a weight option must be a density in (0, 1], N:M or STRUCTURE=DENSITY,"
+            f" got {text!r}"
+        )
+    if structure.density not in (None, share):
+        raise ValueError(
+            f"{name} keeps {structure.density:g} of the weights and takes no density,"
             f" got {text!r}"
         )
     return WeightOption(text, structure, share)

@@ -151,7 +151,10 @@ def test_an_error_of_the_parser_is_one_line(argv, meant, columns, capsys, monkey
             "is for the stage sparsify_activations, got 1.0",
         ),
         (["--activation.patterns", "2-4"], "a pattern must be N:M, such as 2:4"),
-        (["--activation.patterns", "relu=5:4"], "n must be in [1, m] with m = 4"),
+        (
+            ["--activation.patterns", "relu=5:4"],
+            "n must be an integer in [1, m] with m = 4",
+        ),
         (
             ["--activation.patterns", "2:4", "--run.stages", "pretrain"],
             "--activation.patterns is for the stage sparsify_activations",
