@@ -107,7 +107,10 @@ def test_a_pattern_of_a_map_is_chosen_trained_and_recorded(run_dir, capsys):
         (("--budget", "0"), "--budget must be in (0, 1], got 0"),
         (("--weights", "2"), "--weights: a weight option must be a density"),
         (("--activations", "1"), "--activations: an option of a map must be a share"),
-        (("--activations", "4:2"), "--activations: n must be an integer in [1, m] with"),
+        (
+            ("--activations", "4:2"),
+            "--activations: n must be an integer in [1, m] with",
+        ),
         (("--strengths", "cost"), "--strengths cost is for --rule allocation and a"),
         (("--rule", "erk", "--budget-accuracy", "1"), "--budget-accuracy is for"),
         (("--accelerator", "tpu9"), "--accelerator: accelerator must be one of"),
