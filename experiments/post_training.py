@@ -71,6 +71,8 @@ class Options(FinishedRunOptions):
     """Epochs of distillation for each sparsity; the authors take 100."""
     lr: Annotated[float, POSITIVE] = 0.01
     """Peak learning rate."""
+    temperature: Annotated[float, POSITIVE] = 4.0
+    """Temperature of the dense network's classes, which the pruned one learns."""
     population: Annotated[int, Range("at least 2", lambda n: n >= 2)] = 8
     """Size of a population of the search; the authors take 25."""
     generations: Annotated[int, AT_LEAST_1] = 6
@@ -123,6 +125,7 @@ def _run(options: Options) -> None:
             context=context,
             epochs=options.epochs,
             lr=options.lr,
+            temperature=options.temperature,
             threshold=_threshold(options, context, network),
             budget=options.budget_accuracy,
             accelerator=options.accelerator,

@@ -112,6 +112,7 @@ class Taught:
 
     Attributes:
       student, teacher: models, which may be the same.
+      temperature: temperature of the teacher.
 
     >>> def model(variables, x, *, train=False, rngs=None):
     ...     return x @ variables["params"]["w"], {}, {}
@@ -124,10 +125,18 @@ class Taught:
 
     student: Model
     teacher: Model
+    temperature: float = 4.0
 
     @classmethod
-    def network(cls, student: Network, teacher: Network) -> Network:
+    def network(
+        cls, student: Network, teacher: Network, *, temperature: float = 4.0
+    ) -> Network:
         """A network of a student and its teacher.
+
+        Args:
+          student: the network that is trained.
+          teacher: the network that it learns from.
+          temperature: temperature of the teacher.
 
         >>> network = Network(print, {"params": {}})
         >>> sorted(Taught.network(network, network).variables)
@@ -138,7 +147,8 @@ class Taught:
             DISTILLATION: {BASE: jnp.float32(1)},
             TEACHER: dict(teacher.variables),
         }
-        return Network(cls(student.model, teacher.model), variables, student.mask)
+        taught = cls(student.model, teacher.model, temperature)
+        return Network(taught, variables, student.mask)
 
     @property
     def plans(self) -> tuple[dict[str, Any], ...]:
@@ -172,6 +182,7 @@ class Taught:
             outputs,
             jax.lax.stop_gradient(taught),
             base=variables[DISTILLATION][BASE],
+            temperature=self.temperature,
         )
         return outputs, {**maps, DISTILLATION: apart}, updated
 

@@ -11,7 +11,12 @@ from dst_jax import allocation
 from dst_jax.allocation import Front
 from dst_jax.train import per_layer
 from dst_jax.typing import Network
-from experiments.running.allocation_tables import Opened, Tables, tables
+from experiments.running.allocation_tables import (
+    Opened,
+    Tables,
+    tables,
+    unreachable,
+)
 
 if TYPE_CHECKING:
     from experiments.allocate import Options
@@ -183,7 +188,4 @@ def _row(
     for row in reversed(rows):
         if run.cost_of(network_at(row)) <= share * whole:
             return row
-    raise ValueError(
-        f"--budget must be at least {run.cost_of(network_at(0)) / whole:.3f}, the least"
-        f" that these options cost, got {options.budget}"
-    )
+    raise unreachable(options, run.cost_of(network_at(0)) / whole)

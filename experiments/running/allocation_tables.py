@@ -20,7 +20,7 @@ from experiments.running.quality import quality_of
 if TYPE_CHECKING:
     from experiments.allocate import Options
 
-__all__ = ["Opened", "Tables", "name_of", "opened", "tables"]
+__all__ = ["Opened", "Tables", "name_of", "opened", "tables", "unreachable"]
 
 
 @dataclass(frozen=True)
@@ -147,12 +147,32 @@ def opened(options: "Options", machine: Accelerator) -> Opened:
     )
 
 
+def unreachable(options: "Options", least: float) -> ValueError:
+    """The error of a budget below what the cheapest options cost.
+
+    Args:
+      options: options of the command.
+      least: their share of what the network costs.
+
+    >>> from experiments.allocate import Options
+    >>> unreachable(Options("runs/a", budget=0.1), 0.25)
+    ValueError('--budget must be at least 0.2500, the least that these options cost, ...
+    """
+    return ValueError(
+        f"--budget must be at least {least:.4f}, the least that these options cost,"
+        f" got {options.budget}"
+    )
+
+
 def tables(run: Opened, options: "Options") -> Tables:
     """The tables of a run's options.
 
     Args:
       run: the opened run.
       options: options of the command.
+
+    Raises:
+      ValueError: the cheapest options cost more than the budget.
     """
     own = run.context, run.layers
     say = run.context.console.say
@@ -160,11 +180,49 @@ def tables(run: Opened, options: "Options") -> Tables:
         f"{run.stage}: {len(run.layers.layers)} layers,"
         f" {len(run.layers.maps.thresholds)} maps"
     )
+    for text in _of_nobody(run.layers):
+        say(f"the option {text} is of no layer and no map")
     reading = per_layer.reading(*own)
-    measured = per_layer.option_losses(*own, run.examples)
-    predicted = per_layer.predicted_losses(*own, run.examples)
     costs = per_layer.option_costs(
         *own, reading, run.images, run.machine, measure=options.cost
     )
+    if options.budget_accuracy is None:
+        _refuse_unreachable(run, options, reading, costs)
+    measured = per_layer.option_losses(*own, run.examples)
+    predicted = per_layer.predicted_losses(*own, run.examples)
     dropout = per_layer.dropout_losses(*own, run.examples, costs.multiplications)
     return Tables(reading, measured, predicted, dropout, costs)
+
+
+def _of_nobody(layers: LayerOptions) -> list[str]:
+    """Options of weights that no layer has, and patterns that no map has."""
+    found = [
+        option.text
+        for i, option in enumerate(layers.weights)
+        if all(masks[i] is None for masks in layers.masks.values())
+    ]
+    patterns = {p for divided in layers.maps.divided.values() for p in divided}
+    return found + [p for p in layers.maps.patterns if p not in patterns]
+
+
+def _refuse_unreachable(
+    run: Opened,
+    options: "Options",
+    reading: per_layer.Reading,
+    costs: per_layer.OptionCosts,
+) -> None:
+    """Refuses a budget below the cheapest choice before any loss is measured."""
+    none = per_layer.OptionLosses(
+        {name: np.zeros(len(own)) for name, own in run.layers.masks.items()},
+        {
+            name: np.zeros(len(run.layers.maps.texts))
+            for name in run.layers.maps.thresholds
+        },
+    )
+    choices = per_layer.layer_choices(reading, none, costs)
+    weights, levels = choices.options_of(choices.cost.argmin(axis=1))
+    share = run.cost_of(run.layers.network_at(weights, levels)) / run.cost_of(
+        run.network
+    )
+    if share > options.budget:
+        raise unreachable(options, share)

@@ -199,6 +199,7 @@ def plan(
     context: Context,
     epochs: float,
     lr: float,
+    temperature: float,
     threshold: Threshold | None,
     budget: float,
     accelerator: str | None,
@@ -210,6 +211,7 @@ def plan(
       context: data and task.
       epochs: epochs of distillation.
       lr: peak learning rate.
+      temperature: temperature of the teacher.
       threshold: search of thresholds; None for none.
       budget: what may be lost, in points.
       accelerator: accelerator whose cycles count; None for multiplications.
@@ -230,6 +232,7 @@ def plan(
                 name=name,
                 title=title,
                 lr=lr,
+                temperature=temperature,
                 prunable=context.prunable,
                 start=GIVEN_STAGE,
             )

@@ -123,7 +123,11 @@ def test_bad_options_are_refused(capsys, options, message):
 
 @pytest.mark.slow
 def test_a_budget_that_no_option_meets_is_refused(run_dir, capsys):
-    assert allocate.main([str(run_dir), "--budget", "0.001", *QUICK]) == 2
-    assert "--budget must be at least 0." in capsys.readouterr().err
+    options = ["--weights", "0.5", "3:7", "--activations", "3:7", "--examples", "128"]
+    options += ["--cost", "multiplications", "--budget", "0.001"]
+    assert allocate.main([str(run_dir), *options]) == 2
+    printed = capsys.readouterr()
+    assert "--budget must be at least 0." in printed.err
+    assert printed.out.count("the option 3:7 is of no layer and no map") == 2
     assert allocate.main([str(run_dir), "--stage", "prune", *QUICK]) == 2
     assert "--stage must be one of ('pretrain',)" in capsys.readouterr().err

@@ -314,7 +314,7 @@ def test_rivals_meet_the_budget(context, options, images, rule, share):
         rival(budget=-1.0, measure=measure)
 
 
-@pytest.mark.parametrize("text", ["1.5", "0", "nan", "channel_out=2", "half"])
+@pytest.mark.parametrize("text", ["1.5", "0", "nan", "channel_out=2", "half", "=0.5"])
 def test_bad_weight_options_are_named(text):
     with pytest.raises(ValueError, match=r"a weight option must be a density"):
         per_layer.weight_option(text)

@@ -69,6 +69,10 @@ def test_a_taught_network_is_its_student_with_one_map_more(normalised):
     trained, maps, updated = taught.model(taught.variables, x, train=True)
     expected = base_decayed_kl(trained, 2 * trained, base=1.0)
     np.testing.assert_allclose(maps["distillation"], expected, rtol=1e-5)
+    cold = Taught.network(network, teacher, temperature=1.0)
+    trained, maps, _ = cold.model(cold.variables, x, train=True)
+    expected = base_decayed_kl(trained, 2 * trained, base=1.0, temperature=1.0)
+    np.testing.assert_allclose(maps["distillation"], expected, rtol=1e-5)
     assert updated.keys() == {"batch_stats"}
     assert untaught(taught).variables.keys() == network.variables.keys()
 

@@ -11,10 +11,8 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from dst_jax.activations import DyReLU, Tap
-from dst_jax.models.networks.depthwise import depthwise_conv
+from dst_jax.models.networks.derived_convolutions import convolution_of
 from dst_jax.models.networks.patterned_layers import PatternedConv, PatternedDense
-from dst_jax.models.networks.pointwise import pointwise_conv
-from dst_jax.models.networks.small_maps import small_map_conv
 
 __all__ = [
     "Chain",
@@ -110,8 +108,7 @@ def conv(
     """A square convolution, padded alike along both axes.
 
     'SAME' would pad a stride-2 convolution by (0, 1) where torchvision pads (1, 1). A
-    1x1 convolution is a `pointwise_conv`, one in groups a `depthwise_conv`, all others
-    are a `small_map_conv`.
+    convolution has derivatives of its own where XLA's are slow (`convolution_of`).
 
     Args:
       features: number of output channels.
@@ -128,7 +125,6 @@ def conv(
     >>> jax.eval_shape(layer.init_with_output, jax.random.key(0), x)[0].shape
     (1, 2, 2, 8)
     """
-    whole = pointwise_conv if size == 1 else small_map_conv
     return PatternedConv(
         features,
         (size, size),
@@ -140,7 +136,7 @@ def conv(
         kernel_init=kernel_init,
         bias_init=bias or nn.initializers.zeros,
         name=name,
-        conv_general_dilated=depthwise_conv if groups > 1 else whole,
+        conv_general_dilated=convolution_of(size, groups),
     )
 
 

@@ -69,7 +69,7 @@ def weight_option(text: str) -> WeightOption:
     >>> weight_option("channel_out=0.5").structure.name
     'channel(out)'
     """
-    name, _, density = text.rpartition("=")
+    name, named, density = text.rpartition("=")
     if not name and ":" in text:
         structure = pruning.structures.by_name(text)
         return WeightOption(text, structure, float(structure.density or 1))
@@ -78,7 +78,7 @@ def weight_option(text: str) -> WeightOption:
         share = float(density)
     except ValueError:
         share = math.nan
-    if not 0 < share <= 1:
+    if not 0 < share <= 1 or (named and not name):
         raise ValueError(
             "a weight option must be a density in (0, 1], N:M or STRUCTURE=DENSITY,"
             f" got {text!r}"

@@ -146,6 +146,7 @@ def post_training(
     momentum: float = 0.9,
     weight_decay: float = 1e-4,
     warmup_epochs: float = 1,
+    temperature: float = 4.0,
     prunable: Rules = (),
     start: str | None = None,
 ) -> Stage:
@@ -164,6 +165,8 @@ def post_training(
       momentum: momentum of SGD.
       weight_decay: factor of the decay, on kernels only.
       warmup_epochs: epochs in which the learning rate rises.
+      temperature: temperature of the teacher; the authors'. A teacher that is not sure
+        has few differences between classes left at 4.
       prunable: `((regex, bool), ...)`: the weights that `counts` is about.
       start: name of the stage to start from.
 
@@ -178,6 +181,7 @@ def post_training(
     ('post_training', 30)
     """
     checks.positive("lr", lr)
+    checks.positive("temperature", temperature)
     checks.at_least("warmup_epochs", warmup_epochs, 0)
     optimizer = partial(
         _optimizer,
@@ -195,7 +199,7 @@ def post_training(
         optimizer=optimizer,
         objective=Objective(terms=(distillation_term(1.0),)),
         schedules=decaying_base,
-        on_entry=_with_teacher,
+        on_entry=_WithTeacher(temperature),
         on_exit=_Measured(),
         completed_by=_unlabelled,
         start=start,
@@ -230,9 +234,15 @@ def _optimizer(
     )
 
 
-def _with_teacher(network: Network) -> Network:
-    student = network._replace(mask=None)
-    return Taught.network(student, student)
+@dataclass(frozen=True)
+class _WithTeacher:
+    """The network as a student of itself."""
+
+    temperature: float
+
+    def __call__(self, network: Network) -> Network:
+        student = network._replace(mask=None)
+        return Taught.network(student, student, temperature=self.temperature)
 
 
 def _unlabelled(stage: Stage, network: Network, *, context: "Context") -> Stage:
