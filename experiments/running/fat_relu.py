@@ -8,8 +8,9 @@ from typing import Literal
 
 import jax.numpy as jnp
 
-from dst_jax import activations
+from dst_jax import activations, trees
 from dst_jax.activations import FoundThresholds
+from dst_jax.activations.tap import THRESHOLDS
 from dst_jax.data import Split
 from dst_jax.train import Context
 from dst_jax.typing import Network
@@ -33,7 +34,8 @@ def search(
     """The thresholds within the budget, chosen on the hold-out alone.
 
     The search is over shares of each layer's largest threshold, so that layers of
-    different scale take equally many evaluations.
+    different scale take equally many evaluations. Thresholds that the network has
+    already stay: of both, the larger one acts.
 
     Args:
       context: data and task.
@@ -80,18 +82,34 @@ def search(
 def put_on(
     network: Network, thresholds: Mapping[str, float], *, kind: Kind = "hard"
 ) -> Network:
-    """The network with these thresholds at its taps.
+    """The network with these thresholds at its taps, or larger ones that it has.
 
     Args:
       network: the network.
       thresholds: threshold of each map that has one.
       kind: FATReLU, or the ReLU shifted by the threshold.
 
+    Raises:
+      ValueError: the network has thresholds of the other kind.
+
     >>> changed = put_on(Network(print, {"params": {}}), {"relu1": 0.5})
-    >>> float(changed.variables["thresholds"]["relu1"]["hard"])
-    0.5
+    >>> changed = put_on(changed, {"relu1": 0.25, "relu2": 0.75})
+    >>> {k: float(x) for k, x in activations.thresholds_of(changed.variables).items()}
+    {'relu1': 0.5, 'relu2': 0.75}
     """
-    variables = activations.with_thresholds(network.variables, thresholds, kind=kind)
+    earlier = trees.named_leaves(dict(network.variables.get(THRESHOLDS, {})))
+    other = [name for name in earlier if not name.endswith(f"/{kind}")]
+    if other:
+        raise ValueError(
+            f"--kind must be that of the network's own thresholds, got {kind} and"
+            f" {other}"
+        )
+    least = activations.thresholds_of(network.variables)
+    both = {
+        name: jnp.maximum(least.get(name, 0.0), thresholds.get(name, 0.0))
+        for name in {**least, **thresholds}
+    }
+    variables = activations.with_thresholds(network.variables, both, kind=kind)
     return network._replace(variables=variables)
 
 

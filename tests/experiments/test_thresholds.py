@@ -2,7 +2,10 @@ import json
 
 import pytest
 
+from dst_jax import activations
+from dst_jax.typing import Network
 from experiments import mnist_lenet5, thresholds
+from experiments.running import fat_relu
 from experiments.running.launch import main as train
 
 
@@ -35,6 +38,15 @@ def test_more_zeros_within_the_budget(run_dir, capsys):
     assert before["flops_drop"]["dense"] < after["flops_drop"]["dense"]
     assert set(record["thresholds"]) == {"relu1", "relu2", "relu3", "relu4"}
     assert "relu1" in capsys.readouterr().out
+
+
+def test_thresholds_of_the_network_are_the_least():
+    network = Network(print, {"params": {}})
+    own = fat_relu.put_on(network, {"relu1": 0.5})
+    found = fat_relu.put_on(own, {"relu1": 0.25, "relu2": 0.75}).variables
+    assert activations.thresholds_of(found) == {"relu1": 0.5, "relu2": 0.75}
+    with pytest.raises(ValueError, match=r"--kind must be that of .* got soft and \["):
+        fat_relu.put_on(own, {"relu1": 1.0}, kind="soft")
 
 
 @pytest.mark.slow
