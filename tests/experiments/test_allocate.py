@@ -84,20 +84,21 @@ def test_points_that_keep_the_accuracy_are_taken(run_dir, capsys):
 @pytest.mark.slow
 def test_a_pattern_of_a_map_is_chosen_trained_and_recorded(run_dir, capsys):
     argv = [str(run_dir), "--accelerator", "tensor_core_2_4", "--examples", "128"]
-    argv += ["--weights", "--activations", "0.01", "2:4"]
+    argv += ["--weights", "--activations", "0.25", "1:8"]
     argv += ["--cost", "multiplications", "--strength", "1e-4", "--strengths", "cost"]
     argv += ["--rounds", "1"]
     assert allocate.main([*argv, "--budget-accuracy", "100", "--epochs", "1"]) == 0
-    assert "2:4" in capsys.readouterr().out
+    assert "1:8" in capsys.readouterr().out
     written = _record(run_dir, "pretrain-tensor_core_2_4-multiplications-accuracy-100")
-    assert written["patterns"] == {"relu1": "2:4"}
-    assert written["maps"]["relu1"]["option"] == "2:4"
+    assert written["patterns"] == {"relu1": "1:8"}
+    assert written["maps"]["relu1"]["option"] == "1:8"
     trained = written["trained"]["dir"]
     context = finished_run.reopen(trained)
     network = finished_run.network_at_end(context, "sparsify_activations")
-    assert activations.patterns_of(network.variables) == {"relu1": "2:4"}
+    assert activations.patterns_of(network.variables) == {"relu1": "1:8"}
     # No other mask was chosen: the epochs of both stages are those of the maps.
-    assert finished_run.stage_names(Run(trained))[1:] == ["sparsify_activations"]
+    assert finished_run.stage_names(Run(trained))[-1] == "sparsify_activations"
+    assert "sparsify_weights" not in finished_run.stage_names(Run(trained))
     assert options_of(Run(trained)).activation.epochs == 2
 
 

@@ -124,7 +124,7 @@ def test_small_products_and_other_backends_keep_their_gradients(monkeypatch):
 def test_a_network_computes_with_convolutions_and_derives_with_products():
     """The forward pass stays the program that counts, groups and export know."""
     model = models.create("resnet50", num_classes=10)
-    x = jax.ShapeDtypeStruct((16, 64, 64, 3), "f")
+    x = jax.ShapeDtypeStruct((16, 128, 128, 3), "f")  # no map of 2x2
     variables = jax.eval_shape(model.init, jax.random.key(0), x)
     forward = _products(jax.make_jaxpr(model.apply)(variables, x).jaxpr)
     assert forward.count("dot_general") == 1  # the classifier
