@@ -93,6 +93,8 @@ def channels_last(x: Array, kernel: Array, options: Mapping[str, Any]) -> bool:
 def multiplications(x: Array, kernel: Array, strides: Sequence[int]) -> int:
     """The multiplications of a convolution whose padding keeps the map's size.
 
+    0 where a size is symbolic: such a program is exported and not trained.
+
     Args:
       x: map, channels last.
       kernel: weights, channels last.
@@ -101,8 +103,10 @@ def multiplications(x: Array, kernel: Array, strides: Sequence[int]) -> int:
     >>> multiplications(jnp.ones((2, 8, 8, 3)), jnp.ones((3, 3, 3, 5)), (2, 2))
     4320
     """
+    if not all(isinstance(n, int) for n in x.shape):
+        return 0
     positions = (-(-n // s) for n, s in zip(x.shape[1:-1], strides, strict=True))
-    return math.prod((len(x), *positions, *kernel.shape))
+    return math.prod((*x.shape[:1], *positions, *kernel.shape))
 
 
 def windows(
