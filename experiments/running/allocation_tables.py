@@ -180,7 +180,7 @@ def tables(run: Opened, options: "Options") -> Tables:
         f"{run.stage}: {len(run.layers.layers)} layers,"
         f" {len(run.layers.maps.thresholds)} maps"
     )
-    for text in _of_nobody(run.layers):
+    for text in _unavailable(run.layers):
         say(f"the option {text} is of no layer and no map")
     reading = per_layer.reading(*own)
     costs = per_layer.option_costs(
@@ -194,7 +194,7 @@ def tables(run: Opened, options: "Options") -> Tables:
     return Tables(reading, measured, predicted, dropout, costs)
 
 
-def _of_nobody(layers: LayerOptions) -> list[str]:
+def _unavailable(layers: LayerOptions) -> list[str]:
     """Options of weights that no layer has, and patterns that no map has."""
     found = [
         option.text

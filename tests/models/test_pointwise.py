@@ -10,6 +10,7 @@ import pytest
 from dst_jax import channels, models
 from dst_jax.models.networks import pointwise
 from dst_jax.models.networks.pointwise import pointwise_conv
+from tests.models.convolution_derivatives import check_derivatives
 
 NHWC = ("NHWC", "HWIO", "NHWC")
 
@@ -58,26 +59,8 @@ def test_values_and_derivatives_are_a_convolutions(stride, outputs, dtype, toler
     shapes = (2, 4, 7, 5), (1, 1, 5, outputs), (2, -(-4 // stride), -(-7 // stride), 1)
     x, kernel, weights = _random(*shapes, dtype=dtype)
 
-    @partial(jax.jit, static_argnums=0)
-    def results(products):
-        f = partial(convolve, strides=(stride, stride), products=products)
-
-        def loss(kernel, x):
-            return (weights * f(x, kernel) ** 2).sum()
-
-        gradient = jax.grad(loss, argnums=(0, 1))
-        second = jax.grad(lambda kernel: (gradient(kernel, x)[1] ** 2).sum())
-        tangent = jax.jvp(f, (x, kernel), (x + 1, 2 * kernel))
-        batched = jax.vmap(gradient, (None, 0))(kernel, x[:, None])
-        return f(x, kernel), tangent, gradient(kernel, x), second(kernel), batched
-
-    ours, theirs = results(True), results(False)
-    np.testing.assert_array_equal(ours[0], theirs[0])
-    for found, right in zip(*map(jax.tree.leaves, (ours, theirs)), strict=True):
-        assert found.dtype == right.dtype
-        found, right = (np.asarray(g, np.float64) for g in (found, right))
-        atol = tolerance * np.abs(right).max()
-        np.testing.assert_allclose(found, right, rtol=tolerance, atol=atol)
+    f = partial(convolve, strides=(stride, stride))
+    check_derivatives(f, x, kernel, weights, tolerance=tolerance)
 
 
 def test_a_frozen_operand_costs_nothing():

@@ -113,9 +113,9 @@ class MapOptions:
         [[[1.0, 3.0]], [[0.0, 3.0]], [[0.0, 3.0]]]
         """
         found = [jnp.where(x < threshold, 0, x) for threshold in thresholds]
-        for pattern in self.patterns:
+        for level, pattern in enumerate(self.patterns, len(self.shares)):
             n, m = map(int, pattern.split(":"))
-            fits = pattern in self.divided.get(name, ())
+            fits = self.has(name, level)
             found.append(activations.keep_n_of_m(x, n, m) if fits else x)
         return found
 
