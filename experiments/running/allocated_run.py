@@ -31,7 +31,7 @@ def trained(
 
     The weight stage has the masks of the choice, the activation stage its thresholds
     and patterns. Without any, there is no activation stage, and the weight stage is
-    twice as long; without new masks, there is no weight stage, and the other is.
+    twice as long; where no weight is pruned, the activation stage is the only one.
 
     Args:
       run: the opened run.
@@ -70,7 +70,7 @@ def _stages(run: Opened, options: "Options", found: Chosen) -> list[Stage]:
 
     thresholds, rules = _positive(network), _rules(network)
     maps = bool(thresholds or rules)
-    weights = not maps or not _equal(network.mask, run.network.mask)
+    weights = not maps or _pruned(network.mask)
     epochs = options.epochs * (1 if maps and weights else 2)
     plan = [stages.initial(optimizer)]
     if weights:
@@ -107,8 +107,8 @@ def _term(run: Opened, options: "Options", found: Chosen) -> Term:
     return replace(term, layers=layers, layer_weights=tuple(strengths.values()))
 
 
-def _equal(first: Mask, second: Mask) -> bool:
-    return jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), first, second))
+def _pruned(mask: Mask) -> bool:
+    return not all(leaf.all() for leaf in jax.tree.leaves(mask))
 
 
 def _rules(network: Network) -> list[tuple[str, str]]:
