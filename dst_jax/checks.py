@@ -5,7 +5,7 @@ import importlib
 from collections.abc import Collection, Mapping
 from typing import Any, TypeVar
 
-from dst_jax.typing import GroupLike, is_traced
+from dst_jax.typing import GroupLike, concrete, is_traced
 
 __all__ = [
     "at_least",
@@ -38,7 +38,7 @@ def fraction(name: str, value: Any) -> None:
     Traceback (most recent call last):
     ValueError: sparsity must be in [0, 1), got 1.0
     """
-    if not is_traced(value) and not 0 <= value < 1:
+    if not is_traced(value) and not 0 <= concrete(value) < 1:
         raise ValueError(f"{name} must be in [0, 1), got {value}")
 
 
@@ -56,7 +56,7 @@ def share(name: str, value: Any) -> None:
     Traceback (most recent call last):
     ValueError: bound must be in [0, 1], got -1
     """
-    if not is_traced(value) and not 0 <= value <= 1:
+    if not is_traced(value) and not 0 <= concrete(value) <= 1:
         raise ValueError(f"{name} must be in [0, 1], got {value}")
 
 
@@ -77,7 +77,7 @@ def at_least(name: str, value: Any, least: Any) -> None:
     """
     if is_traced(value) or is_traced(least):
         return
-    if not least <= value < float("inf"):
+    if not concrete(least) <= concrete(value) < float("inf"):
         raise ValueError(f"{name} must be a finite number >= {least}, got {value}")
 
 
@@ -95,7 +95,7 @@ def positive(name: str, value: Any) -> None:
     Traceback (most recent call last):
     ValueError: clip must be > 0 and finite, got -1
     """
-    if not is_traced(value) and not 0 < value < float("inf"):
+    if not is_traced(value) and not 0 < concrete(value) < float("inf"):
         raise ValueError(f"{name} must be > 0 and finite, got {value}")
 
 

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.core
+import numpy as np
 from jaxtyping import Array, Float
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "Score",
     "Variables",
     "Within",
+    "concrete",
     "is_traced",
 ]
 
@@ -201,3 +203,17 @@ def is_traced(x: Any) -> bool:
     (False, True)
     """
     return isinstance(x, jax.core.Tracer)
+
+
+def concrete(x: Any) -> Any:
+    """A value that is known, where it is compared in Python.
+
+    Inside a traced function, JAX traces the comparison of a constant array too, so that
+    its outcome is unknown. This is such an array as NumPy's; others are as they are.
+
+    >>> half = jax.numpy.float32(0.5)
+    >>> jax.jit(lambda: 3 if concrete(half) < 1 else 4)().item()
+    3
+    """
+    constant = isinstance(x, jax.Array) and not is_traced(x)
+    return np.asarray(x) if constant else x

@@ -96,7 +96,8 @@ class Options(FinishedRunOptions):
     dir: str | None = None
     """Directory of the run that is trained; RUN_DIR-NAME if not given."""
     test: bool = True
-    """Whether to end with the test set on the network that was chosen."""
+    """Whether to end with the test set on the network that was chosen; the stages of
+    `epochs` end with it in any case."""
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -4,6 +4,7 @@ import math
 import textwrap
 
 import jax
+import jax.numpy as jnp
 import pytest
 
 from dst_jax import checks
@@ -19,6 +20,24 @@ def test_a_traced_value_passes_every_range():
         return x
 
     assert check(-7.0) == -7
+
+
+def test_a_constant_array_is_checked_in_a_traced_function_too():
+    """JAX would trace its comparison."""
+    half, minus_one = jnp.float32(0.5), jnp.float32(-1)
+
+    @jax.jit
+    def check(x):
+        checks.fraction("x", half)
+        checks.share("x", half)
+        checks.at_least("x", 1, half)
+        checks.at_least("x", half, half)
+        checks.positive("x", half)
+        return x
+
+    assert check(1.0) == 1
+    with pytest.raises(ValueError, match=r"x must be in \[0, 1\), got -1"):
+        jax.jit(lambda: checks.fraction("x", minus_one))()
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxtyping import Array, Float, Int
 
 from dst_jax import trees
-from dst_jax.typing import is_traced
+from dst_jax.typing import concrete, is_traced
 
 __all__ = ["PATTERNS", "keep_n_of_m", "patterned", "patterns_of", "with_patterns"]
 
@@ -150,7 +150,7 @@ def _size(key: str) -> int:
 def _check(n: Any, m: int) -> None:
     if m < 1:
         raise ValueError(f"m must be at least 1, got {m}")
-    if not is_traced(n) and not (1 <= n <= m and n == int(n)):
+    if not is_traced(n) and not (1 <= concrete(n) <= m and concrete(n) == int(n)):
         raise ValueError(f"n must be an integer in [1, m] with m = {m}, got {n}")
 
 

@@ -56,7 +56,9 @@ def hull(loss: ArrayLike, cost: ArrayLike) -> Int[np.ndarray, " kept"]:
     return np.array(kept, np.int64)
 
 
-def combined(losses: Sequence[ArrayLike], costs: Sequence[ArrayLike]) -> Combined:
+def combined(
+    losses: Sequence[ArrayLike] | np.ndarray, costs: Sequence[ArrayLike] | np.ndarray
+) -> Combined:
     """The options of several items together that lie on the hull of their sums.
 
     Args:

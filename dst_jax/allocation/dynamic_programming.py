@@ -19,7 +19,7 @@ def exact(
     cost: ArrayLike,
     *,
     budget: float,
-    resolution: int | None = None,
+    resolution: int | np.integer | None = None,
 ) -> Int[np.ndarray, " items"]:
     """The choice that loses least.
 
@@ -58,7 +58,9 @@ def exact(
     return _traced_back(taken, costs)
 
 
-def _levels(problem: Problem, resolution: int | None) -> tuple[np.ndarray, int]:
+def _levels(
+    problem: Problem, resolution: int | np.integer | None
+) -> tuple[np.ndarray, int]:
     """Costs as integers, -1 where there is no option, and the budget."""
     exists = np.isfinite(problem.cost)
     whole = np.where(exists, problem.cost, 0)

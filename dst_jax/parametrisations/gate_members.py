@@ -6,7 +6,7 @@ from typing import Any
 
 from dst_jax import checks, trees
 from dst_jax.kernels import COLLECTIONS
-from dst_jax.typing import GroupLike, Params, is_traced
+from dst_jax.typing import GroupLike, Params, concrete, is_traced
 
 __all__ = [
     "GateMembers",
@@ -117,7 +117,7 @@ def check_positive(name: str, value: Any) -> None:
     Traceback (most recent call last):
     ValueError: sharpness must be a finite number > 0, got 0
     """
-    if not is_traced(value) and not 0 < value < float("inf"):
+    if not is_traced(value) and not 0 < concrete(value) < float("inf"):
         raise ValueError(f"{name} must be a finite number > 0, got {value}")
 
 

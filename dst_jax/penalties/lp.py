@@ -12,7 +12,7 @@ from dst_jax.penalties._numerics import (
     upcast,
 )
 from dst_jax.penalties._prox import signed, sizes
-from dst_jax.typing import Axis, Scalar, is_traced
+from dst_jax.typing import Axis, Scalar, concrete, is_traced
 
 __all__ = ["l_half", "l_two_thirds", "lp", "prox_l_half", "prox_l_two_thirds"]
 
@@ -51,7 +51,7 @@ def lp(
     size = magnitude(upcast(x))
     # Not of a traced exponent: which it is would be known too late.
     for exponent, root in ROOTS.items():
-        if not is_traced(p) and p == exponent:
+        if not is_traced(p) and concrete(p) == exponent:
             return root(size, jnp.asarray(eps, size.dtype)).sum(axis)
     small = size < eps
     # Below eps the difference of two powers would cancel.

@@ -15,7 +15,7 @@ from dst_jax.kernels.unit_sums import paths_of
 from dst_jax.pruning import schedules
 from dst_jax.pruning.protocol import Step
 from dst_jax.pruning.updates import floor
-from dst_jax.typing import GroupLike, Mask, Params, is_traced
+from dst_jax.typing import GroupLike, Mask, Params, concrete, is_traced
 
 __all__ = [
     "ChannelRemoval",
@@ -99,15 +99,18 @@ class ChannelRemoval:
             raise ValueError(f"groups must map names to groups, got {self.groups!r}")
         for name, group in self.groups.items():
             checks.group(name, group)
-        if is_traced(self.share) or self.share == 0:
+        if is_traced(self.share) or concrete(self.share) == 0:
             return
         if not self.groups:
             raise ValueError(
                 f"groups must hold what channel_sparsity={self.share} is of, got none"
             )
         lengths = (self.interval, self.before, self.end)
-        first = -self.before % self.interval or self.interval
-        if not any(map(is_traced, lengths)) and first >= self.end:
+        if any(map(is_traced, lengths)):
+            return
+        interval, before, end = map(concrete, lengths)
+        first = -before % interval or interval
+        if first >= end:
             raise ValueError(
                 f"channel_end must be above the first removal of channels, at {first},"
                 f" got {self.end}"

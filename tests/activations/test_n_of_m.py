@@ -46,6 +46,12 @@ def test_keeps_the_n_largest_and_all_of_the_gradient(n, m):
     np.testing.assert_array_equal(vjp(cotangent)[0], cotangent)
 
 
+def test_n_may_be_a_constant_of_a_traced_function():
+    n = jnp.int32(2)
+    found = jax.jit(lambda x: keep_n_of_m(x, n, 4))(_x(4))
+    np.testing.assert_array_equal(found, _by_hand(_x(4), 2, 4))
+
+
 def test_masks_equal_those_of_qwix():
     """The masks were recorded by record_qwix.py, next to this file."""
     recorded = json.loads(GOLDEN.read_text())

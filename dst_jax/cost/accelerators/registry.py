@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 
 from dst_jax import checks
 from dst_jax.cost.accelerators.accelerator_files import file_of, read_accelerator
@@ -201,5 +202,5 @@ def _check(name: str, value: Any, *, default: Any) -> None:
     number = jnp.asarray(value)
     if counted and not jnp.issubdtype(number.dtype, jnp.integer):
         raise TypeError(f"{name} is counted and must be an integer, got {value!r}")
-    if not is_traced(value) and not bool((number > 0).all()):
+    if not is_traced(value) and not (np.asarray(value) > 0).all():
         raise ValueError(f"{name} must be positive, got {value!r}")

@@ -21,7 +21,7 @@ from dst_jax.pruning.description import method
 from dst_jax.pruning.integer_shares import budget, in_proportion
 from dst_jax.pruning.protocol import Method, Step
 from dst_jax.pruning.selection import JOINT, ahead, top_k
-from dst_jax.typing import GroupLike, Mask, Params
+from dst_jax.typing import GroupLike, Mask, Params, concrete
 
 __all__ = ["chase"]
 
@@ -173,7 +173,8 @@ class _Exploration:
         checks.one_of("scope", self.scope, ("layer", "global"))
         for name in ("slack", "final_slack"):
             checks.share(name, getattr(self, name))
-            checks.share(f"sparsity - {name}", self.sparsity - getattr(self, name))
+            left = concrete(self.sparsity) - concrete(getattr(self, name))
+            checks.share(f"sparsity - {name}", left)
 
     def due(self, step: Any) -> Bool[Array, ""]:
         """Whether there is an update; always where the final phase begins."""

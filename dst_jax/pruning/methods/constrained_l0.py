@@ -17,7 +17,7 @@ from dst_jax.pruning.description import method
 from dst_jax.pruning.protocol import Method, Step
 from dst_jax.pruning.structures import Structure, unstructured
 from dst_jax.pruning.updates import LayerOrGlobal
-from dst_jax.typing import Mask, Params, is_traced
+from dst_jax.typing import Mask, Params, concrete, is_traced
 
 __all__ = ["Gates", "constrained_l0"]
 
@@ -262,7 +262,7 @@ def _check(
     dropped: Any,
 ) -> None:
     checks.fraction("sparsity", sparsity)
-    if not is_traced(sparsity) and 1 - sparsity < hard_concrete.LEAST:
+    if not is_traced(sparsity) and 1 - concrete(sparsity) < hard_concrete.LEAST:
         raise ValueError(
             f"sparsity must be at most {1 - hard_concrete.LEAST:.3f}, where all gates"
             f" are at their bound, got {sparsity}"
@@ -270,5 +270,5 @@ def _check(
     checks.at_least("end", end, 1)
     checks.one_of("scope", scope, get_args(LayerOrGlobal))
     checks.at_least("dual_rate", dual_rate, 0)
-    if not is_traced(dropped) and not 0 < dropped < 1:
+    if not is_traced(dropped) and not 0 < concrete(dropped) < 1:
         raise ValueError(f"dropped must be in (0, 1), got {dropped}")

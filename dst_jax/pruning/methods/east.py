@@ -19,7 +19,7 @@ from dst_jax.pruning.integer_shares import lift
 from dst_jax.pruning.protocol import Method, Step
 from dst_jax.pruning.set_aside import Kept
 from dst_jax.pruning.structures import select
-from dst_jax.typing import Mask, Params, is_traced
+from dst_jax.typing import Mask, Params, concrete, is_traced
 
 __all__ = ["east", "layer_counts"]
 
@@ -119,7 +119,7 @@ def east(
     in_cycles = schedules.every(inside)
     afterwards = schedules.every(interval, end=end)
     fraction = schedules.decay("cosine", drop_fraction, final_fraction, end=end)
-    if not is_traced(cycles) and cycles == 0:
+    if not is_traced(cycles) and concrete(cycles) == 0:
         plan = _Densities(sparsity, layer_floor)
     else:
         own = {"period": period, "cycles": cycles, "growth": growth}
@@ -179,8 +179,10 @@ class _Densities:
 
 def _check_end(*, period: Any, cycles: Any, growth: Any, end: Any) -> None:
     """Refuses cycles that are not over at the end."""
-    if any(map(is_traced, (period, cycles, growth, end))):
+    values = (period, cycles, growth, end)
+    if any(map(is_traced, values)):
         return
+    period, cycles, growth, end = map(concrete, values)
     over = math.ceil(sum(period * growth**i for i in range(int(cycles))) - 1e-6)
     if over > end:
         raise ValueError(

@@ -10,7 +10,7 @@ from dst_jax.pruning import flops, schedules, scores, updates
 from dst_jax.pruning.description import method
 from dst_jax.pruning.distributions import Distribution, by_name
 from dst_jax.pruning.protocol import Method, Step
-from dst_jax.typing import Mask, Params, is_traced
+from dst_jax.typing import Mask, Params, concrete, is_traced
 
 __all__ = ["mest"]
 
@@ -92,7 +92,7 @@ def mest(
 def _importance(step: Step, gradient_weight: Any) -> Params:
     """`|w| + gradient_weight |g|`; `|w|` alone whatever the gradient if that is 0."""
     size = scores.magnitude(step.params)
-    if not is_traced(gradient_weight) and gradient_weight == 0:
+    if not is_traced(gradient_weight) and concrete(gradient_weight) == 0:
         return size
     steep = scores.gradient(step.params, grads=step.grads)
     return jax.tree.map(lambda w, g: w + gradient_weight * g, size, steep)

@@ -12,7 +12,7 @@ from dst_jax.pruning.distributions import Distribution, by_name
 from dst_jax.pruning.protocol import Method, Step
 from dst_jax.pruning.structures import Structure
 from dst_jax.pruning.updates import Importance, importance, keep
-from dst_jax.typing import Mask, Params, is_traced
+from dst_jax.typing import Mask, Params, concrete, is_traced
 
 __all__ = ["dense_gradients", "ste", "straight_through"]
 
@@ -111,7 +111,7 @@ def _check_fits(sparsity: Any, structure: Structure | None) -> None:
     fixed = None if structure is None else structure.density
     if structure is None or fixed is None or is_traced(sparsity):
         return
-    if abs(1 - fixed - sparsity) > 1e-6:
+    if abs(1 - fixed - concrete(sparsity)) > 1e-6:
         raise ValueError(
             f"sparsity must be {1 - fixed}, that of {structure.name}, got {sparsity}"
         )

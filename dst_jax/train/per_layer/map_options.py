@@ -108,8 +108,8 @@ class MapOptions:
           thresholds: its thresholds, one for every share.
 
         >>> options = MapOptions((0.0, 0.5), ("1:2",), {}, {"relu1": ("1:2",)}, {}, {})
-        >>> x = jnp.array([[1.0, 3.0]])
-        >>> [y.tolist() for y in options.changed(x, "relu1", [0.0, 2.0])]
+        >>> x, cuts = jnp.array([[1.0, 3.0]]), list(jnp.array([0.0, 2.0]))
+        >>> [y.tolist() for y in options.changed(x, "relu1", cuts)]
         [[[1.0, 3.0]], [[0.0, 3.0]], [[0.0, 3.0]]]
         """
         found = [jnp.where(x < threshold, 0, x) for threshold in thresholds]
