@@ -7,7 +7,7 @@ import optax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from dst_jax.parametrisations.gate_members import check_positive
+from dst_jax import checks
 from dst_jax.typing import Params
 
 __all__ = ["fence_sitters"]
@@ -37,7 +37,7 @@ def fence_sitters(gates: Params, *, sigma: ArrayLike = 1.0) -> Float[Array, ""]:
     >>> fence_sitters({"conv1": jnp.zeros(3), "conv2": jnp.zeros(5)}).item()
     1.0
     """
-    check_positive("sigma", sigma)
+    checks.positive("sigma", sigma)
     leaves = [jnp.ravel(s).astype(jnp.float32) for s in jax.tree.leaves(gates)]
     if not leaves:
         raise ValueError(f"gates must hold a gate of one group at least, got {gates}")

@@ -6,13 +6,12 @@ from typing import Any
 
 from dst_jax import checks, trees
 from dst_jax.kernels import COLLECTIONS
-from dst_jax.typing import GroupLike, Params, concrete, is_traced
+from dst_jax.typing import GroupLike, Params
 
 __all__ = [
     "GateMembers",
     "GroupLike",
     "check_fits",
-    "check_positive",
     "gateable",
     "members_of",
     "without_collection",
@@ -108,17 +107,6 @@ def check_fits(groups: Iterable[GateMembers], weights: Params) -> None:
                     f"group {group.name} has {len(units)} positions on axis {axis} of"
                     f" {path}, whose shape is {shape}"
                 )
-
-
-def check_positive(name: str, value: Any) -> None:
-    """Refuses a number that is not above 0 and finite; a traced one passes.
-
-    >>> check_positive("sharpness", 0)
-    Traceback (most recent call last):
-    ValueError: sharpness must be a finite number > 0, got 0
-    """
-    if not is_traced(value) and not 0 < concrete(value) < float("inf"):
-        raise ValueError(f"{name} must be a finite number > 0, got {value}")
 
 
 def without_collection(path: str) -> str:

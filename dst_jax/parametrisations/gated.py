@@ -28,7 +28,6 @@ from dst_jax.parametrisations.gate_members import (
     GateMembers,
     GroupLike,
     check_fits,
-    check_positive,
     members_of,
     without_collection,
 )
@@ -287,7 +286,7 @@ def gated(
     if not groups:
         raise ValueError("groups must hold one group at least")
     if not callable(sharpness):
-        check_positive("sharpness", sharpness)
+        checks.positive("sharpness", sharpness)
         sharpness = float(sharpness)  # of an array, which has no hash
     if isinstance(prevent_collapse, bool):
         kept = frozenset(groups if prevent_collapse else ())

@@ -518,7 +518,7 @@ def _changed(**changes):
 def test_what_does_not_fit_is_refused():
     refused = {
         "groups must hold one group at least": lambda: gated({}),
-        "sharpness must be a finite number > 0, got 0": lambda: gated(
+        "sharpness must be > 0 and finite, got 0": lambda: gated(
             {"a": READS}, sharpness=0
         ),
         "prevent_collapse must be one of .*'a'.*, got 'c'": lambda: gated(
@@ -542,7 +542,7 @@ def test_what_does_not_fit_is_refused():
         r"group a has 5 positions on axis 0 of w, whose shape is \(6,\)": (
             lambda: gated(_changed(members=[("w", 0, range(5))])).init(WEIGHTS)
         ),
-        "sigma must be a finite number > 0, got 0": lambda: fence_sitters(
+        "sigma must be > 0 and finite, got 0": lambda: fence_sitters(
             {"a": jnp.ones(2)}, sigma=0
         ),
         "gates must hold a gate": lambda: fence_sitters({}),
