@@ -150,7 +150,10 @@ def _size(key: str) -> int:
 def _check(n: Any, m: int) -> None:
     if m < 1:
         raise ValueError(f"m must be at least 1, got {m}")
-    if not is_traced(n) and not (1 <= concrete(n) <= m and concrete(n) == int(n)):
+    if is_traced(n):
+        return
+    n = concrete(n)
+    if not (1 <= n <= m and n == int(n)):
         raise ValueError(f"n must be an integer in [1, m] with m = {m}, got {n}")
 
 

@@ -34,8 +34,8 @@ def search(
     """The thresholds within the budget, chosen on the hold-out alone.
 
     The search is over shares of each layer's largest threshold, so that layers of
-    different scale take equally many evaluations. Thresholds that the network has
-    already stay: of both, the larger one acts.
+    different scale take equally many evaluations. A threshold that the network has
+    already stays, and the larger one acts.
 
     Args:
       context: data and task.
